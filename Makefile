@@ -1,0 +1,56 @@
+# Every target makes what it needs on first use: a virtual environment, and in it one set of
+# dependencies per extra of pyproject.toml, installed again whenever that file changes.
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= 2
+
+BIN := $(VENV)/bin
+# Those that are there: a checker fails on a directory that is not.
+SOURCES := $(wildcard remoteobj tests examples benchmarks docs/conf.py noxfile.py)
+
+.PHONY: help demo test test-all lint format docs bench soak clean
+# Two installations into one environment at once would break it.
+.NOTPARALLEL:
+
+help:
+	@echo "make demo | test | test-all | lint | format | docs | bench | soak | clean"
+
+demo: $(VENV)/demo.stamp
+	$(BIN)/python examples/indexer.py
+
+test: $(VENV)/test.stamp
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+test-all: $(VENV)/nox.stamp
+	$(BIN)/python -m nox --session tests
+
+lint: $(VENV)/lint.stamp
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy $(SOURCES)
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: $(VENV)/lint.stamp
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+docs: $(VENV)/docs.stamp
+	$(BIN)/sphinx-build -W -n --keep-going -b html docs docs/_build/html
+
+bench: $(VENV)/bench.stamp
+	$(BIN)/python -m benchmarks $(ARGS)
+
+soak: $(VENV)/test.stamp
+	$(BIN)/python -m pytest tests -m soak $(ARGS)
+
+clean:
+	rm -rf .venv .nox build dist docs/_build .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/%.stamp: pyproject.toml $(VENV)/pyvenv.cfg
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	touch $@
+
+# The environment is older than its stamps for ever after, so that it never makes them stale.
+$(VENV)/pyvenv.cfg:
+	$(PYTHON) -m venv $(VENV)

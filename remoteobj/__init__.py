@@ -1,0 +1,42 @@
+"""Any Python object, live in another process.
+
+`@remote` turns a class into one whose objects can live in a process of their own, and
+`Cls.spawn(...)` gives a handle on which every operation happens to the live object.
+"""
+
+from . import errors, util
+from ._actor import current
+from ._except import Except, LocalExcept
+from ._handle import Handle
+from ._proxy import Proxy, get
+from ._remote import remote
+from .errors import (
+    ActorDiedError,
+    CallTimeoutError,
+    DeadlockError,
+    NotListeningError,
+    RemoteError,
+    RemoteObjError,
+    SpawnTimeoutError,
+    UnsendableError,
+)
+
+__all__ = [
+    "ActorDiedError",
+    "CallTimeoutError",
+    "DeadlockError",
+    "Except",
+    "Handle",
+    "LocalExcept",
+    "NotListeningError",
+    "Proxy",
+    "RemoteError",
+    "RemoteObjError",
+    "SpawnTimeoutError",
+    "UnsendableError",
+    "current",
+    "errors",
+    "get",
+    "remote",
+    "util",
+]

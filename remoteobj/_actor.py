@@ -1,0 +1,322 @@
+"""What runs where an actor lives: make the object, serve it, run its work loop, clean up.
+
+```
+begin ── __init__ ──> ready ──> work loop (if there is one) ──> serve until told to stop
+                                                                      │
+      end <── cleanup <── goodbye <── requests fulfilled or refused <──
+```
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from types import FunctionType
+from typing import Any
+
+from ._address import Address, sweep
+from ._anchor import Anchor
+from ._except import USER_ERRORS, Except
+from ._interruption import Interruption
+from ._messages import BIRTH, Frame, Kind, StopOrder
+from ._outcome import pack_error
+from ._peer import cut_off_frame, error_frame, value_frame
+from ._protocol import Event
+from ._proxy import Proxy
+from ._server import Server
+from .engines import Link
+from .errors import NotListeningError
+
+__all__ = ["ActorProgram", "current", "mark"]
+
+MARK = "_remoteobj_role"
+
+
+def mark(method: Any, role: str) -> Any:
+    """Give a method a part in the life of its object: "work" or "cleanup"."""
+    setattr(method, MARK, role)
+    return method
+
+
+def role_of(cls: type, role: str) -> str | None:
+    """The name of the method that has this part in a class."""
+    seen: set[str] = set()
+    for base in cls.__mro__:
+        # As it is written in the class: a descriptor's own code must not run here.
+        for name, value in vars(base).items():
+            marked = isinstance(value, FunctionType) and vars(value).get(MARK) == role
+            if marked and name not in seen:
+                return name
+            seen.add(name)
+    return None
+
+
+class _ActorServer(Server):
+    """A server that its owner gives orders."""
+
+    def __init__(self, address: Address, name: str, exc: Except, link: Link) -> None:
+        super().__init__(None, address, name)
+        self._exc = exc
+        self.link = link
+        self.ends_itself = False
+        self.born = False
+        self.abandoned = False
+        self.has_work = False
+        """Whether there is a work loop that has not come to its end."""
+        self._stop_after_work = False
+
+    def obey(self, order: Frame) -> None:
+        if order.kind == Kind.STOP:
+            stop = StopOrder.read(order.payload)
+            self.fulfil = stop.fulfil
+            if stop.after_work and self.has_work:
+                self._stop_after_work = True
+            else:
+                self.mailbox.stop()
+
+    def orphaned(self) -> None:
+        self.mailbox.stop()
+        self.abandoned = True
+        if self.link.orphaned is not None:
+            self.link.orphaned(self._tidy)
+
+    def _tidy(self) -> None:
+        """Leave no files: the owner, whose directory this is, can't remove them any more."""
+        self.control.drop_listener()
+        sweep()
+
+    def close(self) -> None:
+        """Let go of everything, but for the owner's sign of life: the process itself, its
+        other threads say, may take its time to end, and must not outlive the owner."""
+        if self.link.shared_process:
+            self.control.close()
+        self.let_go()
+        if self.abandoned:
+            self._tidy()
+
+    def report(self, exc: BaseException) -> None:
+        with self._exc("work", raises=False, types=BaseException):
+            raise exc
+
+    def work(self, loop: Callable[[], Any]) -> None:
+        """Run the work loop in this thread, and requests in another until it takes over."""
+        self.run_in_background()
+        try:
+            with self._exc("work", raises=True, types=USER_ERRORS):
+                try:
+                    loop()
+                except NotListeningError:
+                    if self.listening:
+                        raise
+                    # A loop without an end of its own, that asked for requests after the stop.
+        finally:
+            self.has_work = False
+        if self._stop_after_work:
+            self.mailbox.stop()
+
+
+class ActorProgram:
+    """An actor, before it runs: what an engine launches."""
+
+    def __init__(
+        self,
+        cls: type,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        address: Address,
+        name: str,
+        exc: Except,
+        eager: bool = False,
+    ) -> None:
+        self._make = (cls, args, kwargs)
+        self._address = address
+        self._name = name
+        self._exc = exc
+        self._eager = eager
+
+    # --- for engines ---------------------------------------------------------------------
+
+    def run(self, link: Link) -> None:
+        """Run to the end; exit code 1 when `__init__` or the work loop failed."""
+        server = self._open(link, accept=True)
+        with self._at_home(server):
+            try:
+                failed = not self._born(server) or not self._live(server)
+            finally:
+                self._finish(server)
+        if failed:
+            raise SystemExit(1)
+
+    def begin(self, link: Link) -> Callable[[], None]:
+        """Begin in the caller's thread: `run` without a loop of its own."""
+        server = self._server = self._open(link, accept=False)
+        with self._at_home(server):
+            self._born(server)
+        return lambda: self._turn(server)
+
+    def end(self) -> None:
+        with self._at_home(self._server):
+            self._finish(self._server)
+
+    def parts(self) -> Iterable[tuple[str, object]]:
+        cls, args, kwargs = self._make
+        return [
+            ("class", cls),
+            *((f"args[{i}]", one) for i, one in enumerate(args)),
+            *kwargs.items(),
+        ]
+
+    # --- a life --------------------------------------------------------------------------
+
+    def _open(self, link: Link, accept: bool) -> _ActorServer:
+        server = _ActorServer(self._address, self._name, self._exc, link)
+        if link.shared_process:
+            server.confined = set()
+        link.told_to_end = server.mailbox.stop
+        self._owner = server.mailbox.attach(link.data)
+        if accept:
+            try:
+                server.open(link.control)
+            except BaseException as exc:
+                self._owner.send(error_frame(BIRTH, exc))
+                raise SystemExit(1) from None
+        else:
+            server.mailbox.patience = 0.0  # nobody reads while we wait
+            server.settle()
+        return server
+
+    @contextlib.contextmanager
+    def _at_home(self, server: Server) -> Iterator[None]:
+        """The time in which this thread is the object's home, and `current()` its proxy."""
+        me = threading.get_ident()
+        outer = server.confined is None or me in server.confined
+        if server.confined is not None:
+            server.confined.add(me)
+        before = _here.enter(self._proxy(), confined=server.confined is not None)
+        try:
+            yield
+        finally:
+            _here.leave(before)
+            if server.confined is not None and not outer:
+                server.confined.discard(me)
+
+    def _proxy(self) -> Proxy:
+        return Proxy._at(Anchor(self._address, self._name, eager=self._eager))
+
+    def _born(self, server: _ActorServer) -> bool:
+        """Make the object and tell the owner; False when that failed."""
+        try:
+            with self._exc("init", raises=True, types=USER_ERRORS):
+                self._construct(server)
+        except Interruption:
+            self._owner.send(cut_off_frame(BIRTH))
+            raise
+        except BaseException as exc:
+            self._owner.send(error_frame(BIRTH, exc))
+            return False
+        server.born = True
+        server.has_work = role_of(type(server.root), "work") is not None
+        server.mailbox.life.on(Event.READY)
+        self._owner.send(value_frame(Kind.VALUE, BIRTH, None))
+        return True
+
+    def _construct(self, server: _ActorServer) -> None:
+        """Make the object, and give it its proxy before its `__init__` runs."""
+        cls, args, kwargs = self._make
+        del self._make
+        proxy = self._proxy()
+        if type(cls).__call__ is not type.__call__:  # its metaclass makes its objects
+            server.root = cls(*args, **kwargs)
+            _give_remote(server.root, proxy)
+            return
+        server.root = cls.__new__(cls, *args, **kwargs)
+        if isinstance(server.root, cls):
+            _give_remote(server.root, proxy)
+            type(server.root).__init__(server.root, *args, **kwargs)
+
+    def _live(self, server: _ActorServer) -> bool:
+        """Work, then serve; False when the work failed."""
+        work = role_of(type(server.root), "work")
+        try:
+            if work is not None:
+                server.work(getattr(server.root, work))
+            server.serve()
+        except Interruption:
+            raise
+        except SystemExit:
+            raise
+        except BaseException as exc:
+            server.last_word = pack_error(exc)
+            return False
+        return True
+
+    def _finish(self, server: _ActorServer) -> None:
+        """Say goodbye to the callers, then clean up."""
+        try:
+            server.finish()
+        finally:  # SIGTERM may cut the goodbye short, but not the cleanup
+            try:
+                self._clean_up(server)
+            finally:
+                server.close()
+
+    def _clean_up(self, server: _ActorServer) -> None:
+        if server.link.undisturbed is not None:
+            server.link.undisturbed()
+        cleanup = role_of(type(server.root), "cleanup")
+        if cleanup is not None and server.born:
+            with self._exc("cleanup", raises=False, types=USER_ERRORS):
+                getattr(server.root, cleanup)()
+
+    def _turn(self, server: _ActorServer) -> None:
+        """Do what is at hand, for an owner whose thread this is."""
+        with self._at_home(server):
+            server.mailbox.process(0.0)
+        if self._owner.behind and self._owner.flush():
+            server.mailbox.resume(self._owner)
+
+
+def _give_remote(obj: object, proxy: Proxy) -> None:
+    """Set `obj.remote`, unless the class has one of its own or no room for it."""
+    if not hasattr(type(obj), "remote"):
+        # Slots, or no ordinary object: `current()` still finds the proxy.
+        with contextlib.suppress(AttributeError, TypeError):
+            object.__setattr__(obj, "remote", proxy)
+
+
+class _Here(threading.local):
+    """Which actor the calling thread, or else this process, belongs to."""
+
+    process: Proxy | None = None
+
+    def __init__(self) -> None:
+        self.thread: Proxy | None = None
+
+    def enter(self, proxy: Proxy, confined: bool) -> Proxy | None:
+        """Belong to this actor; what `leave` wants in order to undo it."""
+        before = self.thread
+        if confined:
+            self.thread = proxy
+        else:
+            type(self).process = proxy
+        return before
+
+    def leave(self, before: Proxy | None) -> None:
+        self.thread = before
+
+
+_here = _Here()
+
+
+def current() -> Proxy:
+    """The proxy of the actor that the caller is in.
+
+    Raises:
+        RuntimeError: the caller is in no actor.
+    """
+    found = _here.thread if _here.thread is not None else _here.process
+    if found is None:
+        raise RuntimeError("current() is for code that runs inside an actor")
+    return found

@@ -1,0 +1,212 @@
+"""What all views of one remote object share: where it is, and how it is reached and served."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing import connection as mp_connection
+from multiprocessing.context import get_spawning_popen
+from typing import Any, Final
+
+from ._address import Address, Doorbell, new_address
+from ._endpoint import ITSELF, Endpoint
+from ._server import Mode, Server, home_of
+from ._view import View
+from .errors import ActorDiedError, NotListeningError, SpawnTimeoutError
+
+__all__ = ["ITSELF", "UNSET", "Anchor"]
+
+THREAD_CHECK = 0.02
+"""Seconds between looks at a thread that is to listen: threads have no descriptor."""
+
+
+class _Unset:
+    def __repr__(self) -> str:
+        return "UNSET"
+
+    def __reduce__(self) -> str:
+        return "UNSET"
+
+
+UNSET: Final[Any] = _Unset()
+"""Stands for "not given" where None is a value."""
+
+
+class Anchor:
+    """One remote object, as seen from this process.
+
+    `local` is this process's own copy of the object, if it has one: under fork everybody
+    has, but only the process that listens has the one that answers.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        name: str,
+        local: Any = UNSET,
+        *,
+        eager: bool = False,
+        fulfil: bool = True,
+        endpoint: Endpoint | None = None,
+    ) -> None:
+        self.address = address
+        self.name = name
+        self.local = local
+        self.eager = eager
+        self.fulfil = fulfil
+        self._endpoint = endpoint or Endpoint(address, name)
+
+    @classmethod
+    def of(cls, obj: object, *, eager: bool, fulfil: bool) -> Anchor:
+        """The anchor of an object that some process may later serve."""
+        return cls(new_address(), describe(obj), obj, eager=eager, fulfil=fulfil)
+
+    # --- as part of a pickle -------------------------------------------------------------
+
+    def reference(self) -> tuple[Address, str, bool, bool]:
+        """What any process needs in order to call the object."""
+        return (self.address, self.name, self.eager, self.fulfil)
+
+    def possession(self) -> tuple[Any, ...]:
+        """The object itself, for a process that is being started and may be the one that
+        will listen; nothing for all others, which only call."""
+        if get_spawning_popen() is None or self.local is UNSET or self.listening:
+            return ()
+        return (self.local,)
+
+    # --- calling -----------------------------------------------------------------------
+
+    def evaluate(
+        self,
+        view: View,
+        owner: object = None,
+        default: Any = UNSET,
+        default_local: bool = False,
+    ) -> Any:
+        """The value of a view; `ITSELF` when that is the object.
+
+        At the object's home it is evaluated directly. `default` (called, if it can be) or
+        this process's own copy (`default_local`) stand in when nobody listens.
+        """
+        home = home_of(self.address)
+        if home is not None:
+            result = view.evaluate(home.root)
+            return ITSELF if result is home.root else result
+        return self._endpoint.call(view, owner, self._stand_in(view, default, default_local))
+
+    def _stand_in(self, view: View, default: Any, local: bool) -> Callable[[], Any] | None:
+        if local and self.local is not UNSET:
+            return lambda: view.evaluate(self.local)
+        if default is UNSET:
+            return None
+        return default if callable(default) else lambda: default
+
+    # --- serving -----------------------------------------------------------------------
+
+    def listen(self, mode: Mode) -> Server:
+        """Serve the object from this process.
+
+        Raises:
+            RuntimeError: it is served already, or this process does not have it.
+        """
+        if home_of(self.address) is not None:
+            raise RuntimeError(f"{self.name} is listening already")
+        if self.local is UNSET:
+            raise RuntimeError(f"{self.name} lives in another process: only that one can listen")
+        server = Server(self.local, self.address, self.name, self.fulfil, mode)
+        try:
+            server.open()
+        except FileExistsError:
+            server.discard()
+            raise RuntimeError(f"{self.name} is listening already, in another process") from None
+        if mode is not Mode.MANUAL:
+            server.run_in_background()
+        return server
+
+    @property
+    def home(self) -> Server | None:
+        """The server of the object, if it is served from here."""
+        return home_of(self.address)
+
+    @property
+    def listening(self) -> bool:
+        """Whether the object can be called now. True to the fact, from every process."""
+        home = home_of(self.address)
+        return home.listening if home is not None else self._endpoint.listening()
+
+    def process(self, timeout: float | None, limit: int = sys.maxsize) -> int:
+        """Run requests in this thread; how many were run."""
+        home = home_of(self.address)
+        if home is None:
+            raise NotListeningError(f"{self.name} does not listen in this process")
+        if home.mode is Mode.BACKGROUND:
+            return home.stand_by(timeout)
+        home.take_over()
+        return home.process(timeout, limit)
+
+    def serve(self) -> None:
+        """Run requests until it stops listening, here or wherever `listen` said."""
+        home = home_of(self.address)
+        if home is not None and home.mode is Mode.MANUAL:
+            home.mailbox.serve(until=lambda: False)
+            home.stop()
+        elif home is not None:
+            home.join()
+
+    # --- waiting -----------------------------------------------------------------------
+
+    def wait(self, process: Any, fail: bool, timeout: float | None) -> bool:
+        """Wait until somebody listens; False, or an error if `fail`, when that can't be."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if self.listening:
+            return True
+        bell = Doorbell(self.address)
+        try:
+            # Only now that the bell hangs: who began to listen in between is seen here.
+            while not self.listening:
+                if _ended(process):
+                    if fail:
+                        raise self._ended_first(process)
+                    return False
+                if deadline is not None and time.monotonic() >= deadline:
+                    if fail:
+                        raise SpawnTimeoutError(f"{self.name} did not listen within {timeout} s")
+                    return False
+                _sleep(bell, process, deadline)
+                bell.hush()
+            return True
+        finally:
+            bell.close()
+
+    def _ended_first(self, process: Any) -> BaseException:
+        return ActorDiedError.from_exit(
+            f"{process.name}, before {self.name} listened,",
+            exitcode=getattr(process, "exitcode", None),
+        )
+
+
+def _sleep(bell: Doorbell, process: Any, deadline: float | None) -> None:
+    """Sleep until the bell rings, the process ends, or the time is up."""
+    timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+    waited: list[Any] = [bell]
+    sentinel = getattr(process, "sentinel", None)
+    if sentinel is not None:
+        waited.append(sentinel)
+    elif process is not None:
+        timeout = THREAD_CHECK if timeout is None else min(timeout, THREAD_CHECK)
+    mp_connection.wait(waited, timeout)
+
+
+def _ended(process: Any) -> bool:
+    if process is None:
+        return False
+    if isinstance(process, threading.Thread):
+        return process.ident is not None and not process.is_alive()
+    return process.exitcode is not None
+
+
+def describe(obj: object) -> str:
+    """How an object is named where its own repr might be long, or wrong, or remote."""
+    return f"<{type(obj).__name__} object at {id(obj):#x}>"

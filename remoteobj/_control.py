@@ -1,0 +1,282 @@
+"""The control thread of a listener: responsive while the object works.
+
+It accepts callers and lets them prove that they may call, hears the owner's orders and the
+owner's death, and writes what slow readers have not taken yet. It sleeps in the kernel
+until one of these happens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import selectors
+import signal
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from ._address import Listener
+from ._auth import ANSWER, AuthenticationError, Challenge, same_user
+from ._frames import MalformedFrameError
+from ._messages import Frame
+from ._peer import Peer
+from ._transport import ChannelClosedError, SocketChannel, private
+
+__all__ = ["Control", "Duties", "start", "unblock"]
+
+HANDSHAKE_SECONDS = 5.0
+"""How long a caller may take to prove itself."""
+HANDSHAKES = 256
+"""How many callers may be at that at once; the eldest is dropped for the next one."""
+BREATHER = 0.2
+"""Seconds without accepting when descriptors have run out."""
+
+
+def start(thread: threading.Thread) -> None:
+    """Start a thread whole, or not at all: no signal handler may raise half-way, as far as
+    that is in this thread's power.
+
+    The new thread inherits the blocked signals. One that runs other people's code must lift
+    that, by `unblock`: the processes that such code starts would inherit it again.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    try:
+        thread.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def unblock() -> None:
+    """Let this thread take signals again."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
+
+
+class Duties(Protocol):
+    """Whom the control thread tells."""
+
+    def attach(self, sock: socket.socket) -> None:
+        """A caller has proved itself."""
+
+    def resume(self, peer: Peer) -> None:
+        """A slow reader has taken what it was owed."""
+
+    def obey(self, order: Frame) -> None:
+        """The owner says something."""
+
+    def orphaned(self) -> None:
+        """The owner is gone."""
+
+
+class _Handshake:
+    """A caller on its way in. Each of its messages has a fixed length."""
+
+    def __init__(self, sock: socket.socket, key: bytes) -> None:
+        self.sock = sock
+        self.deadline = time.monotonic() + HANDSHAKE_SECONDS
+        self._challenge = Challenge(key)
+        self._answer = b""
+        sock.setblocking(False)
+        sock.send(self._challenge.greeting)
+
+    def go_on(self) -> bool:
+        """Read on; True when the caller has proved itself. OSError, AuthenticationError."""
+        data = self.sock.recv(ANSWER - len(self._answer))
+        if not data:
+            raise AuthenticationError("the caller left")
+        self._answer += data
+        if len(self._answer) < ANSWER:
+            return False
+        self.sock.send(self._challenge.check(self._answer))
+        return True
+
+
+class Control:
+    """Owns the thread; `close` ends and joins it."""
+
+    def __init__(self, duties: Duties, name: str) -> None:
+        self._duties = duties
+        self._selector = selectors.DefaultSelector()
+        self._handshakes: dict[int, _Handshake] = {}
+        self._jobs: deque[Callable[[], None]] = deque()
+        self._bell, self._ringer = map(private, socket.socketpair())
+        self._ringer.setblocking(False)
+        self._bell.setblocking(False)
+        self._on(self._bell, self._answer_bell)
+        self._open = True
+        self._listener: Listener | None = None
+        self._resting_until = 0.0
+        self._thread = threading.Thread(
+            target=self._run, name=f"remoteobj-control-{name}", daemon=True
+        )
+
+    def start(self, listener: Listener | None, owner: socket.socket | None) -> None:
+        """Begin; `owner` is the other end of the owner's control channel."""
+        self._listener = listener
+        if listener is not None:
+            self._on(listener.socket, self._accept)
+        if owner is not None:
+            channel = SocketChannel(owner)
+            self._on(owner, lambda: self._hear(owner, channel))
+        start(self._thread)
+
+    # --- from other threads ------------------------------------------------------------
+
+    def flush_later(self, peer: Peer) -> None:
+        """Write what this peer is owed as it takes it in."""
+        self._do(lambda: self._on(peer.channel, lambda: self._flush(peer), write=True))
+
+    def stop_accepting(self) -> None:
+        """Take no more callers; those on their way in find the connection closed."""
+        done = threading.Event()
+        self._do(self._close_door)
+        self._do(done.set)
+        if threading.current_thread() is not self._thread and self._thread.is_alive():
+            done.wait(HANDSHAKE_SECONDS)
+
+    def close(self) -> None:
+        """End the thread and join it. Harmless when done twice."""
+        if self._thread.ident is None:  # it never started: an inline actor needs none
+            self.discard()
+            return
+        self._do(self._end)
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+            self._thread.join(HANDSHAKE_SECONDS)
+
+    def drop_listener(self) -> None:
+        """Remove the socket file, from any thread, at the end of all."""
+        listener = self._listener
+        if listener is not None:
+            listener.close()
+
+    def discard(self) -> None:
+        """Let go of what a thread that never started would have used."""
+        self._selector.close()
+        self._bell.close()
+        self._ringer.close()
+
+    def _do(self, job: Callable[[], None]) -> None:
+        self._jobs.append(job)
+        with contextlib.suppress(OSError):
+            self._ringer.send(b"!")
+
+    # --- in the thread -----------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while self._open:
+                for key, _ in self._selector.select(self._patience()):
+                    key.data()
+                self._expire()
+        finally:
+            self._close_door()
+            self.discard()
+
+    def _end(self) -> None:
+        self._open = False
+
+    def _on(
+        self, file: socket.socket | SocketChannel, act: Callable[[], None], write: bool = False
+    ) -> None:
+        events = selectors.EVENT_WRITE if write else selectors.EVENT_READ
+        with contextlib.suppress(ValueError):  # closed meanwhile
+            fd = file.fileno()
+            if fd in self._selector.get_map():  # the number of a file that was closed
+                self._selector.unregister(fd)
+            self._selector.register(fd, events, act)
+
+    def _off(self, file: socket.socket | SocketChannel) -> None:
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(file.fileno())
+
+    def _answer_bell(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._bell.recv(4096)
+        while self._jobs:
+            self._jobs.popleft()()
+
+    def _patience(self) -> float | None:
+        """Seconds until something must be given up; None, for ever, when nothing is."""
+        times = [one.deadline for one in self._handshakes.values()]
+        if self._resting_until:
+            times.append(self._resting_until)
+        return max(0.0, min(times) - time.monotonic()) if times else None
+
+    def _expire(self) -> None:
+        now = time.monotonic()
+        for handshake in list(self._handshakes.values()):
+            if handshake.deadline <= now:
+                self._refuse(handshake)
+        if self._resting_until and self._resting_until <= now:
+            self._resting_until = 0.0
+            if self._listener is not None:
+                self._on(self._listener.socket, self._accept)
+
+    # --- callers -----------------------------------------------------------------------
+
+    def _accept(self) -> None:
+        assert self._listener is not None
+        try:
+            sock, _ = self._listener.socket.accept()
+        except OSError as exc:
+            if exc.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                # Still readable, so that the loop would spin: look again a little later.
+                self._off(self._listener.socket)
+                self._resting_until = time.monotonic() + BREATHER
+            return
+        private(sock)
+        try:
+            if not same_user(sock):
+                raise AuthenticationError("another user")
+            handshake = _Handshake(sock, self._listener.address.key)
+        except (OSError, AuthenticationError):
+            sock.close()
+            return
+        if len(self._handshakes) >= HANDSHAKES:
+            self._refuse(next(iter(self._handshakes.values())))
+        self._handshakes[sock.fileno()] = handshake
+        self._on(sock, lambda: self._shake_hands(handshake))
+
+    def _shake_hands(self, handshake: _Handshake) -> None:
+        try:
+            proved = handshake.go_on()
+        except BlockingIOError:
+            return
+        except (OSError, AuthenticationError):
+            self._refuse(handshake)
+            return
+        if proved:
+            self._handshakes.pop(handshake.sock.fileno())
+            self._off(handshake.sock)
+            self._duties.attach(handshake.sock)
+
+    def _refuse(self, handshake: _Handshake) -> None:
+        self._handshakes.pop(handshake.sock.fileno(), None)
+        self._off(handshake.sock)
+        handshake.sock.close()
+
+    def _close_door(self) -> None:
+        for handshake in list(self._handshakes.values()):
+            self._refuse(handshake)
+        if self._listener is not None:
+            self._off(self._listener.socket)
+            self._listener.close()
+            self._listener = None
+
+    # --- the owner, and slow readers ---------------------------------------------------
+
+    def _hear(self, owner: socket.socket, channel: SocketChannel) -> None:
+        try:
+            for frame in channel.take():
+                self._duties.obey(frame)
+        except (ChannelClosedError, MalformedFrameError):
+            self._off(owner)
+            channel.close()
+            self._duties.orphaned()
+
+    def _flush(self, peer: Peer) -> None:
+        if peer.flush():
+            self._off(peer.channel)
+            self._duties.resume(peer)

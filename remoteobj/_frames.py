@@ -1,0 +1,155 @@
+"""Frames as bytes, without I/O: what to write for a frame, and frames from what was read.
+
+```
+| kind u8 | - | buffers u32 | call id u64 | payload length u64 |   the header
+| a length u64 for each buffer | payload | buffer | buffer ...
+```
+
+Large parts are received straight into their place: `Decoder.space()` is where the next
+bytes belong, so that nothing big is copied on its way.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+from ._messages import Bytes, Frame, Kind
+
+__all__ = ["MAX_FRAME", "Decoder", "MalformedFrameError", "encode"]
+
+HEADER = struct.Struct("<B3xIQQ")
+MAX_FRAME = 1 << 40
+"""Bytes in a frame, at most. Past it the header is taken for garbage, before memory is."""
+JOINED = 1 << 15
+"""Payloads up to this many bytes are joined to their header: one part is cheaper to write."""
+IN_PLACE = 1 << 16
+"""Bodies from this many bytes on are received into a buffer of their own."""
+
+_KINDS = frozenset(map(int, Kind))
+
+
+class MalformedFrameError(Exception):
+    """These bytes are no frame: the connection can't be trusted further."""
+
+
+def encode(frame: tuple[int, int, Bytes, Sequence[Any]]) -> list[Bytes]:
+    """The parts to write, in order, for a frame (or a bare tuple, which is made faster)."""
+    kind, call_id, payload, buffers = frame
+    head = HEADER.pack(kind, len(buffers), call_id, len(payload))
+    if buffers:
+        head += struct.pack(f"<{len(buffers)}Q", *map(len, buffers))
+    if len(payload) <= JOINED:
+        return [head + payload, *buffers]
+    return [head, payload, *buffers]
+
+
+class Decoder:
+    """Bytes in, frames out, however the bytes were cut.
+
+    Invariant: `_rest` holds less than one frame, unless a large body is being filled
+    (`_parts` is not empty), and then `_rest` is empty.
+    """
+
+    def __init__(self, limit: int = MAX_FRAME) -> None:
+        self._limit = limit
+        self._rest = b""
+        self._head = (0, 0)
+        self._parts: list[bytearray] = []
+        self._at = (0, 0)  # which part is being filled, and how far it is
+
+    def space(self) -> memoryview | None:
+        """Where the next bytes of a large body belong; None while there is none."""
+        if not self._parts:
+            return None
+        index, offset = self._at
+        return memoryview(self._parts[index])[offset:]
+
+    def filled(self, count: int) -> list[Frame]:
+        """So many bytes were put into `space()`; the frame, once that completes it."""
+        index, offset = self._at
+        self._at = (index, offset + count)
+        return self._finish()
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """Take in bytes; the frames that they complete.
+
+        Raises:
+            MalformedFrameError: these bytes can't be frames.
+        """
+        if len(data) >= HEADER.size and not self._rest and not self._parts:
+            # Most often it is just one small frame: half the time of the general case.
+            kind, count, call_id, length = HEADER.unpack_from(data)
+            if len(data) == HEADER.size + length and not count and kind in _KINDS:
+                return [Frame(kind, call_id, data[HEADER.size :])]
+        frames: list[Frame] = []
+        if self._rest:
+            data = self._rest + data
+            self._rest = b""
+        position = 0
+        while position < len(data):
+            if self._parts:
+                used = self._fill(data, position, frames)
+            else:
+                used = self._next(data, position, frames)
+                if not used:
+                    break
+            position += used
+        self._rest = data[position:] if position else data
+        return frames
+
+    def _next(self, data: bytes, start: int, frames: list[Frame]) -> int:
+        """Take one small frame, or the head of a large one; bytes used, 0 if more must come."""
+        end: int
+        body = start + HEADER.size
+        if len(data) < body:
+            return 0
+        kind, count, call_id, length = HEADER.unpack_from(data, start)
+        if kind not in _KINDS:
+            raise MalformedFrameError(f"kind {kind} is unknown")
+        if not count and length <= IN_PLACE:
+            end = body + length
+            if end > len(data):
+                return 0
+            frames.append(Frame(kind, call_id, data[body:end]))
+            return end - start
+        end = body + 8 * count
+        if end - start > self._limit:
+            raise MalformedFrameError(f"{count} buffers are too many")
+        if end > len(data):
+            return 0
+        self._parts = self._allocate([length, *struct.unpack_from(f"<{count}Q", data, body)])
+        self._head = (kind, call_id)
+        self._at = (0, 0)
+        frames += self._finish()
+        return end - start
+
+    def _allocate(self, sizes: list[int]) -> list[bytearray]:
+        if sum(sizes) > self._limit:
+            raise MalformedFrameError(f"{sum(sizes)} bytes are more than {self._limit}")
+        try:
+            return [bytearray(size) for size in sizes]
+        except MemoryError as exc:
+            raise MalformedFrameError(f"no memory for a frame of {sum(sizes)} bytes") from exc
+
+    def _fill(self, data: bytes, start: int, frames: list[Frame]) -> int:
+        """Copy into the large body what belongs there; the bytes used."""
+        space = self.space()
+        assert space is not None
+        count = min(len(space), len(data) - start)
+        space[:count] = memoryview(data)[start : start + count]
+        frames += self.filled(count)
+        return count
+
+    def _finish(self) -> list[Frame]:
+        """Move on over parts that are full; the frame when all are."""
+        index, offset = self._at
+        while index < len(self._parts) and offset == len(self._parts[index]):
+            index, offset = index + 1, 0
+        self._at = (index, offset)
+        if index < len(self._parts):
+            return []
+        payload, *buffers = self._parts
+        self._parts = []
+        return [Frame(*self._head, payload, buffers)]

@@ -1,0 +1,315 @@
+"""The actor's side of every call: take requests in, in order, evaluate them, reply.
+
+One thread at a time runs requests, so the object needs no lock against them. Each peer (a
+process that calls) has a queue of its own; the peers take turns, and so do requests and
+streams, so that none starves another.
+
+A peer whose last reply is not yet written whole is not served further. That bounds the
+memory that a slow reader can take, and is what makes `maybe_executed` exact (`_protocol`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from multiprocessing import util as mp_util
+from typing import Any
+
+from ._codec import loads
+from ._frames import MalformedFrameError
+from ._interruption import Interruption
+from ._messages import Bytes, Frame, Kind, read_credit
+from ._outcome import pack_error
+from ._peer import PATIENCE, OpenStream, Peer, cut_off_frame, error_frame, value_frame
+from ._protocol import Event, Life
+from ._transport import ChannelClosedError, SocketChannel, Waiter, private
+from ._view import evaluate
+from .errors import NotListeningError
+
+__all__ = ["Mailbox"]
+
+LAST_WORDS = 5.0
+"""Seconds that the peers have, at the end, to take in what was written for them."""
+
+
+_PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict, set})
+
+
+def _is_iterator(cls: type) -> bool:
+    """Whether it has `__next__`, asked so that no code of a user's metaclass runs."""
+    return any("__next__" in vars(base) for base in cls.__mro__)
+
+
+class Mailbox:
+    """The requests of all peers, run one at a time by whichever thread calls in here."""
+
+    def __init__(
+        self,
+        root: Callable[[], Any],
+        flush_later: Callable[[Peer], None],
+        report: Callable[[BaseException], None],
+    ) -> None:
+        self.life = Life()
+        self._pid = os.getpid()
+        self.patience = PATIENCE
+        self._root = root
+        self._flush_later = flush_later
+        self._report = report
+        self._turn = threading.RLock()
+        self._depth = 0
+        self._peers: dict[int, Peer] = {}
+        self._news: deque[Peer] = deque()
+        self._pending: deque[Peer] = deque()  # peers with requests, each once
+        self._flowing: deque[OpenStream] = deque()  # streams with credit, each once
+        self._waiter = Waiter()
+        self._bell, self._ringer = map(private, socket.socketpair())
+        self._bell.setblocking(False)
+        self._ringer.setblocking(False)
+        self._waiter.watch(self._bell.fileno())
+
+    # --- from other threads ------------------------------------------------------------
+
+    def attach(self, sock: socket.socket) -> Peer:
+        """Serve one more peer."""
+        peer = Peer(SocketChannel(sock), self._flush_later, self.patience)
+        self.resume(peer)
+        return peer
+
+    def resume(self, peer: Peer) -> None:
+        """Serve this peer, from now or again."""
+        self._news.append(peer)
+        self.wake()
+
+    def wake(self) -> None:
+        """Make the thread that waits for requests look up."""
+        with contextlib.suppress(OSError):
+            self._ringer.send(b"!")
+
+    # --- running requests --------------------------------------------------------------
+
+    def serve(self, until: Callable[[], bool]) -> None:
+        """Run requests until `until()` or the listener stops; `wake` makes it look."""
+        while not until() and not self.life.stopping:
+            self.process(None, limit=1)
+
+    def process(self, deadline: float | None, limit: int = sys.maxsize) -> int:
+        """Run what is there, waiting for the first until `deadline`; how much was run."""
+        done = 0
+        with self._turn:
+            self._depth += 1
+            try:
+                busy = self._pending or self._flowing
+                self._collect(self._waiter.ready() if busy else self._waiter.wait(deadline))
+                while (self._pending or self._flowing) and done < limit:
+                    done += self._work()
+                    if done < limit:  # who asked for one comes back at once, and looks then
+                        self._collect(self._waiter.ready())
+            finally:
+                self._depth -= 1
+        return done
+
+    @property
+    def running(self) -> bool:
+        """Whether this thread is within a request."""
+        if self._turn.acquire(blocking=False):
+            try:
+                return self._depth > 0
+            finally:
+                self._turn.release()
+        return False
+
+    def _work(self) -> int:
+        """Run one request and one step of a stream."""
+        done = 0
+        if self._pending:
+            peer = self._pending.popleft()
+            request = peer.requests.popleft()
+            self._run(peer, request)
+            self._after(peer)
+            done += 1
+        if self._flowing:
+            self._advance(self._flowing.popleft())
+            done += 1
+        return done
+
+    def _run(self, peer: Peer, request: Frame) -> None:
+        try:
+            result = evaluate(loads(request.payload, request.buffers), self._root())
+            reply = self._reply(peer, request.call_id, result)
+        except Interruption:
+            peer.send(cut_off_frame(request.call_id))
+            raise
+        except BaseException as exc:
+            reply = error_frame(request.call_id, exc)
+        if os.getpid() != self._pid:
+            # The method forked and returned on both sides: this is the child, which has no
+            # callers (their connections are its parent's) and nothing to serve.
+            mp_util._flush_std_streams()  # type: ignore[attr-defined]
+            os._exit(0)
+        peer.send(reply)
+
+    def _reply(self, peer: Peer, call_id: int, result: Any) -> Frame:
+        if result is self._root():
+            return Frame(Kind.ITSELF, call_id)
+        if type(result) not in _PLAIN and _is_iterator(type(result)):
+            stream = peer.streams[call_id] = OpenStream(peer, call_id, result)
+            self._flowing.append(stream)
+            return Frame(Kind.STREAM, call_id)
+        return value_frame(Kind.VALUE, call_id, result)
+
+    def _after(self, peer: Peer) -> None:
+        """After something was written for a peer: line it up again, or hold it."""
+        if peer.behind:
+            self._waiter.ignore(peer.channel.fileno())
+        elif peer.requests and peer not in self._pending:
+            self._pending.append(peer)
+
+    def _advance(self, stream: OpenStream) -> None:
+        peer = stream.peer
+        if peer.gone or stream.call_id not in peer.streams:
+            return
+        if not peer.behind:
+            try:
+                frame = stream.advance()
+            except Interruption:
+                peer.send(cut_off_frame(stream.call_id))
+                raise
+            peer.send(frame)
+            stream.credit -= 1
+            if frame.kind != Kind.ITEM:
+                del peer.streams[stream.call_id]
+                self._after(peer)
+                return
+            self._after(peer)
+        if stream.credit > 0 and not peer.behind:
+            self._flowing.append(stream)
+
+    # --- taking in ---------------------------------------------------------------------
+
+    def _collect(self, ready: list[tuple[int, int]]) -> None:
+        """Read what is there from every peer that is ready."""
+        for fd, events in ready:
+            peer = self._peers.get(fd)
+            if peer is not None:
+                self._read(peer)
+            elif fd == self._bell.fileno():
+                with contextlib.suppress(BlockingIOError):
+                    self._bell.recv(4096)
+                self._take_news()
+            elif events & select.POLLNVAL:
+                self._waiter.ignore(fd)
+
+    def _take_news(self) -> None:
+        while self._news:
+            peer = self._news.popleft()
+            fd = peer.channel.fileno()
+            if fd < 0 or peer.gone:
+                continue
+            self._peers[fd] = peer
+            self._waiter.watch(fd)
+            self._after(peer)
+            self._flowing.extend(
+                stream
+                for stream in peer.streams.values()
+                if stream.credit > 0 and stream not in self._flowing
+            )
+
+    def _read(self, peer: Peer) -> None:
+        try:
+            frames = peer.channel.take()
+        except (ChannelClosedError, MalformedFrameError):
+            self._drop(peer)
+            return
+        for frame in frames:
+            if frame.kind == Kind.CALL:
+                peer.requests.append(frame)
+                if len(peer.requests) == 1:
+                    self._pending.append(peer)
+            elif frame.kind == Kind.CREDIT and frame.call_id in peer.streams:
+                stream = peer.streams[frame.call_id]
+                stream.credit += read_credit(frame)
+                if stream not in self._flowing:
+                    self._flowing.append(stream)
+            elif frame.kind == Kind.CLOSE and frame.call_id in peer.streams:
+                self._close(peer.streams.pop(frame.call_id))
+                peer.send(value_frame(Kind.END, frame.call_id, None))
+                self._after(peer)
+
+    def _drop(self, peer: Peer) -> None:
+        """A peer is gone. What it had sent before still runs: it may have meant it."""
+        peer.gone = True
+        self._forget(peer)
+        for stream in list(peer.streams.values()):
+            self._close(stream)
+        peer.streams.clear()
+        peer.channel.close()
+
+    def _forget(self, peer: Peer) -> None:
+        fd = peer.channel.fileno()
+        self._waiter.ignore(fd)
+        self._peers.pop(fd, None)
+
+    def _close(self, stream: OpenStream) -> None:
+        try:
+            stream.close()
+        except Interruption:
+            raise
+        except BaseException as exc:
+            self._report(exc)  # its consumer is not there to be told
+
+    # --- ending ------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Begin to stop: the thread that serves finishes what it is at, then looks."""
+        self.life.on(Event.STOP)
+        self.wake()
+
+    def drain(self, fulfil: bool, last_word: Bytes = b"") -> None:
+        """Fulfil or refuse every request that has arrived, say goodbye, and close."""
+        with self._turn:
+            self._take_all_in()
+            waiting = dict.fromkeys([*self._pending, *self._peers.values()])
+            self._pending.clear()
+            for peer in waiting:
+                while peer.requests:
+                    request = peer.requests.popleft()
+                    if fulfil:
+                        self._run(peer, request)
+                    else:
+                        peer.send(Frame(Kind.REFUSED, request.call_id))
+            end = time.monotonic() + LAST_WORDS
+            for peer in list(self._peers.values()):
+                self._dismiss(peer, last_word, end)
+            self.life.on(Event.DRAINED)
+
+    def _take_all_in(self) -> None:
+        self._take_news()
+        end = time.monotonic() + 1.0  # against a peer that never stops sending
+        while (ready := self._waiter.ready()) and time.monotonic() < end:
+            self._collect(ready)
+
+    def _dismiss(self, peer: Peer, last_word: Bytes, end: float) -> None:
+        for call_id, stream in list(peer.streams.items()):
+            self._close(stream)
+            ended = NotListeningError("the stream ended early: its listener stopped")
+            peer.send(Frame(Kind.ERROR, call_id, pack_error(ended)))
+        peer.send(Frame(Kind.GOODBYE, 0, last_word))
+        while not peer.flush() and time.monotonic() < end:
+            if not peer.channel.wait_to_write(False, end):
+                break
+        self._forget(peer)
+        peer.channel.close()
+
+    def close(self) -> None:
+        """Let go of the descriptors; the threads that used them have ended."""
+        for peer in [*self._peers.values(), *self._news]:
+            peer.channel.close()
+        self._bell.close()
+        self._ringer.close()

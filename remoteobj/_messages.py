@@ -1,0 +1,94 @@
+"""What can be said between a caller and an actor.
+
+A message travels as a frame: a fixed header (kind, call id, lengths), which is all that a
+reader decodes, and a payload that stays bytes until the one thread whom it concerns
+unpickles it. Frames about one call share its id; the caller chooses ids, upwards from 1.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+__all__ = [
+    "BIRTH",
+    "WINDOW",
+    "Bytes",
+    "Frame",
+    "Kind",
+    "StopOrder",
+    "credit_frame",
+    "read_credit",
+]
+
+Bytes = bytes | bytearray | memoryview
+
+BIRTH = 0
+"""The id under which an actor answers its own making: a value once `__init__` is done."""
+
+WINDOW = 16
+"""Items that a stream may send ahead of its consumer."""
+
+
+class Kind(enum.IntEnum):
+    """What a frame is."""
+
+    # caller to actor
+    CALL = 1  # a chain of operations to evaluate; the id is new
+    CREDIT = 2  # the consumer of a stream takes so many more items
+    CLOSE = 3  # the consumer of a stream wants no more of it
+    # actor to caller: exactly one of the first five answers each CALL ...
+    VALUE = 10
+    ITSELF = 11  # the result is the actor's own object
+    ERROR = 12  # the exception that the operations raised
+    REFUSED = 13  # not executed: the listener was closing
+    STREAM = 14  # the result is an iterator: items follow
+    # ... and after STREAM come items, then END or ERROR
+    ITEM = 15
+    END = 16
+    # about the connection: nothing after it will be executed. With a payload: why it failed
+    GOODBYE = 20
+    # owner to actor, on the control channel
+    STOP = 30
+    THROW = 31
+
+
+class Frame(NamedTuple):
+    """One message between two processes."""
+
+    kind: int
+    call_id: int
+    payload: Bytes = b""
+    buffers: Sequence[Any] = ()
+
+
+class StopOrder(NamedTuple):
+    """How an owner wants its actor to end."""
+
+    fulfil: bool = True
+    """Finish the requests in hand; False refuses them."""
+    after_work: bool = False
+    """Let the work loop come to its own end first."""
+
+    def frame(self) -> Frame:
+        return Frame(Kind.STOP, 0, bytes(self))
+
+    @classmethod
+    def read(cls, payload: Bytes) -> StopOrder:
+        return cls(*map(bool, bytes(payload)))
+
+
+_CREDIT = struct.Struct("<I")
+
+
+def credit_frame(call_id: int, items: int) -> Frame:
+    """The frame by which a consumer asks for so many more items."""
+    return Frame(Kind.CREDIT, call_id, _CREDIT.pack(items))
+
+
+def read_credit(frame: Frame) -> int:
+    """The number of items that a CREDIT frame grants."""
+    (items,) = _CREDIT.unpack(frame.payload)
+    return int(items)

@@ -1,0 +1,46 @@
+"""How an actor is spawned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from ._except import Except
+
+__all__ = ["Options"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How an actor is spawned; `Cls.options(...)` takes these as keywords."""
+
+    engine: str = "process"
+    """`process`, `thread` or `inline`: where the object lives."""
+    start_method: str | None = None
+    """`fork`, `spawn` or `forkserver`; None: the program's choice, or the interpreter's."""
+    name: str | None = None
+    """Of the process; None numbers the class's name: `Counter-1`."""
+    daemon: bool = True
+    """End it when the program ends; False lets its work loop come to its own end first."""
+    exc: Except | None = None
+    """Where lifecycle errors go; None makes a new one, which is the handle's `exc_`."""
+    spawn_timeout: float | None = 60.0
+    """Seconds until `__init__` must have finished; None waits for ever."""
+    stop_timeout: float | None = 10.0
+    """Seconds until it must have stopped, before SIGTERM; None waits for ever."""
+    fulfill_final: bool = True
+    """Whether requests in hand are carried out when it stops; False refuses them."""
+    eager_proxy: bool = False
+    """Whether calls give proxies, to be evaluated by `get_`."""
+
+    def but(self, changes: dict[str, Any]) -> Options:
+        """The same with some changed.
+
+        Raises:
+            TypeError: an option of this name does not exist.
+        """
+        known = [field.name for field in fields(self)]
+        for name in changes:
+            if name not in known:
+                raise TypeError(f"there is no option {name!r}; there are {', '.join(known)}")
+        return replace(self, **changes)

@@ -1,0 +1,146 @@
+"""A process that calls, as its actor sees it: what it is owed, and what streams to it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ._codec import dumps
+from ._frames import encode
+from ._interruption import Interruption
+from ._messages import WINDOW, Bytes, Frame, Kind
+from ._outcome import for_caller, pack_error
+from ._transport import ChannelClosedError, SocketChannel
+from .errors import ActorDiedError, RemoteError, type_name
+
+__all__ = [
+    "PATIENCE",
+    "OpenStream",
+    "Peer",
+    "cut_off_frame",
+    "error_frame",
+    "value_frame",
+]
+
+PATIENCE = 0.05
+"""Seconds without progress after which a reply is left to be written in the background."""
+
+
+class Peer:
+    """A process that calls: its channel, its queue, its streams, what it is still owed."""
+
+    def __init__(
+        self, channel: SocketChannel, flush_later: Callable[[Peer], None], patience: float
+    ) -> None:
+        self.channel = channel
+        self._patience = patience
+        self.requests: deque[Frame] = deque()
+        self.streams: dict[int, OpenStream] = {}
+        self.gone = False
+        self._flush_later = flush_later
+        self._lock = threading.Lock()
+        self._owed: list[Any] = []
+
+    @property
+    def behind(self) -> bool:
+        """Whether something written for it has not gone out yet."""
+        return bool(self._owed)
+
+    def send(self, frame: Frame) -> None:
+        """Write a frame, or leave what a slow reader does not take to the flusher."""
+        with self._lock:
+            parts = encode(frame)
+            try:
+                if not self._owed:
+                    parts = self._write_patiently(parts)
+            except ChannelClosedError:
+                return  # reading will find the end too, and see to it
+            except BaseException:
+                self.channel.finish()  # nothing may follow half a frame
+                raise
+            if parts:
+                # Copied: the object may change what its result still refers to.
+                self._owed += map(bytes, parts)
+                self._flush_later(self)
+
+    def _write_patiently(self, parts: list[Bytes]) -> list[Any]:
+        left = self.channel.write(parts)
+        while left and self.channel.wait_to_write(False, time.monotonic() + self._patience):
+            left = self.channel.write(left)
+        return left
+
+    def flush(self) -> bool:
+        """Write what is owed, as far as it goes; True when nothing is left."""
+        with self._lock:
+            try:
+                self._owed = self.channel.write(self._owed)
+            except ChannelClosedError:
+                self._owed = []
+            return not self._owed
+
+
+class OpenStream:
+    """An iterator that a call returned, and how far its consumer lets it go."""
+
+    def __init__(self, peer: Peer, call_id: int, iterator: Iterator[Any]) -> None:
+        self.peer = peer
+        self.call_id = call_id
+        self.credit = WINDOW
+        self._iterator = iterator
+
+    def advance(self) -> Frame:
+        """The frame of the next item, of the end, or of the error."""
+        try:
+            item = next(self._iterator)
+        except StopIteration as stop:
+            return value_frame(Kind.END, self.call_id, stop.value)
+        except Interruption:
+            raise
+        except BaseException as exc:
+            return error_frame(self.call_id, exc)
+        return value_frame(Kind.ITEM, self.call_id, item)
+
+    def close(self) -> None:
+        close = getattr(self._iterator, "close", None)
+        if close is not None:
+            close()
+
+
+def value_frame(kind: int, call_id: int, value: Any) -> Frame:
+    """The frame that carries a value, or the error that it can't be sent."""
+    try:
+        payload, buffers = dumps(value, "result")
+    except Interruption:
+        raise
+    except BaseException as exc:
+        return error_frame(call_id, exc)
+    return Frame(kind, call_id, payload, buffers)
+
+
+def error_frame(call_id: int, exc: BaseException) -> Frame:
+    """The frame that carries an exception, without our own frames in its traceback."""
+    traceback = exc.__traceback__
+    while traceback is not None and traceback.tb_frame.f_globals.get("__package__") == __package__:
+        traceback = traceback.tb_next  # the caller does not care how we got there
+    try:
+        packed = pack_error(for_caller(exc.with_traceback(traceback)))
+    except KeyboardInterrupt as interrupt:  # of its own methods: nobody presses Ctrl-C here
+        name = type_name(type(exc))
+        packed = pack_error(RemoteError.in_place_of(name, name, "", repr(interrupt)))
+    finally:
+        del exc, traceback
+    return Frame(Kind.ERROR, call_id, packed)
+
+
+def cut_off_frame(call_id: int) -> Frame:
+    """For the caller whose request was being run when its process was told to end."""
+    name = multiprocessing.current_process().name
+    return error_frame(
+        call_id,
+        ActorDiedError.from_exit(name, signal=signal.SIGTERM, maybe_executed=True),
+    )

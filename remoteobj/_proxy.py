@@ -1,0 +1,328 @@
+"""The proxy: Python's own syntax, recorded as a view of an object in another process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from ._address import Address
+from ._anchor import ITSELF, UNSET, Anchor, describe
+from ._server import Mode
+from ._view import View
+
+__all__ = ["Listening", "Proxy", "get"]
+
+_NO_STEPS = View()
+
+
+class Proxy:
+    """Stands for an object that lives in another process, or for a part of it.
+
+    What is done to a proxy is done to the object: attributes and items give further
+    proxies, lazily; calls, assignments, deletions, `in`, `len`, `bool` and iteration are
+    evaluated there at once, and their value, or the exception that they raise, comes back.
+
+    Everything of the proxy's own ends in one underscore, but for `__`, `passto`, `super`,
+    `poll`, `process_requests` and `wait_until_listening`; every other name is the object's.
+    Names that begin with an underscore are never remote. `attrs_` reaches any name at all.
+
+    Args:
+        obj: the object. The process that calls `listen_` is the one whose copy answers.
+        eager_proxy: True makes calls give proxies too, to be evaluated by `get_`.
+        fulfill_final: whether requests that arrive while it stops listening are carried
+            out; False refuses them.
+
+    Here the object is listened for in the process that calls it, which shows the syntax:
+
+    >>> class Tape:
+    ...     def __init__(self):
+    ...         self.reels = {"a": [1, 2]}
+    ...     def wind(self, to):
+    ...         return f"at {to}"
+    >>> tape = Proxy(Tape())
+    >>> with tape:
+    ...     tape.wind(3)
+    ...     tape.reels["a"][1].get_()
+    ...     len(tape.reels["a"])
+    ...     "b" in tape.reels
+    'at 3'
+    2
+    2
+    False
+    """
+
+    __slots__ = ("__weakref__", "_anchor", "_parent", "_steps")
+
+    _anchor: Anchor
+    _steps: View
+    _parent: Proxy | None
+
+    def __init__(
+        self, obj: object, *, eager_proxy: bool = False, fulfill_final: bool = True
+    ) -> None:
+        self._fill(Anchor.of(obj, eager=eager_proxy, fulfil=fulfill_final), View(), None)
+
+    @classmethod
+    def _at(cls, anchor: Anchor, steps: View = _NO_STEPS, parent: Proxy | None = None) -> Self:
+        proxy = object.__new__(cls)
+        proxy._fill(anchor, steps, parent)
+        return proxy
+
+    def _fill(self, anchor: Anchor, steps: View, root: Proxy | None) -> None:
+        _put_anchor(self, anchor)
+        _put_steps(self, steps)
+        # Every part keeps the root, and so the actor that a handle owns, alive.
+        _put_parent(self, root)
+
+    # --- recording -----------------------------------------------------------------------
+
+    @property
+    def _root(self) -> Proxy:
+        return self if self._parent is None else self._parent
+
+    def _then(self, name: str, *operands: Any) -> Proxy:
+        return Proxy._at(self._anchor, self._steps.then(name, *operands), self._root)
+
+    if TYPE_CHECKING:
+        __: Any
+        """The value over there: the same as `get_()`."""
+
+    def __getattr__(self, name: str) -> Proxy:
+        if name == "__":
+            # Here and not as a property: an AttributeError of the evaluation, raised in a
+            # property, would be taken for the lack of it.
+            return self._evaluate(self._steps)  # type: ignore[no-any-return]
+        if name.startswith("_"):
+            raise AttributeError(
+                f"{name!r} begins with an underscore, and such names are never remote; "
+                f"attrs_({name!r}) reaches it"
+            )
+        return self._then("attr", name)
+
+    def __getitem__(self, key: Any) -> Proxy:
+        return self._then("item", key)
+
+    @property
+    def super(self) -> Proxy:
+        """The object as its base classes see it, like `super()` within its methods."""
+        return self._then("super")
+
+    def attrs_(self, *paths: str) -> Proxy:
+        """The attribute at the end of dotted paths, whatever the names in them are."""
+        names = ".".join(paths).split(".")
+        if "" in names:
+            raise ValueError(f"attrs_{paths} has an empty name in it")
+        proxy = self
+        for name in names:
+            proxy = proxy._then("attr", name)
+        return proxy
+
+    # --- evaluating ----------------------------------------------------------------------
+
+    def _evaluate(self, steps: View, default: Any = UNSET, default_local: bool = False) -> Any:
+        result = self._anchor.evaluate(steps, self._root, default, default_local)
+        return self._root if result is ITSELF else result
+
+    def _do(self, name: str, *operands: Any) -> Any:
+        return self._evaluate(self._steps.then(name, *operands))
+
+    def get_(self, default: Any = UNSET, *, default_local: bool = False) -> Any:
+        """The value over there.
+
+        Args:
+            default: what to give when nobody listens; it is called if it can be, and only
+                then. Without it that is an error.
+            default_local: when nobody listens, evaluate on this process's own copy of the
+                object, if it has one.
+
+        Raises:
+            NotListeningError: nobody listens, and no default was given.
+        """
+        return self._evaluate(self._steps, default, default_local)
+
+    def __call__(
+        self, /, *args: Any, _default: Any = UNSET, _proxy: bool | None = None, **kwargs: Any
+    ) -> Any:
+        """Call it over there; the value, or with `_proxy=True` a proxy, lazily."""
+        if _proxy or (_proxy is None and self._anchor.eager):
+            return self._then("call", args, kwargs)
+        return self._evaluate(self._steps.then("call", args, kwargs), _default)
+
+    def passto(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Call `func(obj, *args, **kwargs)` over there, `obj` being the real object.
+
+        Any function will do: builtins, lambdas, closures.
+        """
+        return self._do("passto", func, args, kwargs)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._refuse_own(name)
+        self._do("setattr", name, value)
+
+    def __delattr__(self, name: str) -> None:
+        self._refuse_own(name)
+        self._do("delattr", name)
+
+    def _refuse_own(self, name: str) -> None:
+        if name.startswith("_") or hasattr(type(self), name):
+            raise AttributeError(
+                f"{name!r} is the proxy's own name; to change such an attribute of the object, "
+                f"use passto(setattr, {name!r}, value) or passto(delattr, {name!r})"
+            )
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._do("setitem", key, value)
+
+    def __delitem__(self, key: Any) -> None:
+        self._do("delitem", key)
+
+    def __contains__(self, item: Any) -> bool:
+        return bool(self._do("contains", item))
+
+    def __len__(self) -> int:
+        return int(self._do("len"))
+
+    def __bool__(self) -> bool:
+        return bool(self._do("bool"))
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._do("iter"))
+
+    # --- listening -----------------------------------------------------------------------
+
+    def listen_(self, bg: bool | None = None) -> Listening:
+        """Serve the object from this process; `with proxy.listen_():` ends it again.
+
+        Args:
+            bg: True runs the requests in a background thread. False runs them only within
+                `process_requests` and `poll`. None begins in the background, until this
+                process first calls one of these two, which then takes over.
+
+        Raises:
+            RuntimeError: it is listening already, or the object is not in this process.
+        """
+        mode = {None: Mode.AUTO, True: Mode.BACKGROUND, False: Mode.MANUAL}[bg]
+        self._anchor.listen(mode)
+        return Listening(self)
+
+    def stop_listen_(self) -> None:
+        """Stop serving; what has arrived is fulfilled, or refused (`fulfill_final=False`).
+
+        Harmless when nothing is served from this process. From within a request, the
+        request is answered first.
+        """
+        home = self._anchor.home
+        if home is not None:
+            home.stop()
+
+    @property
+    def listening_(self) -> bool:
+        """Whether the object can be called now; true to the fact, from every process."""
+        return self._anchor.listening
+
+    def process_requests(self, timeout: float | None = 0.0) -> int:
+        """Run the requests that have arrived, in this thread; how many were run.
+
+        Args:
+            timeout: seconds to wait for the first; None waits for ever.
+
+        Raises:
+            NotListeningError: the object is not served from this process.
+        """
+        return self._anchor.process(timeout)
+
+    def poll(self, timeout: float | None = 0.0) -> bool:
+        """Run one request, in this thread, if one has arrived within `timeout` seconds."""
+        return bool(self._anchor.process(timeout, 1))
+
+    def wait_until_listening(
+        self, process: Any = None, fail: bool = True, timeout: float | None = None
+    ) -> bool:
+        """Wait until some process serves the object.
+
+        Args:
+            process: the process (or thread) that will; its end ends the wait.
+            fail: False gives False where True raises.
+            timeout: seconds to wait at most; None waits for ever.
+
+        Raises:
+            ActorDiedError: `process` ended first.
+            SpawnTimeoutError: the time was up first.
+        """
+        return self._anchor.wait(process, fail, timeout)
+
+    def __enter__(self) -> Any:
+        self.listen_(bg=False)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop_listen_()
+
+    # --- as an object of this process ------------------------------------------------------
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._parent is not None:
+            return (_part, (self._parent, tuple(self._steps)))
+        return (_whole, (self._anchor.reference(),), *self._anchor.possession())
+
+    def __setstate__(self, local: Any) -> None:
+        self._anchor.local = local
+
+    def __repr__(self) -> str:
+        anchor = self._anchor
+        name = anchor.name if anchor.local is UNSET else describe(anchor.local)
+        return f"<Remote {name} : ({self._steps})>"
+
+    def __dir__(self) -> list[str]:
+        return ["__", *(name for name in object.__dir__(self) if not name.startswith("_"))]
+
+
+# The slots themselves, around the proxy's own `__setattr__`, which sets the object's
+# attributes; twice as fast as `object.__setattr__`.
+_put_anchor = vars(Proxy)["_anchor"].__set__
+_put_steps = vars(Proxy)["_steps"].__set__
+_put_parent = vars(Proxy)["_parent"].__set__
+
+
+class Listening:
+    """The time in which a process serves an object; leaving it, by `with`, ends it."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self._proxy = proxy
+
+    def __enter__(self) -> Proxy:
+        return self._proxy
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._proxy.stop_listen_()
+
+
+def get(view: Any, default: Any = UNSET, *, default_local: bool = False) -> Any:
+    """The value of a proxy, as `get_` gives it; anything else is its own value.
+
+    >>> get(5)
+    5
+    """
+    if isinstance(view, Proxy):
+        return view.get_(default, default_local=default_local)
+    return view
+
+
+def _whole(reference: tuple[Address, str, bool, bool]) -> Proxy:
+    address, name, eager, fulfil = reference
+    return Proxy._at(Anchor(address, name, eager=eager, fulfil=fulfil))
+
+
+def _part(root: Proxy, steps: tuple[Any, ...]) -> Proxy:
+    return Proxy._at(root._anchor, View(steps), root)

@@ -1,0 +1,280 @@
+"""A framed two-way byte stream over a socket, and how to wait for it.
+
+Waiting is: look a few times without blocking, then sleep in the kernel. The first half
+saves the two wake-ups that make up most of a round trip; it is given up where it does not
+pay, so that a process with nothing to do uses no processor at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import threading
+import time
+import weakref
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+from ._frames import Decoder
+from ._messages import Bytes, Frame
+
+__all__ = [
+    "Channel",
+    "ChannelClosedError",
+    "SocketChannel",
+    "Waiter",
+    "inheriting",
+    "private",
+    "socket_pair",
+]
+
+CHUNK = 1 << 16
+MAX_PARTS = 512  # under every system's IOV_MAX
+SPIN_SECONDS = 50e-6
+MISSES = 8
+RETRY = 256
+
+Parts = list[Any]
+
+
+class ChannelClosedError(Exception):
+    """The other end is gone: it closed, or its process ended."""
+
+
+# --- descriptors and forks -----------------------------------------------------------
+# A forked child that kept a copy of our end of a connection would hide our death from the
+# other end, which sees EOF only when the last copy closes. So a child closes what it
+# inherits of ours, but for the ends that were made for it.
+
+_ours: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+_heritage = threading.local()
+
+
+@contextlib.contextmanager
+def inheriting(*sockets: socket.socket) -> Iterator[None]:
+    """A child that this thread forks in here keeps these sockets."""
+    _heritage.sockets = sockets
+    try:
+        yield
+    finally:
+        _heritage.sockets = ()
+
+
+def _close_inherited() -> None:
+    kept = getattr(_heritage, "sockets", ())
+    for sock in list(_ours):
+        if all(sock is not one for one in kept):
+            sock.close()
+
+
+os.register_at_fork(after_in_child=_close_inherited)
+
+
+def private(sock: socket.socket) -> socket.socket:
+    """Mark a socket as this process's own: a forked child closes its copy."""
+    _ours.add(sock)
+    return sock
+
+
+def socket_pair() -> tuple[socket.socket, socket.socket]:
+    """Two connected ends, one of them for a child that is about to start."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    return private(ours), private(theirs)
+
+
+# --- waiting -------------------------------------------------------------------------
+
+
+def _processors() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+class Waiter:
+    """Waits for descriptors: polls for some tens of µs, then sleeps.
+
+    Learns whether polling pays: after some waits in which it did not, it only tries now
+    and then. Never polls on a machine with one processor, where the other side could not
+    run meanwhile.
+    """
+
+    def __init__(self, spin: float = SPIN_SECONDS) -> None:
+        self._poll = select.poll()
+        self._spin = spin
+        self._alone = _processors() < 2
+        self._misses = 0
+
+    def watch(self, fd: int, events: int = select.POLLIN) -> None:
+        self._poll.register(fd, events)
+
+    def ignore(self, fd: int) -> None:
+        with contextlib.suppress(KeyError, ValueError):
+            self._poll.unregister(fd)
+
+    def ready(self) -> list[tuple[int, int]]:
+        """What can be read or written now, as (descriptor, events)."""
+        return self._poll.poll(0)
+
+    def wait(self, deadline: float | None = None) -> list[tuple[int, int]]:
+        """The same, waiting for the first of them until `deadline` (`time.monotonic()`)."""
+        if deadline is not None and deadline <= time.monotonic():
+            return self._poll.poll(0)
+        if self._pays() and (ready := self._look()):
+            return ready
+        if deadline is None:
+            return self._poll.poll()
+        return self._poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
+
+    def _pays(self) -> bool:
+        """Whether to poll this time: while it succeeds, and else now and then."""
+        if self._misses < MISSES:
+            return not self._alone
+        self._misses += 1
+        return self._misses % RETRY == 0 and not self._alone
+
+    def _look(self) -> list[tuple[int, int]]:
+        """Poll until something is ready, for a while."""
+        poll = self._poll.poll
+        clock = time.perf_counter
+        end = clock() + self._spin
+        while not (ready := poll(0)):
+            if clock() > end:
+                self._misses += 1
+                return ready
+        self._misses = 0
+        return ready
+
+
+# --- the channel ---------------------------------------------------------------------
+
+
+class Channel(Protocol):
+    """Frames, both ways. One thread at a time may write, and one may read."""
+
+    def write(self, parts: Sequence[Bytes]) -> Parts:
+        """Write what fits now; the parts that are left, none when all went out.
+
+        Raises:
+            ChannelClosedError: nobody is there to read it.
+        """
+        ...
+
+    def wait_to_write(self, or_read: bool) -> bool:
+        """Wait until more can be written; False: first take in what can be read, if `or_read`."""
+        ...
+
+    def wait(self, deadline: float | None = None) -> bool:
+        """Wait until there is something to take; False when `deadline` passed first."""
+        ...
+
+    def take(self) -> list[Frame]:
+        """The frames completed by what can be read without waiting; often one, or none.
+
+        Raises:
+            ChannelClosedError: nothing more will come.
+            MalformedFrameError: what came is not frames.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of it. Harmless when done twice."""
+
+
+class SocketChannel:
+    """A `Channel` over a connected stream socket, itself never blocking but in the waits.
+
+    `death` is a descriptor that becomes readable when the process at the other end has
+    ended. EOF says the same, but not while some other process holds a copy of the socket.
+    """
+
+    def __init__(self, sock: socket.socket, death: int | None = None) -> None:
+        sock.setblocking(False)
+        self._sock = private(sock)
+        # By a finalizer, which keeps the socket: in a cycle of garbage a `__del__` of ours
+        # might come after the socket's own, which complains.
+        weakref.finalize(self, sock.close).atexit = False
+        self._decoder = Decoder()
+        self._death = death
+        self._waiter = Waiter()
+        self._waiter.watch(sock.fileno())
+        if death is not None:
+            self._waiter.watch(death)
+
+    def fileno(self) -> int:
+        """The descriptor; -1 once closed."""
+        return self._sock.fileno()
+
+    def write(self, parts: Sequence[Bytes]) -> Parts:
+        left: Parts = parts if isinstance(parts, list) else list(parts)
+        try:
+            while left:
+                if len(left) == 1:
+                    sent = self._sock.send(left[0])
+                    if sent == len(left[0]):
+                        return []
+                else:
+                    sent = self._sock.sendmsg(left[:MAX_PARTS])
+                left = _drop(left, sent)
+        except BlockingIOError:
+            pass
+        except OSError as exc:
+            raise ChannelClosedError(str(exc)) from exc
+        return left
+
+    def wait_to_write(self, or_read: bool, deadline: float | None = None) -> bool:
+        poll = select.poll()
+        poll.register(self.fileno(), select.POLLOUT | (select.POLLIN if or_read else 0))
+        if self._death is not None:
+            poll.register(self._death, select.POLLIN)
+        seconds = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
+        ready = dict(poll.poll(seconds))
+        return bool(ready.get(self.fileno(), 0) & select.POLLOUT)
+
+    def wait(self, deadline: float | None = None) -> bool:
+        return bool(self._waiter.wait(deadline))
+
+    def take(self) -> list[Frame]:
+        try:
+            space = self._decoder.space()
+            if space is not None:
+                count = self._sock.recv_into(space)
+                if count:
+                    return self._decoder.filled(count)
+            else:
+                data = self._sock.recv(CHUNK)
+                if data:
+                    return self._decoder.feed(data)
+        except BlockingIOError:
+            if not self._died():
+                return []
+            # What it wrote has been read: a copy of its end of the socket, held by some
+            # other process, is all that keeps EOF away.
+            raise ChannelClosedError("the process ended") from None
+        except OSError as exc:
+            raise ChannelClosedError(str(exc)) from exc
+        raise ChannelClosedError("end of stream")
+
+    def _died(self) -> bool:
+        return any(fd == self._death for fd, _ in self._waiter.ready())
+
+    def finish(self) -> None:
+        """Say that nothing more will be written; what was written still arrives."""
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)  # wakes a thread that sleeps in poll
+        self._sock.close()
+
+
+def _drop(parts: Parts, count: int) -> Parts:
+    """The parts without their first `count` bytes."""
+    for index, part in enumerate(parts):
+        if count < len(part):
+            rest = memoryview(part)[count:] if count else part
+            return [rest, *parts[index + 1 :]]
+        count -= len(part)
+    return []

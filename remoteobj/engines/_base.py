@@ -1,0 +1,122 @@
+"""The contract of an engine: launch a program, and be told when it ends.
+
+An engine sees frames and processes, never a view or a future. It gives its program a link,
+whose two channels lead to the owner: one for calls, one for orders and the sign of life.
+"""
+
+from __future__ import annotations
+
+import itertools
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from .._transport import Channel
+
+__all__ = ["Engine", "Launch", "Link", "Program", "Vessel", "numbered"]
+
+
+@dataclass
+class Link:
+    """What a program has of its owner."""
+
+    data: socket.socket
+    """Calls come in here, and replies go out."""
+    control: socket.socket
+    """Orders come in here; EOF means that the owner is gone."""
+    shared_process: bool = False
+    """The owner lives in this process too: only the program's own threads are its home."""
+    undisturbed: Callable[[], None] | None = None
+    """To be called before the cleanup: what asks the process to end is ignored from now on."""
+    told_to_end: Callable[[], None] | None = None
+    """Set by the program: called, from a signal handler, when the process is asked to end.
+    An exception that unwinds the main thread follows, but other people's code may swallow it."""
+    orphaned: Callable[[Callable[[], None]], None] | None = None
+    """To be called when the owner is gone: sees to it that the process ends, in order if
+    that can be done in time, else after `last_rites()`."""
+
+
+class Program(Protocol):
+    """What an engine runs. Under some start methods it is pickled to get there."""
+
+    def run(self, link: Link) -> None:
+        """Run to the end. SystemExit gives the exit code."""
+
+    def begin(self, link: Link) -> Callable[[], None]:
+        """Begin, for an engine without a thread; what it returns does the work at hand."""
+        ...
+
+    def end(self) -> None:
+        """End what `begin` began."""
+
+    def parts(self) -> Iterable[tuple[str, object]]:
+        """What the user gave it, by the names that the user knows: for error messages."""
+        ...
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What is to be launched, and how."""
+
+    program: Program
+    name: str
+    daemon: bool = True
+    start_method: str | None = None
+
+
+class Vessel(Protocol):
+    """Where a program runs, as its owner sees it."""
+
+    @property
+    def data(self) -> Channel: ...
+
+    @property
+    def control(self) -> Channel: ...
+
+    @property
+    def pid(self) -> int | None:
+        """The process it runs in."""
+        ...
+
+    @property
+    def alive(self) -> bool: ...
+
+    @property
+    def autonomous(self) -> bool:
+        """Whether it comes to its end by itself, while its owner waits for something else."""
+        ...
+
+    @property
+    def exitcode(self) -> int | None:
+        """None while it runs; negative for a signal."""
+        ...
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait for its end; False when that did not come in time."""
+        ...
+
+    def terminate(self) -> None:
+        """End it soon, its cleanup included."""
+
+    def kill(self) -> None:
+        """End it now."""
+
+    def close(self) -> None:
+        """Let go of what the owner holds of one that has ended."""
+
+
+class Engine(Protocol):
+    """A way to run programs."""
+
+    def launch(self, launch: Launch) -> Vessel:
+        """Start it. Whether it works out, it says itself, on its data channel."""
+        ...
+
+
+_counters: dict[str, Any] = {}
+
+
+def numbered(name: str) -> str:
+    """A name for the next of its kind: `parse-1`, `parse-2` ..."""
+    return f"{name}-{next(_counters.setdefault(name, itertools.count(1)))}"

@@ -1,0 +1,103 @@
+"""How a process is started: as the interpreter does it, but without its `__main__`."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import types
+from multiprocessing import forkserver, popen_fork, popen_forkserver, popen_spawn_posix, spawn
+from multiprocessing import util as mp_util
+from typing import Any
+
+__all__ = ["POPEN", "default_start_method"]
+
+
+class _SpawnWithoutMain:
+    """`multiprocessing.spawn`, but a child is not told where the main module is."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(spawn, name)
+
+    def get_preparation_data(self, name: str) -> dict[str, Any]:
+        data = spawn.get_preparation_data(name)
+        data.pop("init_main_from_name", None)
+        data.pop("init_main_from_path", None)
+        return data
+
+
+class _OurForkServer:
+    """`multiprocessing.forkserver`, with a server that preloads us and not `__main__`."""
+
+    def __init__(self) -> None:
+        self.server: Any = None
+        os.register_at_fork(after_in_child=self._forget)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(forkserver, name)
+
+    def connect_to_new_process(self, fds: list[int]) -> Any:
+        if self.server is None:
+            self.server = forkserver.ForkServer()
+            self.server.set_forkserver_preload([__name__.partition(".")[0]])
+            mp_util.Finalize(None, self._remove_socket, exitpriority=-50)
+        return self.server.connect_to_new_process(fds)
+
+    def _remove_socket(self) -> None:
+        """Its directory is that of the whole family of processes, which may live on."""
+        with contextlib.suppress(OSError, AttributeError, TypeError):
+            os.unlink(self.server._forkserver_address)
+
+    def _forget(self) -> None:
+        """A forked child must not wait for a server that is its parent's child."""
+        server, self.server = self.server, None
+        alive = getattr(server, "_forkserver_alive_fd", None)
+        if alive is not None:
+            with contextlib.suppress(OSError):
+                os.close(alive)
+
+
+def _launcher(popen: Any, **modules: Any) -> Any:
+    """The interpreter's own way to launch, with other modules in place of those it uses.
+
+    `multiprocessing` has no hook for what we change, and a copy of its code would have to
+    follow every version of it.
+    """
+    original = popen._launch
+    scope = {**original.__globals__, **modules}
+    return types.FunctionType(
+        original.__code__, scope, original.__name__, original.__defaults__, original.__closure__
+    )
+
+
+class _SpawnPopen(popen_spawn_posix.Popen):
+    _fds: list[int]
+    _launch = _launcher(popen_spawn_posix.Popen, spawn=_SpawnWithoutMain())
+
+    def duplicate_for_child(self, fd: int) -> int:
+        # The same may come twice, when a first try to pickle failed half-way.
+        return fd if fd in self._fds else int(super().duplicate_for_child(fd))
+
+
+_fork_server = _OurForkServer()
+
+
+class _ForkServerPopen(popen_forkserver.Popen):
+    _fds: list[int]
+    _launch = _launcher(popen_forkserver.Popen, spawn=_SpawnWithoutMain(), forkserver=_fork_server)
+
+    def duplicate_for_child(self, fd: int) -> int:
+        return self._fds.index(fd) if fd in self._fds else int(super().duplicate_for_child(fd))
+
+
+POPEN: dict[str, Any] = {
+    "fork": popen_fork.Popen,
+    "spawn": _SpawnPopen,
+    "forkserver": _ForkServerPopen,
+}
+
+
+def default_start_method() -> str:
+    """The one that the program chose for `multiprocessing`, or the interpreter's own."""
+    chosen = multiprocessing.get_start_method(allow_none=True)
+    return chosen or multiprocessing.get_all_start_methods()[0]

@@ -1,0 +1,97 @@
+"""An object in the caller's own thread: it works whenever the caller waits for it.
+
+For tests and debugging: a breakpoint in a method stops the program that called it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import time
+from collections.abc import Callable
+from typing import NoReturn
+
+from .._transport import SocketChannel, socket_pair
+from ._base import Launch, Link
+
+__all__ = ["InlineEngine"]
+
+
+class _TurningChannel(SocketChannel):
+    """A channel whose other end gets its turn while this end waits."""
+
+    def __init__(self, sock: socket.socket, turn: Callable[[], None]) -> None:
+        super().__init__(sock)
+        self._turn = turn
+
+    def wait(self, deadline: float | None = None) -> bool:
+        self._turn()
+        while not self._waiter.ready():
+            if deadline is not None and time.monotonic() >= deadline:
+                return False
+            self._turn()
+        return True
+
+    def wait_to_write(self, or_read: bool, deadline: float | None = None) -> bool:
+        self._turn()
+        poll = select.poll()
+        poll.register(self.fileno(), select.POLLOUT)
+        return bool(poll.poll(0))
+
+
+class InlineVessel:
+    """A program that shares its owner's thread."""
+
+    def __init__(self, launch: Launch) -> None:
+        data, their_data = socket_pair()
+        control, their_control = socket_pair()
+        self._link = Link(their_data, their_control, shared_process=True)
+        self._program = launch.program
+        self._name = launch.name
+        self._ended = False
+        turn = launch.program.begin(self._link)
+        self.data: SocketChannel = _TurningChannel(data, turn)
+        self.control: SocketChannel = SocketChannel(control)
+
+    autonomous: bool = False
+
+    @property
+    def pid(self) -> int:
+        return os.getpid()
+
+    @property
+    def alive(self) -> bool:
+        return not self._ended
+
+    @property
+    def exitcode(self) -> int | None:
+        return 0 if self._ended else None
+
+    def join(self, timeout: float | None = None) -> bool:
+        """End it: there is no other thread in which it could come to its end."""
+        if not self._ended:
+            self._ended = True
+            self._program.end()
+        return True
+
+    def terminate(self) -> None:
+        self.join()
+
+    def kill(self) -> NoReturn:
+        raise RuntimeError(
+            f"{self._name} runs in the caller's own thread and can't be killed; "
+            'use stop_(), or engine="process"'
+        )
+
+    def close(self) -> None:
+        self.data.close()
+        self.control.close()
+        self._link.control.close()
+
+
+class InlineEngine:
+    """Launches programs in the calling thread."""
+
+    def launch(self, launch: Launch) -> InlineVessel:
+        return InlineVessel(launch)

@@ -1,0 +1,330 @@
+"""What can go wrong, as one tree; each class says whose fault it is and what to do.
+
+::
+
+    RemoteObjError
+    ├── NotListeningError   (RuntimeError)   nobody serves the object just now
+    ├── ActorDiedError      (RuntimeError)   its process ended
+    ├── SpawnTimeoutError   (TimeoutError)   its ``__init__`` took too long
+    ├── CallTimeoutError    (TimeoutError)   its method took too long
+    ├── UnsendableError     (TypeError)      a value can't be pickled
+    ├── DeadlockError       (RuntimeError)   the answer would wait for the question
+    └── RemoteError                          an exception that can't come as itself
+
+Here belong the classes and the wording of their messages. When they are raised, and how they
+travel between processes, is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from signal import Signals
+from typing import Self
+
+__all__ = [
+    "ActorDiedError",
+    "CallTimeoutError",
+    "DeadlockError",
+    "NotListeningError",
+    "RemoteError",
+    "RemoteObjError",
+    "SpawnTimeoutError",
+    "UnsendableError",
+]
+
+# Invariant: every ``__init__`` below takes its message as the only positional argument and keeps
+# everything else in ``__dict__``, so that ``cls(*args)`` followed by an update of ``__dict__``
+# (what pickle and copy do with an exception) gives the same object back.
+
+
+class RemoteObjError(Exception):
+    """Root of everything that this package raises on its own account.
+
+    A remote method's own exceptions are *not* below it: they arrive as what they are.
+
+    >>> issubclass(ActorDiedError, RemoteObjError)
+    True
+    """
+
+
+class NotListeningError(RemoteObjError, RuntimeError):
+    """Nobody serves the object: it has not started to listen, or it has stopped.
+
+    The caller's side is at fault: it called before the start or after the stop. The call was
+    not executed. Call ``wait_until_listening`` first, give a ``default=``, or keep the call
+    inside the ``with`` block of the handle.
+
+    >>> raise NotListeningError("the object has stopped")
+    Traceback (most recent call last):
+        ...
+    remoteobj.errors.NotListeningError: the object has stopped
+    """
+
+
+class ActorDiedError(RemoteObjError, RuntimeError):
+    """The process in which the object lived has ended.
+
+    The actor's side is at fault: a signal, a crash in C code, ``os._exit``, no memory. The
+    message says how it ended; what a crash in C prints is on the terminal, as faulthandler
+    writes it. The object's state is gone; spawn a new one. Before you send the call again
+    look at ``maybe_executed``: when it is true, the call may have had its effect.
+
+    Attributes:
+        exitcode: exit code of the process, negative for a signal, ``None`` when not known.
+        signal: the signal that ended it, or ``None``.
+        maybe_executed: ``False`` only when the call surely had not begun.
+        last_stack: the stack that the dying process wrote; ``None``: it was not kept.
+        last_output: the end of what it printed; ``None``: it was not kept.
+
+    >>> error = ActorDiedError.from_exit("counter", exitcode=-9, maybe_executed=False)
+    >>> print(error)
+    counter was killed by SIGKILL; the call was not executed
+    >>> error.signal.name
+    'SIGKILL'
+    """
+
+    def __init__(
+        self,
+        message: str = "the actor died",
+        *,
+        exitcode: int | None = None,
+        signal: Signals | None = None,
+        maybe_executed: bool = True,
+        last_stack: str | None = None,
+        last_output: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.exitcode = exitcode
+        self.signal: Signals | None = _signal_of(exitcode) if signal is None else signal
+        self.maybe_executed = maybe_executed
+        self.last_stack = last_stack
+        self.last_output = last_output
+
+    @classmethod
+    def from_exit(
+        cls,
+        who: str = "the actor",
+        *,
+        exitcode: int | None = None,
+        signal: Signals | None = None,
+        maybe_executed: bool | None = None,
+        last_stack: str | None = None,
+        last_output: str | None = None,
+    ) -> ActorDiedError:
+        """Build the error, with its message, from what is known of the death of ``who``.
+
+        ``maybe_executed=None`` says that no call was concerned.
+
+        >>> print(ActorDiedError.from_exit("parser-1", exitcode=3))
+        parser-1 exited with code 3
+        >>> print(ActorDiedError.from_exit("parser-1", exitcode=3, maybe_executed=True))
+        parser-1 exited with code 3; the call may have been executed
+        """
+        signal = _signal_of(exitcode) if signal is None else signal
+        message = f"{who} {_manner(exitcode, signal)}"
+        if maybe_executed is not None:
+            whether = "may have been executed" if maybe_executed else "was not executed"
+            message += f"; the call {whether}"
+        if last_stack:
+            message += f"\n\nIts last stack:\n{last_stack.rstrip()}"
+        if last_output:
+            message += f"\n\nIts last output:\n{last_output.rstrip()}"
+        return cls(
+            message,
+            exitcode=exitcode,
+            signal=signal,
+            maybe_executed=bool(maybe_executed),
+            last_stack=last_stack,
+            last_output=last_output,
+        )
+
+
+class SpawnTimeoutError(RemoteObjError, TimeoutError):
+    """The actor's ``__init__`` did not finish in time; its process was killed.
+
+    The actor's class is at fault, or the limit is too small for it. Give ``spawn`` more time,
+    or do the slow part in a method that is called afterwards.
+
+    >>> isinstance(SpawnTimeoutError("no sign of life for 5 s"), TimeoutError)
+    True
+    """
+
+
+class CallTimeoutError(RemoteObjError, TimeoutError):
+    """The call was not answered in the time that its caller gave it.
+
+    The method is too slow, or stuck, or waits behind others. The call may still be executed;
+    its late answer is dropped. The handle stays usable.
+
+    Attributes:
+        remote_stack: where the actor was at that moment, when it could still say so.
+        queued_ahead: what was waiting in its mailbox before this call, one text per call.
+
+    >>> error = CallTimeoutError("no answer in 2 s", queued_ahead=["?.step()"])
+    >>> error.queued_ahead
+    ('?.step()',)
+    """
+
+    def __init__(
+        self,
+        message: str = "the call was not answered in time",
+        *,
+        remote_stack: str | None = None,
+        queued_ahead: Sequence[str] = (),
+    ) -> None:
+        super().__init__(message)
+        self.remote_stack = remote_stack
+        self.queued_ahead: tuple[str, ...] = tuple(queued_ahead)
+
+
+class UnsendableError(RemoteObjError, TypeError):
+    """A value can't be pickled, so it can't leave its process.
+
+    Whoever gave the value is at fault: the caller for an argument, the method for a result.
+    Nothing was sent and the actor lives on. Leave the part at ``path`` out (``__getstate__``),
+    send what is needed to make it again, or make it inside the actor.
+
+    Attributes:
+        path: the smallest part that fails, written as Python: ``args[0]['lock']``.
+
+    The pickler's own exception is the ``__cause__``.
+
+    >>> UnsendableError("can't pickle a lock", path="args[0]['lock']").path
+    "args[0]['lock']"
+    """
+
+    def __init__(self, message: str = "the value can't be pickled", *, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+
+    @classmethod
+    def for_part(cls, path: str, part: object, cause: BaseException, remedy: str) -> Self:
+        """Build the error, with its message, for ``part``, which lies at ``path``.
+
+        >>> cause = ValueError("it is stuck")
+        >>> print(UnsendableError.for_part("args[1]", open, cause, "Free it."))
+        ... # doctest: +ELLIPSIS
+        args[1] can't be sent to another process: ... ValueError: it is stuck. Free it.
+        """
+        reason = describe(cause).rstrip(".")
+        return cls(
+            f"{path} can't be sent to another process: it is of type {type_name(type(part))}, "
+            f"and pickling it raised {reason}. {remedy}",
+            path=path,
+        )
+
+
+class DeadlockError(RemoteObjError, RuntimeError):
+    """The call would wait for itself: its actor is waiting, directly or not, for the caller.
+
+    The program is at fault. The call was not executed. Use ``cast_`` or ``future_`` for the
+    call back, or hand the object itself on instead of its handle.
+
+    >>> raise DeadlockError("counter is waiting for this very method")
+    Traceback (most recent call last):
+        ...
+    remoteobj.errors.DeadlockError: counter is waiting for this very method
+    """
+
+
+class RemoteError(RemoteObjError):
+    """Stands for a remote exception that can't be given to the caller as what it is.
+
+    Either it can't be rebuilt here (its class can't be imported, it holds something that can't
+    be pickled), or it would end the caller's own loop, as ``SystemExit`` and ``StopIteration``
+    do: then it is the ``__cause__``. The remote method is at fault; read ``remote_traceback``.
+
+    Attributes:
+        type_name: qualified name of the remote exception's type: ``package.module.Name``.
+        remote_traceback: the remote traceback as text, shown by ``str()``. Empty when the
+            ``__cause__`` is the remote exception itself, which brings its own.
+
+    >>> error = RemoteError("lab.Jammed: at 3", type_name="lab.Jammed", remote_traceback="...")
+    >>> print(error)
+    lab.Jammed: at 3
+    <BLANKLINE>
+    Remote traceback:
+    ...
+    """
+
+    def __init__(
+        self,
+        message: str = "the remote method raised an exception",
+        *,
+        type_name: str = "",
+        remote_traceback: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.type_name = type_name
+        self.remote_traceback = remote_traceback
+
+    @classmethod
+    def around(cls, exc: BaseException) -> Self:
+        """Wrap an exception that would do harm if it were raised here itself.
+
+        >>> RemoteError.around(SystemExit(3))
+        RemoteError('the remote method raised SystemExit: 3')
+        """
+        error = cls(f"the remote method raised {describe(exc)}", type_name=type_name(type(exc)))
+        error.__cause__ = exc
+        return error
+
+    @classmethod
+    def in_place_of(cls, name: str, summary: str, text: str, why: str) -> Self:
+        """Stand for an exception of type ``name``, which can't be rebuilt for the reason ``why``.
+
+        >>> RemoteError.in_place_of("lab.Jam", "lab.Jam: at 3", "...", "no module lab").type_name
+        'lab.Jam'
+        """
+        message = f"{summary} (as text, since it can't be rebuilt here: {why})"
+        return cls(message, type_name=name, remote_traceback=text)
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        if not self.remote_traceback:
+            return message
+        return f"{message}\n\nRemote traceback:\n{self.remote_traceback.rstrip()}"
+
+
+def type_name(cls: type) -> str:
+    """Return the qualified name by which messages call a class: ``package.module.Name``.
+
+    >>> type_name(KeyError), type_name(ActorDiedError)
+    ('KeyError', 'remoteobj.errors.ActorDiedError')
+    """
+    return f"{cls.__module__}.{cls.__qualname__}".removeprefix("builtins.")
+
+
+def describe(error: BaseException) -> str:
+    """Return an exception's last line in a traceback, even where its ``str()`` fails.
+
+    >>> describe(KeyError("k"))
+    "KeyError: 'k'"
+    """
+    try:
+        text = str(error)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        text = "<str() of the exception failed>"
+    name = type_name(type(error))
+    return f"{name}: {text}" if text else name
+
+
+def _signal_of(exitcode: int | None) -> Signals | None:
+    if exitcode is None or exitcode >= 0:
+        return None
+    try:
+        return Signals(-exitcode)
+    except ValueError:  # a real-time signal: it has a number and no name
+        return None
+
+
+def _manner(exitcode: int | None, signal: Signals | None) -> str:
+    if signal is not None:
+        return f"was killed by {signal.name}"
+    if exitcode is None:
+        return "died"
+    if exitcode < 0:
+        return f"was killed by signal {-exitcode}"
+    return f"exited with code {exitcode}"

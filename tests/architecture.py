@@ -1,0 +1,224 @@
+"""The rules of the source tree, as functions over source text: `tests/test_architecture.py`.
+
+A `Tree` maps the name of a module below the package (``_view``, ``engines.process``, ``__init__``;
+of a package, its own name: ``engines``) to its source. Every rule takes a tree and yields breaches.
+"""
+
+import ast
+import fnmatch
+import io
+import tokenize
+from collections.abc import Callable, Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import TypeAlias
+
+PACKAGE = "remoteobj"
+
+# From the bottom up. A module imports only from lower layers, or within its own without a cycle.
+LAYERS = [
+    ["errors", "_interruption", "_ops", "_view"],
+    ["_codec", "_outcome", "_messages", "_frames"],
+    ["_address", "_auth", "_connection", "_transport", "_protocol", "_future", "_journal"],
+    ["_peer", "_mailbox", "_control", "_endpoint", "_server", "_anchor", "engines", "engines.*"],
+    [
+        "_proxy",
+        "_caught",
+        "_context",
+        "_except",
+        "_options",
+        "_actor",
+        "_handle",
+        "_function",
+        "_job",
+    ],
+    ["_remote", "util", "testing"],
+    ["__init__"],
+]
+
+MODULE_LINES = 400
+FUNCTION_LINES = 40
+FACE_LINES = 60
+THREADS = {"Thread", "threading.Thread"}
+
+Tree: TypeAlias = dict[str, str]
+Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def read(package: Path) -> Tree:
+    tree = {}
+    for path in sorted(package.rglob("*.py")):
+        parts = path.relative_to(package).with_suffix("").parts
+        if len(parts) > 1 and parts[-1] == "__init__":
+            parts = parts[:-1]
+        tree[".".join(parts)] = path.read_text("utf-8")
+    return tree
+
+
+def breaches(tree: Tree) -> list[str]:
+    """All rules; a tree without modules breaks them, since nothing would have been checked."""
+    if not tree:
+        return ["there are no modules"]
+    return [f"{breach}  [{rule.__name__}]" for rule in RULES for breach in rule(tree)]
+
+
+# ------------------------------------------------------------------ what imports what
+
+
+def layer(module: str) -> int | None:
+    for number, patterns in enumerate(LAYERS):
+        if any(fnmatch.fnmatchcase(module, pattern) for pattern in patterns):
+            return number
+    return None
+
+
+def imported(tree: Tree, module: str) -> Iterator[tuple[int, str]]:
+    """(line, module) of every import from inside the package; also those in functions, and those
+    for type checkers alone: a name that only a type needs is knowledge of that layer all the same.
+    """
+    is_package = any(other.startswith(f"{module}.") for other in tree)
+    for node in ast.walk(ast.parse(tree[module])):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            # "from ." means the package itself, if this is one, else the one it stands in.
+            parts = [] if module == "__init__" else module.split(".")
+            parts = parts[: len(parts) - node.level + is_package] if parts else []
+            base = ".".join([*parts, *(node.module or "").split(".")]).strip(".")
+            for alias in node.names:
+                inner = f"{base}.{alias.name}".strip(".")
+                yield node.lineno, inner if inner in tree else base or "__init__"
+
+
+def every_module_has_a_layer(tree: Tree) -> Iterator[str]:
+    for module in tree:
+        if layer(module) is None:
+            yield f"{module}: has no place in LAYERS"
+
+
+def imports_come_from_below(tree: Tree) -> Iterator[str]:
+    for module in tree:
+        for line, other in imported(tree, module):
+            here, there = layer(module), layer(other)
+            if here is not None and there is not None and there > here:
+                yield f"{module}:{line}: layer {here} imports {other} of layer {there}"
+
+
+def imports_form_no_cycle(tree: Tree) -> Iterator[str]:
+    graph = {module: {other for _, other in imported(tree, module)} for module in tree}
+    for module, others in graph.items():
+        # A package's parts may stand on each other; that its face gathers them is no cycle.
+        others.discard(module)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        yield " → ".join(reversed(error.args[1]))
+
+
+def imports_inside_are_relative(tree: Tree) -> Iterator[str]:
+    for module, source in tree.items():
+        for node in ast.walk(ast.parse(source)):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module or ""]
+            if any(name.split(".")[0] == PACKAGE for name in names):
+                yield f"{module}:{node.lineno}: imports {PACKAGE} by its name"
+
+
+def imports_stand_at_the_top(tree: Tree) -> Iterator[str]:
+    """Save where a comment says that the import is late for the sake of start-up time."""
+    for module, source in tree.items():
+        excused = {
+            token.start[0]
+            for token in tokenize.generate_tokens(io.StringIO(source).readline)
+            if token.type == tokenize.COMMENT and "start-up" in token.string
+        }
+        lines = {
+            node.lineno
+            for function in functions(source)
+            for node in ast.walk(function)
+            if isinstance(node, ast.Import | ast.ImportFrom)
+        }
+        for line in sorted(lines):
+            if not excused & {line, line - 1}:
+                yield f"{module}:{line}: an import inside a function"
+
+
+# ------------------------------------------------------------------ sizes
+
+
+def functions(source: str) -> Iterator[Function]:
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, Function):
+            yield node
+
+
+def modules_are_short(tree: Tree) -> Iterator[str]:
+    for module, source in tree.items():
+        if (count := len(source.splitlines())) > MODULE_LINES:
+            yield f"{module}: {count} lines, more than {MODULE_LINES}"
+
+
+def functions_are_short(tree: Tree) -> Iterator[str]:
+    """From ``def`` to the end, without the docstring: to explain must never cost code."""
+    for module, source in tree.items():
+        for function in functions(source):
+            count = _span(function)
+            if ast.get_docstring(function) is not None:
+                count -= _span(function.body[0])
+            if count > FUNCTION_LINES:
+                where = f"{module}:{function.lineno}"
+                yield f"{where}: {function.name} has {count} lines, more than {FUNCTION_LINES}"
+
+
+def _span(node: Function | ast.stmt) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+# ------------------------------------------------------------------ the face, and threads
+
+
+def face_is_short(tree: Tree) -> Iterator[str]:
+    if (count := len(tree.get("__init__", "").splitlines())) >= FACE_LINES:
+        yield f"__init__: {count} lines, not under {FACE_LINES}"
+
+
+def face_lists_its_names_sorted(tree: Tree) -> Iterator[str]:
+    body = ast.parse(tree.get("__init__", "")).body
+    lists = [node.value for node in body if isinstance(node, ast.Assign) and _is_all(node)]
+    # A module that is still empty has no names to list.
+    if body and len(lists) != 1:
+        yield f"__init__: has {len(lists)} assignments to __all__"
+    for value in lists:
+        names = ast.literal_eval(value)
+        if list(names) != sorted(set(names)):
+            yield f"__init__: __all__ is not sorted: {', '.join(sorted(set(names)))}"
+
+
+def _is_all(node: ast.Assign) -> bool:
+    return any(isinstance(target, ast.Name) and target.id == "__all__" for target in node.targets)
+
+
+def threads_have_names(tree: Tree) -> Iterator[str]:
+    for module, source in tree.items():
+        for node in ast.walk(ast.parse(source)):
+            if (
+                isinstance(node, ast.Call)
+                and ast.unparse(node.func) in THREADS
+                and "name" not in {keyword.arg for keyword in node.keywords}
+            ):
+                yield f"{module}:{node.lineno}: a thread without a name"
+
+
+RULES: list[Callable[[Tree], Iterator[str]]] = [
+    every_module_has_a_layer,
+    imports_come_from_below,
+    imports_form_no_cycle,
+    imports_inside_are_relative,
+    imports_stand_at_the_top,
+    modules_are_short,
+    functions_are_short,
+    face_is_short,
+    face_lists_its_names_sorted,
+    threads_have_names,
+]

@@ -1,0 +1,135 @@
+"""Fixtures for every test: what is left behind, and which engine an actor runs on."""
+
+import multiprocessing
+import shutil
+import sys
+import tempfile
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from multiprocessing.util import Finalize
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+from hypothesis import settings
+
+from tests import leaks
+from tests.tools import Door
+
+# A round trip takes as long as the machine makes it wait, and a failure must be the same tomorrow.
+settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
+settings.load_profile("repeatable")
+
+# ------------------------------------------------------------------ leaks
+
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
+    """A temp and a run directory of this test process alone, so that all in them is its own."""
+    tmp_path_factory.getbasetemp()  # pytest's own stays where users look for it
+    # Short, since the address of a Unix socket ends after some hundred bytes.
+    base = Path(tempfile.mkdtemp(prefix="ro-"))
+    runtime, temporary = base / "r", base / "t"
+    runtime.mkdir(mode=0o700)
+    temporary.mkdir()
+    # After the package's own removals and multiprocessing's (at -100), and in no forked child.
+    Finalize(None, shutil.rmtree, args=(base, True), exitpriority=-200)
+    with pytest.MonkeyPatch.context() as patch:
+        leaks.adopt_orphans(patch)
+        patch.setenv("XDG_RUNTIME_DIR", str(runtime))
+        patch.setenv("TMPDIR", str(temporary))
+        patch.setattr(tempfile, "tempdir", str(temporary))
+        yield [base]
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(request: pytest.FixtureRequest, places: list[Path]) -> Iterator[None]:
+    """No process, thread, descriptor, shared memory or file may stay beyond what stood before."""
+    before = leaks.Snapshot.take(places)
+    yield
+    if request.node.stash.get(FAILED, False):
+        # The traceback of a failure keeps its frames' handles alive. One report of it is enough.
+        leaks.kill(leaks.Snapshot.take().beyond(before).pids())
+        return
+    left = leaks.left_since(before, places)
+    leaks.kill(left.pids())
+    if entries := left.describe():
+        pytest.fail("left behind:\n  " + "\n  ".join(entries), pytrace=False)
+
+
+# ------------------------------------------------------------------ engines
+
+Launch: TypeAlias = dict[str, Any]
+
+LAUNCHES: dict[str, Launch] = {
+    "fork": {"engine": "process", "start_method": "fork"},
+    "forkserver": {"engine": "process", "start_method": "forkserver"},
+    "spawn": {"engine": "process", "start_method": "spawn"},
+    "thread": {"engine": "thread"},
+    "inline": {"engine": "inline"},
+}
+START_METHODS = ["fork", "forkserver", "spawn"]
+ENGINE_NAMES = {"process", *LAUNCHES}
+
+
+@pytest.fixture(params=LAUNCHES)
+def launch(request: pytest.FixtureRequest) -> Launch:
+    """Options for ``Cls.options(**launch).spawn(...)``: the test runs once per engine."""
+    name: str = request.param
+    options = LAUNCHES[name]
+    for mark in request.node.iter_markers("engines"):
+        if reason := why_skipped({name, options["engine"]}, *mark.args, **mark.kwargs):
+            pytest.skip(reason)
+    if method := options.get("start_method"):
+        _needs(method)
+    return dict(options)
+
+
+@pytest.fixture(params=START_METHODS)
+def start_method(request: pytest.FixtureRequest) -> str:
+    """The test runs once per way to start a process."""
+    method: str = request.param
+    _needs(method)
+    return method
+
+
+def _needs(start_method: str) -> None:
+    if start_method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"{sys.platform} can't start processes by {start_method}")
+
+
+def why_skipped(
+    names: set[str],
+    *,
+    skip: Mapping[str, str] | None = None,
+    only: Iterable[str] = (),
+    reason: str = "",
+) -> str | None:
+    """What ``@pytest.mark.engines(...)`` says of an engine that goes by ``names``."""
+    skip, only = dict(skip or {}), set(only)
+    if unknown := (skip.keys() | only) - ENGINE_NAMES:
+        raise pytest.UsageError(f"there is no engine {unknown}; there are {ENGINE_NAMES}")
+    if (only and not reason) or not all(skip.values()):
+        raise pytest.UsageError("an engine that is left out needs a reason")
+    for name in names & skip.keys():
+        return skip[name]
+    return reason if only and not names & only else None
+
+
+# ------------------------------------------------------------------ tools
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Door:
+    """A door between this process and others."""
+    return Door(tmp_path)

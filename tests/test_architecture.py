@@ -1,0 +1,140 @@
+"""The package keeps to its layers and sizes; and each rule sees the source that breaks it."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import architecture
+from tests.architecture import Tree
+
+PACKAGE = Path(__file__).parents[1] / architecture.PACKAGE
+
+
+def test_the_package_keeps_every_rule() -> None:
+    assert architecture.breaches(architecture.read(PACKAGE)) == []
+
+
+def test_a_package_without_modules_breaks_the_rules(tmp_path: Path) -> None:
+    assert architecture.breaches(architecture.read(tmp_path)) == ["there are no modules"]
+
+
+def lines(count: int, indent: str = "") -> str:
+    return f"{indent}x = 1\n" * count
+
+
+GOOD: Tree = {
+    "__init__": "from ._remote import remote\nfrom .errors import E\n__all__ = ['E', 'remote']\n",
+    "_remote": "from ._proxy import P\nfrom .engines.process import launch\nremote = P\n",
+    "_proxy": f'def f():\n    """{lines(50)}"""\n' + lines(39, "    "),
+    "engines": "from . import process\nfrom .process import launch\n",
+    "engines.process": "from .. import errors\nfrom .._codec import dumps\nfrom . import _base\n",
+    "engines._base": "def f():\n    # not needed at start-up\n    import asyncio\n",
+    "_codec": "import pickle\nfrom ._messages import Call\n",
+    "_messages": "import threading\nthreading.Thread(name='a')\n",
+    "errors": lines(400),
+}
+
+
+def test_a_good_tree_breaks_no_rule() -> None:
+    assert architecture.breaches(GOOD) == []
+
+
+BAD: list[tuple[Callable[[Tree], Iterator[str]], Tree, str]] = [
+    (architecture.every_module_has_a_layer, {"_misc": ""}, "_misc: has no place"),
+    (
+        architecture.imports_come_from_below,
+        {"_codec": "\nfrom ._future import Future\n"},
+        "_codec:2: layer 1 imports _future of layer 2",
+    ),
+    (
+        architecture.imports_come_from_below,
+        {"engines.process": "from ..util import thread\n"},
+        "engines.process:1: layer 3 imports util of layer 5",
+    ),
+    (
+        architecture.imports_come_from_below,
+        {"errors": "from . import _ops, remote\n", "_ops": ""},
+        "errors:1: layer 0 imports __init__ of layer 6",
+    ),
+    (
+        architecture.imports_come_from_below,
+        {"_ops": "def f():\n    from ._proxy import P  # start-up\n"},
+        "_ops:2: layer 0 imports _proxy of layer 4",
+    ),
+    (
+        architecture.imports_form_no_cycle,
+        {"_ops": "from ._view import a\n", "_view": "from . import _ops\n"},
+        "_ops → _view → _ops",
+    ),
+    (
+        architecture.imports_form_no_cycle,
+        {"engines": "from .process import a\n", "engines.process": "from . import b\n"},
+        "engines → engines.process → engines",
+    ),
+    (
+        architecture.imports_inside_are_relative,
+        {"_ops": "import os, remoteobj.errors\n"},
+        "_ops:1: imports remoteobj by its name",
+    ),
+    (
+        architecture.imports_inside_are_relative,
+        {"_ops": "from remoteobj import errors\n"},
+        "_ops:1: imports remoteobj by its name",
+    ),
+    (
+        architecture.imports_stand_at_the_top,
+        {"_ops": "def f():\n    def g():\n        import os  # because\n"},
+        "_ops:3: an import inside a function",
+    ),
+    (
+        architecture.imports_stand_at_the_top,
+        {"_ops": "async def f():\n    x = 'start-up'\n    from .errors import E\n"},
+        "_ops:3: an import inside a function",
+    ),
+    (architecture.modules_are_short, {"_ops": lines(401)}, "_ops: 401 lines"),
+    (
+        architecture.functions_are_short,
+        {"_ops": "@dec\ndef f():\n" + lines(40, "    ")},
+        "_ops:2: f has 41 lines",
+    ),
+    (
+        architecture.functions_are_short,
+        {"_ops": "class A:\n  async def f(self):\n    'doc'\n" + lines(40, "    ")},
+        "_ops:2: f has 41 lines",
+    ),
+    (architecture.face_is_short, {"__init__": lines(60)}, "__init__: 60 lines"),
+    (
+        architecture.face_lists_its_names_sorted,
+        {"__init__": "__all__ = ['b', 'a']\n"},
+        "__all__ is not sorted: a, b",
+    ),
+    (architecture.face_lists_its_names_sorted, {"__init__": "x = 1\n"}, "has 0 assignments"),
+    (
+        architecture.threads_have_names,
+        {"_ops": "Thread(target=f)\n"},
+        "_ops:1: a thread without a name",
+    ),
+    (
+        architecture.threads_have_names,
+        {"_ops": "\nthreading.Thread(target=f, daemon=True).start()\n"},
+        "_ops:2: a thread without a name",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("rule", "tree", "breach"),
+    BAD,
+    ids=[f"{rule.__name__}-{number}" for number, (rule, _, _) in enumerate(BAD)],
+)
+def test_a_source_that_breaks_a_rule_is_seen(
+    rule: Callable[[Tree], Iterator[str]], tree: Tree, breach: str
+) -> None:
+    found = list(rule(tree))
+    assert len(found) == 1
+    assert breach in found[0]
+
+
+def test_every_rule_is_shown_to_fail() -> None:
+    assert {rule.__name__ for rule, _, _ in BAD} == {rule.__name__ for rule in architecture.RULES}

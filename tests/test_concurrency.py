@@ -1,0 +1,444 @@
+"""Many threads and processes on one actor: order, replies, slow readers, interruptions."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from remoteobj import ActorDiedError, NotListeningError, current, remote
+from remoteobj._auth import connect_with_key
+from remoteobj._codec import dumps
+from remoteobj._frames import encode
+from remoteobj._messages import Frame, Kind
+from remoteobj._transport import SocketChannel
+from tests.conftest import Launch
+from tests.tools import Call, Door, Script, processes, until_sent
+
+NO_THREAD = {"inline": "is for one thread: the caller's own"}
+
+
+# ------------------------------------------------------------------ tools
+
+
+def until_asleep(connection: Any, count: int) -> None:
+    """Wait until so many threads sleep because another one reads for them."""
+    while len(connection._asleep) < count:
+        time.sleep(0.001)
+
+
+@remote
+class Ledger:
+    """Writes down who said what, in the order in which it heard them."""
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[Any, int]] = []
+        self.inside = 0
+        self.most = 0
+
+    def write(self, who: Any, number: int) -> tuple[Any, int]:
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        self.entries.append((who, number))
+        self.inside -= 1
+        return who, number
+
+    def big(self, size: int) -> bytes:
+        return b"x" * size
+
+    def wait_at(self, door: Door, word: object = None) -> object:
+        door.wait()
+        return word
+
+    def add_to(self, other: Any, number: int) -> Any:
+        return other.write("from an actor", number)
+
+
+def _say_in_order(ledger: Any, who: Any, count: int, sent: Any) -> None:
+    sent.put((who, [ledger.write(who, i) == (who, i) for i in range(count)]))
+
+
+# ------------------------------------------------------------------ many at once
+
+
+@pytest.mark.engines(skip=NO_THREAD)
+def test_sixteen_threads_each_get_their_own_replies_and_keep_their_order(launch: Launch) -> None:
+    with Ledger.options(**launch).spawn() as ledger:
+        barrier = threading.Barrier(16)
+
+        def talk(who: int) -> list[Any]:
+            barrier.wait()
+            return [ledger.write(who, i) for i in range(50)]
+
+        calls = [Call(talk, who) for who in range(16)]
+        for who, call in enumerate(calls):
+            assert call.result() == [(who, i) for i in range(50)]
+        entries = ledger.entries.get_()
+        for who in range(16):
+            assert [i for each, i in entries if each == who] == list(range(50))
+        assert len(entries) == 16 * 50
+        assert ledger.most.get_() == 1
+
+
+def test_eight_processes_each_get_their_own_replies_and_keep_their_order(
+    start_method: str,
+) -> None:
+    context: Any = multiprocessing.get_context(start_method)
+    sent = context.SimpleQueue()
+    with Ledger.spawn() as ledger:
+        args = [(ledger, who, 50, sent) for who in range(8)]
+        with processes(start_method, _say_in_order, *args):
+            answers = dict(sent.get() for _ in range(8))
+            assert answers == {who: [True] * 50 for who in range(8)}
+        entries = ledger.entries.get_()
+        for who in range(8):
+            assert [i for each, i in entries if each == who] == list(range(50))
+        assert ledger.most.get_() == 1
+    sent.close()
+
+
+@pytest.mark.engines(skip=NO_THREAD)
+def test_calls_and_a_change_through_several_parts_of_a_handle_keep_their_order(
+    launch: Launch,
+) -> None:
+    with Ledger.options(**launch).spawn() as ledger:
+        part = ledger.entries
+        for i in range(20):
+            part.append(("part", i))
+            ledger.write("whole", i)
+            ledger.passto(_append, i)
+        assert [i for _, i in ledger.entries.get_()] == [i for i in range(20) for _ in range(3)]
+
+
+def _append(ledger: Any, i: int) -> None:
+    ledger.entries.append(("passto", i))
+
+
+# ------------------------------------------------------------------ a client that does not read
+
+
+class RawClient:
+    """A client that sends calls, and reads only when it is told to."""
+
+    def __init__(self, handle: Any) -> None:
+        self.channel = SocketChannel(connect_with_key(handle._anchor.address))
+        self.number = 0
+
+    def call(self, *steps: tuple[Any, ...]) -> None:
+        self.number += 1
+        payload, buffers = dumps(steps)
+        frame = Frame(Kind.CALL, self.number, payload, buffers)
+        assert not self.channel.write(encode(frame))
+
+    def read(self, count: int) -> list[Frame]:
+        frames: list[Frame] = []
+        while len(frames) < count:
+            assert self.channel.wait(time.monotonic() + 10), "nothing came"
+            frames += self.channel.take()
+        return frames
+
+
+def _call(name: str, *args: Any) -> tuple[Any, ...]:
+    return ("attr", name), ("call", args, {})
+
+
+@pytest.mark.engines(skip={"inline": "has no listener that a stranger could reach"})
+def test_a_client_that_does_not_read_its_big_replies_does_not_hold_up_the_others(
+    launch: Launch,
+) -> None:
+    with Ledger.options(**launch).spawn() as ledger:
+        deaf = RawClient(ledger)
+        for _ in range(3):
+            deaf.call(*_call("big", 5_000_000))
+        deaf.call(*_call("write", "deaf", 0))
+        began = time.monotonic()
+        for i in range(20):
+            ledger.write("other", i)
+        assert time.monotonic() - began < 1.0
+        assert ("deaf", 0) not in ledger.entries.get_(), "it is not served before it has read"
+        frames = deaf.read(4)
+        assert [frame.call_id for frame in frames] == [1, 2, 3, 4]
+        assert [len(frame.payload) > 5_000_000 for frame in frames] == [True] * 3 + [False]
+        assert ("deaf", 0) in ledger.entries.get_()
+        deaf.channel.close()
+
+
+def _fetch_big(ledger: Any, ready: Any) -> None:
+    ledger.write("client", 0)
+    ready.send(True)
+    for _ in range(3):
+        assert len(ledger.big(20_000_000)) == 20_000_000
+    ready.send(True)
+
+
+def test_a_client_process_that_is_stopped_does_not_hold_up_the_others() -> None:
+    context: Any = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe(duplex=False)
+    with Ledger.spawn() as ledger, processes("fork", _fetch_big, (ledger, theirs)) as (client,):
+        theirs.close()
+        assert ours.recv()
+        os.kill(client.pid, signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            assert [ledger.write("other", i) for i in range(20)] == [
+                ("other", i) for i in range(20)
+            ]
+            assert time.monotonic() - began < 1.0
+        finally:
+            os.kill(client.pid, signal.SIGCONT)
+        assert ours.recv(), "and it gets everything when it goes on"
+    ours.close()
+
+
+def test_an_actor_stops_although_a_client_does_not_read() -> None:
+    ledger = Ledger.options(stop_timeout=20.0).spawn()
+    deaf = RawClient(ledger)
+    deaf.call(*_call("big", 5_000_000))
+    until = time.monotonic() + 10
+    while not deaf.channel.wait(until):
+        pass  # it has begun to answer
+    ledger.stop_()
+    assert ledger.exitcode_ == 0
+    deaf.channel.close()
+
+
+# ------------------------------------------------------------------ who reads for whom
+
+
+@pytest.mark.engines(skip=NO_THREAD)
+def test_when_the_thread_that_reads_has_its_reply_another_one_reads_on(
+    launch: Launch, tmp_path: Path
+) -> None:
+    """Of two threads that wait, one reads for both. Its own reply comes first, and it leaves."""
+    one, two = Door(tmp_path, "one"), Door(tmp_path, "two")
+    with Ledger.options(**launch).spawn() as ledger:
+        connection = ledger._actor.endpoint.first
+        first = Call(ledger.wait_at, one, "first")
+        one.await_arrival()  # 1. the first waits and, being alone, reads
+        second = Call(ledger.wait_at, two, "second")
+        until_sent(ledger, 2)
+        until_asleep(connection, 1)  # 2. the second waits, and sleeps since the first reads
+        one.open()
+        assert first.result() == "first"  # 3. the first leaves; it must wake the second
+        two.await_arrival()
+        assert second.running
+        two.open()
+        assert second.result() == "second"  # 4. which reads its reply itself
+
+
+@pytest.mark.engines(skip=NO_THREAD)
+def test_a_thread_that_sleeps_gets_the_reply_that_another_has_read(
+    launch: Launch, tmp_path: Path
+) -> None:
+    one, two = Door(tmp_path, "one"), Door(tmp_path, "two")
+    with Ledger.options(**launch).spawn() as ledger:
+        connection = ledger._actor.endpoint.first
+        stream = ledger.passto(_two_items, one)  # no reply is awaited any more
+        reader = Call(next, stream)
+        one.await_arrival()  # 1. this thread reads, and waits for an item
+        sleepers = [Call(ledger.write, "sleeper", i) for i in range(5)]
+        until_sent(ledger, 6)
+        until_asleep(connection, 5)  # 2. five others sleep
+        behind = Call(ledger.wait_at, two)
+        until_sent(ledger, 7)
+        one.open()
+        assert reader.result() == "item"
+        assert [each.result() for each in sleepers] == [("sleeper", i) for i in range(5)]
+        two.await_arrival()
+        two.open()
+        behind.result()
+        stream.close()
+
+
+def _two_items(ledger: Any, door: Door) -> Iterator[str]:
+    door.wait()
+    yield "item"
+    yield "another"
+
+
+@pytest.mark.engines(skip={"thread": "can't be killed", **NO_THREAD})
+def test_threads_that_sleep_learn_of_the_death_that_another_has_read(
+    launch: Launch, door: Door
+) -> None:
+    ledger = Ledger.options(**launch).spawn()
+    connection = ledger._actor.endpoint.first
+    calls = [Call(ledger.wait_at, door)]
+    door.await_arrival()
+    calls += [Call(ledger.write, "x", i) for i in range(5)]
+    until_asleep(connection, 5)
+    began = time.monotonic()
+    os.kill(ledger.pid_, signal.SIGKILL)
+    for call in calls:
+        with pytest.raises(ActorDiedError):
+            call.result()
+    assert time.monotonic() - began < 1.0
+    ledger.stop_()
+
+
+# ------------------------------------------------------------------ Ctrl-C
+
+
+PRELUDE = """\
+import os, signal, sys, threading, time
+from remoteobj import remote
+from remoteobj._transport import SocketChannel
+
+@remote
+class Actor:
+    def __init__(self):
+        self.count = 0
+    def wait_at(self, reached, opened):
+        open(reached, "wb").close()
+        open(opened, "rb").read()
+        return "late"
+    def add(self):
+        self.count += 1
+        return self.count
+
+def interrupt(name, when):
+    '''Ctrl-C arrives just before or just after the next call of a method of the channel.'''
+    method = getattr(SocketChannel, name)
+    def interrupted(self, *args):
+        setattr(SocketChannel, name, method)
+        if when == "before":
+            signal.raise_signal(signal.SIGINT)
+        result = method(self, *args)
+        signal.raise_signal(signal.SIGINT)
+        return result
+    setattr(SocketChannel, name, interrupted)
+"""
+
+
+def run(tmp_path: Path, source: str, *args: object) -> Script:
+    return Script(tmp_path / "script.py", source, *args, prelude=PRELUDE)
+
+
+def output(script: Script) -> str:
+    code, out, err = script.finish()
+    assert (code, err) == (0, "")
+    return out
+
+
+def until_it_sleeps(pid: int) -> None:
+    """Wait until the main thread of a process waits in the kernel."""
+    stat = Path(f"/proc/{pid}/stat")
+    while stat.read_text().rpartition(")")[2].split()[0] != "S":
+        time.sleep(0.001)
+
+
+def test_ctrl_c_in_a_waiting_caller_leaves_the_handle_usable_and_drops_the_late_reply(
+    tmp_path: Path, door: Door
+) -> None:
+    script = run(
+        tmp_path,
+        """
+        with Actor.spawn() as actor:
+            try:
+                actor.wait_at(*sys.argv[1:])
+            except KeyboardInterrupt:
+                print("interrupted", flush=True)
+            print([actor.add() for _ in range(3)])
+        """,
+        door.reached,
+        door.opened,
+    )
+    door.await_arrival()
+    until_it_sleeps(script.process.pid)
+    script.process.send_signal(signal.SIGINT)
+    assert script.line() == "interrupted"
+    door.open()
+    assert output(script) == "[1, 2, 3]\n"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(("method", "executed"), [("write", 0), ("take", 1)])
+def test_ctrl_c_in_the_midst_of_a_transfer_leaves_the_handle_usable(
+    tmp_path: Path, method: str, when: str, executed: int
+) -> None:
+    script = run(
+        tmp_path,
+        """
+        with Actor.spawn() as actor:
+            interrupt(sys.argv[1], sys.argv[2])
+            try:
+                actor.add()
+            except KeyboardInterrupt:
+                print("interrupted")
+            now = actor.count.get_()
+            print(now in (0, 1), [actor.add() - now for _ in range(3)])
+        """,
+        method,
+        when,
+    )
+    assert output(script) == "interrupted\nTrue [1, 2, 3]\n"
+
+
+def test_an_alarm_whose_handler_calls_the_actor_too_does_not_disturb_the_call(
+    tmp_path: Path,
+) -> None:
+    """A signal handler runs in the midst of a call, in the thread that makes it."""
+    script = run(
+        tmp_path,
+        """
+        with Actor.spawn() as actor:
+            done = threading.Event()
+            def handle(number, frame):
+                done.set()
+                raise TimeoutError("enough")
+            signal.signal(signal.SIGALRM, handle)
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            try:
+                actor.passto(lambda a: time.sleep(0.5))
+            except TimeoutError as error:
+                print(error)
+            print(actor.add(), actor.add())
+        """,
+    )
+    assert output(script) == "enough\n1 2\n"
+
+
+# ------------------------------------------------------------------ actors that call actors
+
+
+def test_a_function_passed_to_one_actor_may_call_another() -> None:
+    with Ledger.spawn() as one, Ledger.spawn() as two:
+        assert one.passto(lambda ledger: two.write("lambda", len(ledger.entries))) == ("lambda", 0)
+        assert one.add_to(two, 5) == ("from an actor", 5)
+        assert two.entries.get_() == [("lambda", 0), ("from an actor", 5)]
+        assert one.entries.get_() == []
+
+
+def test_an_actor_that_is_passed_its_own_handle_calls_itself_directly() -> None:
+    with Ledger.spawn() as ledger:
+        assert ledger.passto(lambda inner: ledger.write("itself", 1)) == ("itself", 1)
+        assert ledger.add_to(ledger, 2) == ("from an actor", 2)
+        assert ledger.passto(lambda inner: current().entries.get_() is inner.entries)
+
+
+def test_a_ring_of_actors_that_call_in_turn_does_not_mix_replies() -> None:
+    with contextlib.ExitStack() as stack:
+        ring = [stack.enter_context(Ledger.spawn()) for _ in range(4)]
+        pairs = [(ring[i], ring[(i + 1) % 4]) for i in range(4)]
+
+        def lap(one: Any, two: Any) -> list[Any]:
+            # One after another: A → B while B → C would be a circle that waits for itself.
+            return [one.add_to(two, i) for i in range(10)]
+
+        for one, two in pairs:
+            assert lap(one, two) == [("from an actor", i) for i in range(10)]
+        assert [len(each.entries) for each in ring] == [10] * 4
+
+
+def test_a_stopped_actor_refuses_all_of_many_threads() -> None:
+    ledger = Ledger.spawn()
+    ledger.stop_()
+    calls = [Call(ledger.write, "late", i) for i in range(8)]
+    for call in calls:
+        with pytest.raises(NotListeningError):
+            call.result()

@@ -1,0 +1,525 @@
+"""Who may connect, and what happens to everybody else: nothing, to the listener's good callers."""
+
+import contextlib
+import os
+import resource
+import shutil
+import socket
+import stat
+import struct
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from remoteobj import NotListeningError, Proxy, remote
+from remoteobj import _address as address_module
+from remoteobj._address import Address
+from remoteobj._auth import ANSWER, GREETING, AuthenticationError, answer_to, connect_with_key
+from remoteobj._codec import dumps
+from remoteobj._control import HANDSHAKES
+from remoteobj._endpoint import Endpoint
+from remoteobj._frames import HEADER, MAX_FRAME, encode
+from remoteobj._messages import Frame, Kind
+from remoteobj._transport import SocketChannel
+from remoteobj._view import View
+from tests.conftest import Launch
+from tests.tools import Ended, Script
+
+NO_LISTENER = {"inline": "listens at no address"}
+
+
+@remote
+class Target:
+    def __init__(self) -> None:
+        self.opened: list[str] = []
+
+    def ping(self) -> str:
+        return "pong"
+
+    def memory(self) -> int:
+        """Kilobytes that this process ever used at once."""
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    def descriptors(self) -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    def close_descriptors_to(self, left: int) -> None:
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        top = max(int(name) for name in os.listdir("/proc/self/fd"))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (top + left, hard))
+
+    def processor_seconds(self) -> float:
+        return time.process_time()
+
+
+class Marker:
+    """To unpickle it leaves a file behind."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (self.path,)
+
+
+def address_of(handle: Any) -> Address:
+    address: Address = handle._anchor.address
+    return address
+
+
+@contextlib.contextmanager
+def connected(address: Address) -> Iterator[socket.socket]:
+    """A connection without a word said."""
+    with contextlib.closing(address_module.connect(address)) as sock:
+        sock.settimeout(10)
+        yield sock
+
+
+def is_closed(sock: socket.socket) -> bool:
+    """Whether the other side has hung up, after what it may have written before."""
+    sock.settimeout(10)
+    with contextlib.suppress(ConnectionResetError):
+        while sock.recv(4096):
+            pass
+    return True
+
+
+def receive(sock: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        more = sock.recv(size - len(data))
+        assert more, "the listener hung up"
+        data += more
+    return data
+
+
+# ------------------------------------------------------------------ the directory
+
+
+def test_the_socket_lies_in_a_directory_that_is_this_user_s_alone() -> None:
+    with Target.spawn() as target:
+        path = Path(address_of(target).path)
+        assert stat.S_ISSOCK(path.stat().st_mode)
+        for directory in (path.parent, path.parent.parent):
+            found = directory.lstat()
+            assert stat.S_IMODE(found.st_mode) == 0o700
+            assert found.st_uid == os.getuid()
+        assert path.parent.parent.parent == Path(os.environ["XDG_RUNTIME_DIR"])
+    assert not path.exists()
+
+
+def test_the_key_is_not_in_what_an_address_prints() -> None:
+    address = Address("/run/x", b"secret" * 6)
+    assert "secret" not in f"{address!r} {address}"
+    with Target.spawn() as target:
+        key = address_of(target).key
+        assert len(key) == 32
+        assert str(key) not in repr(target)
+
+
+SPAWN = """\
+    import os
+    from remoteobj import remote
+    @remote
+    class Target:
+        def ping(self):
+            return "pong"
+    with Target.spawn() as target:
+        print(target.ping(), os.path.dirname(target._anchor.address.path))
+"""
+
+
+def script(tmp_path: Path, source: str, **environment: str) -> Ended:
+    return Script(tmp_path / "program.py", source, **environment).finish(25.0)
+
+
+@pytest.fixture
+def base() -> Iterator[Path]:
+    """A runtime directory, with a path that is short enough for sockets below it."""
+    path = Path(tempfile.mkdtemp(prefix="b"))
+    yield path
+    shutil.rmtree(path)
+
+
+def test_a_program_leaves_no_session_directory(tmp_path: Path, base: Path) -> None:
+    result = script(tmp_path, SPAWN, XDG_RUNTIME_DIR=str(base))
+    assert result.code == 0, result.err
+    assert result.out.startswith(f"pong {base}/remoteobj-{os.getuid()}/")
+    assert list(base.glob("*/*")) == []
+
+
+def test_what_killed_processes_left_is_swept_and_what_lives_is_not(
+    tmp_path: Path, base: Path
+) -> None:
+    root = base / f"remoteobj-{os.getuid()}"
+    root.mkdir(mode=0o700)
+    dead = root / "dead"
+    (dead / "inner").mkdir(parents=True)
+    (dead / "socket").write_text("")
+    living = root / "alive"
+    living.mkdir(mode=0o700)
+    holder = address_module._hold(str(living))
+    try:
+        result = script(tmp_path, SPAWN, XDG_RUNTIME_DIR=str(base))
+    finally:
+        os.close(holder)
+    assert result.code == 0, result.err
+    assert [path.name for path in root.iterdir()] == ["alive"]
+
+
+def test_a_directory_is_held_while_its_owner_lives_and_free_once_it_was_killed(
+    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(base))
+    source = """\
+        import signal
+        from remoteobj import Proxy
+        proxy = Proxy([])
+        proxy.listen_()
+        print(proxy._anchor.address.path, flush=True)
+        signal.pause()
+    """
+    owner = Script(tmp_path / "owner.py", source)
+    try:
+        path = Path(owner.line())
+        address_module.sweep()
+        assert path.exists()
+    finally:
+        owner.close()
+    assert path.exists()
+    address_module.sweep()
+    assert not path.parent.exists()
+
+
+def test_the_sweep_follows_no_symlink(
+    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    root = base / f"remoteobj-{os.getuid()}"
+    root.mkdir(mode=0o700)
+    elsewhere.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(base))
+    (elsewhere / "precious").write_text("")
+    (root / "link").symlink_to(elsewhere)
+    address_module.sweep()
+    assert (elsewhere / "precious").exists()
+
+
+def as_symlink(root: Path) -> None:
+    (root.parent / "real").mkdir(mode=0o700)
+    root.symlink_to(root.parent / "real")
+
+
+def world_writable(root: Path) -> None:
+    root.mkdir()
+    root.chmod(0o777)
+
+
+def group_readable(root: Path) -> None:
+    root.mkdir()
+    root.chmod(0o750)
+
+
+def a_file(root: Path) -> None:
+    root.write_text("")
+
+
+@pytest.mark.parametrize("prepare", [as_symlink, world_writable, group_readable, a_file])
+@pytest.mark.parametrize("variable", ["XDG_RUNTIME_DIR", "TMPDIR"])
+def test_a_root_that_is_not_safely_ours_is_refused(
+    tmp_path: Path, base: Path, prepare: Callable[[Path], None], variable: str
+) -> None:
+    prepare(base / f"remoteobj-{os.getuid()}")
+    environment = {"XDG_RUNTIME_DIR": "", variable: str(base)}
+    result = script(tmp_path, SPAWN, **environment)
+    assert result.code == 1
+    assert "PermissionError" in result.err
+    assert "must be a directory of mode 0700" in result.err
+    assert "set XDG_RUNTIME_DIR" in result.err
+    assert "pong" not in result.out
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a directory away")
+def test_a_root_of_another_user_is_refused(tmp_path: Path, base: Path) -> None:
+    root = base / f"remoteobj-{os.getuid()}"
+    root.mkdir(mode=0o700)
+    os.chown(root, 12345, 12345)
+    result = script(tmp_path, SPAWN, XDG_RUNTIME_DIR=str(base))
+    assert result.code == 1
+    assert "belongs to user" in result.err
+
+
+def test_without_a_runtime_directory_that_will_do_the_temp_directory_is_taken(
+    tmp_path: Path, base: Path
+) -> None:
+    long = base / ("x" * 80)  # the address of a socket ends after some hundred bytes
+    long.mkdir(mode=0o700)
+    for unfit in ("", str(base / "not there"), str(long)):
+        result = script(tmp_path, SPAWN, XDG_RUNTIME_DIR=unfit, TMPDIR=str(base))
+        assert result.code == 0, result.err
+        assert f"pong {base}/remoteobj-" in result.out
+
+
+# ------------------------------------------------------------------ the key
+
+
+@pytest.mark.engines(skip=NO_LISTENER)
+def test_a_wrong_key_is_refused_and_nothing_is_unpickled(launch: Launch, tmp_path: Path) -> None:
+    marker = tmp_path / "unpickled"
+    with Target.options(**launch).spawn() as target:
+        wrong = Address(address_of(target).path, b"x" * 32)
+        with pytest.raises((AuthenticationError, ConnectionError)):
+            connect_with_key(wrong)
+        with pytest.raises(NotListeningError):
+            Endpoint(wrong, "stranger").call(View().then("attr", "opened"))
+        payload, _ = dumps(Marker(str(marker)))
+        frame = b"".join(map(bytes, encode(Frame(Kind.CALL, 1, payload))))
+        with connected(wrong) as sock:
+            greeting = receive(sock, GREETING)
+            answer, _ = answer_to(greeting, wrong.key)
+            sock.sendall(answer + frame)  # as if it had been let in
+            assert is_closed(sock)
+        with connected(wrong) as sock:
+            receive(sock, GREETING)
+            sock.sendall(frame + bytes(ANSWER))  # and without an answer at all
+            assert is_closed(sock)
+        assert target.ping() == "pong"
+        assert not marker.exists()
+
+
+def test_an_answer_can_not_be_used_twice() -> None:
+    with Target.spawn() as target:
+        address = address_of(target)
+        with connected(address) as first, connected(address) as second:
+            answer, expected = answer_to(receive(first, GREETING), address.key)
+            receive(second, GREETING)
+            second.sendall(answer)  # overheard, say
+            assert is_closed(second)
+            first.sendall(answer)
+            assert receive(first, len(expected)) == expected
+
+
+def test_the_caller_sends_nothing_to_a_listener_that_does_not_know_the_key(
+    tmp_path: Path,
+) -> None:
+    """Both prove themselves: whoever took the listener's place learns nothing, and is not read."""
+    marker = tmp_path / "unpickled"
+    address = address_module.new_address()
+    heard = b""
+
+    def impostor(listener: socket.socket) -> None:
+        nonlocal heard
+        sock, _ = listener.accept()
+        with sock:
+            sock.sendall(b"remoteobj/1\n" + bytes(32))
+            receive(sock, ANSWER)
+            payload, _ = dumps(Marker(str(marker)))
+            reply = b"".join(map(bytes, encode(Frame(Kind.VALUE, 1, payload))))
+            sock.sendall(bytes(32) + reply)
+            with contextlib.suppress(ConnectionError):
+                heard = sock.recv(4096)
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(address.path)
+        listener.listen()
+        thread = threading.Thread(target=impostor, args=(listener,))
+        thread.start()
+        with pytest.raises(NotListeningError, match="does not have the key"):
+            Endpoint(address, "impostor").call(View().then("attr", "secret"))
+        thread.join(10)
+    address_module.withdraw(address)
+    assert heard == b""
+    assert not marker.exists()
+
+
+def test_something_else_at_the_address_is_not_listening() -> None:
+    address = address_module.new_address()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(address.path)
+        listener.listen()
+
+        def answer() -> None:
+            sock, _ = listener.accept()
+            with sock:
+                sock.sendall(b"HTTP/1.1 200 OK\r\n" + b"x" * 100)
+                is_closed(sock)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(NotListeningError, match="not a listener of this version"):
+            Endpoint(address, "web").call(View())
+        thread.join(10)
+    address_module.withdraw(address)
+
+
+# ------------------------------------------------------------------ those who only connect
+
+
+@pytest.mark.engines(skip=NO_LISTENER)
+@pytest.mark.parametrize("count", [1, 50, HANDSHAKES + 20])
+def test_silent_clients_do_not_hinder_good_ones(launch: Launch, count: int) -> None:
+    with contextlib.ExitStack() as stack, Target.options(**launch).spawn() as target:
+        silent = [stack.enter_context(connected(address_of(target))) for _ in range(count)]
+        began = time.monotonic()
+        for _ in range(3):
+            good = Endpoint(address_of(target), "good")
+            assert good.call(View().then("attr", "ping").then("call", (), {})) == "pong"
+            good.close()
+        assert target.ping() == "pong"
+        assert time.monotonic() - began < 1.0
+        assert len(silent) == count
+
+
+def test_a_silent_client_is_dropped_when_its_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("remoteobj._control.HANDSHAKE_SECONDS", 0.1)
+    with Target.options(engine="thread").spawn() as target:
+        with connected(address_of(target)) as silent, connected(address_of(target)) as slow:
+            slow.sendall(b"x")  # a byte now and then does not help
+            assert is_closed(silent)
+            assert is_closed(slow)
+        assert target.ping() == "pong"
+
+
+def test_the_eldest_of_too_many_silent_clients_is_dropped_first() -> None:
+    with contextlib.ExitStack() as stack, Target.spawn() as target:
+        clients = [
+            stack.enter_context(connected(address_of(target))) for _ in range(HANDSHAKES + 1)
+        ]
+        for client in clients:
+            receive(client, GREETING)
+        assert is_closed(clients[0])
+        clients[1].settimeout(0.0)
+        with pytest.raises(BlockingIOError):
+            clients[1].recv(1)
+
+
+def test_a_client_that_leaves_in_mid_handshake_leaves_nothing() -> None:
+    with Target.spawn() as target:
+        before = target.descriptors()
+        for sent in (b"", b"x", bytes(ANSWER - 1)):
+            with connected(address_of(target)) as sock:
+                receive(sock, GREETING)
+                sock.sendall(sent)
+        deadline = time.monotonic() + 10
+        while target.descriptors() != before:
+            assert time.monotonic() < deadline, "descriptors stay open"
+
+
+def test_an_actor_without_descriptors_serves_its_callers_and_does_not_spin() -> None:
+    with Target.spawn() as target:
+        target.close_descriptors_to(4)
+        with contextlib.ExitStack() as stack:
+            for _ in range(20):
+                stack.enter_context(connected(address_of(target)))
+            used = target.processor_seconds()
+            time.sleep(0.3)  # what is looked for is that nothing happens meanwhile
+            assert target.processor_seconds() - used < 0.1
+            assert target.ping() == "pong"
+        later = Endpoint(address_of(target), "later")  # there are descriptors again
+        assert later.call(View().then("attr", "ping").then("call", (), {})) == "pong"
+        later.close()
+
+
+# ------------------------------------------------------------------ those who talk nonsense
+
+
+def header(kind: int, buffers: int, call_id: int, length: int) -> bytes:
+    return HEADER.pack(kind, buffers, call_id, length)
+
+
+NONSENSE = {
+    "garbage": b"\xff" * 64,
+    "text": b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "an unknown kind": header(99, 0, 1, 0),
+    "a huge payload": header(Kind.CALL, 0, 1, MAX_FRAME + 1),
+    "the hugest payload": header(Kind.CALL, 0, 1, 2**64 - 1),
+    "huge buffers": header(Kind.CALL, 2, 1, 0) + struct.pack("<2Q", MAX_FRAME, 1),
+    "a short credit": header(Kind.CREDIT, 0, 1, 1) + b"x",
+}
+DROPPED = {name for name in NONSENSE if name != "a short credit"}
+
+
+@pytest.mark.engines(skip=NO_LISTENER)
+@pytest.mark.parametrize("name", NONSENSE)
+def test_nonsense_costs_the_one_who_talks_it_his_connection_and_nobody_else(
+    launch: Launch, name: str
+) -> None:
+    with Target.options(**launch).spawn() as target:
+        good = Endpoint(address_of(target), "good")
+        ping = View().then("attr", "ping").then("call", (), {})
+        assert good.call(ping) == "pong"
+        before = target.memory()
+        with connect_with_key(address_of(target)) as bad:
+            bad.sendall(NONSENSE[name])
+            if name in DROPPED:
+                assert is_closed(bad)
+        assert good.call(ping) == target.ping() == "pong"
+        assert target.memory() - before < 50_000
+        good.close()
+
+
+@pytest.mark.parametrize("kind", [Kind.CREDIT, Kind.CLOSE, Kind.VALUE, Kind.GOODBYE, Kind.STOP])
+def test_a_frame_that_is_none_of_a_caller_s_business_does_nothing(kind: Kind) -> None:
+    """Orders in particular are the owner's alone, and come by another channel."""
+    with Target.spawn() as target:
+        with connect_with_key(address_of(target)) as client:
+            client.sendall(header(kind, 0, 77, 4) + bytes(4))
+            channel = SocketChannel(client)
+            payload, buffers = dumps((("attr", "ping"), ("call", (), {})))
+            channel.write(encode(Frame(Kind.CALL, 1, payload, buffers)))
+            with contextlib.suppress(Exception):
+                channel.wait(time.monotonic() + 10)
+                channel.take()
+        assert target.ping() == "pong"
+        assert target.alive_
+
+
+@pytest.mark.engines(skip=NO_LISTENER)
+@pytest.mark.parametrize("cut", [1, HEADER.size - 1, HEADER.size + 1, -1])
+def test_a_truncated_call_is_dropped_with_its_connection(
+    launch: Launch, tmp_path: Path, cut: int
+) -> None:
+    marker = tmp_path / "unpickled"
+    payload, _ = dumps(Marker(str(marker)))
+    frame = b"".join(map(bytes, encode(Frame(Kind.CALL, 1, payload))))
+    with Target.options(**launch).spawn() as target:
+        with connect_with_key(address_of(target)) as bad:
+            bad.sendall(frame[:cut])
+        assert target.ping() == "pong"
+        assert not marker.exists()
+        with connect_with_key(address_of(target)) as whole:  # and the whole of it has an effect
+            whole.sendall(frame)
+            assert whole.recv(1)
+        assert marker.exists()
+
+
+@pytest.mark.engines(skip=NO_LISTENER)
+def test_a_payload_that_can_not_be_unpickled_fails_that_call_alone(launch: Launch) -> None:
+    with Target.options(**launch).spawn() as target:
+        channel = SocketChannel(connect_with_key(address_of(target)))
+        good, buffers = dumps((("attr", "ping"), ("call", (), {})))
+        for call_id, payload in ((1, b"not a pickle"), (2, b""), (3, good)):
+            assert not channel.write(encode(Frame(Kind.CALL, call_id, payload, buffers)))
+        frames: list[Frame] = []
+        while len(frames) < 3:
+            assert channel.wait(time.monotonic() + 10)
+            frames += channel.take()
+        assert [frame.kind for frame in frames] == [Kind.ERROR, Kind.ERROR, Kind.VALUE]
+        channel.close()
+        assert target.ping() == "pong"
+
+
+def test_a_listener_of_a_plain_proxy_is_as_careful() -> None:
+    proxy: Any = Proxy([1, 2, 3])
+    with proxy.listen_():
+        wrong = Address(address_of(proxy).path, bytes(32))
+        with pytest.raises((AuthenticationError, ConnectionError)):
+            connect_with_key(wrong)
+        other = Endpoint(address_of(proxy), "other")
+        assert other.call(View().then("len")) == 3
+        other.close()

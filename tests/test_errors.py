@@ -1,0 +1,122 @@
+"""The tree of errors: what each is, what it says, and that it survives every way of travelling."""
+
+import copy
+import pickle
+from collections.abc import Callable
+from signal import SIGSEGV, Signals
+
+import pytest
+
+from remoteobj import errors
+from remoteobj._codec import dumps, loads
+from remoteobj._outcome import pack_error, unpack_error
+from remoteobj.errors import (
+    ActorDiedError,
+    CallTimeoutError,
+    DeadlockError,
+    NotListeningError,
+    RemoteError,
+    RemoteObjError,
+    SpawnTimeoutError,
+    UnsendableError,
+)
+
+EXAMPLES: list[RemoteObjError] = [
+    RemoteObjError("a"),
+    NotListeningError("b"),
+    ActorDiedError(
+        "c",
+        exitcode=-11,
+        signal=SIGSEGV,
+        maybe_executed=False,
+        last_stack="File x",
+        last_output="bye",
+    ),
+    ActorDiedError.from_exit("counter", exitcode=3, last_stack="File x"),
+    SpawnTimeoutError("d"),
+    CallTimeoutError("e", remote_stack="File y", queued_ahead=["?.a()", "?.b()"]),
+    UnsendableError("f", path="args[0]['lock']"),
+    DeadlockError("g"),
+    RemoteError("h", type_name="lab.Jam", remote_traceback="Traceback ..."),
+]
+
+WAYS: dict[str, Callable[[RemoteObjError], BaseException]] = {
+    "copy": copy.copy,
+    "pickle": lambda error: pickle.loads(pickle.dumps(error)),
+    "pickle-0": lambda error: pickle.loads(pickle.dumps(error, 0)),
+    "codec": lambda error: loads(*dumps(error)),
+    "outcome": lambda error: unpack_error(pack_error(error)),
+}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+def test_every_error_arrives_with_its_attributes(
+    error: RemoteObjError, way: Callable[[RemoteObjError], BaseException]
+) -> None:
+    got = way(error)
+    assert type(got) is type(error)
+    assert got.args == error.args
+    assert str(got) == str(error)
+    assert vars(got) == vars(error)
+
+
+def test_every_error_of_the_tree_is_among_the_examples() -> None:
+    assert {type(error).__name__ for error in EXAMPLES} == set(errors.__all__)
+
+
+@pytest.mark.parametrize(
+    ("cls", "builtin"),
+    [
+        (NotListeningError, RuntimeError),
+        (ActorDiedError, RuntimeError),
+        (SpawnTimeoutError, TimeoutError),
+        (CallTimeoutError, TimeoutError),
+        (UnsendableError, TypeError),
+        (DeadlockError, RuntimeError),
+        (RemoteError, Exception),
+    ],
+)
+def test_each_error_is_also_the_builtin_that_people_catch(
+    cls: type[RemoteObjError], builtin: type[Exception]
+) -> None:
+    assert issubclass(cls, RemoteObjError)
+    assert issubclass(cls, builtin)
+
+
+@pytest.mark.parametrize(
+    ("exitcode", "words"),
+    [
+        (-9, "was killed by SIGKILL"),
+        (-250, "was killed by signal 250"),
+        (0, "exited with code 0"),
+        (3, "exited with code 3"),
+        (None, "died"),
+    ],
+)
+def test_a_death_says_how(exitcode: int | None, words: str) -> None:
+    assert str(ActorDiedError.from_exit("cam", exitcode=exitcode)) == f"cam {words}"
+
+
+def test_a_death_takes_its_signal_from_the_exit_code() -> None:
+    assert ActorDiedError("x", exitcode=-15).signal is Signals.SIGTERM
+    assert ActorDiedError.from_exit("x", exitcode=-15).signal is Signals.SIGTERM
+    assert ActorDiedError("x", exitcode=1).signal is None
+
+
+@pytest.mark.parametrize(
+    ("maybe", "words"), [(True, "may have been executed"), (False, "was not executed")]
+)
+def test_a_death_says_whether_the_call_may_have_been_executed(maybe: bool, words: str) -> None:
+    error = ActorDiedError.from_exit("cam", exitcode=1, maybe_executed=maybe)
+    assert str(error).endswith(f"the call {words}")
+
+
+def test_a_death_shows_the_last_stack_and_output() -> None:
+    error = ActorDiedError.from_exit("cam", exitcode=1, last_stack="in f\n", last_output="hi\n")
+    assert str(error).endswith("\n\nIts last stack:\nin f\n\nIts last output:\nhi")
+
+
+def test_a_remote_error_shows_the_remote_traceback() -> None:
+    assert str(RemoteError("m", remote_traceback="T\n")) == "m\n\nRemote traceback:\nT"
+    assert str(RemoteError("m")) == "m"

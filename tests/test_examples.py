@@ -1,0 +1,152 @@
+"""Every example runs, shows what it promises, and leaves nothing behind."""
+
+import ast
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
+SECONDS = 60
+LINES = 60
+LONGER = {"indexer": 220}
+
+# What must stand in the output, in this order: a regular expression for a whole line each.
+PROMISES: dict[str, list[str]] = {
+    "counter": [
+        "it starts at 100",
+        "it went past 120 while it was on",
+        "it moved while it was off: False",
+        "it was set to 5",
+        "a lambda over there says 10",
+        "here it is an ordinary class: 7",
+    ],
+    "function_actor": [
+        r"a Process like any other: True digits_of_factorial-\d+",
+        "1000! has so many digits: 2568",
+        *(f"prime {n}" for n in (2, 3, 5, 7, 11, 13, 17, 19)),
+        "then: no more primes below 20, says another process: True",
+        r"side by side: \[7, 158, 4115\]",
+    ],
+    "indexer": [
+        r"Indexing \d+ files in process \d+; we are \d+",
+        r"A fifth is read. path: [1-9]\d* times until now, most in \w+, \w+, \w+",
+        "Paused for 1 s, and answering all the same: 0 words were read in it",
+        r"self was there [1-9]\d* times. Since indexer.ignored = {\"self\"}: 0 more",
+        r"A lambda over there finds the longest name: \w{40,}",
+        r"A second one, process \d+, is killed in half a second ...",
+        r"... it gave [1-9]\d* answers, and then:",
+        r"ActorDiedError: Indexer-2 was killed by SIGKILL; the call .*",
+        r"exitcode=-9, maybe_executed=(True|False)",
+        r"\W*files read\W+[1-9][\d,]*\W*",
+        r"\W*words indexed\W+[1-9][\d,]*\W*",
+        r"\W*queries answered meanwhile\W+[1-9][\d,]*\W*",
+        r"\W*their median latency\W+[\d.]+ ms\W*",
+        r"Process \d+ has ended, with exit code 0.",
+    ],
+    "lifecycle_errors": [
+        r"by the call: RuntimeError: broken in request \(raised in check\)",
+        "the actor is alive: True and has lifecycle errors: False",
+        r"by spawn: RuntimeError: broken in init \(raised in check\)",
+        r"in the group work: \[RuntimeError\('broken in work'\)\]",
+        r"by leaving with: RuntimeError: broken in work \(raised in check\)",
+        r"by raise_any: RuntimeError: broken in cleanup \(raised in check\)",
+    ],
+    "many_clients": [
+        *(f"{name} is done" for name in ("ann", "bob", "cyd", "dan", "eve", "fay")),
+        "balance: 3000 of 3000",
+        "ann in order: True",
+        "eve in order: True",
+    ],
+    "plain_proxy": [
+        r"over there: \['intro', 'waltz', 'polka'\]",
+        r"here: \[\]",
+        "played a waltz: True",
+        "then: NotListeningError",
+        "with a default: nobody is there",
+    ],
+    "sensor": [
+        *[r"reading (19|20|21)\.\d"] * 5,
+        "it got warm; readings so far are more than 5: True",
+        "over there: switched off",
+        "here: it has ended",
+    ],
+}
+
+
+COLOURS = {"FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"}  # what would make rich draw a bar
+
+
+def run(name: str) -> "subprocess.CompletedProcess[str]":
+    """An example as a user starts it, in a process group that never outlives the test.
+
+    What keeps its output open keeps us waiting, so a process left behind is a failure here; the
+    fixture `nothing_left` finds those that closed it.
+    """
+    environment = {name: value for name, value in os.environ.items() if name not in COLOURS}
+    with subprocess.Popen(
+        # Unbuffered: two processes write, and the order is to be the one of a terminal.
+        [sys.executable, "-u", "-X", "faulthandler", "-W", "error::ResourceWarning", f"{name}.py"],
+        cwd=EXAMPLES,
+        env=environment | {"PYTHONUTF8": "1", "COLUMNS": "100"},
+        text=True,
+        encoding="utf-8",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        try:
+            output, errors = process.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            output, errors = process.communicate()
+            errors += f"\nstill running after {SECONDS} s"
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+
+def first_missing(promises: list[str], lines: list[str]) -> str | None:
+    """The first promise that no line keeps, after the line that kept the one before."""
+    rest = iter(lines)
+    for promise in promises:
+        if not any(re.fullmatch(promise, line.rstrip()) for line in rest):
+            return promise
+    return None
+
+
+@pytest.mark.timeout(SECONDS + 15)
+@pytest.mark.parametrize("name", NAMES)
+def test_the_example_shows_what_it_promises(name: str) -> None:
+    ended = run(name)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr == ""
+    assert first_missing(PROMISES[name], ended.stdout.splitlines()) is None, ended.stdout
+
+
+def test_every_example_makes_promises() -> None:
+    assert sorted(PROMISES) == NAMES
+    assert all(PROMISES.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_is_short_and_says_what_to_watch_for(name: str) -> None:
+    source = (EXAMPLES / f"{name}.py").read_text("utf-8")
+    head = ast.get_docstring(ast.parse(source)) or ""
+    assert "Shows: " in head
+    assert "Watch for: " in head
+    assert len(source.splitlines()) <= LONGER.get(name, LINES)
+
+
+@pytest.mark.parametrize(
+    ("promises", "missing"),
+    [([], None), (["b", r"d\d"], None), (["d.", "b"], "b"), (["b", "b"], "b"), (["a"], "a")],
+)
+def test_a_promise_must_be_a_whole_line_and_in_order(
+    promises: list[str], missing: str | None
+) -> None:
+    assert first_missing(promises, ["a1", "b", "c1 ", "d1"]) == missing

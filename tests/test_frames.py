@@ -1,0 +1,233 @@
+"""Frames as bytes: whatever was said comes out again, however the bytes were cut."""
+
+import itertools
+import struct
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from remoteobj._frames import HEADER, IN_PLACE, JOINED, Decoder, MalformedFrameError, encode
+from remoteobj._messages import Frame, Kind, StopOrder, credit_frame, read_credit
+
+Plain = tuple[int, int, bytes, list[bytes]]
+
+
+def plain(frame: Frame) -> Plain:
+    return (
+        frame.kind,
+        frame.call_id,
+        bytes(frame.payload),
+        [bytes(buffer) for buffer in frame.buffers],
+    )
+
+
+def written(*frames: Frame) -> bytes:
+    return b"".join(bytes(part) for frame in frames for part in encode(frame))
+
+
+def decode(decoder: Decoder, pieces: Iterator[bytes]) -> list[Frame]:
+    """Feed as the transport does: into the place of a large body where there is one."""
+    frames: list[Frame] = []
+    for piece in pieces:
+        rest = memoryview(piece)
+        while rest:
+            space = decoder.space()
+            if space is None:
+                frames += decoder.feed(bytes(rest))
+                break
+            count = min(len(space), len(rest))
+            space[:count] = rest[:count]
+            frames += decoder.filled(count)
+            rest = rest[count:]
+    return frames
+
+
+def cut(data: bytes, sizes: list[int]) -> Iterator[bytes]:
+    position = 0
+    for size in itertools.cycle(sizes or [len(data) or 1]):
+        if position >= len(data):
+            return
+        yield data[position : position + size]
+        position += size
+
+
+frames_ = st.builds(
+    Frame,
+    st.sampled_from(sorted(map(int, Kind))),
+    st.integers(0, 2**64 - 1),
+    st.binary(max_size=40),
+    st.lists(st.binary(max_size=20), max_size=4),
+)
+
+SMALL = [
+    Frame(Kind.CALL, 1, b"abc"),
+    Frame(Kind.VALUE, 2, b""),
+    Frame(Kind.ITEM, 3, b"p", [b"", b"buffer", b""]),
+    Frame(Kind.ITEM, 4, b"", [b""]),
+    Frame(Kind.GOODBYE, 2**64 - 1, b"bye"),
+]
+
+
+def test_every_single_cut_of_a_conversation_gives_the_same_frames() -> None:
+    data = written(*SMALL)
+    expected = [plain(frame) for frame in SMALL]
+    for at in range(len(data) + 1):
+        got = decode(Decoder(), iter([data[:at], data[at:]]))
+        assert [plain(frame) for frame in got] == expected, at
+
+
+def test_a_conversation_byte_by_byte_gives_the_same_frames() -> None:
+    data = written(*SMALL)
+    got = decode(Decoder(), cut(data, [1]))
+    assert [plain(frame) for frame in got] == [plain(frame) for frame in SMALL]
+
+
+def test_a_frame_comes_out_with_its_last_byte_and_not_before() -> None:
+    for frame in SMALL:
+        data = written(frame)
+        decoder = Decoder()
+        assert decode(decoder, iter([data[:-1]])) == []
+        assert [plain(one) for one in decode(decoder, iter([data[-1:]]))] == [plain(frame)]
+
+
+@given(st.lists(frames_, max_size=6), st.lists(st.integers(1, 70), max_size=6))
+@example([], [])
+def test_frames_come_out_as_they_went_in_however_they_are_cut(
+    frames: list[Frame], sizes: list[int]
+) -> None:
+    decoder = Decoder()
+    got = decode(decoder, cut(written(*frames), sizes))
+    assert [plain(frame) for frame in got] == [plain(frame) for frame in frames]
+    assert decoder.space() is None
+
+
+@given(st.lists(frames_, min_size=1, max_size=4), st.data())
+def test_fed_and_filled_bytes_may_alternate(frames: list[Frame], data: st.DataObject) -> None:
+    """A reader may feed bytes of a large body too: those that came with its head."""
+    decoder = Decoder()
+    got: list[Frame] = []
+    raw = written(*frames)
+    while raw:
+        size = data.draw(st.integers(1, len(raw)))
+        space = decoder.space()
+        if space is not None and data.draw(st.booleans()):
+            size = min(size, len(space))
+            space[:size] = raw[:size]
+            got += decoder.filled(size)
+        else:
+            got += decoder.feed(raw[:size])
+        raw = raw[size:]
+    assert [plain(frame) for frame in got] == [plain(frame) for frame in frames]
+
+
+@pytest.mark.parametrize("size", [JOINED, JOINED + 1, IN_PLACE, IN_PLACE + 1, 3 * IN_PLACE])
+@pytest.mark.parametrize("piece", [997, 1 << 16, 1 << 20])
+def test_payloads_about_the_thresholds_come_out_whole(size: int, piece: int) -> None:
+    frames = [
+        Frame(Kind.VALUE, 7, bytes(range(256)) * (size // 256) + b"x" * (size % 256)),
+        Frame(Kind.CALL, 8, b"next"),
+    ]
+    got = decode(Decoder(), cut(written(*frames), [piece]))
+    assert [plain(frame) for frame in got] == [plain(frame) for frame in frames]
+
+
+def test_a_large_body_is_received_in_its_place() -> None:
+    frame = Frame(Kind.VALUE, 1, b"p" * (IN_PLACE + 1), [b"b" * 10])
+    data = written(frame)
+    decoder = Decoder()
+    head = HEADER.size + 8
+    assert decoder.feed(data[:head]) == []
+    space = decoder.space()
+    assert space is not None
+    assert len(space) == IN_PLACE + 1
+    assert not space.readonly
+
+
+def test_buffers_come_out_writable_so_that_arrays_are() -> None:
+    [frame] = Decoder().feed(written(Frame(Kind.VALUE, 1, b"", [b"abc"])))
+    assert not memoryview(frame.buffers[0]).readonly
+
+
+def test_a_frame_may_have_more_buffers_than_sixteen_bits_count() -> None:
+    frame = Frame(Kind.VALUE, 1, b"p", [b"x"] * 65_537)
+    assert [plain(one) for one in Decoder().feed(written(frame))] == [plain(frame)]
+
+
+def test_payloads_of_every_bytes_like_type_are_written() -> None:
+    for payload in (b"abc", bytearray(b"abc"), memoryview(b"abc")):
+        assert written(Frame(Kind.CALL, 1, payload)) == written(Frame(Kind.CALL, 1, b"abc"))
+
+
+# --- what is no frame ----------------------------------------------------------------------
+
+
+def head(kind: int, count: int, length: int) -> bytes:
+    data = bytearray(written(Frame(Kind.VALUE, 1, b"", [b""] * count)))
+    data[0] = kind
+    data[16:24] = struct.pack("<Q", length)
+    return bytes(data[: HEADER.size])
+
+
+@pytest.mark.parametrize("kind", sorted(set(range(256)) - set(map(int, Kind))))
+def test_an_unknown_kind_is_refused(kind: int) -> None:
+    with pytest.raises(MalformedFrameError, match=f"kind {kind} is unknown"):
+        Decoder().feed(head(kind, 0, 0))
+
+
+@pytest.mark.parametrize("length", [1 << 41, 1 << 62, 1 << 63, (1 << 64) - 1])
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_length_past_the_limit_is_refused_before_memory_is_taken(length: int, count: int) -> None:
+    with pytest.raises(MalformedFrameError, match="are more than"):
+        Decoder().feed(head(Kind.VALUE, count, length) + bytes(8 * count))
+
+
+def test_buffers_count_towards_the_limit() -> None:
+    decoder = Decoder(limit=100)
+    with pytest.raises(MalformedFrameError, match="101 bytes are more than 100"):
+        decoder.feed(written(Frame(Kind.VALUE, 1, b"p", [b"x" * 50, b"y" * 50])))
+
+
+def test_a_frame_of_just_the_limit_is_taken() -> None:
+    frame = Frame(Kind.VALUE, 1, b"p" * 50, [b"x" * 50])
+    assert [plain(one) for one in Decoder(limit=100).feed(written(frame))] == [plain(frame)]
+
+
+def test_a_bad_head_is_refused_wherever_it_comes() -> None:
+    bad = head(99, 0, 0)
+    for before in ([], SMALL):
+        for size in (1, 7, 1000):
+            with pytest.raises(MalformedFrameError):
+                decode(Decoder(), cut(written(*before) + bad, [size]))
+
+
+@given(st.binary(max_size=200), st.lists(st.integers(1, 50), max_size=4))
+def test_any_bytes_at_all_give_frames_or_are_refused(data: bytes, sizes: list[int]) -> None:
+    decoder = Decoder(limit=1000)
+    try:
+        frames = decode(decoder, cut(data, sizes))
+    except MalformedFrameError:
+        return
+    assert all(frame.kind in set(Kind) for frame in frames)
+
+
+# --- small messages ------------------------------------------------------------------------
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1))
+def test_credit_comes_out_as_it_was_granted(call_id: int, items: int) -> None:
+    frame = credit_frame(call_id, items)
+    assert (frame.kind, frame.call_id, read_credit(frame)) == (Kind.CREDIT, call_id, items)
+
+
+@pytest.mark.parametrize("fulfil", [True, False])
+@pytest.mark.parametrize("after_work", [True, False])
+def test_a_stop_order_is_read_as_it_was_given(fulfil: bool, after_work: bool) -> None:
+    order = StopOrder(fulfil, after_work)
+    [frame] = Decoder().feed(written(order.frame()))
+    assert StopOrder.read(frame.payload) == order
+
+
+def test_the_header_is_of_the_size_that_its_reader_expects() -> None:
+    assert len(encode(Frame(Kind.CALL, 1))[0]) == HEADER.size == 24

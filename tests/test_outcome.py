@@ -1,0 +1,812 @@
+"""Outcomes, and exceptions that come out of another process as what they went in."""
+
+import asyncio
+import contextlib
+import copyreg
+import gc
+import pickle
+import subprocess
+import sys
+import threading
+import traceback
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from remoteobj._outcome import Error, Value, capture, for_caller, pack_error, unpack_error
+from remoteobj.errors import RemoteError
+
+LOCK = threading.Lock()
+
+
+def travel(exc: BaseException) -> Any:
+    return unpack_error(pack_error(exc))
+
+
+def shown(exc: BaseException) -> str:
+    return "".join(traceback.format_exception(exc))
+
+
+def raised(exc: BaseException, cause: BaseException | None = None) -> BaseException:
+    try:
+        raise exc from cause
+    except BaseException as error:
+        return error
+
+
+# ------------------------------------------------------------------ outcomes
+
+
+def test_a_value_is_given_back() -> None:
+    assert capture(divmod, 7, 2) == Value((3, 1))
+    assert capture(dict, a=1).unwrap() == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    "exc", [ValueError(), SystemExit(), KeyboardInterrupt(), GeneratorExit(), StopIteration()]
+)
+def test_whatever_is_raised_is_the_outcome(exc: BaseException) -> None:
+    def fail() -> NoReturn:
+        raise exc
+
+    outcome = capture(fail)
+    assert isinstance(outcome, Error)
+    assert outcome.error is exc
+    assert [entry.name for entry in traceback.extract_tb(exc.__traceback__)] == ["fail"]
+    with pytest.raises(type(exc)) as caught:
+        outcome.unwrap()
+    assert caught.value is exc
+
+
+def test_what_is_not_callable_is_an_error_too() -> None:
+    nothing: Any = 3
+    outcome = capture(nothing)
+    assert isinstance(outcome, Error)
+    assert type(outcome.error) is TypeError
+
+
+def test_unwrapping_leaves_no_cycle_for_the_collector() -> None:
+    class Marked(Exception):
+        pass
+
+    def run() -> "weakref.ref[Marked]":
+        outcome = Error(Marked())
+        there = weakref.ref(outcome.error)
+        with contextlib.suppress(Marked):
+            outcome.unwrap()
+        del outcome  # this frame is in the traceback too
+        return there  # type: ignore[return-value]
+
+    gc.disable()
+    try:
+        assert run()() is None
+    finally:
+        gc.enable()
+
+
+def test_equality_of_errors_asks_no_array() -> None:
+    one, other = Error(ValueError(np.zeros(3))), Error(ValueError(np.zeros(3)))
+    assert one == one
+    assert one != other
+
+
+# ------------------------------------------------------------------ what the caller is given
+
+
+@pytest.mark.parametrize(
+    "exc",
+    [
+        SystemExit(3),
+        KeyboardInterrupt(),
+        GeneratorExit(),
+        asyncio.CancelledError(),
+        StopIteration(5),
+        StopAsyncIteration(),
+        BaseExceptionGroup("g", [KeyboardInterrupt()]),
+    ],
+    ids=lambda exc: type(exc).__name__,
+)
+def test_what_would_end_a_loop_reaches_the_caller_wrapped(exc: BaseException) -> None:
+    got = travel(for_caller(exc))
+    assert type(got) is RemoteError
+    assert got.type_name.endswith(type(exc).__name__)
+    assert type(got.__cause__) is type(exc)
+    assert got.__cause__ is not None
+    assert got.__cause__.args[:1] == exc.args[:1]
+
+
+def test_other_exceptions_reach_the_caller_as_they_are() -> None:
+    for exc in (ValueError(), ExceptionGroup("g", [StopIteration()]), RemoteError("x")):
+        assert for_caller(exc) is exc
+
+
+def test_the_code_of_an_exit_and_the_value_of_a_return_arrive() -> None:
+    assert travel(SystemExit(3)).code == 3
+    assert travel(StopIteration([5])).value == [5]
+
+
+# ------------------------------------------------------------------ state of one exception
+
+
+def builtin_state(exc: BaseException) -> dict[str, object]:
+    names = [name for name in dir(exc) if not name.startswith("_")]
+    return {
+        name: getattr(exc, name)
+        for name in names
+        if name not in ("obj", "args", "exceptions") and not callable(getattr(exc, name, None))
+        if hasattr(exc, name)
+    }
+
+
+def fail_by(func: Callable[[], object]) -> BaseException:
+    outcome = capture(func)
+    assert isinstance(outcome, Error)
+    return outcome.error
+
+
+BUILTIN: list[BaseException] = [
+    ValueError(),
+    ValueError("a", 1, None),
+    KeyError("k"),
+    OSError(),
+    OSError("text alone"),
+    OSError(2, "none"),
+    FileNotFoundError(2, "none", "/a"),
+    OSError(18, "cross", "/a", None, "/b"),
+    BlockingIOError(11, "again", 7),
+    fail_by(lambda: open("/no/such/file")),  # noqa: SIM115
+    ImportError("m", name="n", path="p"),
+    fail_by(lambda: __import__("no_such_module")),
+    fail_by(lambda: object().missing),
+    fail_by(lambda: missing),  # type: ignore[name-defined]  # noqa: F821
+    fail_by(lambda: compile("a b c", "f.py", "exec")),
+    fail_by(lambda: b"\xff".decode()),
+    fail_by(lambda: "\udc80".encode()),
+    UnicodeTranslateError("abc", 1, 2, "why"),
+    UnicodeDecodeError("utf-8", b"abc", 1, 2, "why"),
+    subprocess.CalledProcessError(3, ["ls"], b"out", b"err"),
+    fail_by(lambda: __import__("json").loads("{")),
+    RecursionError("deep"),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("exc", BUILTIN, ids=repr)
+def test_exceptions_of_the_standard_library_keep_all_their_state(exc: BaseException) -> None:
+    got = travel(exc)
+    assert type(got) is type(exc)
+    assert got.args == exc.args
+    assert str(got) == str(exc)
+    assert builtin_state(got) == builtin_state(exc)
+
+
+def test_an_attribute_error_keeps_its_type_and_leaves_the_object_behind() -> None:
+    exc = fail_by(lambda: LOCK.missing)
+    got = travel(exc)
+    assert type(got) is AttributeError
+    assert (got.name, got.obj, str(got)) == ("missing", None, str(exc))
+
+
+class Misfit(Exception):
+    def __init__(self, code: int) -> None:
+        super().__init__(f"failed {code}")
+        self.code = code
+
+
+class ManyNeeded(Exception):
+    def __init__(self, a: int, b: int, *, c: int) -> None:
+        self.total = a + b + c
+
+
+class OwnNew(ValueError):
+    def __new__(cls, a: int, b: int) -> "OwnNew":
+        return super().__new__(cls, a + b)
+
+    def __init__(self, a: int, b: int) -> None:
+        self.b = b
+
+
+class OwnOSError(OSError):
+    def __init__(self, path: str) -> None:
+        super().__init__(2, "none", path)
+        self.extra = path * 2
+
+
+class TextOSError(OSError):
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"for {reason}")
+
+
+class Slotted(Exception):
+    __slots__ = ("__private", "inner", "never")
+
+    def __init__(self, inner: object) -> None:
+        self.inner = inner
+        self.__private = 1
+
+
+class SlottedChild(Slotted):
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.more = 2
+
+
+class Frozen(Exception):
+    def __init__(self, a: int) -> None:
+        super().__init__(a)
+        self.__dict__["a"] = a
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise TypeError("frozen")
+
+
+class Mixed(KeyError, OSError):
+    pass
+
+
+CUSTOM: list[BaseException] = [
+    Misfit(3),
+    ManyNeeded(1, 2, c=3),
+    OwnNew(1, 2),
+    OwnOSError("/a"),
+    TextOSError("fun"),
+    Slotted([1]),
+    SlottedChild(),
+    Frozen(4),
+    Mixed(5),
+]
+
+
+@pytest.mark.parametrize("exc", CUSTOM, ids=lambda exc: type(exc).__name__)
+def test_exceptions_arrive_whole_though_their_init_takes_other_arguments(
+    exc: BaseException,
+) -> None:
+    got = travel(raised(exc))
+    assert type(got) is type(exc)
+    assert (got.args, str(got), vars(got)) == (exc.args, str(exc), vars(exc))
+    assert got.__reduce__()[1:] == exc.__reduce__()[1:]
+    if isinstance(exc, Slotted):
+        assert (got.inner, got._Slotted__private) == (exc.inner, 1)
+        assert not hasattr(got, "never")
+    if isinstance(exc, OSError):
+        assert (got.errno, got.filename) == (exc.errno, exc.filename)
+
+
+def test_a_local_exception_class_comes_back_as_that_very_class() -> None:
+    class Local(Exception):
+        def __init__(self, a: int, b: int) -> None:
+            super().__init__(a)
+            self.b = b
+
+    got = travel(Local(1, 2))
+    assert type(got) is Local
+    assert (got.args, got.b) == ((1,), 2)
+
+
+class Reduced(Exception):
+    def __init__(self, code: int) -> None:
+        super().__init__(f"failed {code}")
+        self.code = code
+
+    def __reduce__(self) -> Any:
+        return Reduced, (self.code + 1,)
+
+
+class Stated(Exception):
+    lock: object = None
+
+    def __getstate__(self) -> Any:
+        return {"kept": vars(self)["kept"]}
+
+
+class StatedSlots(Exception):
+    __slots__ = ("kept", "lock")
+
+    def __getstate__(self) -> Any:
+        return None, {"kept": self.kept}
+
+
+class Setting(Exception):
+    def __init__(self, kept: int) -> None:
+        self.kept = kept
+
+    def __setstate__(self, state: Any) -> None:
+        vars(self).update(state, restored=True)
+
+
+def test_a_class_that_says_how_it_is_pickled_is_obeyed() -> None:
+    assert travel(Reduced(3)).code == 4
+    stated = Stated("x")
+    vars(stated).update(kept=1, lock=LOCK)
+    assert (travel(stated).kept, travel(stated).lock, travel(stated).args) == (1, None, ("x",))
+    slots = StatedSlots("x")
+    slots.kept, slots.lock = 1, LOCK
+    assert travel(slots).kept == 1
+    assert not hasattr(travel(slots), "lock")
+    assert vars(travel(Setting(5))) == {"kept": 5, "restored": True}
+
+
+def test_a_group_that_is_referred_to_weakly_arrives() -> None:
+    exc = ExceptionGroup("g", [ValueError()])
+    there = weakref.ref(exc)
+    assert type(travel(exc)) is ExceptionGroup
+    assert there() is exc
+
+
+class Registered(Exception):
+    pass
+
+
+def test_a_reducer_registered_by_the_user_is_obeyed_and_tblibs_is_not_needed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = copyreg.dispatch_table
+    monkeypatch.setitem(table, Registered, lambda exc: (Registered, ("by reducer",)))
+
+    def by_init(exc: Misfit) -> Any:
+        return Misfit, exc.args
+
+    by_init.__module__ = "tblib.pickling_support"
+    monkeypatch.setitem(table, Misfit, by_init)
+    assert travel(Registered()).args == ("by reducer",)
+    assert vars(travel(Misfit(3))) == {"code": 3}
+
+
+def test_exceptions_held_as_attributes_and_arguments_keep_their_tracebacks() -> None:
+    inner = raised(Misfit(3))
+    outer = RuntimeError("o", inner, [inner])
+    vars(outer).update(first=inner, both=(inner, outer), none=[])
+    got = travel(outer)
+    assert shown(got.first) == shown(inner)
+    assert got.args == ("o", got.first, [got.first])
+    assert got.both == (got.first, got)
+    assert got.none == []
+
+
+def test_large_arrays_in_an_exception_arrive() -> None:
+    got = travel(ValueError(np.arange(100_000)))
+    assert np.array_equal(got.args[0], np.arange(100_000))
+
+
+def test_notes_arrive_and_odd_notes_are_an_attribute() -> None:
+    exc = ValueError()
+    exc.add_note("a")
+    exc.add_note("b")
+    assert travel(exc).__notes__ == ["a", "b"]
+    exc.__notes__ = "odd"  # type: ignore[assignment]
+    assert travel(exc).__notes__ == "odd"
+    assert not hasattr(travel(KeyError()), "__notes__")
+
+
+# ------------------------------------------------------------------ tracebacks
+
+
+def deep(n: int) -> int:
+    empty: dict[str, int] = {}
+    return deep(n - 1) if n else empty["k" + str(n)] + 1
+
+
+def test_a_traceback_shows_the_same_lines_and_columns() -> None:
+    exc = fail_by(lambda: deep(3))
+    assert "^^^" in shown(exc)
+    got = travel(exc)
+    assert shown(got) == shown(exc)
+    assert shown(travel(got)) == shown(exc)
+
+
+def test_a_traceback_can_be_walked_cleared_and_raised_on() -> None:
+    got = travel(fail_by(lambda: deep(1)))
+    names = [frame.f_code.co_qualname for frame, _ in traceback.walk_tb(got.__traceback__)]
+    assert names[-2:] == ["deep", "deep"]
+    last = list(traceback.walk_tb(got.__traceback__))[-1][0]
+    assert last.f_globals["__name__"] == __name__
+    assert last.f_back is None
+    traceback.clear_frames(got.__traceback__)
+    with pytest.raises(KeyError) as caught:
+        raise got
+    here = traceback.extract_tb(caught.value.__traceback__)[0].name
+    assert here.startswith("test_a_traceback_can_be_walked")
+
+
+def test_an_exception_that_arrived_keeps_nobodys_variables_alive() -> None:
+    class Big:
+        pass
+
+    def receive() -> tuple[Any, "weakref.ref[Big]"]:
+        big = Big()
+        return unpack_error(data), weakref.ref(big)
+
+    data = pack_error(fail_by(lambda: deep(2)))
+    gc.disable()
+    try:
+        _, big = receive()
+        assert big() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.skipif(sys.gettrace() is not None, reason="a tracer is at work already")
+def test_a_traceback_is_rebuilt_while_a_debugger_traces() -> None:
+    # 3.11 makes a table of lines as long as the code, and fills it as far as the positions go.
+    data = [pack_error(fail_by(lambda: deep(3))), pack_error(fail_by(long_function))]
+    sys.settrace(lambda frame, event, arg: None)
+    try:
+        for _ in range(200):
+            assert [type(unpack_error(one)) for one in data] == [KeyError, IndexError]
+    finally:
+        sys.settrace(None)
+
+
+def long_function() -> int:
+    numbers: list[int] = []
+    first = sum([1, 2, 3]) + len([numbers, numbers]) * divmod(3, 2)[0] - max(1, 2, 3)
+    second = sum([1, 2, 3]) + len([numbers, numbers]) * divmod(3, 2)[0] - max(1, 2, 3)
+    third = sum([1, 2, 3]) + len([numbers, numbers]) * divmod(3, 2)[0] - max(1, 2, 3)
+    return numbers[first + second + third]
+
+
+def test_an_uncaught_exception_is_printed_by_the_interpreter(tmp_path: Path) -> None:
+    # Before 3.13 that is C code of its own.
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from remoteobj._outcome import *\n"
+        "def fail(): return (lambda: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12][1 + 2 * 3 + 90])()\n"
+        "raise unpack_error(pack_error(capture(fail).error))\n"
+    )
+    result = subprocess.run(
+        [sys.executable, str(script)],
+        env={"PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "12][1 + 2 * 3 + 90]" in result.stderr
+    assert "^^^^" in result.stderr
+    assert result.stderr.endswith("IndexError: list index out of range\n")
+
+
+def test_a_recursion_error_arrives_with_its_long_traceback() -> None:
+    def endless() -> None:
+        endless()
+
+    exc = fail_by(endless)
+    got = travel(exc)
+    assert type(got) is RecursionError
+    count = len(traceback.extract_tb(exc.__traceback__))
+    assert count > 500
+    assert len(traceback.extract_tb(got.__traceback__)) == count
+    assert len(pack_error(exc)) < 100_000
+
+
+# ------------------------------------------------------------------ the graph
+
+
+def test_cause_context_and_suppression_arrive() -> None:
+    for exc in (
+        raised(ValueError("a"), raised(KeyError("b"))),
+        raised(ValueError("a")),
+        fail_by(lambda: handle_badly(False)),
+        fail_by(lambda: handle_badly(True)),
+    ):
+        got = travel(exc)
+        assert shown(got) == shown(exc)
+        assert got.__suppress_context__ == exc.__suppress_context__
+        assert type(got.__cause__) is type(exc.__cause__)
+        assert type(got.__context__) is type(exc.__context__)
+
+
+def handle_badly(quietly: bool) -> None:
+    try:
+        deep(0)
+    except KeyError as error:
+        if quietly:
+            raise Misfit(5) from None
+        raise Misfit(4) from error
+
+
+def test_a_chain_of_thousands_arrives() -> None:
+    exc = root = ValueError(0)
+    for i in range(1, 5000):
+        following = ValueError(i)
+        if i % 2:
+            exc.__cause__ = following
+        else:
+            exc.__context__ = following
+        exc = following
+    got, count = travel(root), 0
+    while got is not None:
+        assert got.args == (count,)
+        got, count = got.__cause__ or got.__context__, count + 1
+    assert count == 5000
+
+
+def test_a_cycle_of_contexts_arrives_as_that_cycle() -> None:
+    a, b = ValueError("a"), ValueError("b")
+    a.__context__, b.__context__, a.__cause__ = b, a, a
+    got = travel(a)
+    assert got.__context__.__context__ is got
+    assert got.__cause__ is got
+    assert got.__context__.args == ("b",)
+    for exc in (a, got, got.__context__):
+        exc.__context__ = exc.__cause__ = None
+
+
+def test_members_of_groups_arrive_with_their_own_tracebacks() -> None:
+    shared = raised(Misfit(1))
+    inner = BaseExceptionGroup("in", [shared, raised(KeyError("k"), raised(OSError(2, "x")))])
+    exc = raised(BaseExceptionGroup("out", [raised(inner), shared, ValueError()]))
+    got = travel(exc)
+    assert type(got) is ExceptionGroup
+    assert shown(got) == shown(exc)
+    assert got.exceptions[0].exceptions[0] is got.exceptions[1]
+    assert got.args == ("out", list(got.exceptions))
+    matching, rest = got.split(Misfit)
+    assert [len(part.exceptions) for part in (matching, rest) if part] == [2, 2]
+
+
+class OwnGroup(ExceptionGroup[Exception]):
+    code: int
+
+    def __new__(cls, code: int, members: list[Exception]) -> "OwnGroup":
+        self = super().__new__(cls, f"code {code}", members)
+        self.code = code
+        return self
+
+    def __init__(self, code: int, members: list[Exception]) -> None:
+        pass
+
+    def derive(self, members: Any) -> Any:
+        return OwnGroup(self.code, members)
+
+
+def test_a_subclass_of_a_group_arrives_and_can_be_split() -> None:
+    got = travel(OwnGroup(7, [ValueError(), KeyError()]))
+    assert type(got) is OwnGroup
+    assert (got.code, got.message) == (7, "code 7")
+    part: Any = got.subgroup(KeyError)
+    assert part.code == 7
+
+
+def test_groups_nested_hundreds_deep_arrive() -> None:
+    exc: Exception = ValueError("innermost")
+    for i in range(500):
+        members: list[Exception] = [exc]
+        exc = ExceptionGroup(str(i), members)
+    got = travel(exc)
+    for _ in range(500):
+        (got,) = got.exceptions
+    assert got.args == ("innermost",)
+
+
+def test_groups_of_what_is_no_exception_arrive() -> None:
+    got = travel(BaseExceptionGroup("g", [KeyboardInterrupt(), ValueError()]))
+    assert type(got) is BaseExceptionGroup
+    assert [type(member) for member in got.exceptions] == [KeyboardInterrupt, ValueError]
+
+
+# ------------------------------------------------------------------ what can't be rebuilt
+
+
+class ExplodingState(Exception):
+    def __init__(self, exc: BaseException) -> None:
+        super().__init__("state")
+        self.exc = exc
+        self.add_note("noted")
+
+    def __setstate__(self, state: Any) -> None:
+        raise state["exc"]
+
+
+class ExplodingReduce(Exception):
+    def __reduce__(self) -> Any:
+        raise self.args[0]
+
+
+class Liar(Exception):
+    def __reduce__(self) -> Any:
+        return ValueError, ("not me",)
+
+
+class Nothing(Exception):
+    def __reduce__(self) -> Any:
+        return dict, ()
+
+
+class Mute(Exception):
+    def __init__(self, lock: object = None) -> None:
+        super().__init__(lock)
+
+    def __str__(self) -> str:
+        raise SystemExit("no words")
+
+
+HOPELESS: list[BaseException] = [
+    ValueError(LOCK),
+    Mute(LOCK),
+    ExplodingState(SystemExit(3)),
+    ExplodingState(KeyboardInterrupt()),
+    ExplodingState(GeneratorExit()),
+    ExplodingState(ValueError()),
+    ExplodingReduce(ValueError("no")),
+    ExplodingReduce(SystemExit("no")),
+    Liar("x"),
+    Nothing("x"),
+]
+
+
+@pytest.mark.parametrize("exc", HOPELESS, ids=lambda exc: type(exc).__name__)
+def test_what_cannot_be_rebuilt_is_told_of(exc: BaseException) -> None:
+    got = travel(raised(exc))
+    assert type(got) is RemoteError
+    name = type(exc).__qualname__
+    assert got.type_name in (name, f"{__name__}.{name}")
+    assert "in raised" in got.remote_traceback
+    assert "raise exc from cause" in got.remote_traceback
+    assert got.remote_traceback in str(got) + "\n"
+    assert got.args[0].startswith(got.type_name)
+    assert "can't be rebuilt here: " in got.args[0]
+
+
+def test_a_class_that_misuses_the_names_of_all_exceptions_costs_no_more_than_itself() -> None:
+    class Overriding(Exception):
+        @property
+        def __cause__(self) -> Any:  # type: ignore[override]
+            raise SystemExit("mine")
+
+    class Worse(Exception):
+        @property
+        def __notes__(self) -> Any:  # type: ignore[override]
+            raise SystemExit("mine")
+
+    assert type(travel(raised(Overriding("x")))) is Overriding
+    got = travel(raised(Worse("x")))
+    assert type(got) is RemoteError
+    assert got.type_name == f"{__name__}.{Worse.__qualname__}"
+
+
+def test_what_cannot_be_rebuilt_keeps_its_notes_and_links() -> None:
+    got = travel(raised(ExplodingState(ValueError()), raised(KeyError("cause"))))
+    assert got.__notes__ == ["noted"]
+    assert "noted" in got.remote_traceback
+    assert got.__cause__.args == ("cause",)
+    assert got.__traceback__ is None
+
+
+def test_an_attribute_that_cannot_be_pickled_gives_the_text() -> None:
+    exc = ValueError("x")
+    vars(exc)["lock"] = LOCK
+    got = travel(exc)
+    assert type(got) is RemoteError
+    assert "cannot pickle '_thread.lock'" in str(got)
+
+
+def test_a_context_that_cannot_be_pickled_degrades_alone() -> None:
+    for link in ("__cause__", "__context__"):
+        exc = Misfit(3)
+        setattr(exc, link, raised(ValueError(LOCK)))
+        got = travel(exc)
+        assert (type(got), got.code) == (Misfit, 3)
+        assert getattr(got, link).type_name == "ValueError"
+
+
+def test_a_member_that_cannot_be_pickled_degrades_alone() -> None:
+    got = travel(ExceptionGroup("g", [KeyError("k"), ValueError(LOCK)]))
+    assert [type(member) for member in got.exceptions] == [KeyError, RemoteError]
+    assert got.args == ("g", list(got.exceptions))
+
+
+def test_a_class_that_cannot_be_imported_here_is_told_of() -> None:
+    # The name has the same length, so that the pickle stays well-formed.
+    data = pack_error(raised(Misfit(3)))
+    name = __name__.encode()
+    payload = data.replace(name, b"x" * len(name))
+    got = unpack_error(payload)
+    assert isinstance(got, RemoteError)
+    assert got.type_name.endswith(".Misfit")
+    assert "ModuleNotFoundError" in str(got)
+    assert "in raised" in got.remote_traceback
+
+
+def test_other_bytes_give_an_error_and_never_raise() -> None:
+    data = pack_error(raised(ValueError("x")))
+    others = [b"", b"junk", pickle.dumps(3), pickle.dumps([]), pickle.dumps([1]), data[:-5]]
+    for other in others:
+        got = unpack_error(other)
+        assert type(got) is RemoteError
+        assert "can't be decoded" in str(got)
+
+
+class Exiting:
+    def __reduce__(self) -> Any:
+        return sys.exit, (3,)
+
+
+def test_unpickling_that_exits_costs_only_that_exception() -> None:
+    assert type(unpack_error(pickle.dumps(Exiting()))) is RemoteError
+    got = travel(ValueError(Exiting()))
+    assert got.type_name == "ValueError"
+    assert "SystemExit: 3" in str(got)
+
+
+def test_any_kind_of_buffer_is_decoded() -> None:
+    data = pack_error(ValueError("x"))
+    for kind in (bytes, bytearray, memoryview):
+        assert unpack_error(kind(data)).args == ("x",)
+
+
+def test_the_classes_name_and_module_may_be_anything() -> None:
+    odd: Any = type("Ödd ☃", (ValueError,), {"__module__": None})
+    got = travel(odd("\udc80"))
+    assert got.args[0].startswith("\udc80") or isinstance(got, RemoteError)
+
+
+# ------------------------------------------------------------------ any tree at all
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> BaseException:
+    made: list[BaseException] = []
+    simple = st.sampled_from(
+        [ValueError, KeyError, OSError, Misfit, SystemExit, Slotted, ZeroDivisionError]
+    )
+    flag = st.booleans()
+    for i in range(draw(st.integers(1, 8))):
+        exceptions = [exc for exc in made if isinstance(exc, Exception)]
+        grouped = draw(flag)
+        if exceptions and grouped:
+            group = draw(st.lists(st.sampled_from(exceptions), min_size=1, max_size=3))
+            exc: BaseException = ExceptionGroup(f"group {i}", group)
+        else:
+            exc = draw(simple)(i)
+        if draw(flag):
+            exc = raised(exc)
+        for note in draw(st.lists(st.text(), max_size=2)):
+            exc.add_note(note)
+        made.append(exc)
+    for exc in made:  # links in any direction, to itself too
+        other = st.none() | st.sampled_from(made)
+        exc.__cause__, exc.__context__ = draw(other), draw(other)
+        exc.__suppress_context__ = draw(flag)
+        vars(exc)["other"] = draw(other)
+    return made[-1]
+
+
+@settings(max_examples=200)
+@given(trees())
+def test_any_tree_arrives_as_the_same_tree(root: BaseException) -> None:
+    pairs: list[tuple[Any, Any]] = [(root, travel(root))]
+    same: dict[int, int] = {}
+    for exc, got in pairs:  # grows meanwhile
+        if exc is None:
+            assert got is None
+        elif id(exc) in same:
+            assert same[id(exc)] == id(got)
+        else:
+            same[id(exc)] = id(got)
+            assert_alike(exc, got)
+            pairs += [
+                (getattr(exc, name), getattr(got, name))
+                for name in ("__cause__", "__context__", "other")
+            ]
+            members = getattr(exc, "exceptions", ()), getattr(got, "exceptions", ())
+            pairs += zip(*members, strict=True)
+    for links in pairs:
+        for exc in filter(None, links):
+            exc.__cause__ = exc.__context__ = exc.other = None
+
+
+def assert_alike(exc: BaseException, got: BaseException) -> None:
+    assert type(got) is type(exc)
+    assert str(got) == str(exc)
+    if not isinstance(exc, BaseExceptionGroup):
+        assert got.args == exc.args
+    assert got.__suppress_context__ == exc.__suppress_context__
+    assert getattr(got, "__notes__", []) == getattr(exc, "__notes__", [])
+    assert list(vars(got)) == list(vars(exc)) or "__notes__" in vars(exc)
+    assert traceback.format_tb(got.__traceback__) == traceback.format_tb(exc.__traceback__)

@@ -1,0 +1,225 @@
+"""What tests of several modules take: doors between processes, calls in threads, scripts."""
+
+import contextlib
+import multiprocessing
+import os
+import select
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from remoteobj._messages import BIRTH
+
+# ------------------------------------------------------------------ one waits for another
+
+
+class Door:
+    """One arrives and waits at it, another sees that, and opens it; they may be processes.
+
+    Named pipes, so that it can be sent anywhere: to open one waits for who opens its other end.
+    """
+
+    def __init__(self, directory: Path, name: str = "door") -> None:
+        self.reached, self.opened = (str(directory / f"{name}-{end}") for end in ("in", "out"))
+        os.mkfifo(self.reached)
+        os.mkfifo(self.opened)
+
+    def arrive(self) -> None:
+        with open(self.reached, "wb"):
+            pass
+
+    def wait(self) -> None:
+        self.arrive()
+        with open(self.opened, "rb") as opened:
+            opened.read()
+
+    def await_arrival(self) -> None:
+        with open(self.reached, "rb") as reached:
+            reached.read()
+
+    def open(self) -> None:
+        with open(self.opened, "wb"):
+            pass
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    """Ask until the answer is yes; it is asked anew each time, and no clock decides."""
+    while not (answer := condition()):
+        pass
+    return answer
+
+
+# ------------------------------------------------------------------ calls in threads
+
+
+class Call:
+    """What came of a function that runs in a thread of its own."""
+
+    def __init__(self, func: Callable[..., Any], *args: Any) -> None:
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.ended_at = 0.0
+        self._work = (func, args)
+        self._thread = threading.Thread(target=self._run, name="test-call")
+        self._thread.start()
+
+    def _run(self) -> None:
+        func, args = self._work
+        del self._work
+        try:
+            self.value = func(*args)
+        except BaseException as error:
+            self.error = error
+        self.ended_at = time.monotonic()
+
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
+    def wait(self) -> "Call":
+        """Itself, when the function has ended."""
+        self._thread.join(20)
+        assert not self._thread.is_alive(), "the call did not end"
+        return self
+
+    def result(self) -> Any:
+        """What the function returned; raises what it raised."""
+        self.wait()
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+def until_sent(handle: Any, count: int) -> None:
+    """Wait until so many calls of this process are on their way to the object."""
+    endpoint = handle._anchor._endpoint
+    while endpoint._connection is None or _open_calls(endpoint._connection) < count:
+        time.sleep(0.001)
+    with endpoint._connection._sending:
+        pass  # the last one is entered in the table first, and written then, under this lock
+
+
+def _open_calls(connection: Any) -> int:
+    return sum(call_id != BIRTH for call_id in list(connection._calls._open))
+
+
+# ------------------------------------------------------------------ processes
+
+
+def start(method: str, target: Callable[..., Any], *args: Any) -> Any:
+    """A process of `multiprocessing`'s own, started."""
+    context: Any = multiprocessing.get_context(method)
+    process = context.Process(target=target, args=args)
+    process.start()
+    return process
+
+
+def finish(process: Any) -> int:
+    """The exit code of a process that ends by itself."""
+    process.join(20)
+    code: int = process.exitcode
+    process.close()
+    return code
+
+
+def run(method: str, target: Callable[..., Any], *args: Any) -> int:
+    """The exit code of a function in a process of its own."""
+    return finish(start(method, target, *args))
+
+
+@contextlib.contextmanager
+def processes(
+    method: str, target: Callable[..., Any], *args: tuple[Any, ...]
+) -> Iterator[list[Any]]:
+    """One process for each tuple of arguments; killed if it does not end by itself."""
+    started: list[Any] = []
+    try:
+        for each in args:
+            started.append(start(method, target, *each))  # noqa: PERF401 - each must be ended
+        yield started
+        for one in started:
+            one.join(20)
+    finally:
+        for one in started:
+            if one.is_alive():
+                one.kill()
+                one.join(10)
+            one.close()
+
+
+@contextlib.contextmanager
+def process(method: str, target: Callable[..., Any], *args: Any) -> Iterator[Any]:
+    """One process; killed if it does not end by itself."""
+    with processes(method, target, args) as (child,):
+        yield child
+
+
+# ------------------------------------------------------------------ programs
+
+
+class Ended(NamedTuple):
+    """How a program ended: its exit code, and what it wrote that was not read before."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Script:
+    """A program of its own, in a process group of its own."""
+
+    def __init__(
+        self, path: Path, source: str, *args: object, prelude: str = "", **environment: str
+    ) -> None:
+        path.write_text(prelude + textwrap.dedent(source))
+        self.process = subprocess.Popen(
+            [sys.executable, str(path), *map(str, args)],
+            env={**os.environ, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def line(self) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline().removesuffix("\n")
+        if not line:
+            out, err = self.process.communicate(timeout=20)
+            pytest.fail(f"the script said nothing:\n{out}{err}")
+        return line
+
+    def finish(self, seconds: float = 20.0) -> Ended:
+        try:
+            out, err = self.process.communicate(timeout=seconds)
+        except BaseException:
+            self.close()
+            raise
+        return Ended(self.process.returncode, out, err)
+
+    def close(self) -> None:
+        """Kill it, and all that it started, if it still runs."""
+        if self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.communicate()
+
+
+def until_gone(pid: int, seconds: float) -> bool:
+    """Whether a process has ended after so many seconds; it need not be a child of ours."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([fd], [], [], seconds)[0])
+    finally:
+        os.close(fd)
