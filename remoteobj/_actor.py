@@ -274,7 +274,7 @@ class ActorProgram:
         """Do what is at hand, for an owner whose thread this is."""
         with self._at_home(server):
             server.mailbox.process(0.0)
-        if self._owner.behind and self._owner.flush():
+        if self._owner.owed and self._owner.flush():
             server.mailbox.resume(self._owner)
 
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
 from multiprocessing import connection as mp_connection
 from multiprocessing.context import get_spawning_popen
 from typing import Any, Final
 
 from ._address import Address, Doorbell, new_address
-from ._endpoint import ITSELF, Endpoint
-from ._server import Mode, Server, home_of
-from ._view import View
+from ._endpoint import ITSELF, TERMS, Endpoint, Otherwise, Terms
+from ._server import Mode, Server, home_of, homes
+from ._view import Steps, evaluate
 from .errors import ActorDiedError, NotListeningError, SpawnTimeoutError
 
 __all__ = ["ITSELF", "UNSET", "Anchor"]
@@ -56,7 +55,7 @@ class Anchor:
         self.local = local
         self.eager = eager
         self.fulfil = fulfil
-        self._endpoint = endpoint or Endpoint(address, name)
+        self.endpoint = endpoint or Endpoint(address, name)
 
     @classmethod
     def of(cls, obj: object, *, eager: bool, fulfil: bool) -> Anchor:
@@ -80,25 +79,28 @@ class Anchor:
 
     def evaluate(
         self,
-        view: View,
+        steps: Steps,
         owner: object = None,
         default: Any = UNSET,
         default_local: bool = False,
+        terms: Terms = TERMS,
     ) -> Any:
         """The value of a view; `ITSELF` when that is the object.
 
         At the object's home it is evaluated directly. `default` (called, if it can be) or
         this process's own copy (`default_local`) stand in when nobody listens.
         """
-        home = home_of(self.address)
-        if home is not None:
-            result = view.evaluate(home.root)
+        if homes and (home := home_of(self.address)) is not None:
+            result = evaluate(steps, home.root)
             return ITSELF if result is home.root else result
-        return self._endpoint.call(view, owner, self._stand_in(view, default, default_local))
+        if default is UNSET and not default_local:
+            return self.endpoint.call(steps, owner, None, terms)
+        return self.endpoint.call(steps, owner, self.stand_in(steps, default, default_local), terms)
 
-    def _stand_in(self, view: View, default: Any, local: bool) -> Callable[[], Any] | None:
+    def stand_in(self, steps: Steps, default: Any, local: bool) -> Otherwise:
+        """What makes the value where nobody listens; None where nothing was said."""
         if local and self.local is not UNSET:
-            return lambda: view.evaluate(self.local)
+            return lambda: evaluate(steps, self.local)
         if default is UNSET:
             return None
         return default if callable(default) else lambda: default
@@ -134,7 +136,7 @@ class Anchor:
     def listening(self) -> bool:
         """Whether the object can be called now. True to the fact, from every process."""
         home = home_of(self.address)
-        return home.listening if home is not None else self._endpoint.listening()
+        return home.listening if home is not None else self.endpoint.listening()
 
     def process(self, timeout: float | None, limit: int = sys.maxsize) -> int:
         """Run requests in this thread; how many were run."""

@@ -4,23 +4,55 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeVar
 
 from ._address import Address
 from ._auth import AuthenticationError, connect_with_key
-from ._codec import dumps, loads
+from ._codec import dumps, dumps_call, loads
 from ._connection import Connection, ConnectionEndedError, ReenteredError
-from ._future import Stream
-from ._messages import Bytes, Frame, Kind
+from ._frames import JOINED
+from ._messages import WINDOW, Bytes, Frame, Kind
 from ._outcome import for_caller, unpack_error
 from ._protocol import Failure, Ticket
+from ._stream import Stream
 from ._transport import SocketChannel
-from ._view import View
-from .errors import ActorDiedError, NotListeningError, UnsendableError
+from ._view import Steps
+from .errors import ActorDiedError, CallTimeoutError, NotListeningError, UnsendableError
 
-__all__ = ["ITSELF", "Endpoint", "Partner", "read"]
+__all__ = [
+    "ITSELF",
+    "TERMS",
+    "Endpoint",
+    "Otherwise",
+    "Partner",
+    "Terms",
+    "encode",
+    "instead_of",
+    "read",
+    "settle",
+]
+
+T = TypeVar("T")
+
+Otherwise = Callable[[], Any] | None
+"""Makes the value that stands in where nobody listens; None: there is none."""
+
+_ERROR, _ITSELF = int(Kind.ERROR), int(Kind.ITSELF)  # plain numbers compare in half the time
+
+
+class Terms(NamedTuple):
+    """What a caller wants of a call, beside its outcome."""
+
+    timeout: float | None = None
+    """Seconds until it must be answered, and each item of its stream; None waits for ever."""
+    window: int = WINDOW
+    """Items that its stream may run ahead."""
+
+
+TERMS: Final = Terms()
 
 ITSELF: Final = object()
 """The result of a call that returned the remote object itself."""
@@ -86,7 +118,7 @@ class Endpoint:
     # --- calling -----------------------------------------------------------------------
 
     def call(
-        self, view: View, owner: object = None, otherwise: Callable[[], Any] | None = None
+        self, steps: Steps, owner: object = None, otherwise: Otherwise = None, terms: Terms = TERMS
     ) -> Any:
         """Evaluate a chain over there; its value, a `Stream`, or `ITSELF`.
 
@@ -97,60 +129,76 @@ class Endpoint:
             Exception: whatever the operations raised.
             NotListeningError: nobody listens; nothing was executed.
             ActorDiedError: the process ended before it answered.
+            CallTimeoutError: it did not answer within `terms.timeout`.
             UnsendableError: an operand can't be pickled; nothing was sent.
         """
-        payload, buffers = self._encode(view)
+        payload, buffers = encode(steps)
+        connection = self._connection
+        answer: Frame | Ticket | None = None
+        if connection is not None and terms is TERMS and not buffers and len(payload) <= JOINED:
+            answer = connection.ask(payload)
+            if type(answer) is Frame:
+                return read(answer)
         try:
-            connection, ticket = self._send(payload, buffers)
-            frame = self._settle(connection, ticket)
+            if connection is not None and isinstance(answer, Ticket):
+                ticket = answer
+            else:
+                connection, ticket = self.reach(lambda at: at.call(payload, buffers))
+            self._wait(connection, ticket, terms)
+            self.check(ticket)
         except (NotListeningError, ActorDiedError) as exc:
-            if otherwise is None or getattr(exc, "maybe_executed", False):
-                raise
-            return otherwise()
-        if frame.kind == Kind.STREAM:
-            return Stream(connection, ticket, read, owner)
-        return read(frame)
+            return instead_of(exc, otherwise)
+        return settle(connection, ticket, owner, terms)
 
-    def _send(self, payload: bytes, buffers: list[Any]) -> tuple[Connection, Ticket]:
+    def cast(self, steps: Steps) -> None:
+        """Have a chain evaluated over there, without an answer."""
+        payload, buffers = encode(steps)
+        self.reach(lambda at: at.cast(payload, buffers))
+
+    def reach(self, act: Callable[[Connection], T]) -> tuple[Connection, T]:
+        """Do something on a connection; which one it was, and what came of it.
+
+        Raises:
+            NotListeningError: nobody listens; nothing was sent.
+        """
         while True:
             connection = self.connected()
             try:
-                return connection, connection.call(payload, buffers)
+                return connection, act(connection)
             except ConnectionEndedError:
                 continue  # nothing was sent: try a new one
             except ReenteredError:
                 # From a signal handler or a finalizer, on top of a call of this very thread.
                 connection = self._connect()
-                return connection, connection.call(payload, buffers)
+                return connection, act(connection)
 
-    def _settle(self, connection: Connection, ticket: Ticket) -> Frame:
-        """Wait for the first frame of an outcome; raises where there is none."""
+    def _wait(self, connection: Connection, ticket: Ticket, terms: Terms) -> None:
+        deadline = None if terms.timeout is None else time.monotonic() + terms.timeout
         try:
-            connection.wait(ticket)
+            if not connection.wait(ticket, deadline):
+                raise self.timed_out(terms)
         except BaseException:
             connection.abandon(ticket)
             raise
-        frame = ticket.first
-        if frame is None:
+
+    def timed_out(self, terms: Terms) -> CallTimeoutError:
+        return CallTimeoutError(f"{self._partner.name} did not answer within {terms.timeout} s")
+
+    def check(self, ticket: Ticket) -> None:
+        """Raise the error of a call that was not answered, or refused."""
+        if ticket.first is None:
             assert ticket.failure is not None
             raise ticket.failure()
-        if frame.kind == Kind.REFUSED:
+        if ticket.first.kind == Kind.REFUSED:
             raise self._partner.not_listening("it was closing, and refused the call")
-        return frame
-
-    def _encode(self, view: View) -> tuple[bytes, list[Any]]:
-        try:
-            return dumps(tuple(view), "call")
-        except UnsendableError as exc:
-            error = exc
-        try:
-            for name, operand in _operands(view):
-                dumps(operand, name)  # says which one it is
-            raise error
-        finally:
-            del error  # it leads to this frame, and so to the caller's handle
 
     # --- the connection ----------------------------------------------------------------
+
+    @property
+    def standing(self) -> Connection | None:
+        """The connection, if there is one on which calls can be made."""
+        connection = self._connection
+        return connection if connection is not None and connection.end is None else None
 
     def connected(self) -> Connection:
         """The connection, made if there is none.
@@ -158,12 +206,11 @@ class Endpoint:
         Raises:
             NotListeningError: nobody listens.
         """
-        connection = self._connection
-        if connection is not None and connection.ended is None:
+        if (connection := self.standing) is not None:
             return connection
         with self._connecting:
             connection = self._connection
-            if connection is None or connection.ended is not None:
+            if connection is None or connection.end is not None:
                 if connection is not None:
                     connection.close()
                 connection = self._connection = self._connect()
@@ -185,7 +232,10 @@ class Endpoint:
     def listening(self) -> bool:
         """Whether the object can be called now, as far as anybody can know."""
         try:
-            return self.connected().look() or self.connected().look()
+            self.connected().look()
+            connection = self.connected()  # another one, if that one had ended
+            connection.look()
+            return connection.end is None
         except (NotListeningError, ActorDiedError):
             return False
 
@@ -195,11 +245,27 @@ class Endpoint:
             self._connection.close()
 
 
+def instead_of(exc: BaseException, otherwise: Otherwise) -> Any:
+    """The value that stands in for this error, which is raised if there is none."""
+    if otherwise is None or getattr(exc, "maybe_executed", False):
+        raise exc
+    return otherwise()
+
+
+def settle(connection: Connection, ticket: Ticket, owner: object, terms: Terms) -> Any:
+    """The value of a call that was answered; raises the exception that it ended with."""
+    assert ticket.first is not None
+    if ticket.first.kind == Kind.STREAM:
+        return Stream(connection, ticket, read, owner, window=terms.window, timeout=terms.timeout)
+    result = read(ticket.first)
+    return owner if result is ITSELF and owner is not None else result
+
+
 def read(frame: Frame) -> Any:
     """The value in a frame; raises the exception in it."""
-    if frame.kind == Kind.ERROR:
+    if frame.kind == _ERROR:
         raise unpack_error(frame.payload)
-    if frame.kind == Kind.ITSELF:
+    if frame.kind == _ITSELF:
         return ITSELF
     try:
         return loads(frame.payload, frame.buffers)
@@ -212,10 +278,24 @@ def read(frame: Frame) -> Any:
         del error  # it leads to this frame, and so to the caller's handle
 
 
-def _operands(view: View) -> list[tuple[str, Any]]:
+def encode(steps: Steps) -> tuple[bytes, list[Any]]:
+    """A chain as bytes; an error names the operand as its user knows it."""
+    try:
+        return dumps_call(tuple(steps))
+    except UnsendableError as exc:
+        error = exc
+    try:
+        for name, operand in _operands(steps):
+            dumps(operand, name)  # says which one it is
+        raise error
+    finally:
+        del error  # it leads to this frame, and so to the caller's handle
+
+
+def _operands(steps: Steps) -> list[tuple[str, Any]]:
     """What a chain carries, each with the name under which its user knows it."""
     found: list[tuple[str, Any]] = []
-    for step in view:
+    for step in steps:
         if step[0] in ("call", "passto"):
             *func, args, kwargs = step[1:]
             found += [("func", one) for one in func]

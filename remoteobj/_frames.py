@@ -28,6 +28,8 @@ IN_PLACE = 1 << 16
 """Bodies from this many bytes on are received into a buffer of their own."""
 
 _KINDS = frozenset(map(int, Kind))
+_SIZE = HEADER.size
+_pack, _unpack, _new = HEADER.pack, HEADER.unpack_from, tuple.__new__  # found sooner, every time
 
 
 class MalformedFrameError(Exception):
@@ -37,7 +39,7 @@ class MalformedFrameError(Exception):
 def encode(frame: tuple[int, int, Bytes, Sequence[Any]]) -> list[Bytes]:
     """The parts to write, in order, for a frame (or a bare tuple, which is made faster)."""
     kind, call_id, payload, buffers = frame
-    head = HEADER.pack(kind, len(buffers), call_id, len(payload))
+    head = _pack(kind, len(buffers), call_id, len(payload))
     if buffers:
         head += struct.pack(f"<{len(buffers)}Q", *map(len, buffers))
     if len(payload) <= JOINED:
@@ -49,22 +51,21 @@ class Decoder:
     """Bytes in, frames out, however the bytes were cut.
 
     Invariant: `_rest` holds less than one frame, unless a large body is being filled
-    (`_parts` is not empty), and then `_rest` is empty.
+    (`filling` is not empty), and then `_rest` is empty.
     """
 
     def __init__(self, limit: int = MAX_FRAME) -> None:
         self._limit = limit
         self._rest = b""
         self._head = (0, 0)
-        self._parts: list[bytearray] = []
+        self.filling: list[bytearray] = []
+        """The parts of a large body that is on its way: its bytes belong into `space()`."""
         self._at = (0, 0)  # which part is being filled, and how far it is
 
-    def space(self) -> memoryview | None:
-        """Where the next bytes of a large body belong; None while there is none."""
-        if not self._parts:
-            return None
+    def space(self) -> memoryview:
+        """Where the next bytes of a large body belong."""
         index, offset = self._at
-        return memoryview(self._parts[index])[offset:]
+        return memoryview(self.filling[index])[offset:]
 
     def filled(self, count: int) -> list[Frame]:
         """So many bytes were put into `space()`; the frame, once that completes it."""
@@ -78,18 +79,19 @@ class Decoder:
         Raises:
             MalformedFrameError: these bytes can't be frames.
         """
-        if len(data) >= HEADER.size and not self._rest and not self._parts:
+        size = len(data)
+        if size >= _SIZE and not self._rest and not self.filling:
             # Most often it is just one small frame: half the time of the general case.
-            kind, count, call_id, length = HEADER.unpack_from(data)
-            if len(data) == HEADER.size + length and not count and kind in _KINDS:
-                return [Frame(kind, call_id, data[HEADER.size :])]
+            kind, count, call_id, length = _unpack(data)
+            if size == _SIZE + length and not count and kind in _KINDS:
+                return [_new(Frame, (kind, call_id, data[_SIZE:], ()))]
         frames: list[Frame] = []
         if self._rest:
             data = self._rest + data
             self._rest = b""
         position = 0
         while position < len(data):
-            if self._parts:
+            if self.filling:
                 used = self._fill(data, position, frames)
             else:
                 used = self._next(data, position, frames)
@@ -119,7 +121,7 @@ class Decoder:
             raise MalformedFrameError(f"{count} buffers are too many")
         if end > len(data):
             return 0
-        self._parts = self._allocate([length, *struct.unpack_from(f"<{count}Q", data, body)])
+        self.filling = self._allocate([length, *struct.unpack_from(f"<{count}Q", data, body)])
         self._head = (kind, call_id)
         self._at = (0, 0)
         frames += self._finish()
@@ -136,7 +138,6 @@ class Decoder:
     def _fill(self, data: bytes, start: int, frames: list[Frame]) -> int:
         """Copy into the large body what belongs there; the bytes used."""
         space = self.space()
-        assert space is not None
         count = min(len(space), len(data) - start)
         space[:count] = memoryview(data)[start : start + count]
         frames += self.filled(count)
@@ -145,11 +146,11 @@ class Decoder:
     def _finish(self) -> list[Frame]:
         """Move on over parts that are full; the frame when all are."""
         index, offset = self._at
-        while index < len(self._parts) and offset == len(self._parts[index]):
+        while index < len(self.filling) and offset == len(self.filling[index]):
             index, offset = index + 1, 0
         self._at = (index, offset)
-        if index < len(self._parts):
+        if index < len(self.filling):
             return []
-        payload, *buffers = self._parts
-        self._parts = []
+        payload, *buffers = self.filling
+        self.filling = []
         return [Frame(*self._head, payload, buffers)]

@@ -1,81 +1,173 @@
-"""What a caller holds while more is to come: the stream of a remote iterator."""
+"""The outcome of a call that nobody waits for: a `concurrent.futures.Future`."""
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Callable, Iterator
+import contextlib
+import time
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future, InvalidStateError
 from typing import Any
 
 from ._connection import Connection
-from ._messages import WINDOW, Frame, Kind
+from ._endpoint import Endpoint, Otherwise, Terms, encode, instead_of, settle
+from ._interruption import Interruption
 from ._protocol import Ticket
-from .errors import NotListeningError
+from ._reactor import Timer, reactor
+from ._view import Steps
+from .errors import ActorDiedError, NotListeningError
 
-__all__ = ["Stream"]
+__all__ = ["RemoteFuture", "completed", "submit"]
 
 
-class Stream(Iterator[Any]):
-    """The items of an iterator that lives in another process, as they come.
+class RemoteFuture(Future[Any]):
+    """A future whose value stays bytes until it is asked for, in the thread that asks.
 
-    The iterator over there runs at most a window of items ahead of this one. Its exception
-    arrives after the items before it; closing or dropping the stream closes it.
+    A thread that waits for it reads the connection itself; while none does, the reactor reads.
     """
 
-    def __init__(
-        self,
-        connection: Connection,
-        ticket: Ticket,
-        read: Callable[[Frame], Any],
-        owner: object = None,
-    ) -> None:
+    def __init__(self, finish: Callable[[Connection, Ticket], Any], connection: Connection) -> None:
+        super().__init__()
+        self._finish = finish
         self._connection = connection
+        self._ticket: Ticket | None = None
+        self._timer: Timer | None = None
+        self._outcome: tuple[Any, BaseException | None] | None = None
+        self._withheld = False
+
+    # --- as the connection sees it -------------------------------------------------------
+
+    def hear(self, ticket: Ticket) -> None:
+        """The outcome is here. Within a read, so no callback may run now."""
         self._ticket = ticket
-        ticket.streaming = True
-        self._read = read
-        self._owner = owner  # the handle: while items are wanted, its actor must not stop
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
-        self._taken = 0
-        self._over = False
+        if self._timer is not None:
+            self._timer.cancel()
+        with contextlib.suppress(InvalidStateError):  # cancelled, this very moment
+            super().set_result(None)
 
-    def __iter__(self) -> Stream:
-        return self
+    def expire(self, error: BaseException) -> None:
+        """The time is up."""
+        ticket = self._ticket
+        if ticket is not None and not self.done():
+            self._connection.drop(ticket, lambda: error)
+            self.hear(ticket)
 
-    def __repr__(self) -> str:
-        return f"<Stream of remote items, {'over' if self._over else 'open'}>"
+    def expire_at(self, when: float, error: Callable[[], BaseException]) -> None:
+        if not self.done():
+            self._timer = reactor.call_at(when, lambda: self.expire(error()))
 
-    def __next__(self) -> Any:
-        if self._pid != os.getpid():
-            raise NotListeningError("a stream belongs to the process that opened it")
-        with self._lock:
-            if self._over:
-                raise StopIteration
-            self._connection.wait(self._ticket)
-            if self._over:
-                raise StopIteration  # closed by another thread, meanwhile
-            if not self._ticket.items:
-                self._over = True
-                assert self._ticket.failure is not None
-                raise self._ticket.failure()
-            return self._take(self._ticket.items.popleft())
+    def _invoke_callbacks(self) -> None:
+        if self._withheld or not self._done_callbacks:  # type: ignore[attr-defined]
+            return
+        if self._connection.inside:
+            reactor.call_soon(super()._invoke_callbacks)  # type: ignore[misc]
+        else:
+            super()._invoke_callbacks()  # type: ignore[misc]
 
-    def _take(self, frame: Frame) -> Any:
-        if frame.kind != Kind.ITEM:
-            self._over = True
-            value = self._read(frame)  # raises the iterator's own exception
-            raise StopIteration(value)
-        self._taken += 1
-        if self._taken * 2 >= WINDOW:
-            self._connection.grant(self._ticket, self._taken)
-            self._taken = 0
-        return self._read(frame)
+    # --- as its user sees it ---------------------------------------------------------------
 
-    def close(self) -> None:
-        """End the iterator over there; its `finally` runs. Harmless when it is over."""
-        if not self._over and self._pid == os.getpid():
-            self._over = True
-            self._connection.abandon(self._ticket)
+    def cancel(self) -> bool:
+        """Give the call up; False if its outcome is here already.
 
-    def __del__(self) -> None:
-        self.close()
+        If it has not begun over there, it will not. If it has, it goes on, and its result is
+        dropped: only `stop_` and its like end what runs.
+        """
+        with self._condition:
+            if self.done():
+                return self.cancelled()
+            self._withheld = True
+            super().cancel()
+            super().set_running_or_notify_cancel()  # wakes those in `wait` and `as_completed`
+            self._withheld = False
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._ticket is not None:
+            self._connection.drop(self._ticket, CancelledError)
+        self._invoke_callbacks()
+        return True
+
+    def result(self, timeout: float | None = None) -> Any:
+        """The value, once it is here; raises what the call raised.
+
+        Raises:
+            TimeoutError: it is not here after `timeout` seconds. The call goes on.
+            CancelledError: it was cancelled.
+        """
+        self._wait(timeout)
+        value, error = self._unpacked()
+        if error is None:
+            return value
+        try:
+            raise error
+        finally:
+            del error  # it leads to this frame, and so to the future itself
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """What the call raised, once that is known; None if it did not."""
+        self._wait(timeout)
+        return self._unpacked()[1]
+
+    def _wait(self, timeout: float | None) -> None:
+        if self.done():
+            super().result()  # raises where it was cancelled
+            return
+        deadline = None if timeout is None else time.monotonic() + timeout
+        assert self._ticket is not None
+        self._connection.wait(self._ticket, deadline)
+        # Whoever read it is about to say so. A failed wait ends here, too, with its error.
+        super().result(0 if deadline is not None and not self._ticket.ready else None)
+
+    def _unpacked(self) -> tuple[Any, BaseException | None]:
+        with self._condition:
+            if self._outcome is None:
+                assert self._ticket is not None
+                try:
+                    self._outcome = self._finish(self._connection, self._ticket), None
+                except (KeyboardInterrupt, Interruption):
+                    raise
+                except BaseException as exc:
+                    self._outcome = None, exc
+            return self._outcome
+
+
+def submit(
+    endpoint: Endpoint, steps: Steps, owner: object, otherwise: Otherwise, terms: Terms
+) -> Future[Any]:
+    """Make a call and return its future; waits while too many are open.
+
+    Raises:
+        NotListeningError: nobody listens; nothing was sent.
+        UnsendableError: an operand can't be pickled; nothing was sent.
+    """
+    payload, buffers = encode(steps)
+
+    def finish(connection: Connection, ticket: Ticket) -> Any:
+        try:
+            endpoint.check(ticket)
+        except (NotListeningError, ActorDiedError) as exc:
+            return instead_of(exc, otherwise)
+        return settle(connection, ticket, owner, terms)
+
+    def send(connection: Connection) -> RemoteFuture:
+        connection.wait_for_room()
+        future = RemoteFuture(finish, connection)
+        future._ticket = connection.submit(payload, buffers, future.hear)
+        return future
+
+    try:
+        _, future = endpoint.reach(send)
+    except (NotListeningError, ActorDiedError) as exc:
+        value = instead_of(exc, otherwise)
+        return completed(lambda: value)
+    if terms.timeout is not None:
+        future.expire_at(time.monotonic() + terms.timeout, lambda: endpoint.timed_out(terms))
+    return future
+
+
+def completed(act: Callable[[], Any]) -> Future[Any]:
+    """The future of something that is done right here."""
+    future: Future[Any] = Future()
+    try:
+        future.set_result(act())
+    except Exception as exc:
+        future.set_exception(exc)
+    return future

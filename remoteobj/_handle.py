@@ -23,6 +23,7 @@ from ._messages import StopOrder
 from ._options import Options
 from ._proxy import Proxy
 from ._transport import ChannelClosedError
+from ._view import show
 from .engines import Launch, Vessel, engine_named, numbered
 from .errors import ActorDiedError, SpawnTimeoutError
 
@@ -65,11 +66,11 @@ class _OwnedEndpoint(Endpoint):
         self._connection = self.first
 
     def _connect(self) -> Connection:
-        if os.getpid() != self._owner_pid or self.first.ended is None:
+        if os.getpid() != self._owner_pid or self.first.end is None:
             return super()._connect()
         if self._vessel.alive and self.first.interrupted:
             return super()._connect()  # by the door that all others use
-        raise self.first.ended(False)
+        raise self.first.end(False)
 
 
 class _Actor:
@@ -289,7 +290,7 @@ class Handle(Proxy):
             raise death
 
     def __repr__(self) -> str:
-        return f"<Remote {self.name_!r} (pid {self.pid_}) : ({self._steps})>"
+        return f"<Remote {self.name_!r} (pid {self.pid_}) : ({show(self._steps)})>"
 
 
 def spawn(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options) -> Handle:

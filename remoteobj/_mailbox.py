@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing import util as mp_util
 from typing import Any
 
@@ -40,6 +40,23 @@ LAST_WORDS = 5.0
 
 
 _PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict, set})
+_REQUESTS = frozenset(map(int, (Kind.CALL, Kind.CAST)))
+_VALUE = int(Kind.VALUE)
+
+HELD = 1 << 24
+"""Bytes that the requests of one caller may take before no more are read from it."""
+
+# How many forks lie between this process and the first one: to compare it costs a tenth of
+# asking for the process id, which each request would have to.
+_forks = 0
+
+
+def _count_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+os.register_at_fork(after_in_child=_count_fork)
 
 
 def _is_iterator(cls: type) -> bool:
@@ -57,7 +74,7 @@ class Mailbox:
         report: Callable[[BaseException], None],
     ) -> None:
         self.life = Life()
-        self._pid = os.getpid()
+        self._forks = _forks
         self.patience = PATIENCE
         self._root = root
         self._flush_later = flush_later
@@ -130,43 +147,71 @@ class Mailbox:
         done = 0
         if self._pending:
             peer = self._pending.popleft()
-            request = peer.requests.popleft()
-            self._run(peer, request)
-            self._after(peer)
+            self._run(peer, self._next_request(peer))
+            if peer.requests or peer.owed:
+                self._after(peer)
             done += 1
         if self._flowing:
             self._advance(self._flowing.popleft())
             done += 1
         return done
 
+    def _next_request(self, peer: Peer) -> Frame:
+        request = peer.requests.popleft()
+        held, peer.held = peer.held, peer.held - len(request[2])
+        if held > HELD >= peer.held and not (peer.gone or peer.owed):
+            self._waiter.watch(peer.channel.fileno())
+        return request
+
     def _run(self, peer: Peer, request: Frame) -> None:
+        kind, call_id, payload, buffers = request
+        if kind == Kind.CAST:
+            self._run_cast(payload, buffers)
+            return
         try:
-            result = evaluate(loads(request.payload, request.buffers), self._root())
-            reply = self._reply(peer, request.call_id, result)
+            root = self._root()
+            result = evaluate(loads(payload, buffers), root)
+            if type(result) in _PLAIN:
+                reply = value_frame(_VALUE, call_id, result)
+            elif result is root:
+                reply = Frame(Kind.ITSELF, call_id)
+            elif _is_iterator(type(result)):
+                reply = self._open_stream(peer, call_id, result)
+            else:
+                reply = value_frame(_VALUE, call_id, result)
         except Interruption:
-            peer.send(cut_off_frame(request.call_id))
+            peer.send(cut_off_frame(call_id))
             raise
         except BaseException as exc:
-            reply = error_frame(request.call_id, exc)
-        if os.getpid() != self._pid:
-            # The method forked and returned on both sides: this is the child, which has no
-            # callers (their connections are its parent's) and nothing to serve.
-            mp_util._flush_std_streams()  # type: ignore[attr-defined]
-            os._exit(0)
+            reply = error_frame(call_id, exc)
+        if _forks != self._forks:
+            self._end_a_fork()
         peer.send(reply)
 
-    def _reply(self, peer: Peer, call_id: int, result: Any) -> Frame:
-        if result is self._root():
-            return Frame(Kind.ITSELF, call_id)
-        if type(result) not in _PLAIN and _is_iterator(type(result)):
-            stream = peer.streams[call_id] = OpenStream(peer, call_id, result)
-            self._flowing.append(stream)
-            return Frame(Kind.STREAM, call_id)
-        return value_frame(Kind.VALUE, call_id, result)
+    def _end_a_fork(self) -> None:
+        """End the child, where a method forked and returned on both sides: it has no callers
+        (their connections are its parent's) and nothing to serve."""
+        if _forks != self._forks:
+            mp_util._flush_std_streams()  # type: ignore[attr-defined]
+            os._exit(0)
+
+    def _run_cast(self, payload: Bytes, buffers: Any) -> None:
+        """Run a request that nobody waits for."""
+        try:
+            evaluate(loads(payload, buffers), self._root())
+        except Interruption:
+            raise
+        except BaseException as exc:
+            self._report(exc)
+        self._end_a_fork()
+
+    def _open_stream(self, peer: Peer, call_id: int, iterator: Iterator[Any]) -> Frame:
+        peer.streams[call_id] = OpenStream(peer, call_id, iterator)
+        return Frame(Kind.STREAM, call_id)
 
     def _after(self, peer: Peer) -> None:
         """After something was written for a peer: line it up again, or hold it."""
-        if peer.behind:
+        if peer.owed:
             self._waiter.ignore(peer.channel.fileno())
         elif peer.requests and peer not in self._pending:
             self._pending.append(peer)
@@ -175,7 +220,7 @@ class Mailbox:
         peer = stream.peer
         if peer.gone or stream.call_id not in peer.streams:
             return
-        if not peer.behind:
+        if not peer.owed:
             try:
                 frame = stream.advance()
             except Interruption:
@@ -188,7 +233,7 @@ class Mailbox:
                 self._after(peer)
                 return
             self._after(peer)
-        if stream.credit > 0 and not peer.behind:
+        if stream.credit > 0 and not peer.owed:
             self._flowing.append(stream)
 
     # --- taking in ---------------------------------------------------------------------
@@ -198,7 +243,21 @@ class Mailbox:
         for fd, events in ready:
             peer = self._peers.get(fd)
             if peer is not None:
-                self._read(peer)
+                try:
+                    frames = peer.channel.take()
+                except (ChannelClosedError, MalformedFrameError):
+                    self._drop(peer)
+                    continue
+                for frame in frames:
+                    if frame[0] in _REQUESTS:
+                        if not peer.requests:
+                            self._pending.append(peer)
+                        peer.requests.append(frame)
+                        peer.held += len(frame[2])
+                    else:
+                        self._hear(peer, frame)
+                if peer.held > HELD:
+                    self._waiter.ignore(fd)
             elif fd == self._bell.fileno():
                 with contextlib.suppress(BlockingIOError):
                     self._bell.recv(4096)
@@ -221,26 +280,37 @@ class Mailbox:
                 if stream.credit > 0 and stream not in self._flowing
             )
 
-    def _read(self, peer: Peer) -> None:
-        try:
-            frames = peer.channel.take()
-        except (ChannelClosedError, MalformedFrameError):
-            self._drop(peer)
+    def _hear(self, peer: Peer, frame: Frame) -> None:
+        """Take in what a caller says about an earlier call."""
+        stream = peer.streams.get(frame.call_id)
+        if stream is None:
+            if frame.kind == Kind.CLOSE:
+                self._withdraw(peer, frame.call_id)
+            return  # or its stream has ended meanwhile
+        if frame.kind == Kind.CLOSE:
+            del peer.streams[frame.call_id]
+            self._close(stream)
+            peer.send(value_frame(Kind.END, frame.call_id, None))
+            self._after(peer)
             return
-        for frame in frames:
-            if frame.kind == Kind.CALL:
-                peer.requests.append(frame)
-                if len(peer.requests) == 1:
-                    self._pending.append(peer)
-            elif frame.kind == Kind.CREDIT and frame.call_id in peer.streams:
-                stream = peer.streams[frame.call_id]
-                stream.credit += read_credit(frame)
-                if stream not in self._flowing:
-                    self._flowing.append(stream)
-            elif frame.kind == Kind.CLOSE and frame.call_id in peer.streams:
-                self._close(peer.streams.pop(frame.call_id))
-                peer.send(value_frame(Kind.END, frame.call_id, None))
-                self._after(peer)
+        if frame.kind == Kind.CREDIT:
+            stream.credit += read_credit(frame)
+        elif frame.kind in (Kind.SEND, Kind.RAISE):
+            stream.said.append(frame)
+            stream.credit += 1
+        if stream not in self._flowing:
+            self._flowing.append(stream)
+
+    def _withdraw(self, peer: Peer, call_id: int) -> None:
+        """Give up a call that has not begun; one that has runs on."""
+        for request in peer.requests:
+            if request.call_id == call_id and request.kind == Kind.CALL:
+                peer.requests.remove(request)
+                peer.held -= len(request.payload)
+                peer.send(Frame(Kind.REFUSED, call_id))
+                if not peer.requests:
+                    self._pending.remove(peer)
+                return
 
     def _drop(self, peer: Peer) -> None:
         """A peer is gone. What it had sent before still runs: it may have meant it."""
@@ -279,10 +349,10 @@ class Mailbox:
             self._pending.clear()
             for peer in waiting:
                 while peer.requests:
-                    request = peer.requests.popleft()
+                    request = self._next_request(peer)
                     if fulfil:
                         self._run(peer, request)
-                    else:
+                    elif request.kind == Kind.CALL:
                         peer.send(Frame(Kind.REFUSED, request.call_id))
             end = time.monotonic() + LAST_WORDS
             for peer in list(self._peers.values()):

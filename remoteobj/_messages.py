@@ -37,13 +37,16 @@ class Kind(enum.IntEnum):
 
     # caller to actor
     CALL = 1  # a chain of operations to evaluate; the id is new
+    CAST = 4  # the same, never answered
+    CLOSE = 3  # nobody wants it any more: a call that has not begun, or the rest of a stream
     CREDIT = 2  # the consumer of a stream takes so many more items
-    CLOSE = 3  # the consumer of a stream wants no more of it
+    SEND = 5  # ... takes one more, and sends its generator a value
+    RAISE = 6  # ... raises an exception in its generator
     # actor to caller: exactly one of the first five answers each CALL ...
     VALUE = 10
     ITSELF = 11  # the result is the actor's own object
     ERROR = 12  # the exception that the operations raised
-    REFUSED = 13  # not executed: the listener was closing
+    REFUSED = 13  # not executed: the listener was closing, or the caller had given it up
     STREAM = 14  # the result is an iterator: items follow
     # ... and after STREAM come items, then END or ERROR
     ITEM = 15

@@ -10,11 +10,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ._codec import dumps
+from ._codec import PLAIN, dumps, loads, pickled
 from ._frames import encode
 from ._interruption import Interruption
-from ._messages import WINDOW, Bytes, Frame, Kind
-from ._outcome import for_caller, pack_error
+from ._messages import Frame, Kind
+from ._outcome import for_caller, pack_error, unpack_error
 from ._transport import ChannelClosedError, SocketChannel
 from .errors import ActorDiedError, RemoteError, type_name
 
@@ -26,6 +26,8 @@ __all__ = [
     "error_frame",
     "value_frame",
 ]
+
+_new = tuple.__new__
 
 PATIENCE = 0.05
 """Seconds without progress after which a reply is left to be written in the background."""
@@ -40,23 +42,21 @@ class Peer:
         self.channel = channel
         self._patience = patience
         self.requests: deque[Frame] = deque()
+        self.held = 0
+        """Bytes in its requests."""
         self.streams: dict[int, OpenStream] = {}
         self.gone = False
         self._flush_later = flush_later
         self._lock = threading.Lock()
-        self._owed: list[Any] = []
-
-    @property
-    def behind(self) -> bool:
-        """Whether something written for it has not gone out yet."""
-        return bool(self._owed)
+        self.owed: list[Any] = []
+        """What was written for it and has not gone out yet."""
 
     def send(self, frame: Frame) -> None:
         """Write a frame, or leave what a slow reader does not take to the flusher."""
         with self._lock:
             parts = encode(frame)
             try:
-                if not self._owed:
+                if not self.owed and (parts := self.channel.write(parts)):
                     parts = self._write_patiently(parts)
             except ChannelClosedError:
                 return  # reading will find the end too, and see to it
@@ -65,11 +65,10 @@ class Peer:
                 raise
             if parts:
                 # Copied: the object may change what its result still refers to.
-                self._owed += map(bytes, parts)
+                self.owed += map(bytes, parts)
                 self._flush_later(self)
 
-    def _write_patiently(self, parts: list[Bytes]) -> list[Any]:
-        left = self.channel.write(parts)
+    def _write_patiently(self, left: list[Any]) -> list[Any]:
         while left and self.channel.wait_to_write(False, time.monotonic() + self._patience):
             left = self.channel.write(left)
         return left
@@ -78,10 +77,10 @@ class Peer:
         """Write what is owed, as far as it goes; True when nothing is left."""
         with self._lock:
             try:
-                self._owed = self.channel.write(self._owed)
+                self.owed = self.channel.write(self.owed)
             except ChannelClosedError:
-                self._owed = []
-            return not self._owed
+                self.owed = []
+            return not self.owed
 
 
 class OpenStream:
@@ -90,13 +89,15 @@ class OpenStream:
     def __init__(self, peer: Peer, call_id: int, iterator: Iterator[Any]) -> None:
         self.peer = peer
         self.call_id = call_id
-        self.credit = WINDOW
-        self._iterator = iterator
+        self.credit = 0
+        self.said: deque[Frame] = deque()
+        """What the consumer sends and raises in it, each for one step."""
+        self._iterator: Any = iterator
 
     def advance(self) -> Frame:
         """The frame of the next item, of the end, or of the error."""
         try:
-            item = next(self._iterator)
+            item = self._resume(self.said.popleft()) if self.said else next(self._iterator)
         except StopIteration as stop:
             return value_frame(Kind.END, self.call_id, stop.value)
         except Interruption:
@@ -104,6 +105,11 @@ class OpenStream:
         except BaseException as exc:
             return error_frame(self.call_id, exc)
         return value_frame(Kind.ITEM, self.call_id, item)
+
+    def _resume(self, said: Frame) -> Any:
+        if said.kind == Kind.SEND:
+            return self._iterator.send(loads(said.payload, said.buffers))
+        return self._iterator.throw(unpack_error(said.payload))
 
     def close(self) -> None:
         close = getattr(self._iterator, "close", None)
@@ -113,13 +119,15 @@ class OpenStream:
 
 def value_frame(kind: int, call_id: int, value: Any) -> Frame:
     """The frame that carries a value, or the error that it can't be sent."""
+    if type(value) in PLAIN:
+        return _new(Frame, (kind, call_id, pickled(value, 5), ()))
     try:
         payload, buffers = dumps(value, "result")
     except Interruption:
         raise
     except BaseException as exc:
         return error_frame(call_id, exc)
-    return Frame(kind, call_id, payload, buffers)
+    return _new(Frame, (kind, call_id, payload, buffers))
 
 
 def error_frame(call_id: int, exc: BaseException) -> Frame:

@@ -17,14 +17,39 @@ import itertools
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
-from ._messages import BIRTH, Frame, Kind
+from ._messages import BIRTH, Bytes, Frame, Kind
 
-__all__ = ["CallTable", "Event", "Failure", "Life", "State", "Ticket"]
+__all__ = [
+    "Backlog",
+    "CallTable",
+    "ConnectionEndedError",
+    "Event",
+    "Failure",
+    "Farewell",
+    "Life",
+    "State",
+    "Ticket",
+]
 
 Failure = Callable[[bool], BaseException]
 """Makes the error of a call that got no reply; it is told whether the call may have run."""
+
+
+Farewell = Callable[[Bytes], Failure]
+"""Makes the failure of the calls that a GOODBYE with this payload leaves unanswered."""
+
+
+class ConnectionEndedError(Exception):
+    """The connection had ended before the call was sent: nothing of it went out."""
+
+
+class Backlog(Protocol):
+    """What a thread began before and what still waits for room."""
+
+    def flush(self) -> None:
+        """Send it all now."""
 
 
 class Bell:
@@ -52,61 +77,79 @@ class Ticket:
     what follows it goes to `items`. What ends a call without a frame is `failure`.
     """
 
-    __slots__ = ("_bells", "call_id", "closed", "failure", "first", "items", "over", "streaming")
+    # In the class, so that a new ticket, of which every call needs one, sets its id alone.
+    first: Frame | None = None
+    items: deque[Frame] | None = None
+    failure: Callable[[], BaseException] | None = None
+    over = False
+    """Nothing more will come."""
+    closed = False
+    """Nobody wants more items: its end alone is waited for."""
+    ready = False
+    """Something is here to take: `first`, or once that was taken an item, or the failure."""
+    heard: Callable[[Ticket], object] | None = None
+    """Called once, by the thread that reads, when something came; for who does not wait."""
+    _bells: tuple[Bell, ...] = ()
 
-    def __init__(self) -> None:
-        self.call_id = BIRTH
-        self.first: Frame | None = None
-        self.items: deque[Frame] | None = None
-        self.failure: Callable[[], BaseException] | None = None
-        self.over = False  # nothing more will come
-        self.closed = False  # nobody wants more items: its end alone is waited for
-        self.streaming = False  # somebody has `first` and now takes items
-        self._bells: list[Bell] = []
-
-    def ready(self, whole: bool = False) -> bool:
-        """Whether something is here to take; `whole`: everything that will ever come."""
-        if whole:
-            return self.over
-        if self.failure is not None:
-            return True
-        return bool(self.items) if self.streaming else self.first is not None
+    def __init__(self, call_id: int = BIRTH) -> None:
+        self.call_id = call_id
 
     def deliver(self, frame: Frame) -> bool:
         """Take in a frame about this call; True when it is the last one."""
-        if frame.kind == Kind.STREAM:
-            self.items = deque()
-            self.first = frame
-        elif self.items is not None:
-            if not (self.closed and frame.kind == Kind.ITEM):
-                self.items.append(frame)
+        if self.items is not None:
+            if self.closed and frame.kind == Kind.ITEM:
+                return False
+            self.items.append(frame)
         else:
+            if frame.kind == Kind.STREAM:
+                self.items = deque()
             self.first = frame
         self.over = frame.kind not in _GOES_ON
-        self.ring()
+        self.ready = True
+        if self._bells or self.heard is not None:
+            self.ring()
         return self.over
+
+    def stream(self) -> None:
+        """From now on only items are there to take: `first`, which said so, was taken."""
+        self.ready = bool(self.items) or self.failure is not None
+
+    def next(self) -> Frame | None:
+        """Take the next item; None when only the failure is there."""
+        assert self.items is not None
+        if not self.items:
+            return None
+        frame = self.items.popleft()
+        self.ready = False
+        # In this order: another thread, which may deliver at any moment, does the reverse.
+        self.stream()
+        return frame
 
     def fail(self, failure: Callable[[], BaseException]) -> None:
         self.failure = failure
-        self.over = True
+        self.over = self.ready = True
         self.ring()
 
     def arm(self) -> Bell:
         """The bell that `ring` rings, for a thread that goes to sleep until then."""
         bell = Bell()
-        self._bells = [*self._bells, bell]
+        self._bells = (*self._bells, bell)
         return bell
 
     def disarm(self, bell: Bell) -> None:
-        self._bells = [one for one in self._bells if one is not bell]
+        self._bells = tuple(one for one in self._bells if one is not bell)
 
     def ring(self) -> None:
-        """Wake the threads that sleep for this call."""
+        """Tell those who sleep for this call, or listen, that something came."""
         for bell in self._bells:
             bell.ring()
+        heard, self.heard = self.heard, None
+        if heard is not None:
+            heard(self)
 
 
-_GOES_ON: Final = frozenset({Kind.STREAM, Kind.ITEM})
+_new = object.__new__
+_GOES_ON: Final = frozenset(map(int, (Kind.STREAM, Kind.ITEM)))
 
 
 class _Abandoned:
@@ -134,25 +177,35 @@ class CallTable:
     def __init__(self) -> None:
         self._open: dict[int, Ticket | _Abandoned] = {}
         self._ids = itertools.count(BIRTH + 1)
+        self.alone = 0
+        """The call of a thread that alone uses the connection: it has no ticket; 0: none."""
 
     def expect_birth(self) -> Ticket:
         """The ticket for the actor's first word: that it is made, or why not."""
-        ticket = Ticket()
-        self._open[BIRTH] = ticket
+        ticket = self._open[BIRTH] = Ticket(BIRTH)
         return ticket
 
     def expect_end(self) -> Ticket:
         """A ticket that only the end of the connection makes ready."""
-        ticket = Ticket()
-        ticket.call_id = _END
-        self._open[_END] = ticket
+        ticket = self._open[_END] = Ticket(_END)
         return ticket
 
     def open(self) -> Ticket:
         """The ticket of a new call."""
-        ticket = Ticket()
-        ticket.call_id = next(self._ids)
-        self._open[ticket.call_id] = ticket
+        ticket = _new(Ticket)
+        ticket.call_id = call_id = next(self._ids)
+        self._open[call_id] = ticket
+        return ticket
+
+    def open_alone(self) -> int:
+        """The id of a new call that has no ticket, unless `adopt` makes one."""
+        self.alone = next(self._ids)
+        return self.alone
+
+    def adopt(self) -> Ticket:
+        """Give the call that `open_alone` began its ticket after all."""
+        ticket = self._open[self.alone] = Ticket(self.alone)
+        self.alone = 0
         return ticket
 
     def receive(self, frame: Frame) -> None:
@@ -166,14 +219,14 @@ class CallTable:
         self._open.pop(ticket.call_id, None)
 
     def abandon(self, ticket: Ticket, close: Callable[[int], None]) -> None:
-        """Nobody waits for this call any more; `close` ends it over there if it streams."""
+        """Nobody waits for this call any more; `close` withdraws it over there if it has not
+        begun, and ends its stream if it has one."""
         if ticket.call_id not in self._open or ticket.closed:
             return
         ticket.closed = True
-        if ticket.first is not None:
-            close(ticket.call_id)  # the END that answers it wakes whoever waits for an item
-        else:
+        if ticket.first is None:
             self._open[ticket.call_id] = _Abandoned(ticket.call_id, close)
+        close(ticket.call_id)  # the END that answers it wakes whoever waits for an item
 
     def fail_all(self, failure: Failure) -> None:
         """End every open call: exactly the oldest one without a reply may have run."""

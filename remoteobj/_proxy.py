@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import builtins
+from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from ._address import Address
 from ._anchor import ITSELF, UNSET, Anchor, describe
+from ._manner import Manner, Manners, Way, in_manner
+from ._ops import OPS
 from ._server import Mode
-from ._view import View
+from ._view import Steps, show
 
 __all__ = ["Listening", "Proxy", "get"]
 
-_NO_STEPS = View()
+
+_SILENT = (Way.NOW, Way.CAST)
 
 
-class Proxy:
+class Proxy(Manners):
     """Stands for an object that lives in another process, or for a part of it.
 
     What is done to a proxy is done to the object: attributes and items give further
@@ -55,21 +59,21 @@ class Proxy:
     __slots__ = ("__weakref__", "_anchor", "_parent", "_steps")
 
     _anchor: Anchor
-    _steps: View
+    _steps: Steps
     _parent: Proxy | None
 
     def __init__(
         self, obj: object, *, eager_proxy: bool = False, fulfill_final: bool = True
     ) -> None:
-        self._fill(Anchor.of(obj, eager=eager_proxy, fulfil=fulfill_final), View(), None)
+        self._fill(Anchor.of(obj, eager=eager_proxy, fulfil=fulfill_final), (), None)
 
     @classmethod
-    def _at(cls, anchor: Anchor, steps: View = _NO_STEPS, parent: Proxy | None = None) -> Self:
+    def _at(cls, anchor: Anchor, steps: Steps = (), parent: Proxy | None = None) -> Self:
         proxy = object.__new__(cls)
         proxy._fill(anchor, steps, parent)
         return proxy
 
-    def _fill(self, anchor: Anchor, steps: View, root: Proxy | None) -> None:
+    def _fill(self, anchor: Anchor, steps: Steps, root: Proxy | None) -> None:
         _put_anchor(self, anchor)
         _put_steps(self, steps)
         # Every part keeps the root, and so the actor that a handle owns, alive.
@@ -82,23 +86,17 @@ class Proxy:
         return self if self._parent is None else self._parent
 
     def _then(self, name: str, *operands: Any) -> Proxy:
-        return Proxy._at(self._anchor, self._steps.then(name, *operands), self._root)
+        assert name in OPS
+        return Proxy._at(self._anchor, (*self._steps, (name, *operands)), self._root)
+
+    def __init_subclass__(cls) -> None:
+        cls.__getattribute__ = _attribute_of(cls)  # type: ignore[method-assign, assignment]
 
     if TYPE_CHECKING:
         __: Any
         """The value over there: the same as `get_()`."""
 
-    def __getattr__(self, name: str) -> Proxy:
-        if name == "__":
-            # Here and not as a property: an AttributeError of the evaluation, raised in a
-            # property, would be taken for the lack of it.
-            return self._evaluate(self._steps)  # type: ignore[no-any-return]
-        if name.startswith("_"):
-            raise AttributeError(
-                f"{name!r} begins with an underscore, and such names are never remote; "
-                f"attrs_({name!r}) reaches it"
-            )
-        return self._then("attr", name)
+        def __getattr__(self, name: str) -> Proxy: ...
 
     def __getitem__(self, key: Any) -> Proxy:
         return self._then("item", key)
@@ -118,14 +116,28 @@ class Proxy:
             proxy = proxy._then("attr", name)
         return proxy
 
+    def _in_manner(self, terms: dict[str, Any] | None = None, **changes: Any) -> Proxy:
+        return Proxy._at(in_manner(self._anchor, terms or {}, changes), self._steps, self._root)
+
     # --- evaluating ----------------------------------------------------------------------
 
-    def _evaluate(self, steps: View, default: Any = UNSET, default_local: bool = False) -> Any:
+    def _evaluate(self, steps: Steps, default: Any = UNSET, default_local: bool = False) -> Any:
         result = self._anchor.evaluate(steps, self._root, default, default_local)
         return self._root if result is ITSELF else result
 
     def _do(self, name: str, *operands: Any) -> Any:
-        return self._evaluate(self._steps.then(name, *operands))
+        return self._evaluate((*self._steps, (name, *operands)))
+
+    def _do_by_syntax(self, name: str, *operands: Any, ways: tuple[Way, ...] = (Way.NOW,)) -> Any:
+        """Do what Python's own syntax asks for, of which it drops all but a plain outcome."""
+        anchor = self._anchor
+        if isinstance(anchor, Manner) and anchor.how.way not in ways:
+            func = name if hasattr(builtins, name) else f"operator.{name}"
+            raise TypeError(
+                f"through {anchor.how.way.value} this would give nothing that could be waited "
+                f"for; use {anchor.how.way.value}.passto({func}, ...)"
+            )
+        return self._do(name, *operands)
 
     def get_(self, default: Any = UNSET, *, default_local: bool = False) -> Any:
         """The value over there.
@@ -145,9 +157,13 @@ class Proxy:
         self, /, *args: Any, _default: Any = UNSET, _proxy: bool | None = None, **kwargs: Any
     ) -> Any:
         """Call it over there; the value, or with `_proxy=True` a proxy, lazily."""
-        if _proxy or (_proxy is None and self._anchor.eager):
+        if _proxy or (_proxy is None and _anchor_of(self).eager):
             return self._then("call", args, kwargs)
-        return self._evaluate(self._steps.then("call", args, kwargs), _default)
+        parent = _parent_of(self)
+        root = self if parent is None else parent
+        steps = (*_steps_of(self), ("call", args, kwargs))
+        result = _anchor_of(self).evaluate(steps, root, _default)
+        return root if result is ITSELF else result
 
     def passto(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call `func(obj, *args, **kwargs)` over there, `obj` being the real object.
@@ -158,11 +174,11 @@ class Proxy:
 
     def __setattr__(self, name: str, value: Any) -> None:
         self._refuse_own(name)
-        self._do("setattr", name, value)
+        self._do_by_syntax("setattr", name, value, ways=_SILENT)
 
     def __delattr__(self, name: str) -> None:
         self._refuse_own(name)
-        self._do("delattr", name)
+        self._do_by_syntax("delattr", name, ways=_SILENT)
 
     def _refuse_own(self, name: str) -> None:
         if name.startswith("_") or hasattr(type(self), name):
@@ -172,22 +188,26 @@ class Proxy:
             )
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self._do("setitem", key, value)
+        self._do_by_syntax("setitem", key, value, ways=_SILENT)
 
     def __delitem__(self, key: Any) -> None:
-        self._do("delitem", key)
+        self._do_by_syntax("delitem", key, ways=_SILENT)
 
     def __contains__(self, item: Any) -> bool:
-        return bool(self._do("contains", item))
+        return bool(self._do_by_syntax("contains", item))
 
     def __len__(self) -> int:
-        return int(self._do("len"))
+        return int(self._do_by_syntax("len"))
 
     def __bool__(self) -> bool:
-        return bool(self._do("bool"))
+        return bool(self._do_by_syntax("bool"))
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._do("iter"))
+        return iter(self._do_by_syntax("iter"))
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        found: AsyncIterator[Any] = self._in_manner(way=Way.AWAIT)._do("iter").__aiter__()
+        return found
 
     # --- listening -----------------------------------------------------------------------
 
@@ -268,7 +288,7 @@ class Proxy:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._parent is not None:
-            return (_part, (self._parent, tuple(self._steps)))
+            return (_part, (self._parent, self._steps))
         return (_whole, (self._anchor.reference(),), *self._anchor.possession())
 
     def __setstate__(self, local: Any) -> None:
@@ -277,17 +297,55 @@ class Proxy:
     def __repr__(self) -> str:
         anchor = self._anchor
         name = anchor.name if anchor.local is UNSET else describe(anchor.local)
-        return f"<Remote {name} : ({self._steps})>"
+        return f"<Remote {name} : ({show(self._steps)})>"
 
     def __dir__(self) -> list[str]:
         return ["__", *(name for name in object.__dir__(self) if not name.startswith("_"))]
 
 
-# The slots themselves, around the proxy's own `__setattr__`, which sets the object's
-# attributes; twice as fast as `object.__setattr__`.
-_put_anchor = vars(Proxy)["_anchor"].__set__
-_put_steps = vars(Proxy)["_steps"].__set__
-_put_parent = vars(Proxy)["_parent"].__set__
+# The slots themselves: to write them around the proxy's own `__setattr__`, which sets the
+# object's attributes, and to read them without the way through `__getattribute__`.
+_put_anchor, _anchor_of = vars(Proxy)["_anchor"].__set__, vars(Proxy)["_anchor"].__get__
+_put_steps, _steps_of = vars(Proxy)["_steps"].__set__, vars(Proxy)["_steps"].__get__
+_put_parent, _parent_of = vars(Proxy)["_parent"].__set__, vars(Proxy)["_parent"].__get__
+_new, _own = object.__new__, object.__getattribute__
+
+
+def _attribute_of(cls: type[Proxy]) -> Callable[[Proxy, str], Any]:
+    """How attributes are read: the class's own ones, and views of the remote object's.
+
+    As `__getattribute__`: a `__getattr__` would be asked only after a search of the proxy, that
+    fails with an exception, which takes longer than all that is done here.
+    """
+    own = frozenset(dir(cls))
+
+    def read(self: Proxy, name: str) -> Any:
+        if name in own:
+            return _own(self, name)
+        if name[:1] == "_":
+            return _underscored(self, name)
+        parent = _parent_of(self)
+        part = _new(Proxy)
+        _put_anchor(part, _anchor_of(self))
+        _put_steps(part, (*_steps_of(self), ("attr", name)))
+        _put_parent(part, self if parent is None else parent)
+        return part
+
+    return read
+
+
+def _underscored(proxy: Proxy, name: str) -> Any:
+    if name == "__":
+        # Here and not as a property: an AttributeError of the evaluation, raised in a
+        # property, would be taken for the lack of it.
+        return proxy._evaluate(proxy._steps)
+    raise AttributeError(
+        f"{name!r} begins with an underscore, and such names are never remote; "
+        f"attrs_({name!r}) reaches it"
+    )
+
+
+Proxy.__getattribute__ = _attribute_of(Proxy)  # type: ignore[method-assign, assignment]
 
 
 class Listening:
@@ -325,4 +383,4 @@ def _whole(reference: tuple[Address, str, bool, bool]) -> Proxy:
 
 
 def _part(root: Proxy, steps: tuple[Any, ...]) -> Proxy:
-    return Proxy._at(root._anchor, View(steps), root)
+    return Proxy._at(root._anchor, steps, root)

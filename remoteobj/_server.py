@@ -23,7 +23,7 @@ from ._outcome import pack_error
 from ._peer import Peer
 from .errors import NotListeningError
 
-__all__ = ["Mode", "Server", "home_of"]
+__all__ = ["Mode", "Server", "home_of", "homes"]
 
 
 class Mode(enum.Enum):
@@ -91,7 +91,7 @@ class Server:
 
     def settle(self) -> None:
         """Be the home of the object for this process, without accepting callers."""
-        _homes[self.address.path] = self
+        homes[self.address.path] = self
 
     @property
     def listening(self) -> bool:
@@ -198,7 +198,7 @@ class Server:
     def let_go(self) -> None:
         """Let go of everything but the control thread."""
         self.mailbox.close()
-        _homes.pop(self.address.path, None)
+        homes.pop(self.address.path, None)
 
     def discard(self) -> None:
         """Let go of a server that could not open."""
@@ -233,15 +233,16 @@ class Server:
 
 # --- which objects live here ---------------------------------------------------------------
 
-_homes: dict[str, Server] = {}
+homes: dict[str, Server] = {}
+"""By the path of their address."""
 
 
 def home_of(address: Address) -> Server | None:
     """The server of this address, if the calling thread is at the object's home."""
-    server = _homes.get(address.path)
+    server = homes.get(address.path)
     if server is None or server.confined is None or threading.get_ident() in server.confined:
         return server
     return None
 
 
-os.register_at_fork(after_in_child=_homes.clear)
+os.register_at_fork(after_in_child=homes.clear)

@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from ._frames import Decoder
@@ -36,6 +36,7 @@ SPIN_SECONDS = 50e-6
 MISSES = 8
 RETRY = 256
 
+clock = time.perf_counter
 Parts = list[Any]
 
 
@@ -103,8 +104,8 @@ class Waiter:
     def __init__(self, spin: float = SPIN_SECONDS) -> None:
         self._poll = select.poll()
         self._spin = spin
-        self._alone = _processors() < 2
-        self._misses = 0
+        self._alone = _processors() < 2 or spin <= 0
+        self._misses = MISSES if self._alone else 0
 
     def watch(self, fd: int, events: int = select.POLLIN) -> None:
         self._poll.register(fd, events)
@@ -119,32 +120,26 @@ class Waiter:
 
     def wait(self, deadline: float | None = None) -> list[tuple[int, int]]:
         """The same, waiting for the first of them until `deadline` (`time.monotonic()`)."""
+        poll = self._poll.poll
         if deadline is not None and deadline <= time.monotonic():
-            return self._poll.poll(0)
-        if self._pays() and (ready := self._look()):
-            return ready
+            return poll(0)
+        if self._misses < MISSES or self._retries():
+            end = clock() + self._spin
+            while True:
+                if ready := poll(0):
+                    self._misses = 0
+                    return ready
+                if clock() > end:
+                    break
+            self._misses += 1
         if deadline is None:
-            return self._poll.poll()
-        return self._poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
+            return poll()
+        return poll(max(0.0, deadline - time.monotonic()) * 1000)
 
-    def _pays(self) -> bool:
-        """Whether to poll this time: while it succeeds, and else now and then."""
-        if self._misses < MISSES:
-            return not self._alone
+    def _retries(self) -> bool:
+        """Whether to poll after all, where it has not paid: now and then."""
         self._misses += 1
         return self._misses % RETRY == 0 and not self._alone
-
-    def _look(self) -> list[tuple[int, int]]:
-        """Poll until something is ready, for a while."""
-        poll = self._poll.poll
-        clock = time.perf_counter
-        end = clock() + self._spin
-        while not (ready := poll(0)):
-            if clock() > end:
-                self._misses += 1
-                return ready
-        self._misses = 0
-        return ready
 
 
 # --- the channel ---------------------------------------------------------------------
@@ -152,6 +147,21 @@ class Waiter:
 
 class Channel(Protocol):
     """Frames, both ways. One thread at a time may write, and one may read."""
+
+    prompt: bool
+    """Whether its other end works only while this end waits, and answers at once."""
+
+    def fileno(self) -> int:
+        """The descriptor; -1 once closed."""
+        ...
+
+    def make_wakeable(self) -> None:
+        """From the next wait on, `wake` ends it."""
+        ...
+
+    def wake(self) -> None:
+        """End the wait of another thread, if it is at one; else the next."""
+        ...
 
     def write(self, parts: Sequence[Bytes]) -> Parts:
         """Write what fits now; the parts that are left, none when all went out.
@@ -165,8 +175,9 @@ class Channel(Protocol):
         """Wait until more can be written; False: first take in what can be read, if `or_read`."""
         ...
 
-    def wait(self, deadline: float | None = None) -> bool:
-        """Wait until there is something to take; False when `deadline` passed first."""
+    @property
+    def wait(self) -> Callable[[float | None], object]:
+        """Wait until there is something to take; false when the deadline passed first."""
         ...
 
     def take(self) -> list[Frame]:
@@ -189,16 +200,24 @@ class SocketChannel:
     ended. EOF says the same, but not while some other process holds a copy of the socket.
     """
 
-    def __init__(self, sock: socket.socket, death: int | None = None) -> None:
+    prompt: bool = False
+
+    def __init__(
+        self, sock: socket.socket, death: int | None = None, waiter: Waiter | None = None
+    ) -> None:
         sock.setblocking(False)
         self._sock = private(sock)
+        self._send, self._recv = sock.send, sock.recv
         # By a finalizer, which keeps the socket: in a cycle of garbage a `__del__` of ours
         # might come after the socket's own, which complains.
         weakref.finalize(self, sock.close).atexit = False
         self._decoder = Decoder()
         self._death = death
-        self._waiter = Waiter()
+        self._bell: socket.socket | None = None
+        self._ringer: socket.socket | None = None
+        self._waiter = waiter or Waiter()
         self._waiter.watch(sock.fileno())
+        self.wait: Callable[[float | None], object] = self._waiter.wait
         if death is not None:
             self._waiter.watch(death)
 
@@ -206,12 +225,26 @@ class SocketChannel:
         """The descriptor; -1 once closed."""
         return self._sock.fileno()
 
+    def make_wakeable(self) -> None:
+        if self._bell is None:
+            self._bell, self._ringer = map(private, socket.socketpair())
+            self._bell.setblocking(False)
+            self._ringer.setblocking(False)
+            weakref.finalize(self, self._bell.close).atexit = False
+            weakref.finalize(self, self._ringer.close).atexit = False
+            self._waiter.watch(self._bell.fileno())
+
+    def wake(self) -> None:
+        if self._ringer is not None:
+            with contextlib.suppress(OSError):
+                self._ringer.send(b"!")
+
     def write(self, parts: Sequence[Bytes]) -> Parts:
         left: Parts = parts if isinstance(parts, list) else list(parts)
         try:
             while left:
                 if len(left) == 1:
-                    sent = self._sock.send(left[0])
+                    sent = self._send(left[0])
                     if sent == len(left[0]):
                         return []
                 else:
@@ -232,21 +265,20 @@ class SocketChannel:
         ready = dict(poll.poll(seconds))
         return bool(ready.get(self.fileno(), 0) & select.POLLOUT)
 
-    def wait(self, deadline: float | None = None) -> bool:
-        return bool(self._waiter.wait(deadline))
-
     def take(self) -> list[Frame]:
         try:
-            space = self._decoder.space()
-            if space is not None:
-                count = self._sock.recv_into(space)
+            if self._decoder.filling:
+                count = self._sock.recv_into(self._decoder.space())
                 if count:
                     return self._decoder.filled(count)
             else:
-                data = self._sock.recv(CHUNK)
+                data = self._recv(CHUNK)
                 if data:
                     return self._decoder.feed(data)
         except BlockingIOError:
+            if self._bell is not None:
+                with contextlib.suppress(BlockingIOError):
+                    self._bell.recv(4096)
             if not self._died():
                 return []
             # What it wrote has been read: a copy of its end of the socket, held by some
@@ -268,6 +300,9 @@ class SocketChannel:
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)  # wakes a thread that sleeps in poll
         self._sock.close()
+        for one in (self._bell, self._ringer):
+            if one is not None:
+                one.close()
 
 
 def _drop(parts: Parts, count: int) -> Parts:

@@ -127,9 +127,11 @@ class process(ActorProcess, Job):
     def _items(self, connection: Connection) -> Generator[Any, None, Any]:
         ticket = connection.born
         while True:
-            ticket.streaming = ticket.items is not None
+            yields = ticket.items is not None
+            if yields:
+                ticket.stream()
             connection.wait(ticket)
-            if ticket.items is not None and not ticket.streaming:
+            if ticket.items is not None and not yields:
                 continue  # it has begun to yield: now wait for an item
             if ticket.items:
                 frame = ticket.items.popleft()

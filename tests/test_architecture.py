@@ -44,8 +44,8 @@ BAD: list[tuple[Callable[[Tree], Iterator[str]], Tree, str]] = [
     (architecture.every_module_has_a_layer, {"_misc": ""}, "_misc: has no place"),
     (
         architecture.imports_come_from_below,
-        {"_codec": "\nfrom ._future import Future\n"},
-        "_codec:2: layer 1 imports _future of layer 2",
+        {"_codec": "\nfrom ._stream import Stream\n"},
+        "_codec:2: layer 1 imports _stream of layer 2",
     ),
     (
         architecture.imports_come_from_below,

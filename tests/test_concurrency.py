@@ -239,7 +239,7 @@ def test_a_thread_that_sleeps_gets_the_reply_that_another_has_read(
     one, two = Door(tmp_path, "one"), Door(tmp_path, "two")
     with Ledger.options(**launch).spawn() as ledger:
         connection = ledger._actor.endpoint.first
-        stream = ledger.passto(_two_items, one)  # no reply is awaited any more
+        stream = iter(ledger.passto(_two_items, one))  # no reply is awaited any more
         reader = Call(next, stream)
         one.await_arrival()  # 1. this thread reads, and waits for an item
         sleepers = [Call(ledger.write, "sleeper", i) for i in range(5)]

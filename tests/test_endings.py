@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,18 @@ from remoteobj import (
 )
 from remoteobj._transport import SocketChannel
 from remoteobj.engines._popen import _fork_server
-from tests.tools import Call, Door, Script, process, processes, run, until, until_gone, until_sent
+from tests.tools import (
+    Call,
+    Door,
+    Script,
+    is_read,
+    process,
+    processes,
+    run,
+    until,
+    until_gone,
+    until_sent,
+)
 
 PROMPT = 2.5
 """Seconds for what takes none, and took five or more when it waited for the wrong side."""
@@ -265,7 +277,7 @@ def test_leaving_is_quick_though_a_stream_of_large_items_was_not_read_to_its_end
     door: Door,
 ) -> None:
     with Plain.spawn() as actor:
-        stream = actor.large(door)
+        stream = iter(actor.large(door))
         next(stream)
         door.await_arrival()  # it goes on, to write more than the socket holds
         began = time.monotonic()
@@ -277,7 +289,7 @@ def test_calls_that_other_threads_have_in_hand_at_a_stop_get_their_replies(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     actor = Plain.options(start_method="fork").spawn()
-    channel = actor._anchor._endpoint.first._channel
+    channel = actor._anchor.endpoint.first._channel
     take = SocketChannel.take
 
     def take_late(self: SocketChannel) -> Any:
@@ -404,10 +416,10 @@ def test_five_threads_may_join_one_function(door: Door) -> None:
 
 def test_closing_a_stream_ends_the_wait_of_another_thread_for_its_next_item(door: Door) -> None:
     with Plain.spawn() as actor:
-        stream = actor.one_and_more(door)
+        stream = iter(actor.one_and_more(door))
         assert next(stream) == 1
         rest = Call(list, stream)
-        until(actor._anchor._endpoint.first._reading.locked)
+        until(partial(is_read, actor._anchor.endpoint.first))
         door.await_arrival()
         stream.close()
         door.open()
@@ -446,11 +458,11 @@ def test_a_signal_handler_that_comes_just_after_a_lock_was_taken_ends(
     calling = script("""
         class SignallingLock:
             def __init__(self):
-                self.lock = threading.Lock()
-                self.locked, self.release = self.lock.locked, self.lock.release
+                self.lock = threading.RLock()
+                self._is_owned, self.release = self.lock._is_owned, self.lock.release
                 self.first = True
-            def acquire(self, **options):
-                got = self.lock.acquire(**options)
+            def acquire(self, *args, **options):
+                got = self.lock.acquire(*args, **options)
                 if got and self.first:
                     self.first = False
                     signal.raise_signal(signal.SIGALRM)
@@ -461,7 +473,7 @@ def test_a_signal_handler_that_comes_just_after_a_lock_was_taken_ends(
                 return "pong"
         actor = Actor.spawn()
         signal.signal(signal.SIGALRM, lambda *_: print("handler:", actor.ping()))
-        actor._anchor._endpoint.first._reading = SignallingLock()
+        actor._anchor.endpoint.first._reading = SignallingLock()
         print(actor.ping())
         actor.stop_()
     """)
@@ -554,7 +566,7 @@ def test_a_stream_of_the_parent_ends_in_a_forked_child_though_a_thread_was_readi
         assert next(stream) == 0
         reading = Call(actor.wait_at, door)
         door.await_arrival()
-        until(actor._anchor._endpoint.first._reading.locked)
+        until(partial(is_read, actor._anchor.endpoint.first))
         with process("fork", read_to_the_end, stream) as child:
             child.join(10)
             code = child.exitcode

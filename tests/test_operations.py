@@ -29,6 +29,7 @@ from remoteobj import (
 )
 from remoteobj._connection import Connection
 from tests.conftest import Launch
+from tests.tools import spy_on_calls
 
 Start = Callable[[type], Any]
 
@@ -159,7 +160,7 @@ class Home:
         finally:
             process.kill()
             process.join()
-            proxy._anchor._endpoint.close()
+            proxy._anchor.endpoint.close()
             process.close()
 
     def close(self) -> None:
@@ -217,13 +218,7 @@ def about(name: str) -> Iterator[None]:
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The size of every call that leaves this process."""
     sizes: list[int] = []
-    original = Connection.call
-
-    def call(self: Connection, payload: Any, buffers: Any) -> Any:
-        sizes.append(len(payload))
-        return original(self, payload, buffers)
-
-    monkeypatch.setattr(Connection, "call", call)
+    spy_on_calls(monkeypatch, sizes.append)
     return sizes
 
 
@@ -367,7 +362,7 @@ def test_a_proxy_and_its_parts_travel_by_pickle(thing: Any) -> None:
         assert type(again) is Proxy
         assert str(again).partition(" : ")[2] == str(proxy).partition(" : ")[2]
     assert pickle.loads(pickle.dumps(thing.items["a"]))[1]["b"].__ == 2
-    again._anchor._endpoint.close()
+    again._anchor.endpoint.close()
 
 
 # --- calls -----------------------------------------------------------------------------------
@@ -645,7 +640,7 @@ def test_inside_its_own_process_the_object_is_reached_without_the_wire(thing: An
         def refuse(*_: Any) -> None:
             raise AssertionError("something was sent")
 
-        original, Connection.call = Connection.call, refuse  # type: ignore[method-assign,assignment]
+        original, Connection._write = Connection._write, refuse  # type: ignore[method-assign,assignment]
         try:
             return [
                 proxy.items.__ is obj.items,
@@ -655,7 +650,7 @@ def test_inside_its_own_process_the_object_is_reached_without_the_wire(thing: An
                 len(proxy),
             ]
         finally:
-            Connection.call = original  # type: ignore[method-assign]
+            Connection._write = original  # type: ignore[method-assign]
 
     assert thing.passto(inside, thing) == [True, True, True, True, 7]
 
@@ -769,7 +764,7 @@ def test_calls_stay_lazy_for_other_processes_too(home: Home) -> None:
     again = pickle.loads(pickle.dumps(thing))
     assert isinstance(again.echo(5), Proxy)
     assert again.echo(5).__ == 5
-    again._anchor._endpoint.close()
+    again._anchor.endpoint.close()
 
 
 # --- attributes and names --------------------------------------------------------------------

@@ -14,6 +14,7 @@ import pytest
 
 import remoteobj
 from remoteobj import ActorDiedError, util
+from tests.tools import spy_on_calls
 
 FORK = mp.get_context("fork")
 
@@ -35,7 +36,7 @@ def started(target: Callable[..., Any], *args: Any, **options: Any) -> Iterator[
 
 def closed(*proxies: Any) -> None:
     for proxy in proxies:
-        proxy._anchor._endpoint.close()
+        proxy._anchor.endpoint.close()
 
 
 # --- at a glance -----------------------------------------------------------------------------
@@ -715,17 +716,9 @@ class Closing:
 def test_requests_that_wait_at_the_end_are_fulfilled_or_refused(
     fulfill: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from remoteobj._connection import Connection
-
     obj = Closing(fulfill)
     outcomes: list[Any] = []
     sent = threading.Semaphore(0)
-    original = Connection.call
-
-    def call(self: Connection, payload: Any, buffers: Any) -> Any:
-        ticket = original(self, payload, buffers)
-        sent.release()
-        return ticket
 
     def ask() -> None:
         try:
@@ -735,7 +728,7 @@ def test_requests_that_wait_at_the_end_are_fulfilled_or_refused(
 
     with started(obj.run) as process:
         obj.remote.wait_until_listening(process)
-        monkeypatch.setattr(Connection, "call", call)
+        spy_on_calls(monkeypatch, lambda size: sent.release())
         threads = [threading.Thread(target=obj.remote.hold)]
         threads[0].start()
         assert obj.busy.wait(10)

@@ -47,7 +47,7 @@ def test_a_reply_ends_its_call_and_no_other(table: CallTable, kind: Kind) -> Non
     first, second = table.open(), table.open()
     reply = Frame(kind, second.call_id, b"x")
     table.receive(reply)
-    assert (first.ready(), second.ready()) == (False, True)
+    assert (first.ready, second.ready) == (False, True)
     assert second.first is reply
     assert len(table) == 1
 
@@ -55,7 +55,7 @@ def test_a_reply_ends_its_call_and_no_other(table: CallTable, kind: Kind) -> Non
 def test_the_answer_to_the_birth_is_a_reply_like_any_other(table: CallTable) -> None:
     born, call = table.expect_birth(), table.open()
     table.receive(Frame(Kind.VALUE, BIRTH))
-    assert (born.ready(), call.ready()) == (True, False)
+    assert (born.ready, call.ready) == (True, False)
 
 
 def test_a_reply_to_no_open_call_is_dropped(table: CallTable) -> None:
@@ -72,16 +72,16 @@ def test_a_stream_gives_its_items_in_order_and_ends(table: CallTable) -> None:
     ticket = table.open()
     table.receive(Frame(Kind.STREAM, 1))
     assert ticket.first is not None
-    assert ticket.ready()  # that it is a stream, at once
-    ticket.streaming = True
-    assert not ticket.ready()  # whoever takes items has none yet
+    assert ticket.ready  # that it is a stream, at once
+    ticket.stream()
+    assert not ticket.ready  # whoever takes items has none yet
     items = [Frame(Kind.ITEM, 1, b"a"), Frame(Kind.ITEM, 1, b"b"), Frame(Kind.END, 1)]
     for count, item in enumerate(items):
         assert len(table) == 1
         table.receive(item)
         assert ticket.items is not None
         assert len(ticket.items) == count + 1
-        assert ticket.ready()
+        assert ticket.ready
     assert list(ticket.items or ()) == items
     assert len(table) == 0
 
@@ -89,13 +89,13 @@ def test_a_stream_gives_its_items_in_order_and_ends(table: CallTable) -> None:
 def test_a_ticket_is_whole_when_nothing_more_will_come(table: CallTable) -> None:
     reply, stream, lost = (table.open() for _ in range(3))
     table.receive(Frame(Kind.VALUE, reply.call_id))
-    assert reply.ready(whole=True)
+    assert reply.over
     for kind, whole in [(Kind.STREAM, False), (Kind.ITEM, False), (Kind.END, True)]:
         table.receive(Frame(kind, stream.call_id))
-        assert stream.ready(whole=True) is whole
-    assert not lost.ready(whole=True)
+        assert stream.over is whole
+    assert not lost.over
     table.fail_all(Lost)
-    assert lost.ready(whole=True)
+    assert lost.over
 
 
 def test_an_error_ends_a_stream(table: CallTable) -> None:
@@ -148,7 +148,7 @@ def test_ringing_when_nobody_sleeps_is_harmless() -> None:
     bell = ticket.arm()
     bell.ring()  # as another thread would have rung it
     ticket.ring()
-    assert not ticket.ready()
+    assert not ticket.ready
 
 
 # --- giving up -----------------------------------------------------------------------------
@@ -156,8 +156,19 @@ def test_ringing_when_nobody_sleeps_is_harmless() -> None:
 
 def test_the_late_reply_to_a_call_that_was_given_up_is_dropped(table: CallTable) -> None:
     ticket = table.open()
-    table.abandon(ticket, never)
+    table.abandon(ticket, lambda call_id: None)
     table.receive(Frame(Kind.VALUE, 1))
+    assert ticket.first is None
+    assert len(table) == 0
+
+
+def test_a_call_that_is_given_up_is_withdrawn_over_there_once(table: CallTable) -> None:
+    withdrawn: list[int] = []
+    ticket = table.open()
+    table.abandon(ticket, withdrawn.append)
+    table.abandon(ticket, withdrawn.append)
+    assert withdrawn == [1]
+    table.receive(Frame(Kind.REFUSED, 1))  # it had not begun
     assert ticket.first is None
     assert len(table) == 0
 
@@ -184,7 +195,7 @@ def test_giving_up_a_stream_closes_it_once(table: CallTable) -> None:
 def test_a_stream_that_begins_after_its_call_was_given_up_is_closed(table: CallTable) -> None:
     closed: list[int] = []
     table.abandon(table.open(), closed.append)
-    assert closed == []
+    closed.clear()  # that came too late: it had begun
     table.receive(Frame(Kind.STREAM, 1))
     assert closed == [1]
 
@@ -202,12 +213,12 @@ def test_a_thread_that_waits_for_an_item_is_woken_when_another_closes_the_stream
 ) -> None:
     ticket = table.open()
     table.receive(Frame(Kind.STREAM, 1))
-    ticket.streaming = True
+    ticket.stream()
     table.abandon(ticket, lambda call_id: None)
     table.receive(Frame(Kind.ITEM, 1))  # it was under way already
-    assert not ticket.ready()
+    assert not ticket.ready
     table.receive(Frame(Kind.END, 1))
-    assert ticket.ready()
+    assert ticket.ready
 
 
 def test_a_stream_that_began_after_it_was_given_up_leaves_the_table(table: CallTable) -> None:
@@ -239,7 +250,7 @@ def test_a_stream_that_flows_may_have_run_and_so_may_the_oldest_call_beside_it(
 
 def test_a_call_that_was_given_up_may_be_the_one_that_ran(table: CallTable) -> None:
     given_up, next_one = table.open(), table.open()
-    table.abandon(given_up, never)
+    table.abandon(given_up, lambda call_id: None)
     table.fail_all(Lost)
     assert not executed(next_one)
     assert given_up.failure is None
@@ -260,7 +271,7 @@ def test_items_that_came_before_the_end_can_still_be_taken(table: CallTable) -> 
     table.fail_all(Lost)
     assert ticket.items is not None
     assert ticket.items.popleft().payload == b"a"
-    assert ticket.ready()  # now by its failure
+    assert ticket.ready  # now by its failure
     assert executed(ticket)
 
 

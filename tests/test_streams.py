@@ -168,7 +168,7 @@ def test_an_item_that_can_not_be_sent_is_the_end_of_its_stream() -> None:
 @pytest.mark.engines(skip=NO_THREAD)
 def test_the_stream_is_there_before_its_first_item(launch: Launch, door: Door) -> None:
     with Source.options(**launch).spawn() as source:
-        stream = source.wait_first(door)  # returns, though there is no item yet
+        stream = iter(source.wait_first(door))  # returns, though there is no item yet
         door.await_arrival()
         door.open()
         assert next(stream) == "after the door"
@@ -187,7 +187,7 @@ def test_big_items_come_whole() -> None:
 @pytest.mark.engines(skip=NO_THREAD)
 def test_the_producer_runs_a_window_ahead_and_no_further(launch: Launch) -> None:
     with Source.options(**launch).spawn() as source:
-        stream = source.count(10 * WINDOW)
+        stream = iter(source.count(10 * WINDOW))
         until(lambda: source.made.get_() >= WINDOW)
         for _ in range(20):  # each request gives the stream another chance to run on
             source.ping()
@@ -203,7 +203,7 @@ def test_the_producer_runs_a_window_ahead_and_no_further(launch: Launch) -> None
 def test_big_items_for_a_consumer_that_does_not_read_are_not_made_ahead() -> None:
     """The window counts items; what is written and not taken holds the stream back before that."""
     with Source.spawn() as source:
-        stream = source.big(WINDOW, 5_000_000)  # nobody reads on this connection from here on
+        stream = iter(source.big(WINDOW, 5_000_000))  # nobody reads on this connection from here on
         other = Endpoint(source._anchor.address, "other")
         made = View().then("attr", "made")
         until(lambda: other.call(made) > 0)
@@ -279,7 +279,7 @@ def test_the_generator_of_an_abandoned_stream_is_closed(
     end: Callable[[Any], None], taken: int
 ) -> None:
     with Source.spawn() as source:
-        stream = source.count(10_000)
+        stream = iter(source.count(10_000))
         for i in range(taken):
             assert next(stream) == i
         # A generator that has not begun has nothing to clean up, here as elsewhere.
@@ -366,7 +366,7 @@ def test_stopping_ends_a_stream_after_the_items_that_came(launch: Launch) -> Non
     if launch["engine"] == "inline":
         pytest.skip("has nothing on its way when it stops")
     source = Source.options(**launch).spawn()
-    stream = source.count(10 * WINDOW)
+    stream = iter(source.count(10 * WINDOW))
     assert next(stream) == 0
     until(lambda: source.made.get_() >= WINDOW)
     source.stop_()
@@ -407,7 +407,7 @@ def test_a_stop_runs_the_finally_of_open_streams(tmp_path: Path) -> None:
 @pytest.mark.engines(only=["process"], reason="only a process can be killed")
 def test_a_kill_ends_a_stream_after_the_items_that_came(launch: Launch, door: Door) -> None:
     source = Source.options(**launch).spawn()
-    stream = source.then_wait(door)
+    stream = iter(source.then_wait(door))
     door.await_arrival()
     os.kill(source.pid_, signal.SIGKILL)
     began = time.monotonic()
@@ -423,7 +423,7 @@ def test_a_kill_ends_a_stream_after_the_items_that_came(launch: Launch, door: Do
 @pytest.mark.engines(only=["process"], reason="only a process can be killed")
 def test_a_consumer_that_waits_learns_of_the_death_at_once(launch: Launch, door: Door) -> None:
     source = Source.options(**launch).spawn()
-    stream = source.then_wait(door)
+    stream = iter(source.then_wait(door))
     assert [next(stream) for _ in range(3)] == [0, 1, 2]
     errors: list[BaseException] = []
 

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from remoteobj._messages import BIRTH
+from remoteobj._connection import Connection
+from remoteobj._messages import BIRTH, Kind
 
 # ------------------------------------------------------------------ one waits for another
 
@@ -100,7 +101,7 @@ class Call:
 
 def until_sent(handle: Any, count: int) -> None:
     """Wait until so many calls of this process are on their way to the object."""
-    endpoint = handle._anchor._endpoint
+    endpoint = handle._anchor.endpoint
     while endpoint._connection is None or _open_calls(endpoint._connection) < count:
         time.sleep(0.001)
     with endpoint._connection._sending:
@@ -108,7 +109,8 @@ def until_sent(handle: Any, count: int) -> None:
 
 
 def _open_calls(connection: Any) -> int:
-    return sum(call_id != BIRTH for call_id in list(connection._calls._open))
+    calls = connection._calls
+    return len([call_id for call_id in list(calls._open) if call_id > BIRTH]) + bool(calls.alone)
 
 
 # ------------------------------------------------------------------ processes
@@ -223,3 +225,23 @@ def until_gone(pid: int, seconds: float) -> bool:
         return bool(select.select([fd], [], [], seconds)[0])
     finally:
         os.close(fd)
+
+
+def is_read(connection: Any) -> bool:
+    """Whether another thread is at reading from this connection."""
+    try:
+        return not connection._try_reading()
+    finally:
+        connection._yield_reading()
+
+
+def spy_on_calls(monkeypatch: pytest.MonkeyPatch, tell: Callable[[int], object]) -> None:
+    """Have `tell` called with the size of every call that leaves this process, afterwards."""
+    original = Connection._write
+
+    def write(self: Connection, parts: Any, wait: bool = True) -> None:
+        original(self, parts, wait)
+        if parts and parts[0][0] == Kind.CALL:
+            tell(sum(map(len, parts)))
+
+    monkeypatch.setattr(Connection, "_write", write)

@@ -12,26 +12,36 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from .._transport import SocketChannel, socket_pair
+from .._transport import SocketChannel, Waiter, socket_pair
 from ._base import Launch, Link
 
 __all__ = ["InlineEngine"]
 
 
+class _TurningWaiter(Waiter):
+    """Gives the other end its turn, in place of waiting for it."""
+
+    def __init__(self, turn: Callable[[], None]) -> None:
+        super().__init__(spin=0)
+        self._turn = turn
+
+    def wait(self, deadline: float | None = None) -> list[tuple[int, int]]:
+        self._turn()
+        while not (ready := self.ready()):
+            if deadline is not None and time.monotonic() >= deadline:
+                break
+            self._turn()
+        return ready
+
+
 class _TurningChannel(SocketChannel):
     """A channel whose other end gets its turn while this end waits."""
 
-    def __init__(self, sock: socket.socket, turn: Callable[[], None]) -> None:
-        super().__init__(sock)
-        self._turn = turn
+    prompt: bool = True
 
-    def wait(self, deadline: float | None = None) -> bool:
-        self._turn()
-        while not self._waiter.ready():
-            if deadline is not None and time.monotonic() >= deadline:
-                return False
-            self._turn()
-        return True
+    def __init__(self, sock: socket.socket, turn: Callable[[], None]) -> None:
+        super().__init__(sock, waiter=_TurningWaiter(turn))
+        self._turn = turn
 
     def wait_to_write(self, or_read: bool, deadline: float | None = None) -> bool:
         self._turn()

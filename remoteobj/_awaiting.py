@@ -1,0 +1,179 @@
+"""Calls and streams that are awaited. Imported by those alone who use it, as asyncio is large.
+
+No thread waits for an outcome here: whoever reads the connection, mostly the reactor, hands it
+to the event loop that wants it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from functools import partial
+from typing import Any
+
+from ._connection import Connection, ConnectionEndedError
+from ._endpoint import Endpoint, Otherwise, Terms, encode, instead_of, settle
+from ._loops import Desk, desk_here
+from ._protocol import Ticket
+from ._view import Steps
+from .errors import ActorDiedError, NotListeningError
+
+__all__ = ["AsyncCall", "call"]
+
+
+class AsyncCall(Coroutine[Any, Any, Any]):
+    """A call that is made when it is awaited. `async for` goes over the stream it gives."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self._coroutine = coroutine
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._coroutine.__await__()
+
+    def send(self, value: Any) -> Any:
+        return self._coroutine.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._coroutine.throw(*error)
+
+    def close(self) -> None:
+        self._coroutine.close()
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        stream = await self
+        try:
+            async for item in stream:
+                yield item
+        finally:
+            stream.close()
+
+
+# --- calls that wait for room ----------------------------------------------------------------
+
+
+class _Backlog:
+    """The calls of one event loop that wait for room on one connection, in their order.
+
+    A call is pickled when its turn comes, so that those who wait take no memory. One that the
+    loop's thread makes in another way, without awaiting, comes after them all the same.
+    """
+
+    def __init__(self, connection: Connection, desk: Desk) -> None:
+        self._connection = connection
+        self._desk = desk
+        self._queue: deque[tuple[asyncio.Future[Ticket], Callable[[], Ticket]]] = deque()
+        self._thread = threading.get_ident()
+
+    async def turn(self, act: Callable[[], Ticket]) -> Ticket:
+        """Call `act` when there is room, and those before have had their turn."""
+        turn: asyncio.Future[Ticket] = asyncio.get_running_loop().create_future()
+        self._queue.append((turn, act))
+        if len(self._queue) == 1:
+            self._wait()
+        return await turn
+
+    def _wait(self) -> None:
+        self._connection.backlogs[self._thread] = self
+        self._connection.when_room(lambda: self._desk.do(self._pump))
+
+    def _pump(self) -> None:
+        self._connection.backlogs.pop(self._thread, None)
+        while self._queue and (self._connection.end is not None or not self._connection.full):
+            self._have_turn()
+        if self._queue:
+            self._wait()
+
+    def flush(self) -> None:
+        """Have all turns now, waiting for room: the thread goes on to make another call."""
+        self._connection.backlogs.pop(self._thread, None)
+        while self._queue:
+            self._connection.wait_for_room()
+            self._have_turn()
+
+    def _have_turn(self) -> None:
+        turn, act = self._queue.popleft()
+        if not turn.done():  # cancelled
+            try:
+                turn.set_result(act())
+            except Exception as exc:
+                turn.set_exception(exc)
+
+
+async def _in_turn(connection: Connection, desk: Desk, act: Callable[[], Ticket]) -> Ticket:
+    backlog = connection.backlogs.get(threading.get_ident())
+    if backlog is None:
+        if not connection.full:
+            return act()
+        backlog = _Backlog(connection, desk)
+    assert isinstance(backlog, _Backlog)
+    return await backlog.turn(act)
+
+
+# --- calls ---------------------------------------------------------------------------------
+
+
+async def call(
+    endpoint: Endpoint, steps: Steps, owner: object, otherwise: Otherwise, terms: Terms
+) -> Any:
+    """`Endpoint.call`, awaited; the call is made here, when this begins to run."""
+    try:
+        if terms.timeout is None:
+            connection, ticket = await _answer(endpoint, steps)
+        else:
+            connection, ticket = await _answer_in_time(endpoint, steps, terms)
+        endpoint.check(ticket)
+    except (NotListeningError, ActorDiedError) as exc:
+        return instead_of(exc, otherwise)
+    return settle(connection, ticket, owner, terms)
+
+
+async def _answer_in_time(
+    endpoint: Endpoint, steps: Steps, terms: Terms
+) -> tuple[Connection, Ticket]:
+    scope = asyncio.timeout(terms.timeout)
+    try:
+        async with scope:
+            return await _answer(endpoint, steps)
+    except TimeoutError:
+        if scope.expired():
+            raise endpoint.timed_out(terms) from None
+        raise
+
+
+async def _answer(endpoint: Endpoint, steps: Steps) -> tuple[Connection, Ticket]:
+    desk = desk_here()
+    while True:
+        connection = await _connected(endpoint, desk)
+        arrival: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def send(
+            connection: Connection = connection, arrival: asyncio.Future[None] = arrival
+        ) -> Ticket:
+            payload, buffers = encode(steps)
+            return connection.submit(payload, buffers, partial(desk.wake, arrival), wait=False)
+
+        try:
+            ticket = await _in_turn(connection, desk, send)
+        except ConnectionEndedError:
+            continue  # nothing was sent: try a new one
+        try:
+            await arrival
+        except asyncio.CancelledError:
+            connection.abandon(ticket)
+            raise
+        return connection, ticket
+
+
+async def _connected(endpoint: Endpoint, desk: Desk) -> Connection:
+    """The connection; where one must be made, that takes a thread, but one for all."""
+    if (connection := endpoint.standing) is not None:
+        return connection
+    attempt = desk.attempts.get(endpoint)
+    if attempt is None:
+        attempt = asyncio.ensure_future(asyncio.to_thread(endpoint.connected))
+        desk.attempts[endpoint] = attempt
+        attempt.add_done_callback(lambda _: desk.attempts.pop(endpoint))
+    found: Connection = await asyncio.shield(attempt)
+    return found

@@ -1,0 +1,395 @@
+"""The two ways of one connection to an actor, shared by the threads of this process.
+
+There is no reader thread. A thread that waits for its reply reads the channel itself, and
+hands what is not its own to the others; when its reply is here, it wakes one of them to
+read on. So a lone caller pays for no switch between threads, and many share one socket.
+
+Locks, always taken in this order: `_sending` guards the write side (and with it the order
+of calls), `_reading` belongs to the one thread that reads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from ._frames import MalformedFrameError, encode
+from ._messages import Bytes, Frame, Kind
+from ._protocol import Backlog, Bell, CallTable, ConnectionEndedError, Failure, Farewell, Ticket
+from ._transport import Channel, ChannelClosedError
+from .errors import DeadlockError, NotListeningError, RemoteObjError
+
+_CALL = int(Kind.CALL)
+_ANSWERS = frozenset(map(int, (Kind.VALUE, Kind.ITSELF, Kind.ERROR)))
+
+__all__ = ["Exchange", "ReenteredError"]
+
+LINGER = 1.0
+"""Seconds in which what a closed connection still holds can be read."""
+
+
+class ReenteredError(DeadlockError):
+    """A signal handler or a finalizer waits for what the code below it, in this same thread,
+    is just taking in: it would wait for ever."""
+
+    def __init__(self) -> None:
+        super().__init__("this thread is within a call on the same object, further down its stack")
+
+
+class Exchange:
+    """Sends calls and takes in replies.
+
+    Guarantee: every ticket gets ready, by a frame or by a failure, whatever happens to the
+    other side.
+    """
+
+    def __init__(self, channel: Channel, lost: Failure, farewell: Farewell) -> None:
+        self._channel = channel
+        self._calls = CallTable()
+        self._lost = lost
+        self._farewell = farewell
+        self._renew_locks()
+        self._unsent: list[Bytes] = []
+        self._posted: deque[Frame] = deque()
+        self._asleep: dict[Bell, None] = {}
+        self.end: Failure | None = None
+        """Why nothing can be sent any more; None while it can."""
+        self._watched: dict[int, Ticket] = {}
+        self.backlogs: dict[int, Backlog] = {}
+        """By thread."""
+        self.interrupted = False
+        self.born = self._calls.expect_birth()
+        self.over = self._calls.expect_end()
+
+    def _renew_locks(self) -> None:
+        # Reentrant ones, not in order to be reentered but because they know their owner: that
+        # is how a signal handler or a finalizer on top of the owner is recognized.
+        self._sending: Any = threading.RLock()
+        self._reading: Any = threading.RLock()
+
+    @property
+    def inside(self) -> bool:
+        """Whether this thread is, further down its stack, within a read or write of ours."""
+        return bool(self._sending._is_owned() or self._reading._is_owned())
+
+    # --- sending -----------------------------------------------------------------------
+
+    def call(self, payload: bytes, buffers: Sequence[Bytes]) -> Ticket:
+        """Send a call; its ticket.
+
+        Raises:
+            ConnectionEndedError: nothing was sent.
+            ReenteredError: this thread is within a call, of which a signal handler or a
+                finalizer makes another one; nothing was sent.
+        """
+        return self._send(Kind.CALL, payload, buffers)
+
+    def cast(self, payload: bytes, buffers: Sequence[Bytes]) -> None:
+        """Send a call that is not answered."""
+        self._send(Kind.CAST, payload, buffers)
+        if self._channel.prompt:
+            self.look()
+
+    def _send(
+        self,
+        kind: Kind,
+        payload: bytes,
+        buffers: Sequence[Bytes],
+        heard: Callable[[Ticket], object] | None = None,
+        wait: bool = True,
+    ) -> Ticket:
+        if self._sending._is_owned() or self._reading._is_owned():
+            raise ReenteredError
+        if self.backlogs and (backlog := self.backlogs.get(threading.get_ident())):
+            backlog.flush()
+        with self._sending:
+            if self.end is not None:
+                raise ConnectionEndedError
+            ticket = self._calls.open() if kind == Kind.CALL else Ticket()
+            try:
+                if heard is not None:
+                    self._channel.make_wakeable()
+                    ticket.heard = heard
+                    self._watched[ticket.call_id] = ticket
+                self._write(encode((kind, ticket.call_id, payload, buffers)), wait)
+            except ChannelClosedError:
+                self._fail_unsent(ticket)
+            except BaseException:
+                self.abandon(ticket)
+                raise
+        if self._posted:
+            self._send_posted()
+        return ticket
+
+    def ask(self, payload: bytes) -> Frame | Ticket | None:
+        """Send a small call and take its answer, in one go: the short cut of a lone caller.
+
+        While it holds the reading, nobody else can get the answer, so that the call needs no
+        ticket. It gets one after all, which is returned, if something else comes first. None:
+        other threads use the connection, or it has ended; nothing was sent.
+        """
+        sending, reading, calls = self._sending, self._reading, self._calls
+        if (
+            sending._is_owned()
+            or reading._is_owned()
+            or self._unsent
+            or self._posted
+            or self.backlogs
+        ):
+            return None
+        try:
+            if not (reading.acquire(False) and sending.acquire(False)) or self.end is not None:
+                return None
+            call_id = calls.open_alone()
+            self._write(encode((_CALL, call_id, payload, ())))
+            sending.release()
+            self._channel.wait(None)
+            return self._take_answer(call_id)
+        except ChannelClosedError:
+            return self._fail_unsent(calls.adopt())
+        finally:
+            if reading._is_owned() and calls.alone:
+                self.abandon(calls.adopt())
+            if sending._is_owned():
+                sending.release()
+            self._yield_reading()
+
+    def _fail_unsent(self, ticket: Ticket) -> Ticket:
+        """It was never whole over there, and so has surely not begun."""
+        self._calls.withdraw(ticket)
+        self._watched.pop(ticket.call_id, None)
+        self._read_to_the_end()
+        ticket.fail(partial(self.end or self._lost, False))
+        return ticket
+
+    def _take_answer(self, call_id: int) -> Frame | Ticket:
+        ticket = None
+        try:
+            frames = self._channel.take()
+            if len(frames) == 1:
+                frame = frames[0]
+                if frame[1] == call_id and frame[0] in _ANSWERS:
+                    self._calls.alone = 0
+                    return frame
+            ticket = self._calls.adopt()
+            for frame in frames:
+                self._receive(frame)
+        except BaseException as exc:
+            ticket = ticket or self._calls.adopt()
+            self._broken(exc)
+        return ticket
+
+    def post(self, frame: Frame, wait: bool = True) -> None:
+        """Send a small frame as soon as no other is half sent; never waits for a lock.
+
+        With `wait=False` it does not wait for room either: safe in a finalizer, which may
+        run while this very thread holds a lock. The next writer then sends the rest.
+        """
+        if self.end is None:
+            self._posted.append(frame)
+            self._send_posted(wait)
+
+    def _send_posted(self, wait: bool = True) -> None:
+        while (self._posted or self._unsent) and not self._sending._is_owned():
+            try:
+                if not self._sending.acquire(blocking=False):
+                    return  # its owner sends them
+                with contextlib.suppress(ChannelClosedError):
+                    self._write(encode(self._posted.popleft()) if self._posted else [], wait)
+                if self._unsent or self.end is not None:
+                    return  # the next one who writes goes on
+            finally:
+                if self._sending._is_owned():
+                    self._sending.release()
+
+    def _write(self, parts: list[Bytes], wait: bool = True) -> None:
+        """Write all of it. An exception in the wait leaves the rest for the next writer."""
+        try:
+            self._unsent = self._channel.write([*self._unsent, *parts] if self._unsent else parts)
+        except ChannelClosedError:
+            raise
+        except BaseException:
+            self._lose_place()
+            raise
+        if self._unsent and wait:
+            self._press()
+
+    def _press(self) -> None:
+        """Write what is left as the other side makes room."""
+        while self._unsent:
+            # The other side may be waiting for us to read before it reads on.
+            if self.end is not None:
+                raise ChannelClosedError
+            try:
+                may_read = self._try_reading()
+                if not self._channel.wait_to_write(or_read=may_read) and may_read:
+                    self._take_in(time.monotonic())
+            finally:
+                self._yield_reading()
+            self._write([], wait=False)
+
+    def _lose_place(self) -> None:
+        """Interrupted, by Ctrl-C say, within a read or write: our place in the stream may be
+        lost, and with it every later frame, so the connection ends. The object lives on."""
+        self.interrupted = True
+        self._finish(_interrupted)
+
+    # --- receiving ---------------------------------------------------------------------
+
+    def wait(self, ticket: Ticket, deadline: float | None = None, whole: bool = False) -> bool:
+        """Wait until something is here for a ticket; False when `deadline` passed first.
+
+        `whole` waits for the end of a stream, and takes its items in meanwhile.
+        """
+        while not (ticket.over if whole else ticket.ready):
+            if self._sending._is_owned() or self._reading._is_owned():
+                raise ReenteredError
+            try:
+                reads = self._reading.acquire(blocking=False)
+                while reads and self.end is None and not (ticket.over if whole else ticket.ready):
+                    self._take_in(deadline)
+                    if deadline is not None and time.monotonic() >= deadline:
+                        break
+            finally:
+                self._yield_reading()
+            if self.end is not None and not ticket.over:
+                ticket.fail(partial(self.end, False))
+            if not reads:
+                self._sleep(ticket, deadline, whole)
+            if deadline is not None and time.monotonic() >= deadline:
+                return ticket.over if whole else ticket.ready
+        if self._asleep:
+            self._pass_on()
+        return True
+
+    def _sleep(self, ticket: Ticket, deadline: float | None, whole: bool) -> None:
+        """Sleep until the reading thread rings, or the time is up."""
+        bell = ticket.arm()
+        self._asleep[bell] = None
+        try:
+            if not ((ticket.over if whole else ticket.ready) or self._pass_on()):
+                left = -1.0 if deadline is None else max(0.0, deadline - time.monotonic())
+                bell.wait(left)
+        finally:
+            self._asleep.pop(bell, None)
+            ticket.disarm(bell)
+
+    def _pass_on(self) -> bool:
+        """If nobody reads, let one who sleeps do so; whether nobody did."""
+        try:
+            return self._try_reading()
+        finally:
+            self._yield_reading()
+
+    def _try_reading(self) -> bool:
+        """Become the thread that reads, if none does. To be called within a `try` whose
+        `finally` yields: so no exception, whenever it comes, leaves the reading to nobody."""
+        return bool(self._reading.acquire(blocking=False))
+
+    def _yield_reading(self) -> None:
+        """Stop reading, if this thread does, and wake one sleeper to go on."""
+        if self._reading._is_owned():
+            self._reading.release()
+            if self._asleep:
+                self._wake_one()
+
+    def _wake_one(self) -> None:
+        with contextlib.suppress(StopIteration, RuntimeError):  # it left, or another came
+            next(iter(self._asleep)).ring()
+
+    def _take_in(self, deadline: float | None) -> bool:
+        """Read once and hand out what came; the caller holds `_reading`. False: nothing did."""
+        if not self._channel.wait(deadline):
+            return False
+        try:
+            for frame in self._channel.take():
+                self._receive(frame)
+        except BaseException as exc:
+            self._broken(exc)
+        return True
+
+    def _receive(self, frame: Frame) -> None:
+        if frame.kind == Kind.GOODBYE:
+            self._finish(self._farewell(frame.payload))
+        else:
+            self._calls.receive(frame)
+            if self._watched:
+                self._watched.pop(frame[1], None)
+                self._make_room()
+
+    def _broken(self, exc: BaseException) -> None:
+        """Reading failed: by the end of the connection, or by an interruption, which goes on."""
+        if not isinstance(exc, (ChannelClosedError, MalformedFrameError)):
+            self._lose_place()
+            raise exc
+        self._finish(self._lost)
+
+    def _read_to_the_end(self) -> None:
+        """The other side closed: replies and its last word may still be there to read."""
+        while self.end is None:
+            try:
+                if not self._try_reading():
+                    return  # the thread that reads will find the end
+                if not self._take_in(time.monotonic() + LINGER):
+                    self._finish(self._lost)
+            finally:
+                self._yield_reading()
+
+    def _finish(self, failure: Failure) -> None:
+        if self.end is None:
+            self.end = failure
+            self._calls.fail_all(failure)
+            self._watched.clear()
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Fewer calls are open than before, of those that nobody waits for."""
+
+    # --- the rest ----------------------------------------------------------------------
+
+    def abandon(self, ticket: Ticket) -> None:
+        """Nobody waits for a call any more: its late reply is dropped, its stream closed."""
+        self._watched.pop(ticket.call_id, None)
+        self._calls.abandon(ticket, self._close)
+
+    def _close(self, call_id: int) -> None:
+        self.post(Frame(Kind.CLOSE, call_id), wait=False)
+
+    def look(self) -> bool:
+        """Take in all that is there, without waiting; False: another thread is at it."""
+        if self.inside:
+            return False
+        try:
+            reads = self._try_reading()
+            while reads and self.end is None and self._take_in(time.monotonic()):
+                pass
+            return reads
+        finally:
+            self._yield_reading()
+
+    def after_fork(self) -> None:
+        """In a forked child: it is the parent's, and so are the threads that held its locks."""
+        self._renew_locks()
+        self._asleep, self._watched, self.backlogs = {}, {}, {}
+        self.end = _of_the_parent
+
+    def close(self) -> None:
+        """End it from this side; calls that are still open fail."""
+        self._finish(self._lost)
+        self._channel.close()
+
+
+def _of_the_parent(_: bool) -> BaseException:
+    return NotListeningError("this connection belongs to the parent process")
+
+
+def _interrupted(maybe_executed: bool) -> BaseException:
+    whether = "may have been" if maybe_executed else "was not"
+    return RemoteObjError(
+        f"an exception in another thread interrupted the connection; this call {whether} executed"
+    )

@@ -1,0 +1,170 @@
+"""How calls are made through a view: at once, as futures, awaited, or one way; and their terms."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, NamedTuple
+
+from ._anchor import ITSELF, UNSET, Anchor
+from ._endpoint import TERMS, Otherwise, Terms, instead_of
+from ._view import Steps
+from .errors import ActorDiedError, NotListeningError
+
+__all__ = ["How", "Manner", "Way"]
+
+
+class Way(enum.Enum):
+    """What a call gives."""
+
+    NOW = "now"  # its value
+    FUTURE = "future_"
+    AWAIT = "async_"
+    CAST = "cast_"  # nothing
+
+
+class How(NamedTuple):
+    """What a view says about the calls made through it."""
+
+    way: Way = Way.NOW
+    terms: Terms = TERMS
+    default: Any = UNSET
+    proxy: bool | None = None
+
+
+class Manner(Anchor):
+    """The anchor of a view through which calls are made in a manner of their own."""
+
+    def __init__(self, anchor: Anchor, how: How) -> None:
+        self.anchor = anchor
+        self.how = how
+        self.eager = anchor.eager if how.proxy is None else how.proxy
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.anchor, name)  # all but the calls is the anchor's own
+
+    def evaluate(
+        self,
+        steps: Steps,
+        owner: object = None,
+        default: Any = UNSET,
+        default_local: bool = False,
+        terms: Terms = TERMS,
+    ) -> Any:
+        """As `Anchor.evaluate`, but what it gives is what the manner says."""
+        if default is UNSET:
+            default = self.how.default
+        if self.how.way is Way.NOW:
+            return self.anchor.evaluate(steps, owner, default, default_local, self.how.terms)
+        otherwise = self.anchor.stand_in(steps, default, default_local)
+        return _MAKE[self.how.way](self, steps, owner, otherwise)
+
+    def _here(self, steps: Steps, owner: object) -> Any:
+        """The value, where this is the object's own home."""
+        result = self.anchor.evaluate(steps, owner)
+        return owner if result is ITSELF else result
+
+    def _future(self, steps: Steps, owner: object, otherwise: Otherwise) -> Any:
+        # concurrent.futures at start-up would take a good part of our own import.
+        from ._future import completed, submit
+
+        if self.anchor.home is not None:
+            return completed(lambda: self._here(steps, owner))
+        return submit(self.anchor.endpoint, steps, owner, otherwise, self.how.terms)
+
+    def _await(self, steps: Steps, owner: object, otherwise: Otherwise) -> Any:
+        # asyncio at start-up would double the time of our import.
+        from ._awaiting import AsyncCall, call
+
+        async def here() -> Any:
+            return self._here(steps, owner)
+
+        if self.anchor.home is not None:
+            return AsyncCall(here())
+        return AsyncCall(call(self.anchor.endpoint, steps, owner, otherwise, self.how.terms))
+
+    def _cast(self, steps: Steps, owner: object, otherwise: Otherwise) -> None:
+        home = self.anchor.home
+        if home is None:
+            try:
+                self.anchor.endpoint.cast(steps)
+            except (NotListeningError, ActorDiedError) as exc:
+                instead_of(exc, otherwise)
+            return
+        try:
+            self._here(steps, owner)
+        except Exception as exc:
+            home.report(exc)
+
+
+_MAKE = {Way.FUTURE: Manner._future, Way.AWAIT: Manner._await, Way.CAST: Manner._cast}
+
+
+class Manners:
+    """The part of a proxy's face that gives views of the same object, called in other manners."""
+
+    __slots__ = ()
+
+    @property
+    def future_(self) -> Any:
+        """The same object; what is evaluated gives a `concurrent.futures.Future` at once.
+
+        Many calls may be on their way; when a thousand are, the next one waits for room.
+        `cancel()` takes a call back that has not begun over there.
+        """
+        return self._in_manner(way=Way.FUTURE)
+
+    @property
+    def async_(self) -> Any:
+        """The same object; what is evaluated is awaited: `await handle.async_.method()`.
+
+        The call is made when the await begins. A method that yields is gone over by
+        `async for item in handle.async_.method()`.
+        """
+        return self._in_manner(way=Way.AWAIT)
+
+    @property
+    def cast_(self) -> Any:
+        """The same object; what is evaluated gives nothing, and nobody waits for it.
+
+        What it raises over there is recorded among the actor's errors, in the group `work`.
+        """
+        return self._in_manner(way=Way.CAST)
+
+    def with_(
+        self,
+        *,
+        timeout: float | None = None,
+        default: Any = UNSET,
+        proxy: bool | None = None,
+        window: int | None = None,
+    ) -> Any:
+        """The same object, with options for the calls made through it.
+
+        Args:
+            timeout: seconds until a call must be answered, and each item of a stream. After
+                that `CallTimeoutError` is raised; a late answer is dropped, and a call that
+                has not begun by then never will.
+            default: what to give when nobody listens; it is called if it can be.
+            proxy: True makes calls give proxies, to be evaluated by `get_`.
+            window: items that the iterator behind a stream may run ahead; 16 by default.
+        """
+        if timeout is not None and timeout < 0:
+            raise ValueError(f"timeout must not be negative: {timeout}")
+        if window is not None and window < 1:
+            raise ValueError(f"window must be at least 1: {window}")
+        given = {"timeout": timeout, "window": window}
+        terms = {name: value for name, value in given.items() if value is not None}
+        changes: dict[str, Any] = {"default": default, "proxy": proxy}
+        unset = (UNSET, None)
+        return self._in_manner(
+            terms, **{name: value for name, value in changes.items() if value not in unset}
+        )
+
+    def _in_manner(self, terms: dict[str, Any] | None = None, **changes: Any) -> Any:
+        raise NotImplementedError
+
+
+def in_manner(anchor: Anchor, terms: dict[str, Any], changes: dict[str, Any]) -> Manner:
+    """The anchor for a manner that differs from the one before by these changes."""
+    how, base = (anchor.how, anchor.anchor) if isinstance(anchor, Manner) else (How(), anchor)
+    return Manner(base, how._replace(terms=how.terms._replace(**terms), **changes))

@@ -1,0 +1,198 @@
+"""The one thread of a process that reads, runs and waits for callers who don't wait themselves.
+
+A caller that waits reads for itself (`_connection`). Where nobody waits, because the outcome is
+a future's or an event loop's, this thread does. It is there while such a call is open and a
+moment longer; a process without them has no thread of ours on the caller's side.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import os
+import select
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from ._transport import private
+
+__all__ = ["Attended", "Reactor", "Timer", "reactor"]
+
+LINGER = 0.05
+"""Seconds that the thread stays when nothing is left to do."""
+CHECK = 0.5
+"""Seconds between looks whether those it works for still want it: they don't wake it to say no."""
+NAP = 100e-6
+"""Seconds after which it looks again at a connection that another thread is busy with."""
+
+Job = Callable[[], object]
+
+
+class Attended(Protocol):
+    """A connection, as the reactor sees it."""
+
+    def fileno(self) -> int:
+        """The descriptor; -1 once closed."""
+        ...
+
+    def tend(self) -> bool:
+        """Read and write what goes without waiting; False: another thread is at it."""
+        ...
+
+    @property
+    def wants(self) -> int:
+        """The events to wake up for; 0 when nobody waits for anything."""
+        ...
+
+
+class Timer:
+    """Something to be done later, unless it is cancelled."""
+
+    def __init__(self, when: float, job: Job) -> None:
+        self.when = when
+        self.job: Job | None = job
+
+    def cancel(self) -> None:
+        self.job = None
+
+
+class Reactor:
+    """Owns the thread, which starts and ends by itself."""
+
+    def __init__(self) -> None:
+        self._renew()
+        os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        """Begin anew: in a forked child nothing of the parent's goes on."""
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._jobs: deque[Job] = deque()
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._order = itertools.count()
+        self._attended: dict[int, Attended] = {}
+
+    # --- from any thread -----------------------------------------------------------------
+
+    def attend(self, connection: Attended) -> None:
+        """Read for this connection, for as long as it wants that."""
+        self.call_soon(lambda: self._watch(connection))
+
+    def call_soon(self, job: Job) -> None:
+        """Run `job` in the thread; what it raises goes to `threading.excepthook`."""
+        self._jobs.append(job)
+        with self._lock:
+            if self._thread is None:
+                self._start()
+            elif self._thread is threading.current_thread():
+                return  # it looks for jobs before it sleeps
+            with contextlib.suppress(BlockingIOError):
+                self._ringer.send(b"!")
+
+    def call_at(self, when: float, job: Job) -> Timer:
+        """Run `job` in the thread at `time.monotonic() == when`, unless it is cancelled."""
+        timer = Timer(when, job)
+        self.call_soon(lambda: heapq.heappush(self._timers, (when, next(self._order), timer)))
+        return timer
+
+    def _start(self) -> None:
+        self._poll = select.poll()
+        self._bell, self._ringer = map(private, socket.socketpair())
+        self._bell.setblocking(False)
+        self._ringer.setblocking(False)
+        self._poll.register(self._bell, select.POLLIN)
+        self._thread = threading.Thread(target=self._run, name="remoteobj-reactor", daemon=True)
+        self._thread.start()
+
+    # --- in the thread -------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            ready = self._poll.poll(self._patience())
+            nap = False
+            for fd, _ in ready:
+                if fd == self._bell.fileno():
+                    with contextlib.suppress(BlockingIOError):
+                        self._bell.recv(4096)
+                elif fd in self._attended:
+                    nap = not self._tend(fd) or nap
+            self._work()
+            if not ready and self._leave():
+                return
+            if nap:
+                time.sleep(NAP)
+
+    def _patience(self) -> float:
+        """Milliseconds to sleep: until a timer is due, or it is time to see whether to end."""
+        if self._jobs:
+            return 0.0
+        while self._timers and self._timers[0][2].job is None:
+            heapq.heappop(self._timers)
+        busy = self._timers or any(one.wants for one in self._attended.values())
+        seconds = CHECK if busy else LINGER
+        if self._timers:
+            seconds = min(seconds, max(0.0, self._timers[0][0] - time.monotonic()))
+        return seconds * 1000
+
+    def _work(self) -> None:
+        """Run the jobs, and the timers that are due."""
+        while self._timers and self._timers[0][0] <= time.monotonic():
+            *_, timer = heapq.heappop(self._timers)
+            if timer.job is not None:
+                self._jobs.append(timer.job)
+        while self._jobs:
+            try:
+                self._jobs.popleft()()
+            except BaseException as exc:
+                report(exc)
+
+    def _leave(self) -> bool:
+        """End, if nobody wants anything any more."""
+        for fd, connection in list(self._attended.items()):
+            if not connection.wants:
+                self._ignore(fd)
+        with self._lock:
+            if self._jobs or self._attended or self._timers:
+                return False
+            self._thread = None
+            self._bell.close()
+            self._ringer.close()
+            return True
+
+    def _watch(self, connection: Attended) -> None:
+        fd = connection.fileno()
+        if fd >= 0 and connection.wants:
+            self._attended[fd] = connection
+            self._poll.register(fd, connection.wants)
+            connection.tend()
+
+    def _tend(self, fd: int) -> bool:
+        """Look after a connection; False: another thread does, look again in a moment."""
+        connection = self._attended[fd]
+        if not connection.tend():
+            return False
+        wants = connection.wants
+        if connection.fileno() != fd or not wants:
+            self._ignore(fd)
+        else:
+            self._poll.modify(fd, wants)
+        return True
+
+    def _ignore(self, fd: int) -> None:
+        del self._attended[fd]
+        with contextlib.suppress(KeyError, OSError):
+            self._poll.unregister(fd)
+
+
+def report(exc: BaseException) -> None:
+    """A callback failed where nobody waits for it."""
+    hook = threading.ExceptHookArgs((type(exc), exc, exc.__traceback__, threading.current_thread()))
+    threading.excepthook(hook)
+
+
+reactor = Reactor()
