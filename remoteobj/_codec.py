@@ -117,8 +117,8 @@ def dumps_call(steps: tuple[Any, ...]) -> tuple[bytes, list[memoryview]]:
     if len(steps) == 2 and steps[0][0] == "attr" and steps[1][0] == "call":
         _, args, kwargs = steps[1]
         if not kwargs and PLAIN.issuperset(map(type, args)):
-            return pickled(steps, 5), []
-    return dumps(steps, "call")
+            return pickled(tuple(steps), 5), []
+    return dumps(tuple(steps), "call")
 
 
 def loads(payload: bytes | bytearray | memoryview, buffers: Buffers = ()) -> Any:

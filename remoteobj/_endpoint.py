@@ -132,7 +132,10 @@ class Endpoint:
             CallTimeoutError: it did not answer within `terms.timeout`.
             UnsendableError: an operand can't be pickled; nothing was sent.
         """
-        payload, buffers = encode(steps)
+        try:
+            payload, buffers = dumps_call(steps)
+        except UnsendableError:
+            payload, buffers = encode(steps)  # again, to name the operand
         connection = self._connection
         answer: Frame | Ticket | None = None
         if connection is not None and terms is TERMS and not buffers and len(payload) <= JOINED:
@@ -281,7 +284,7 @@ def read(frame: Frame) -> Any:
 def encode(steps: Steps) -> tuple[bytes, list[Any]]:
     """A chain as bytes; an error names the operand as its user knows it."""
     try:
-        return dumps_call(tuple(steps))
+        return dumps_call(steps)
     except UnsendableError as exc:
         error = exc
     try:

@@ -22,14 +22,23 @@ from collections.abc import Callable, Iterator
 from multiprocessing import util as mp_util
 from typing import Any
 
-from ._codec import loads
+from ._codec import PLAIN, loads, pickled
 from ._frames import MalformedFrameError
 from ._interruption import Interruption
 from ._messages import Bytes, Frame, Kind, read_credit
 from ._outcome import pack_error
-from ._peer import PATIENCE, OpenStream, Peer, cut_off_frame, error_frame, value_frame
+from ._peer import (
+    PATIENCE,
+    OpenStream,
+    Peer,
+    cut_off_frame,
+    error_frame,
+    is_iterator,
+    size_of,
+    value_frame,
+)
 from ._protocol import Event, Life
-from ._transport import ChannelClosedError, SocketChannel, Waiter, private
+from ._transport import ChannelClosedError, SocketChannel, Waiter, forks, private
 from ._view import evaluate
 from .errors import NotListeningError
 
@@ -39,29 +48,11 @@ LAST_WORDS = 5.0
 """Seconds that the peers have, at the end, to take in what was written for them."""
 
 
-_PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict, set})
 _REQUESTS = frozenset(map(int, (Kind.CALL, Kind.CAST)))
-_VALUE = int(Kind.VALUE)
+_CAST, _VALUE = int(Kind.CAST), int(Kind.VALUE)
 
 HELD = 1 << 24
 """Bytes that the requests of one caller may take before no more are read from it."""
-
-# How many forks lie between this process and the first one: to compare it costs a tenth of
-# asking for the process id, which each request would have to.
-_forks = 0
-
-
-def _count_fork() -> None:
-    global _forks
-    _forks += 1
-
-
-os.register_at_fork(after_in_child=_count_fork)
-
-
-def _is_iterator(cls: type) -> bool:
-    """Whether it has `__next__`, asked so that no code of a user's metaclass runs."""
-    return any("__next__" in vars(base) for base in cls.__mro__)
 
 
 class Mailbox:
@@ -74,7 +65,7 @@ class Mailbox:
         report: Callable[[BaseException], None],
     ) -> None:
         self.life = Life()
-        self._forks = _forks
+        self._forks = forks[0]
         self.patience = PATIENCE
         self._root = root
         self._flush_later = flush_later
@@ -122,8 +113,11 @@ class Mailbox:
         with self._turn:
             self._depth += 1
             try:
-                busy = self._pending or self._flowing
-                self._collect(self._waiter.ready() if busy else self._waiter.wait(deadline))
+                if self._pending or self._flowing:
+                    self._collect(self._waiter.ready())
+                elif request := self._collect(self._waiter.wait(deadline), lone=True):
+                    self._run(*request)
+                    done = 1
                 while (self._pending or self._flowing) and done < limit:
                     done += self._work()
                     if done < limit:  # who asked for one comes back at once, and looks then
@@ -148,8 +142,6 @@ class Mailbox:
         if self._pending:
             peer = self._pending.popleft()
             self._run(peer, self._next_request(peer))
-            if peer.requests or peer.owed:
-                self._after(peer)
             done += 1
         if self._flowing:
             self._advance(self._flowing.popleft())
@@ -158,24 +150,26 @@ class Mailbox:
 
     def _next_request(self, peer: Peer) -> Frame:
         request = peer.requests.popleft()
-        held, peer.held = peer.held, peer.held - len(request[2])
+        held, peer.held = peer.held, peer.held - size_of(request)
         if held > HELD >= peer.held and not (peer.gone or peer.owed):
             self._waiter.watch(peer.channel.fileno())
         return request
 
     def _run(self, peer: Peer, request: Frame) -> None:
         kind, call_id, payload, buffers = request
-        if kind == Kind.CAST:
-            self._run_cast(payload, buffers)
+        if kind == _CAST:
+            self._run_cast(peer, payload, buffers)
             return
+        reply: tuple[int, int, Bytes, Any]
         try:
             root = self._root()
             result = evaluate(loads(payload, buffers), root)
-            if type(result) in _PLAIN:
-                reply = value_frame(_VALUE, call_id, result)
+            cls = type(result)
+            if cls in PLAIN:
+                reply = (_VALUE, call_id, pickled(result, 5), ())
             elif result is root:
                 reply = Frame(Kind.ITSELF, call_id)
-            elif _is_iterator(type(result)):
+            elif is_iterator(cls):
                 reply = self._open_stream(peer, call_id, result)
             else:
                 reply = value_frame(_VALUE, call_id, result)
@@ -184,18 +178,19 @@ class Mailbox:
             raise
         except BaseException as exc:
             reply = error_frame(call_id, exc)
-        if _forks != self._forks:
-            self._end_a_fork()
+        self._end_a_fork()
         peer.send(reply)
+        if peer.requests or peer.owed:
+            self._after(peer)
 
     def _end_a_fork(self) -> None:
-        """End the child, where a method forked and returned on both sides: it has no callers
-        (their connections are its parent's) and nothing to serve."""
-        if _forks != self._forks:
+        """End the child, where a method forked and returned on both sides: its connections are
+        its parent's, and it has nothing to serve."""
+        if forks[0] != self._forks:
             mp_util._flush_std_streams()  # type: ignore[attr-defined]
             os._exit(0)
 
-    def _run_cast(self, payload: Bytes, buffers: Any) -> None:
+    def _run_cast(self, peer: Peer, payload: Bytes, buffers: Any) -> None:
         """Run a request that nobody waits for."""
         try:
             evaluate(loads(payload, buffers), self._root())
@@ -204,6 +199,7 @@ class Mailbox:
         except BaseException as exc:
             self._report(exc)
         self._end_a_fork()
+        self._after(peer)
 
     def _open_stream(self, peer: Peer, call_id: int, iterator: Iterator[Any]) -> Frame:
         peer.streams[call_id] = OpenStream(peer, call_id, iterator)
@@ -238,8 +234,14 @@ class Mailbox:
 
     # --- taking in ---------------------------------------------------------------------
 
-    def _collect(self, ready: list[tuple[int, int]]) -> None:
-        """Read what is there from every peer that is ready."""
+    def _collect(
+        self, ready: list[tuple[int, int]], lone: bool = False
+    ) -> tuple[Peer, Frame] | None:
+        """Read what is there from every peer that is ready.
+
+        With `lone`, where nothing else is to be done: if it is one request, as it is mostly,
+        that is returned to be run, and spared the queues.
+        """
         for fd, events in ready:
             peer = self._peers.get(fd)
             if peer is not None:
@@ -248,22 +250,29 @@ class Mailbox:
                 except (ChannelClosedError, MalformedFrameError):
                     self._drop(peer)
                     continue
-                for frame in frames:
-                    if frame[0] in _REQUESTS:
-                        if not peer.requests:
-                            self._pending.append(peer)
-                        peer.requests.append(frame)
-                        peer.held += len(frame[2])
-                    else:
-                        self._hear(peer, frame)
-                if peer.held > HELD:
-                    self._waiter.ignore(fd)
+                if lone and len(frames) == 1 == len(ready) and frames[0][0] in _REQUESTS:
+                    return peer, frames[0]
+                self._sort(peer, frames)
             elif fd == self._bell.fileno():
                 with contextlib.suppress(BlockingIOError):
                     self._bell.recv(4096)
                 self._take_news()
             elif events & select.POLLNVAL:
                 self._waiter.ignore(fd)
+
+        return None
+
+    def _sort(self, peer: Peer, frames: list[Frame]) -> None:
+        for frame in frames:
+            if frame.kind in _REQUESTS:
+                if not peer.requests:
+                    self._pending.append(peer)
+                peer.requests.append(frame)
+                peer.held += size_of(frame)
+            else:
+                self._hear(peer, frame)
+        if peer.held > HELD:
+            self._waiter.ignore(peer.channel.fileno())
 
     def _take_news(self) -> None:
         while self._news:
@@ -306,7 +315,7 @@ class Mailbox:
         for request in peer.requests:
             if request.call_id == call_id and request.kind == Kind.CALL:
                 peer.requests.remove(request)
-                peer.held -= len(request.payload)
+                peer.held -= size_of(request)
                 peer.send(Frame(Kind.REFUSED, call_id))
                 if not peer.requests:
                     self._pending.remove(peer)

@@ -13,7 +13,7 @@ from typing import Any
 from ._codec import PLAIN, dumps, loads, pickled
 from ._frames import encode
 from ._interruption import Interruption
-from ._messages import Frame, Kind
+from ._messages import Bytes, Frame, Kind
 from ._outcome import for_caller, pack_error, unpack_error
 from ._transport import ChannelClosedError, SocketChannel
 from .errors import ActorDiedError, RemoteError, type_name
@@ -24,6 +24,8 @@ __all__ = [
     "Peer",
     "cut_off_frame",
     "error_frame",
+    "is_iterator",
+    "size_of",
     "value_frame",
 ]
 
@@ -51,7 +53,7 @@ class Peer:
         self.owed: list[Any] = []
         """What was written for it and has not gone out yet."""
 
-    def send(self, frame: Frame) -> None:
+    def send(self, frame: tuple[int, int, Bytes, Any]) -> None:
         """Write a frame, or leave what a slow reader does not take to the flusher."""
         with self._lock:
             parts = encode(frame)
@@ -115,6 +117,19 @@ class OpenStream:
         close = getattr(self._iterator, "close", None)
         if close is not None:
             close()
+
+
+_NO_ITERATORS = frozenset({list, tuple, dict, set, frozenset})
+
+
+def is_iterator(cls: type) -> bool:
+    """Whether it has `__next__`, asked so that no code of a user's metaclass runs."""
+    return cls not in _NO_ITERATORS and any("__next__" in vars(base) for base in cls.__mro__)
+
+
+def size_of(request: Frame) -> int:
+    """The bytes that it holds."""
+    return len(request.payload) + sum(map(len, request.buffers))
 
 
 def value_frame(kind: int, call_id: int, value: Any) -> Frame:

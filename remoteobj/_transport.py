@@ -25,6 +25,7 @@ __all__ = [
     "ChannelClosedError",
     "SocketChannel",
     "Waiter",
+    "forks",
     "inheriting",
     "private",
     "socket_pair",
@@ -63,7 +64,13 @@ def inheriting(*sockets: socket.socket) -> Iterator[None]:
         _heritage.sockets = ()
 
 
+forks = [0]
+"""How many lie between this process and the first one. To compare that number costs a tenth of
+asking for the process id."""
+
+
 def _close_inherited() -> None:
+    forks[0] += 1
     kept = getattr(_heritage, "sockets", ())
     for sock in list(_ours):
         if all(sock is not one for one in kept):
