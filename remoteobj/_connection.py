@@ -22,7 +22,7 @@ __all__ = ["Connection", "ConnectionEndedError", "Farewell", "ReenteredError"]
 
 IN_FLIGHT = 1024
 """Calls that may be open at once, of those that nobody waits for: futures and awaits."""
-OWN_READS = 16
+OWN_READS = 64
 """Who makes such calls takes the outcomes in himself, once in so many."""
 
 
@@ -103,8 +103,11 @@ class Connection(Exchange):
     def wants(self) -> int:
         """The events that somebody waits for who does not read himself."""
         if self.end is not None or not (self._watched or self._unsent):
+            # In this order: another thread, which may submit at any moment, does the reverse.
             self._attended = False
-            return 0
+            if self.end is not None or not self._watched:
+                return 0
+            self._attended = True
         return select.POLLIN | (select.POLLOUT if self._unsent else 0)
 
     def tend(self) -> bool:

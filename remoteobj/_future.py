@@ -25,14 +25,22 @@ class RemoteFuture(Future[Any]):
     A thread that waits for it reads the connection itself; while none does, the reactor reads.
     """
 
-    def __init__(self, finish: Callable[[Connection, Ticket], Any], connection: Connection) -> None:
+    _ticket: Ticket | None = None
+    _timer: Timer | None = None
+    _outcome: tuple[Any, BaseException | None] | None = None
+    _withheld = False
+
+    def __init__(
+        self,
+        connection: Connection,
+        endpoint: Endpoint,
+        owner: object,
+        otherwise: Otherwise,
+        terms: Terms,
+    ) -> None:
         super().__init__()
-        self._finish = finish
         self._connection = connection
-        self._ticket: Ticket | None = None
-        self._timer: Timer | None = None
-        self._outcome: tuple[Any, BaseException | None] | None = None
-        self._withheld = False
+        self._call = (endpoint, owner, otherwise, terms)
 
     # --- as the connection sees it -------------------------------------------------------
 
@@ -121,12 +129,20 @@ class RemoteFuture(Future[Any]):
             if self._outcome is None:
                 assert self._ticket is not None
                 try:
-                    self._outcome = self._finish(self._connection, self._ticket), None
+                    self._outcome = self._finish(self._ticket), None
                 except (KeyboardInterrupt, Interruption):
                     raise
                 except BaseException as exc:
                     self._outcome = None, exc
             return self._outcome
+
+    def _finish(self, ticket: Ticket) -> Any:
+        endpoint, owner, otherwise, terms = self._call
+        try:
+            endpoint.check(ticket)
+        except (NotListeningError, ActorDiedError) as exc:
+            return instead_of(exc, otherwise)
+        return settle(self._connection, ticket, owner, terms)
 
 
 def submit(
@@ -140,16 +156,9 @@ def submit(
     """
     payload, buffers = encode(steps)
 
-    def finish(connection: Connection, ticket: Ticket) -> Any:
-        try:
-            endpoint.check(ticket)
-        except (NotListeningError, ActorDiedError) as exc:
-            return instead_of(exc, otherwise)
-        return settle(connection, ticket, owner, terms)
-
     def send(connection: Connection) -> RemoteFuture:
         connection.wait_for_room()
-        future = RemoteFuture(finish, connection)
+        future = RemoteFuture(connection, endpoint, owner, otherwise, terms)
         future._ticket = connection.submit(payload, buffers, future.hear)
         return future
 

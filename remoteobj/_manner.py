@@ -111,7 +111,7 @@ class Manners:
         Many calls may be on their way; when a thousand are, the next one waits for room.
         `cancel()` takes a call back that has not begun over there.
         """
-        return self._in_manner(way=Way.FUTURE)
+        return self._in_way(Way.FUTURE)
 
     @property
     def async_(self) -> Any:
@@ -120,7 +120,7 @@ class Manners:
         The call is made when the await begins. A method that yields is gone over by
         `async for item in handle.async_.method()`.
         """
-        return self._in_manner(way=Way.AWAIT)
+        return self._in_way(Way.AWAIT)
 
     @property
     def cast_(self) -> Any:
@@ -128,7 +128,7 @@ class Manners:
 
         What it raises over there is recorded among the actor's errors, in the group `work`.
         """
-        return self._in_manner(way=Way.CAST)
+        return self._in_way(Way.CAST)
 
     def with_(
         self,
@@ -160,11 +160,23 @@ class Manners:
             terms, **{name: value for name, value in changes.items() if value not in unset}
         )
 
+    def _in_way(self, way: Way) -> Any:
+        raise NotImplementedError
+
     def _in_manner(self, terms: dict[str, Any] | None = None, **changes: Any) -> Any:
         raise NotImplementedError
 
 
-def in_manner(anchor: Anchor, terms: dict[str, Any], changes: dict[str, Any]) -> Manner:
+_PLAIN = {way: How(way) for way in Way}
+
+
+def in_manner(
+    anchor: Anchor, way: Way | None = None, terms: dict[str, Any] | None = None, **changes: Any
+) -> Manner:
     """The anchor for a manner that differs from the one before by these changes."""
+    if type(anchor) is not Manner and way is not None:
+        return Manner(anchor, _PLAIN[way])
     how, base = (anchor.how, anchor.anchor) if isinstance(anchor, Manner) else (How(), anchor)
-    return Manner(base, how._replace(terms=how.terms._replace(**terms), **changes))
+    if way is not None:
+        changes["way"] = way
+    return Manner(base, how._replace(terms=how.terms._replace(**(terms or {})), **changes))

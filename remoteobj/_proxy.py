@@ -116,8 +116,11 @@ class Proxy(Manners):
             proxy = proxy._then("attr", name)
         return proxy
 
+    def _in_way(self, way: Way) -> Proxy:
+        return Proxy._at(in_manner(_anchor_of(self), way), _steps_of(self), self._root)
+
     def _in_manner(self, terms: dict[str, Any] | None = None, **changes: Any) -> Proxy:
-        return Proxy._at(in_manner(self._anchor, terms or {}, changes), self._steps, self._root)
+        return Proxy._at(in_manner(self._anchor, terms=terms, **changes), self._steps, self._root)
 
     # --- evaluating ----------------------------------------------------------------------
 
