@@ -20,7 +20,7 @@ import time
 from multiprocessing import util as mp_util
 from typing import NamedTuple
 
-from ._transport import private
+from ._sockets import private
 
 __all__ = [
     "Address",

@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import select
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 
 from ._exchange import Exchange, ReenteredError
-from ._messages import Bytes, Kind
+from ._messages import Bytes, Frame, Kind
 from ._protocol import ConnectionEndedError, Failure, Farewell, Ticket
 from ._reactor import NAP, reactor
 from ._transport import Channel
@@ -31,6 +32,7 @@ class Connection(Exchange):
 
     def __init__(self, channel: Channel, lost: Failure, farewell: Farewell) -> None:
         super().__init__(channel, lost, farewell)
+        _have_told(channel, self)
         self._craving: deque[Callable[[], object]] = deque()
         self._attended = False
         self._touched = 0.0
@@ -126,3 +128,19 @@ class Connection(Exchange):
         ticket.fail(failure)
         if self.end is None:
             self._channel.wake()
+
+
+def _have_told(channel: Channel, connection: Connection) -> None:
+    """Have what a channel says of its own written. Not so that it would keep us alive."""
+    mine = weakref.ref(connection)
+
+    def tell(frame: Frame) -> None:
+        if (connection := mine()) is not None:
+            connection.post(frame, wait=False)
+
+    def look() -> None:
+        if (connection := mine()) is not None:
+            connection.look()
+
+    channel.sharing.tell = tell
+    channel.sharing.look = look

@@ -23,7 +23,8 @@ from ._auth import ANSWER, AuthenticationError, Challenge, same_user
 from ._frames import MalformedFrameError
 from ._messages import Frame
 from ._peer import Peer
-from ._transport import ChannelClosedError, SocketChannel, private
+from ._sockets import bell_and_ringer, private
+from ._transport import ChannelClosedError, SocketChannel
 
 __all__ = ["Control", "Duties", "start", "unblock"]
 
@@ -101,9 +102,7 @@ class Control:
         self._selector = selectors.DefaultSelector()
         self._handshakes: dict[int, _Handshake] = {}
         self._jobs: deque[Callable[[], None]] = deque()
-        self._bell, self._ringer = map(private, socket.socketpair())
-        self._ringer.setblocking(False)
-        self._bell.setblocking(False)
+        self._bell, self._ringer = bell_and_ringer()
         self._on(self._bell, self._answer_bell)
         self._open = True
         self._listener: Listener | None = None

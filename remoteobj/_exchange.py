@@ -116,7 +116,9 @@ class Exchange:
                     self._channel.make_wakeable()
                     ticket.heard = heard
                     self._watched[ticket.call_id] = ticket
-                self._write(encode((kind, ticket.call_id, payload, buffers)), wait)
+                frame = (kind, ticket.call_id, payload, buffers)
+                parts = self._channel.encode(Frame(*frame)) if buffers else encode(frame)
+                self._write(parts, wait)
             except ChannelClosedError:
                 self._fail_unsent(ticket)
             except BaseException:
@@ -316,6 +318,8 @@ class Exchange:
     def _receive(self, frame: Frame) -> None:
         if frame.kind == Kind.GOODBYE:
             self._finish(self._farewell(frame.payload))
+        elif frame.kind >= Kind.SHARE:
+            self._channel.hear(frame)
         else:
             self._calls.receive(frame)
             if self._watched:

@@ -3,6 +3,7 @@
 ```
 | kind u8 | - | buffers u32 | call id u64 | payload length u64 |   the header
 | a length u64 for each buffer | payload | buffer | buffer ...
+  (or where it is in shared memory)
 ```
 
 Large parts are received straight into their place: `Decoder.space()` is where the next
@@ -12,10 +13,11 @@ bytes belong, so that nothing big is copied on its way.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ._messages import Bytes, Frame, Kind
+from ._segments import is_shared
 
 __all__ = ["MAX_FRAME", "Decoder", "MalformedFrameError", "encode"]
 
@@ -36,12 +38,21 @@ class MalformedFrameError(Exception):
     """These bytes are no frame: the connection can't be trusted further."""
 
 
-def encode(frame: tuple[int, int, Bytes, Sequence[Any]]) -> list[Bytes]:
-    """The parts to write, in order, for a frame (or a bare tuple, which is made faster)."""
+def encode(
+    frame: tuple[int, int, Bytes, Sequence[Any]], table: Sequence[int] | None = None
+) -> list[Bytes]:
+    """The parts to write, in order, for a frame (or a bare tuple, which is made faster).
+
+    `table` says of all buffers how long they are, or in which shared memory (`_segments`), if
+    some are there, and the frame has only the others.
+    """
     kind, call_id, payload, buffers = frame
-    head = _pack(kind, len(buffers), call_id, len(payload))
-    if buffers:
-        head += struct.pack(f"<{len(buffers)}Q", *map(len, buffers))
+    if not buffers and table is None:
+        head = _pack(kind, 0, call_id, len(payload))
+    else:
+        table = [len(one) for one in buffers] if table is None else table
+        head = _pack(kind, len(table), call_id, len(payload))
+        head += struct.pack(f"<{len(table)}Q", *table)
     if len(payload) <= JOINED:
         return [head + payload, *buffers]
     return [head, payload, *buffers]
@@ -54,9 +65,13 @@ class Decoder:
     (`filling` is not empty), and then `_rest` is empty.
     """
 
-    def __init__(self, limit: int = MAX_FRAME) -> None:
+    def __init__(
+        self, lease: Callable[[int], memoryview] | None = None, limit: int = MAX_FRAME
+    ) -> None:
+        self._lease = lease
         self._limit = limit
         self._rest = b""
+        self._body: list[bytearray | memoryview] = []
         self._head = (0, 0)
         self.filling: list[bytearray] = []
         """The parts of a large body that is on its way: its bytes belong into `space()`."""
@@ -121,19 +136,29 @@ class Decoder:
             raise MalformedFrameError(f"{count} buffers are too many")
         if end > len(data):
             return 0
-        self.filling = self._allocate([length, *struct.unpack_from(f"<{count}Q", data, body)])
+        self._body = self._allocate([length, *struct.unpack_from(f"<{count}Q", data, body)])
+        self.filling = [one for one in self._body if isinstance(one, bytearray)]
         self._head = (kind, call_id)
         self._at = (0, 0)
         frames += self._finish()
         return end - start
 
-    def _allocate(self, sizes: list[int]) -> list[bytearray]:
-        if sum(sizes) > self._limit:
-            raise MalformedFrameError(f"{sum(sizes)} bytes are more than {self._limit}")
+    def _allocate(self, sizes: list[int]) -> list[bytearray | memoryview]:
+        total = sum(size for size in sizes[1:] if not is_shared(size)) + sizes[0]
+        if total > self._limit:
+            raise MalformedFrameError(f"{total} bytes are more than {self._limit}")
         try:
-            return [bytearray(size) for size in sizes]
+            payload, *rest = sizes
+            body: list[bytearray | memoryview] = [bytearray(payload)]
+            body += [self._shared(one) if is_shared(one) else bytearray(one) for one in rest]
+            return body
         except MemoryError as exc:
-            raise MalformedFrameError(f"no memory for a frame of {sum(sizes)} bytes") from exc
+            raise MalformedFrameError(f"no memory for a frame of {total} bytes") from exc
+
+    def _shared(self, entry: int) -> memoryview:
+        if self._lease is None:
+            raise MalformedFrameError("memory can't be shared here")
+        return self._lease(entry)
 
     def _fill(self, data: bytes, start: int, frames: list[Frame]) -> int:
         """Copy into the large body what belongs there; the bytes used."""
@@ -151,6 +176,6 @@ class Decoder:
         self._at = (index, offset)
         if index < len(self.filling):
             return []
-        payload, *buffers = self.filling
-        self.filling = []
+        payload, *buffers = self._body
+        self.filling, self._body = [], []
         return [Frame(*self._head, payload, buffers)]

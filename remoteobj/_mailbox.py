@@ -38,7 +38,8 @@ from ._peer import (
     value_frame,
 )
 from ._protocol import Event, Life
-from ._transport import ChannelClosedError, SocketChannel, Waiter, forks, private
+from ._sockets import bell_and_ringer, forks
+from ._transport import ChannelClosedError, SocketChannel, Waiter
 from ._view import evaluate
 from .errors import NotListeningError
 
@@ -46,7 +47,6 @@ __all__ = ["Mailbox"]
 
 LAST_WORDS = 5.0
 """Seconds that the peers have, at the end, to take in what was written for them."""
-
 
 _REQUESTS = frozenset(map(int, (Kind.CALL, Kind.CAST)))
 _CAST, _VALUE = int(Kind.CAST), int(Kind.VALUE)
@@ -77,16 +77,14 @@ class Mailbox:
         self._pending: deque[Peer] = deque()  # peers with requests, each once
         self._flowing: deque[OpenStream] = deque()  # streams with credit, each once
         self._waiter = Waiter()
-        self._bell, self._ringer = map(private, socket.socketpair())
-        self._bell.setblocking(False)
-        self._ringer.setblocking(False)
+        self._bell, self._ringer = bell_and_ringer()
         self._waiter.watch(self._bell.fileno())
 
     # --- from other threads ------------------------------------------------------------
 
     def attach(self, sock: socket.socket) -> Peer:
         """Serve one more peer."""
-        peer = Peer(SocketChannel(sock), self._flush_later, self.patience)
+        peer = Peer(SocketChannel(sock), self._flush_later, self.wake, self.patience)
         self.resume(peer)
         return peer
 
@@ -275,6 +273,8 @@ class Mailbox:
             self._waiter.ignore(peer.channel.fileno())
 
     def _take_news(self) -> None:
+        for peer in self._peers.values():
+            peer.send_told()
         while self._news:
             peer = self._news.popleft()
             fd = peer.channel.fileno()
@@ -290,7 +290,13 @@ class Mailbox:
             )
 
     def _hear(self, peer: Peer, frame: Frame) -> None:
-        """Take in what a caller says about an earlier call."""
+        """Take in what a caller says about an earlier call, or the channel about itself."""
+        if frame.kind >= Kind.SHARE:
+            try:
+                peer.channel.hear(frame)
+            except MalformedFrameError:
+                self._drop(peer)
+            return
         stream = peer.streams.get(frame.call_id)
         if stream is None:
             if frame.kind == Kind.CLOSE:
@@ -317,7 +323,7 @@ class Mailbox:
                 peer.requests.remove(request)
                 peer.held -= size_of(request)
                 peer.send(Frame(Kind.REFUSED, call_id))
-                if not peer.requests:
+                if not peer.requests and peer in self._pending:
                     self._pending.remove(peer)
                 return
 

@@ -56,6 +56,10 @@ class Kind(enum.IntEnum):
     # owner to actor, on the control channel
     STOP = 30
     THROW = 31
+    # about the channel itself, both ways (`_sharing`)
+    SHARE = 40
+    RELEASE = 41
+    FORGET = 42
 
 
 class Frame(NamedTuple):

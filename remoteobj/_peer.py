@@ -39,9 +39,17 @@ class Peer:
     """A process that calls: its channel, its queue, its streams, what it is still owed."""
 
     def __init__(
-        self, channel: SocketChannel, flush_later: Callable[[Peer], None], patience: float
+        self,
+        channel: SocketChannel,
+        flush_later: Callable[[Peer], None],
+        wake: Callable[[], None],
+        patience: float,
     ) -> None:
         self.channel = channel
+        self.told: deque[Frame] = deque()
+        """What the channel has to say of its own; it goes along with what is written next."""
+        channel.sharing.tell = self._tell
+        self._wake = wake
         self._patience = patience
         self.requests: deque[Frame] = deque()
         self.held = 0
@@ -56,7 +64,9 @@ class Peer:
     def send(self, frame: tuple[int, int, Bytes, Any]) -> None:
         """Write a frame, or leave what a slow reader does not take to the flusher."""
         with self._lock:
-            parts = encode(frame)
+            parts = self.channel.encode(Frame(*frame)) if frame[3] else encode(frame)
+            while self.told:
+                parts = [*parts, *encode(self.told.popleft())]
             try:
                 if not self.owed and (parts := self.channel.write(parts)):
                     parts = self._write_patiently(parts)
@@ -69,6 +79,15 @@ class Peer:
                 # Copied: the object may change what its result still refers to.
                 self.owed += map(bytes, parts)
                 self._flush_later(self)
+
+    def _tell(self, frame: Frame) -> None:
+        self.told.append(frame)
+        self._wake()
+
+    def send_told(self) -> None:
+        """Write what nothing else has taken along."""
+        if self.told:
+            self.send(self.told.popleft())
 
     def _write_patiently(self, left: list[Any]) -> list[Any]:
         while left and self.channel.wait_to_write(False, time.monotonic() + self._patience):

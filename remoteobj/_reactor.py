@@ -12,14 +12,13 @@ import heapq
 import itertools
 import os
 import select
-import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from ._transport import private
+from ._sockets import bell_and_ringer
 
 __all__ = ["Attended", "Reactor", "Timer", "reactor"]
 
@@ -102,9 +101,7 @@ class Reactor:
 
     def _start(self) -> None:
         self._poll = select.poll()
-        self._bell, self._ringer = map(private, socket.socketpair())
-        self._bell.setblocking(False)
-        self._ringer.setblocking(False)
+        self._bell, self._ringer = bell_and_ringer()
         self._poll.register(self._bell, select.POLLIN)
         self._thread = threading.Thread(target=self._run, name="remoteobj-reactor", daemon=True)
         self._thread.start()

@@ -11,24 +11,22 @@ import contextlib
 import os
 import select
 import socket
-import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from ._frames import Decoder
-from ._messages import Bytes, Frame
+from ._messages import Bytes, Frame, Kind
+from ._sharing import ANNOUNCED, Sharing
+from ._sockets import bell_and_ringer, private
 
 __all__ = [
     "Channel",
     "ChannelClosedError",
     "SocketChannel",
     "Waiter",
-    "forks",
-    "inheriting",
-    "private",
-    "socket_pair",
 ]
 
 CHUNK = 1 << 16
@@ -43,53 +41,6 @@ Parts = list[Any]
 
 class ChannelClosedError(Exception):
     """The other end is gone: it closed, or its process ended."""
-
-
-# --- descriptors and forks -----------------------------------------------------------
-# A forked child that kept a copy of our end of a connection would hide our death from the
-# other end, which sees EOF only when the last copy closes. So a child closes what it
-# inherits of ours, but for the ends that were made for it.
-
-_ours: weakref.WeakSet[socket.socket] = weakref.WeakSet()
-_heritage = threading.local()
-
-
-@contextlib.contextmanager
-def inheriting(*sockets: socket.socket) -> Iterator[None]:
-    """A child that this thread forks in here keeps these sockets."""
-    _heritage.sockets = sockets
-    try:
-        yield
-    finally:
-        _heritage.sockets = ()
-
-
-forks = [0]
-"""How many lie between this process and the first one. To compare that number costs a tenth of
-asking for the process id."""
-
-
-def _close_inherited() -> None:
-    forks[0] += 1
-    kept = getattr(_heritage, "sockets", ())
-    for sock in list(_ours):
-        if all(sock is not one for one in kept):
-            sock.close()
-
-
-os.register_at_fork(after_in_child=_close_inherited)
-
-
-def private(sock: socket.socket) -> socket.socket:
-    """Mark a socket as this process's own: a forked child closes its copy."""
-    _ours.add(sock)
-    return sock
-
-
-def socket_pair() -> tuple[socket.socket, socket.socket]:
-    """Two connected ends, one of them for a child that is about to start."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    return private(ours), private(theirs)
 
 
 # --- waiting -------------------------------------------------------------------------
@@ -162,6 +113,21 @@ class Channel(Protocol):
         """The descriptor; -1 once closed."""
         ...
 
+    sharing: Sharing
+    """Its shared memory, whose `tell` is set by who writes to it."""
+
+    def encode(self, frame: Frame) -> list[Bytes]:
+        """What to write for a frame: its big buffers in shared memory, where that is possible."""
+        ...
+
+    def hear(self, frame: Frame) -> None:
+        """Take in a frame that is about the channel itself (`Kind.SHARE` and above).
+
+        Raises:
+            MalformedFrameError: it says what can't be.
+        """
+        ...
+
     def make_wakeable(self) -> None:
         """From the next wait on, `wake` ends it."""
         ...
@@ -218,7 +184,8 @@ class SocketChannel:
         # By a finalizer, which keeps the socket: in a cycle of garbage a `__del__` of ours
         # might come after the socket's own, which complains.
         weakref.finalize(self, sock.close).atexit = False
-        self._decoder = Decoder()
+        self.sharing: Sharing = Sharing()
+        self._decoder = Decoder(self.sharing.lease)
         self._death = death
         self._bell: socket.socket | None = None
         self._ringer: socket.socket | None = None
@@ -232,11 +199,18 @@ class SocketChannel:
         """The descriptor; -1 once closed."""
         return self._sock.fileno()
 
+    def encode(self, frame: Frame) -> list[Bytes]:
+        return self.sharing.encode(frame)
+
+    def hear(self, frame: Frame) -> None:
+        if frame.kind == Kind.SHARE and frame.call_id == ANNOUNCED:
+            # From now on descriptors may come along, which `recv` would lose.
+            self._recv = partial(self.sharing.receive, self._sock)
+        self.sharing.hear(frame)
+
     def make_wakeable(self) -> None:
         if self._bell is None:
-            self._bell, self._ringer = map(private, socket.socketpair())
-            self._bell.setblocking(False)
-            self._ringer.setblocking(False)
+            self._bell, self._ringer = bell_and_ringer()
             weakref.finalize(self, self._bell.close).atexit = False
             weakref.finalize(self, self._ringer.close).atexit = False
             self._waiter.watch(self._bell.fileno())
@@ -250,7 +224,9 @@ class SocketChannel:
         left: Parts = parts if isinstance(parts, list) else list(parts)
         try:
             while left:
-                if len(left) == 1:
+                if self.sharing.passing:
+                    sent = self.sharing.send(self._sock, left[:MAX_PARTS])
+                elif len(left) == 1:
                     sent = self._send(left[0])
                     if sent == len(left[0]):
                         return []
@@ -275,7 +251,7 @@ class SocketChannel:
     def take(self) -> list[Frame]:
         try:
             if self._decoder.filling:
-                count = self._sock.recv_into(self._decoder.space())
+                count = self.sharing.receive_into(self._sock, self._decoder.space())
                 if count:
                     return self._decoder.filled(count)
             else:
@@ -307,6 +283,7 @@ class SocketChannel:
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)  # wakes a thread that sleeps in poll
         self._sock.close()
+        self.sharing.close()
         for one in (self._bell, self._ringer):
             if one is not None:
                 one.close()

@@ -18,14 +18,16 @@ PACKAGE = "remoteobj"
 # From the bottom up. A module imports only from lower layers, or within its own without a cycle.
 LAYERS = [
     ["errors", "_interruption", "_ops", "_view"],
-    ["_codec", "_outcome", "_messages", "_frames"],
+    ["_codec", "_outcome", "_messages", "_segments", "_frames"],
     [
         "_address",
         "_auth",
+        "_sockets",
+        "_reactor",
+        "_sharing",
         "_transport",
         "_protocol",
         "_exchange",
-        "_reactor",
         "_connection",
         "_loops",
         "_stream",

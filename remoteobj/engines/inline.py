@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from .._transport import SocketChannel, Waiter, socket_pair
+from .._sockets import socket_pair
+from .._transport import SocketChannel, Waiter
 from ._base import Launch, Link
 
 __all__ = ["InlineEngine"]

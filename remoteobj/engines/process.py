@@ -24,7 +24,8 @@ from .._frames import encode
 from .._interruption import Interruption
 from .._messages import BIRTH
 from .._peer import error_frame
-from .._transport import SocketChannel, inheriting, private, socket_pair
+from .._sockets import inheriting, private, socket_pair
+from .._transport import SocketChannel
 from ..errors import UnsendableError
 from ._base import Launch, Link, Program
 from ._popen import POPEN, default_start_method

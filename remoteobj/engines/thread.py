@@ -6,7 +6,8 @@ import os
 import threading
 from typing import NoReturn
 
-from .._transport import SocketChannel, socket_pair
+from .._sockets import socket_pair
+from .._transport import SocketChannel
 from ._base import Launch, Link, Program
 
 __all__ = ["ThreadEngine"]
