@@ -237,7 +237,7 @@ class Shelf:
     def __init__(self, released: Callable[[int, bool], object]) -> None:
         self._released = released
         self._memory: dict[int, mmap.mmap] = {}
-        self._leased: set[int] = set()
+        self._leased: dict[int, _Lease] = {}
 
     def lease(self, entry: Entry, fd: int) -> memoryview:
         """The memory of an entry, writable, whose descriptor (or -1) came along.
@@ -257,9 +257,11 @@ class Shelf:
         return self._view(entry, memory)
 
     def _map(self, number: int, fd: int) -> None:
-        if fd < 0 or number in self._memory:
-            raise SegmentError(f"segment {number} came without a descriptor, or a second time")
+        if fd < 0:
+            raise SegmentError(f"segment {number} came without a descriptor")
         try:
+            if number in self._memory:
+                raise SegmentError(f"segment {number} came a second time")
             self._memory[number] = mmap.mmap(fd, os.fstat(fd).st_size)
         except (OSError, ValueError) as exc:
             raise SegmentError(f"segment {number} can't be mapped: {exc}") from exc
@@ -273,13 +275,12 @@ class Shelf:
         # The exporter itself must be what is watched: views of views hold on to that alone. The
         # map could be watched too, but has to stay; so each lease has an exporter of its own.
         exporter: Any = (ctypes.c_char * entry.length).from_buffer(memory)
-        self._leased.add(entry.segment)
-        lease = _Lease(entry.segment, self._end)
+        lease = self._leased[entry.segment] = _Lease(entry.segment, self._end)
         weakref.finalize(exporter, lease.end).atexit = False
         return pickle.PickleBuffer(exporter).raw()
 
     def _end(self, number: int, discard: bool) -> None:
-        self._leased.discard(number)
+        self._leased.pop(number, None)
         if discard:
             self._memory.pop(number, None)
         self._released(number, discard)
@@ -290,5 +291,9 @@ class Shelf:
             self._memory.pop(number, None)
 
     def close(self) -> None:
-        """Let go of the maps; those in use stay as long as their users."""
+        """Let go of the maps; those in use stay as long as their users, of whom nobody is told:
+        what they would be told by leads to the connection, and from there perhaps to them."""
         self._memory.clear()
+        for lease in list(self._leased.values()):
+            lease.forget()
+        self._leased.clear()
