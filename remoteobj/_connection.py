@@ -13,11 +13,12 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from ._exchange import Exchange, ReenteredError
+from ._exchange import UNSENT, Exchange, ReenteredError
+from ._frames import encode
 from ._messages import Bytes, Frame, Kind
 from ._protocol import ConnectionEndedError, Failure, Farewell, Ticket
 from ._reactor import NAP, reactor
-from ._transport import Channel
+from ._transport import Channel, ChannelClosedError
 
 __all__ = ["Connection", "ConnectionEndedError", "Farewell", "ReenteredError"]
 
@@ -25,6 +26,10 @@ IN_FLIGHT = 1024
 """Calls that may be open at once, of those that nobody waits for: futures and awaits."""
 OWN_READS = 64
 """Who makes such calls takes the outcomes in himself, once in so many."""
+
+
+_CALL = int(Kind.CALL)
+_ANSWERS = frozenset(map(int, (Kind.VALUE, Kind.ITSELF, Kind.ERROR)))
 
 
 class Connection(Exchange):
@@ -37,6 +42,56 @@ class Connection(Exchange):
         self._attended = False
         self._touched = 0.0
 
+    def ask(self, payload: bytes) -> Frame | Ticket | None:
+        """Send a small call and take its answer, in one go: the short cut of a lone caller.
+
+        While it holds the reading, nobody else can get the answer, so that the call needs no
+        ticket. It gets one after all, which is returned, if something else comes first. None:
+        other threads use the connection, or it has ended; nothing was sent.
+        """
+        sending, reading, calls = self._sending, self._reading, self._calls
+        if (
+            sending._is_owned()
+            or reading._is_owned()
+            or self._unsent
+            or self._posted
+            or self.backlogs
+        ):
+            return None
+        try:
+            if not (reading.acquire(False) and sending.acquire(False)) or self.end is not None:
+                return None
+            call_id = calls.open_alone()
+            self._write(encode((_CALL, call_id, payload, ())))
+            sending.release()
+            self._channel.wait(None)
+            return self._take_answer(call_id)
+        except ChannelClosedError:
+            return self._fail_unsent(calls.adopt())
+        finally:
+            if reading._is_owned() and calls.alone:
+                self.abandon(calls.adopt())
+            if sending._is_owned():
+                sending.release()
+            self._yield_reading()
+
+    def _take_answer(self, call_id: int) -> Frame | Ticket:
+        ticket = None
+        try:
+            frames = self._channel.take()
+            if len(frames) == 1:
+                frame = frames[0]
+                if frame[1] == call_id and frame[0] in _ANSWERS:
+                    self._calls.alone = 0
+                    return frame
+            ticket = self._calls.adopt()
+            for frame in frames:
+                self._receive(frame)
+        except BaseException as exc:
+            ticket = ticket or self._calls.adopt()
+            self._broken(exc)
+        return ticket
+
     def submit(
         self,
         payload: bytes,
@@ -47,7 +102,8 @@ class Connection(Exchange):
         """Send a call whose caller won't wait: `heard` is called when its outcome is here.
 
         That happens within a read, by whatever thread is at it, so it must be short, and not
-        run a user's code. `wait=False` does not wait for room to write, either.
+        run a user's code. `wait=False` does not wait for room to write, either: then the buffers
+        must stay as they are until the outcome is here.
         """
         ticket = self._send(Kind.CALL, payload, buffers, heard, wait)
         if self._channel.prompt:
@@ -77,7 +133,7 @@ class Connection(Exchange):
     @property
     def full(self) -> bool:
         """Whether as many calls as may be are on their way and not answered."""
-        return len(self._watched) >= IN_FLIGHT or bool(self._unsent)
+        return len(self._watched) >= IN_FLIGHT or sum(map(len, self._unsent)) > UNSENT
 
     def wait_for_room(self) -> None:
         """Wait until another call may be sent."""
@@ -116,10 +172,8 @@ class Connection(Exchange):
         """Read and write what goes without waiting; False: other threads are at it."""
         if time.perf_counter() - self._touched < NAP:
             return False
-        if not self.look():
-            return False
         self._send_posted(wait=False)
-        return True
+        return self.look()
 
     def drop(self, ticket: Ticket, failure: Callable[[], BaseException]) -> None:
         """The same, and end the wait of other threads for it, with this failure."""

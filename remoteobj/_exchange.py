@@ -24,11 +24,10 @@ from ._protocol import Backlog, Bell, CallTable, ConnectionEndedError, Failure, 
 from ._transport import Channel, ChannelClosedError
 from .errors import DeadlockError, NotListeningError, RemoteObjError
 
-_CALL = int(Kind.CALL)
-_ANSWERS = frozenset(map(int, (Kind.VALUE, Kind.ITSELF, Kind.ERROR)))
-
 __all__ = ["Exchange", "ReenteredError"]
 
+UNSENT = 1 << 20
+"""Bytes that may wait to be written, of calls whose callers don't wait."""
 LINGER = 1.0
 """Seconds in which what a closed connection still holds can be read."""
 
@@ -118,7 +117,9 @@ class Exchange:
                     self._watched[ticket.call_id] = ticket
                 frame = (kind, ticket.call_id, payload, buffers)
                 parts = self._channel.encode(Frame(*frame)) if buffers else encode(frame)
-                self._write(parts, wait)
+                self._write(parts, wait and heard is None)
+                if heard is not None and self._unsent:
+                    self._leave_unsent(wait)
             except ChannelClosedError:
                 self._fail_unsent(ticket)
             except BaseException:
@@ -128,62 +129,12 @@ class Exchange:
             self._send_posted()
         return ticket
 
-    def ask(self, payload: bytes) -> Frame | Ticket | None:
-        """Send a small call and take its answer, in one go: the short cut of a lone caller.
-
-        While it holds the reading, nobody else can get the answer, so that the call needs no
-        ticket. It gets one after all, which is returned, if something else comes first. None:
-        other threads use the connection, or it has ended; nothing was sent.
-        """
-        sending, reading, calls = self._sending, self._reading, self._calls
-        if (
-            sending._is_owned()
-            or reading._is_owned()
-            or self._unsent
-            or self._posted
-            or self.backlogs
-        ):
-            return None
-        try:
-            if not (reading.acquire(False) and sending.acquire(False)) or self.end is not None:
-                return None
-            call_id = calls.open_alone()
-            self._write(encode((_CALL, call_id, payload, ())))
-            sending.release()
-            self._channel.wait(None)
-            return self._take_answer(call_id)
-        except ChannelClosedError:
-            return self._fail_unsent(calls.adopt())
-        finally:
-            if reading._is_owned() and calls.alone:
-                self.abandon(calls.adopt())
-            if sending._is_owned():
-                sending.release()
-            self._yield_reading()
-
     def _fail_unsent(self, ticket: Ticket) -> Ticket:
         """It was never whole over there, and so has surely not begun."""
         self._calls.withdraw(ticket)
         self._watched.pop(ticket.call_id, None)
         self._read_to_the_end()
         ticket.fail(partial(self.end or self._lost, False))
-        return ticket
-
-    def _take_answer(self, call_id: int) -> Frame | Ticket:
-        ticket = None
-        try:
-            frames = self._channel.take()
-            if len(frames) == 1:
-                frame = frames[0]
-                if frame[1] == call_id and frame[0] in _ANSWERS:
-                    self._calls.alone = 0
-                    return frame
-            ticket = self._calls.adopt()
-            for frame in frames:
-                self._receive(frame)
-        except BaseException as exc:
-            ticket = ticket or self._calls.adopt()
-            self._broken(exc)
         return ticket
 
     def post(self, frame: Frame, wait: bool = True) -> None:
@@ -219,6 +170,15 @@ class Exchange:
             self._lose_place()
             raise
         if self._unsent and wait:
+            self._press()
+
+    def _leave_unsent(self, wait: bool) -> None:
+        """Leave what does not go out now to whoever writes next, if that is not too much."""
+        if self._channel.prompt:
+            self._press()  # who should take it works only while we wait
+        elif sum(map(len, self._unsent)) <= UNSENT:
+            self._unsent = [bytes(part) for part in self._unsent]  # its owner may change it
+        elif wait:
             self._press()
 
     def _press(self) -> None:
@@ -321,10 +281,11 @@ class Exchange:
         elif frame.kind >= Kind.SHARE:
             self._channel.hear(frame)
         else:
-            self._calls.receive(frame)
             if self._watched:
+                # Before it is delivered: who is told of it may watch for the next one at once.
                 self._watched.pop(frame[1], None)
-                self._make_room()
+            self._calls.receive(frame)
+            self._make_room()
 
     def _broken(self, exc: BaseException) -> None:
         """Reading failed: by the end of the connection, or by an interruption, which goes on."""

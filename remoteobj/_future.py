@@ -60,8 +60,10 @@ class RemoteFuture(Future[Any]):
             self.hear(ticket)
 
     def expire_at(self, when: float, error: Callable[[], BaseException]) -> None:
-        if not self.done():
-            self._timer = reactor.call_at(when, lambda: self.expire(error()))
+        """Give the call so much time."""
+        self._timer = reactor.call_at(when, lambda: self.expire(error()))
+        if self.done():
+            self._timer.cancel()
 
     def _invoke_callbacks(self) -> None:
         if self._withheld or not self._done_callbacks:  # type: ignore[attr-defined]

@@ -152,13 +152,15 @@ class Manners:
             raise ValueError(f"timeout must not be negative: {timeout}")
         if window is not None and window < 1:
             raise ValueError(f"window must be at least 1: {window}")
-        given = {"timeout": timeout, "window": window}
-        terms = {name: value for name, value in given.items() if value is not None}
-        changes: dict[str, Any] = {"default": default, "proxy": proxy}
-        unset = (UNSET, None)
-        return self._in_manner(
-            terms, **{name: value for name, value in changes.items() if value not in unset}
-        )
+        terms = {
+            name: value
+            for name, value in {"timeout": timeout, "window": window}.items()
+            if value is not None
+        }
+        changes: dict[str, Any] = {} if default is UNSET else {"default": default}
+        if proxy is not None:
+            changes["proxy"] = proxy
+        return self._in_manner(terms, **changes)
 
     def _in_way(self, way: Way) -> Any:
         raise NotImplementedError

@@ -171,14 +171,13 @@ class Reactor:
     def _tend(self, fd: int) -> bool:
         """Look after a connection; False: another thread does, look again in a moment."""
         connection = self._attended[fd]
-        if not connection.tend():
-            return False
+        tended = connection.tend()
         wants = connection.wants
         if connection.fileno() != fd or not wants:
             self._ignore(fd)
         else:
             self._poll.modify(fd, wants)
-        return True
+        return tended
 
     def _ignore(self, fd: int) -> None:
         del self._attended[fd]

@@ -285,6 +285,11 @@ class Shelf:
             self._memory.pop(number, None)
         self._released(number, discard)
 
+    @property
+    def empty(self) -> bool:
+        """Whether there are no maps."""
+        return not self._memory
+
     def forget(self, number: int) -> None:
         """The sender has given this segment up."""
         if number not in self._leased:

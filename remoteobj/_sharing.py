@@ -82,9 +82,12 @@ class Sharing:
         entry, fd = put
         if fd >= 0:
             self.passing.append(fd)
+        self._use()
+        return entry.pack()
+
+    def _use(self) -> None:
         self._used = time.monotonic()
         self._trim_later(self._used + IDLE_SECONDS)
-        return entry.pack()
 
     def send(self, sock: socket.socket, parts: Sequence[Bytes]) -> int:
         """Write, with the descriptors that are to go along."""
@@ -121,6 +124,7 @@ class Sharing:
     def lease(self, packed: int) -> memoryview:
         """The memory that an entry in a frame's table stands for."""
         entry = Entry.unpack(packed)
+        self._use()
         try:
             fd = self._arrived.popleft() if entry.new and self._arrived else -1
             return self._shelf.lease(entry, fd)
@@ -163,8 +167,8 @@ class Sharing:
         idle = time.monotonic() - self._used
         if idle >= IDLE_SECONDS:
             self._pool.trim()
-        if not self._pool.empty:
-            # What the other end still uses is asked for ever more seldom.
+        if not self._pool.empty or (self.look is not None and not self._shelf.empty):
+            # What somebody still uses is asked for ever more seldom.
             self._trim_later(time.monotonic() + max(IDLE_SECONDS, idle))
 
     def close(self) -> None:
