@@ -11,10 +11,20 @@ import compileall
 import importlib.util
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Contender", "Measure", "compare", "compile_package", "repeated", "report"]
+__all__ = [
+    "FIGURES",
+    "Contender",
+    "Figure",
+    "Measure",
+    "compare",
+    "compile_package",
+    "judge",
+    "repeated",
+    "report",
+]
 
 Measure = Callable[[], float]
 """Does it once, or some thousand times, and returns the seconds that one took."""
@@ -86,3 +96,45 @@ def report(title: str, rivals: list[Contender], unit: str = "µs") -> None:
     for rival in rivals:
         figures = f"{rival.best * scale:8.1f}  {rival.median * scale:8.1f}"
         print(f"  {rival.name:{width}}  {figures}  {rival.ratio_to(rivals[0]):6.2f}", flush=True)
+
+
+# ------------------------------------------------------------------ what is to be reached
+
+
+@dataclass
+class Figure:
+    """One of the figures that the package is measured by."""
+
+    what: str
+    against: str
+    ours: str
+    theirs: str
+    ratio: float
+    reach: float
+
+    @property
+    def reached(self) -> bool:
+        return self.ratio <= self.reach
+
+
+FIGURES: list[Figure] = []
+"""Those that were judged in this run."""
+
+
+def judge(what: str, rivals: Sequence[Contender], reach: float, unit: str = "µs") -> None:
+    """Say whether the first takes at most `reach` times as long as the second, at its best."""
+    ours, theirs = rivals
+    scale = {"ms": 1e3, "µs": 1e6}[unit]
+    figure = Figure(
+        what,
+        theirs.name,
+        f"{ours.best * scale:.1f} {unit}",
+        f"{theirs.best * scale:.1f} {unit}",
+        ours.best / theirs.best,
+        reach,
+    )
+    FIGURES.append(figure)
+    verdict = "reached" if figure.reached else "MISSED"
+    print(
+        f"  {what}: {figure.ratio:.2f} x {theirs.name}, to reach {reach} x: {verdict}", flush=True
+    )
