@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import FunctionType
 from typing import Any
 
-from ._address import Address, sweep
+from ._address import Address, Listener, sweep
 from ._anchor import Anchor
 from ._except import USER_ERRORS, Except
 from ._interruption import Interruption
@@ -65,6 +65,11 @@ class _ActorServer(Server):
         self.has_work = False
         """Whether there is a work loop that has not come to its end."""
         self._stop_after_work = False
+
+    def open(self) -> None:
+        """The same at an address that was made for it: nobody listens or waits there yet."""
+        self.control.start(Listener(self.address), self.link.control)
+        self.settle()
 
     def obey(self, order: Frame) -> None:
         if order.kind == Kind.STOP:
@@ -171,6 +176,7 @@ class ActorProgram:
     # --- a life --------------------------------------------------------------------------
 
     def _open(self, link: Link, accept: bool) -> _ActorServer:
+        self._proxy = Proxy._at(Anchor(self._address, self._name, eager=self._eager))
         server = _ActorServer(self._address, self._name, self._exc, link)
         if link.shared_process:
             server.confined = set()
@@ -178,7 +184,7 @@ class ActorProgram:
         self._owner = server.mailbox.attach(link.data)
         if accept:
             try:
-                server.open(link.control)
+                server.open()
             except BaseException as exc:
                 self._owner.send(error_frame(BIRTH, exc))
                 raise SystemExit(1) from None
@@ -194,16 +200,13 @@ class ActorProgram:
         outer = server.confined is None or me in server.confined
         if server.confined is not None:
             server.confined.add(me)
-        before = _here.enter(self._proxy(), confined=server.confined is not None)
+        before = _here.enter(self._proxy, confined=server.confined is not None)
         try:
             yield
         finally:
             _here.leave(before)
             if server.confined is not None and not outer:
                 server.confined.discard(me)
-
-    def _proxy(self) -> Proxy:
-        return Proxy._at(Anchor(self._address, self._name, eager=self._eager))
 
     def _born(self, server: _ActorServer) -> bool:
         """Make the object and tell the owner; False when that failed."""
@@ -226,14 +229,13 @@ class ActorProgram:
         """Make the object, and give it its proxy before its `__init__` runs."""
         cls, args, kwargs = self._make
         del self._make
-        proxy = self._proxy()
         if type(cls).__call__ is not type.__call__:  # its metaclass makes its objects
             server.root = cls(*args, **kwargs)
-            _give_remote(server.root, proxy)
+            _give_remote(server.root, self._proxy)
             return
         server.root = cls.__new__(cls, *args, **kwargs)
         if isinstance(server.root, cls):
-            _give_remote(server.root, proxy)
+            _give_remote(server.root, self._proxy)
             type(server.root).__init__(server.root, *args, **kwargs)
 
     def _live(self, server: _ActorServer) -> bool:

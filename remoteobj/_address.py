@@ -10,16 +10,15 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import secrets
-import shutil
 import socket
 import stat
-import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from multiprocessing import util as mp_util
 from typing import NamedTuple
 
+from ._late import importing
 from ._sockets import private
 
 __all__ = [
@@ -70,6 +69,11 @@ class _Session:
         with self._making:
             return self._directory()
 
+    def hold(self, directory: str) -> int | None:
+        """Lock it against the sweep; None where this process holds it already, or has from the
+        parent that it was forked from a copy of the lock, which holds it just as well."""
+        return None if directory == self.path else _hold(directory)
+
     def _directory(self) -> str:
         if self.pid != os.getpid():
             root = sweep()
@@ -97,9 +101,15 @@ def _root() -> str:
     return root
 
 
-def _bases() -> list[str]:
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    return [*filter(_usable, [runtime, tempfile.gettempdir()]), "/tmp"]
+def _bases() -> Iterator[str]:
+    if _usable(runtime := os.environ.get("XDG_RUNTIME_DIR", "")):
+        yield runtime
+    with importing:
+        import tempfile  # for a faster start-up: it brings half a dozen others
+
+    if _usable(temporary := tempfile.gettempdir()):
+        yield temporary
+    yield "/tmp"
 
 
 def _usable(base: str) -> bool:
@@ -119,7 +129,7 @@ def _fits(root: str) -> bool:
 def _make_directory(root: str) -> tuple[str, int]:
     """A new directory in `root`, and the lock that holds it."""
     while True:
-        path = os.path.join(root, secrets.token_hex(4))
+        path = os.path.join(root, os.urandom(4).hex())
         os.mkdir(path, 0o700)
         # A sweep may come between the making and the holding.
         with contextlib.suppress(FileNotFoundError, BlockingIOError):
@@ -149,7 +159,7 @@ def sweep() -> str:
             fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(path, ignore_errors=True)
+                _clear(path)
                 # A child forked meanwhile shares the lock: closing would leave it held.
                 fcntl.flock(fd, fcntl.LOCK_UN)
             finally:
@@ -157,9 +167,19 @@ def sweep() -> str:
     return root
 
 
+def _clear(path: str) -> None:
+    """Remove a directory with all that is in it, as far as that goes."""
+    for place, _, names in os.walk(path, topdown=False):
+        for name in names:
+            with contextlib.suppress(OSError):
+                os.unlink(os.path.join(place, name))
+        with contextlib.suppress(OSError):
+            os.rmdir(place)
+
+
 def _remove(path: str, lock: int, pid: int) -> None:
     if pid == os.getpid():
-        shutil.rmtree(path, ignore_errors=True)
+        _clear(path)
         with contextlib.suppress(OSError):
             os.close(lock)
 
@@ -169,8 +189,7 @@ def _remove(path: str, lock: int, pid: int) -> None:
 
 def new_address() -> Address:
     """A fresh address in this process's directory; nothing is there yet."""
-    name = secrets.token_hex(4)
-    return Address(os.path.join(_session.directory(), name), secrets.token_bytes(32))
+    return Address(f"{_session.directory()}/{os.urandom(4).hex()}", os.urandom(32))
 
 
 def withdraw(address: Address) -> None:
@@ -182,32 +201,28 @@ def withdraw(address: Address) -> None:
 class Listener:
     """A listening socket at an address. Guarantee: the file is there only while it listens."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, path: str | None = None) -> None:
         self.address = address
-        self._lock = _hold(os.path.dirname(address.path))
+        self._lock = _session.hold(os.path.dirname(address.path))
         self.socket = private(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
-        # Bound under another name and moved: a stale file of a killed listener is replaced
-        # in one step, and who finds the file finds somebody listening.
-        fresh = f"{address.path}.{secrets.token_hex(2)}"
         try:
-            self.socket.bind(fresh)
+            self.socket.bind(path or address.path)
             self.socket.listen(BACKLOG)
-            os.rename(fresh, address.path)
         except BaseException:
             self.close()
             raise
         self.socket.setblocking(False)
 
     def close(self) -> None:
-        if self._lock >= 0:
+        if self.socket.fileno() >= 0:
             withdraw(self.address)
             self.socket.close()
-            os.close(self._lock)
-            self._lock = -1
+            if self._lock is not None:
+                os.close(self._lock)
 
 
 def listen(address: Address) -> Listener:
-    """Begin to listen, and ring whoever waits for it.
+    """Begin to listen where others may have listened, and ring whoever waits for it.
 
     Raises:
         FileExistsError: another process listens there.
@@ -220,7 +235,15 @@ def listen(address: Address) -> Listener:
         raise FileExistsError(f"the listener at {address.path} does not answer") from exc
     else:
         raise FileExistsError(f"another process listens at {address.path}")
-    listener = Listener(address)
+    # Bound under another name and moved: a stale file of a killed listener is replaced in one
+    # step, and who finds the file finds somebody listening.
+    fresh = f"{address.path}.{os.urandom(2).hex()}"
+    listener = Listener(address, fresh)
+    try:
+        os.rename(fresh, address.path)
+    except BaseException:
+        listener.close()
+        raise
     _ring(address)
     return listener
 
@@ -255,7 +278,7 @@ class Doorbell:
     """A socket file beside an address, readable once somebody began to listen there."""
 
     def __init__(self, address: Address) -> None:
-        self._path = f"{address.path}-{secrets.token_hex(4)}"
+        self._path = f"{address.path}-{os.urandom(4).hex()}"
         self._socket = private(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
         self._socket.bind(self._path)
         self._socket.setblocking(False)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import select
 import sys
 import threading
 import time
-from multiprocessing import connection as mp_connection
 from multiprocessing.context import get_spawning_popen
 from typing import Any, Final
 
@@ -192,13 +192,14 @@ class Anchor:
 def _sleep(bell: Doorbell, process: Any, deadline: float | None) -> None:
     """Sleep until the bell rings, the process ends, or the time is up."""
     timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
-    waited: list[Any] = [bell]
+    poll = select.poll()
+    poll.register(bell, select.POLLIN)
     sentinel = getattr(process, "sentinel", None)
     if sentinel is not None:
-        waited.append(sentinel)
+        poll.register(sentinel, select.POLLIN)
     elif process is not None:
         timeout = THREAD_CHECK if timeout is None else min(timeout, THREAD_CHECK)
-    mp_connection.wait(waited, timeout)
+    poll.poll(None if timeout is None else timeout * 1000)
 
 
 def _ended(process: Any) -> bool:

@@ -12,14 +12,13 @@ unpickled before that. Each message has a fixed length, so no length is believed
 
 from __future__ import annotations
 
-import hmac
 import os
-import secrets
 import socket
 import struct
 import sys
 
 from ._address import Address, connect
+from ._late import importing
 
 __all__ = ["GREETING", "AuthenticationError", "Challenge", "connect_with_key", "same_user"]
 
@@ -35,7 +34,17 @@ class AuthenticationError(Exception):
 
 
 def _proof(key: bytes, who: bytes, ours: bytes, theirs: bytes) -> bytes:
+    with importing:
+        import hmac  # for a faster start-up: OpenSSL is large, and no owner needs it for its actor
+
     return hmac.digest(key, MAGIC + who + ours + theirs, "sha256")
+
+
+def _same(proof: bytes, expected: bytes) -> bool:
+    with importing:
+        import hmac  # for a faster start-up, as above
+
+    return hmac.compare_digest(proof, expected)
 
 
 class Challenge:
@@ -50,7 +59,7 @@ class Challenge:
 
     def __init__(self, key: bytes) -> None:
         self._key = key
-        self._nonce = secrets.token_bytes(NONCE)
+        self._nonce = os.urandom(NONCE)
         self.greeting = MAGIC + self._nonce
 
     def check(self, answer: bytes) -> bytes:
@@ -60,7 +69,7 @@ class Challenge:
             AuthenticationError: the caller does not have the key.
         """
         theirs, proof = answer[:NONCE], answer[NONCE:]
-        if not hmac.compare_digest(proof, _proof(self._key, b"caller", self._nonce, theirs)):
+        if not _same(proof, _proof(self._key, b"caller", self._nonce, theirs)):
             raise AuthenticationError("the caller does not have the key of this listener")
         return _proof(self._key, b"listener", self._nonce, theirs)
 
@@ -70,7 +79,7 @@ def answer_to(greeting: bytes, key: bytes) -> tuple[bytes, bytes]:
     if not greeting.startswith(MAGIC):
         raise AuthenticationError("this is not a listener of this version of remoteobj")
     theirs = greeting[len(MAGIC) :]
-    ours = secrets.token_bytes(NONCE)
+    ours = os.urandom(NONCE)
     answer = ours + _proof(key, b"caller", theirs, ours)
     return answer, _proof(key, b"listener", theirs, ours)
 
@@ -88,7 +97,7 @@ def connect_with_key(address: Address) -> socket.socket:
             raise AuthenticationError(f"the listener at {address.path} is another user's")
         answer, expected = answer_to(_receive(sock, GREETING), address.key)
         sock.sendall(answer)
-        if not hmac.compare_digest(_receive(sock, DIGEST), expected):
+        if not _same(_receive(sock, DIGEST), expected):
             raise AuthenticationError(f"the listener at {address.path} does not have the key")
     except BaseException:
         sock.close()

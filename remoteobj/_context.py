@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
-import logging
 import types
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 from ._caught import ANY, CAUGHT, RESULT, Group, LocalStore, contexts, holds
+from ._late import importing
+
+if TYPE_CHECKING:
+    import logging
 
 __all__ = ["Context", "Options", "write"]
 
@@ -18,22 +20,22 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(NamedTuple):
     types: tuple[type[BaseException], ...]
     raises: bool
     catch_once: bool
     log: bool | logging.Logger
     log_tb: bool
 
-    def but(self, **changes: Any) -> Options:
+    def but(self, types: Any = None, **changes: Any) -> Options:
         changes = {name: value for name, value in changes.items() if value is not None}
-        types = changes.get("types", self.types)
-        changes["types"] = types = types if isinstance(types, tuple) else (types,)
-        for each in types:
-            if not (isinstance(each, type) and issubclass(each, BaseException)):
-                raise TypeError(f"{each!r} is no exception class; the name goes in exc({each!r})")
-        return replace(self, **changes)
+        if types is not None:
+            changes["types"] = types = types if isinstance(types, tuple) else (types,)
+            for each in types:
+                if not (isinstance(each, type) and issubclass(each, BaseException)):
+                    name = f"the name goes in exc({each!r})"
+                    raise TypeError(f"{each!r} is no exception class; {name}")
+        return self._replace(**changes)
 
 
 class _Frame:
@@ -54,8 +56,7 @@ def _nearest(frame: _Frame | None, fits: Callable[[_Frame], bool]) -> _Frame | N
     return frame
 
 
-@dataclass(frozen=True)
-class Context:
+class Context(NamedTuple):
     """What `exc("name")` gives: to be entered with `with`, any number of times, by any thread."""
 
     owner: Any
@@ -162,6 +163,9 @@ class _Wrapped(Generic[P, R]):
 
 
 def write(error: BaseException, group: Group, options: Options, traceback: Any) -> None:
+    with importing:
+        import logging  # for a faster start-up: most programs log none
+
     log = options.log if isinstance(options.log, logging.Logger) else logging.getLogger("remoteobj")
     name = "" if group is None else f"{group}: "
     told = (type(error), error, traceback) if traceback else None

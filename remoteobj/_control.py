@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import selectors
+import select
 import signal
 import socket
 import threading
@@ -99,11 +99,12 @@ class Control:
 
     def __init__(self, duties: Duties, name: str) -> None:
         self._duties = duties
-        self._selector = selectors.DefaultSelector()
+        self._poll = select.poll()
+        self._acts: dict[int, Callable[[], None]] = {}
         self._handshakes: dict[int, _Handshake] = {}
         self._jobs: deque[Callable[[], None]] = deque()
         self._bell, self._ringer = bell_and_ringer()
-        self._on(self._bell, self._answer_bell)
+        self._on(self._bell.fileno(), self._answer_bell)
         self._open = True
         self._listener: Listener | None = None
         self._resting_until = 0.0
@@ -111,21 +112,20 @@ class Control:
             target=self._run, name=f"remoteobj-control-{name}", daemon=True
         )
 
-    def start(self, listener: Listener | None, owner: socket.socket | None) -> None:
+    def start(self, listener: Listener | None, owner: socket.socket | None = None) -> None:
         """Begin; `owner` is the other end of the owner's control channel."""
         self._listener = listener
-        if listener is not None:
-            self._on(listener.socket, self._accept)
         if owner is not None:
-            channel = SocketChannel(owner)
-            self._on(owner, lambda: self._hear(owner, channel))
+            fd, channel = owner.fileno(), SocketChannel(owner)
+            self._on(fd, lambda: self._hear(fd, channel))
+        self._open_door()
         start(self._thread)
 
     # --- from other threads ------------------------------------------------------------
 
     def flush_later(self, peer: Peer) -> None:
         """Write what this peer is owed as it takes it in."""
-        self._do(lambda: self._on(peer.channel, lambda: self._flush(peer), write=True))
+        self._do(lambda: self._watch(peer))
 
     def stop_accepting(self) -> None:
         """Take no more callers; those on their way in find the connection closed."""
@@ -152,7 +152,6 @@ class Control:
 
     def discard(self) -> None:
         """Let go of what a thread that never started would have used."""
-        self._selector.close()
         self._bell.close()
         self._ringer.close()
 
@@ -166,29 +165,30 @@ class Control:
     def _run(self) -> None:
         try:
             while self._open:
-                for key, _ in self._selector.select(self._patience()):
-                    key.data()
+                for fd, events in self._poll.poll(self._patience()):
+                    self._act(fd, events)
                 self._expire()
         finally:
             self._close_door()
             self.discard()
 
+    def _act(self, fd: int, events: int) -> None:
+        if events & select.POLLNVAL:  # another thread has closed it
+            self._off(fd)
+        elif fd in self._acts:  # else one before it in the same row has seen to it
+            self._acts[fd]()
+
     def _end(self) -> None:
         self._open = False
 
-    def _on(
-        self, file: socket.socket | SocketChannel, act: Callable[[], None], write: bool = False
-    ) -> None:
-        events = selectors.EVENT_WRITE if write else selectors.EVENT_READ
-        with contextlib.suppress(ValueError):  # closed meanwhile
-            fd = file.fileno()
-            if fd in self._selector.get_map():  # the number of a file that was closed
-                self._selector.unregister(fd)
-            self._selector.register(fd, events, act)
+    def _on(self, fd: int, act: Callable[[], None], events: int = select.POLLIN) -> None:
+        if fd >= 0:  # else it was closed meanwhile
+            self._acts[fd] = act
+            self._poll.register(fd, events)
 
-    def _off(self, file: socket.socket | SocketChannel) -> None:
-        with contextlib.suppress(KeyError, ValueError):
-            self._selector.unregister(file.fileno())
+    def _off(self, fd: int) -> None:
+        if self._acts.pop(fd, None) is not None:
+            self._poll.unregister(fd)
 
     def _answer_bell(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -197,11 +197,11 @@ class Control:
             self._jobs.popleft()()
 
     def _patience(self) -> float | None:
-        """Seconds until something must be given up; None, for ever, when nothing is."""
+        """Milliseconds until something must be given up; None, for ever, when nothing is."""
         times = [one.deadline for one in self._handshakes.values()]
         if self._resting_until:
             times.append(self._resting_until)
-        return max(0.0, min(times) - time.monotonic()) if times else None
+        return max(0.0, min(times) - time.monotonic()) * 1000 if times else None
 
     def _expire(self) -> None:
         now = time.monotonic()
@@ -210,10 +210,13 @@ class Control:
                 self._refuse(handshake)
         if self._resting_until and self._resting_until <= now:
             self._resting_until = 0.0
-            if self._listener is not None:
-                self._on(self._listener.socket, self._accept)
+            self._open_door()
 
     # --- callers -----------------------------------------------------------------------
+
+    def _open_door(self) -> None:
+        if self._listener is not None:
+            self._on(self._listener.socket.fileno(), self._accept)
 
     def _accept(self) -> None:
         assert self._listener is not None
@@ -222,7 +225,7 @@ class Control:
         except OSError as exc:
             if exc.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                 # Still readable, so that the loop would spin: look again a little later.
-                self._off(self._listener.socket)
+                self._off(self._listener.socket.fileno())
                 self._resting_until = time.monotonic() + BREATHER
             return
         private(sock)
@@ -236,7 +239,7 @@ class Control:
         if len(self._handshakes) >= HANDSHAKES:
             self._refuse(next(iter(self._handshakes.values())))
         self._handshakes[sock.fileno()] = handshake
-        self._on(sock, lambda: self._shake_hands(handshake))
+        self._on(sock.fileno(), lambda: self._shake_hands(handshake))
 
     def _shake_hands(self, handshake: _Handshake) -> None:
         try:
@@ -248,34 +251,38 @@ class Control:
             return
         if proved:
             self._handshakes.pop(handshake.sock.fileno())
-            self._off(handshake.sock)
+            self._off(handshake.sock.fileno())
             self._duties.attach(handshake.sock)
 
     def _refuse(self, handshake: _Handshake) -> None:
         self._handshakes.pop(handshake.sock.fileno(), None)
-        self._off(handshake.sock)
+        self._off(handshake.sock.fileno())
         handshake.sock.close()
 
     def _close_door(self) -> None:
         for handshake in list(self._handshakes.values()):
             self._refuse(handshake)
         if self._listener is not None:
-            self._off(self._listener.socket)
+            self._off(self._listener.socket.fileno())
             self._listener.close()
             self._listener = None
 
     # --- the owner, and slow readers ---------------------------------------------------
 
-    def _hear(self, owner: socket.socket, channel: SocketChannel) -> None:
+    def _hear(self, fd: int, owner: SocketChannel) -> None:
         try:
-            for frame in channel.take():
+            for frame in owner.take():
                 self._duties.obey(frame)
         except (ChannelClosedError, MalformedFrameError):
-            self._off(owner)
-            channel.close()
+            self._off(fd)
+            owner.close()
             self._duties.orphaned()
 
-    def _flush(self, peer: Peer) -> None:
+    def _watch(self, peer: Peer) -> None:
+        fd = peer.channel.fileno()
+        self._on(fd, lambda: self._flush(fd, peer), select.POLLOUT)
+
+    def _flush(self, fd: int, peer: Peer) -> None:
         if peer.flush():
-            self._off(peer.channel)
+            self._off(fd)
             self._duties.resume(peer)

@@ -13,10 +13,9 @@ what can be asked is the fold of all records. So every process sees one order, w
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any, Final, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, overload
 
 from ._caught import (
     ANY,
@@ -35,6 +34,9 @@ from ._caught import (
 )
 from ._context import Context, Options, write
 from ._journal import Journal
+
+if TYPE_CHECKING:
+    import logging
 
 __all__ = ["ANY", "Context", "Except", "LocalExcept"]
 

@@ -7,7 +7,6 @@ import os
 import threading
 import time
 import weakref
-from dataclasses import replace
 from multiprocessing import util as mp_util
 from types import TracebackType
 from typing import Any
@@ -84,11 +83,11 @@ class _Actor:
         self, program: ActorProgram, address: Address, name: str, options: Options, exc: Except
     ) -> None:
         self.name = name
-        self.options = replace(options, exc=None)
+        self.options = options._replace(exc=None)
         self.address = address
         self._exc = weakref.ref(exc)
-        self._errors_before = len(exc)
         self._own_exc = options.exc is None
+        self._errors_before = 0 if self._own_exc else len(exc)
         self.finalizer: weakref.finalize[..., Any] | None = None
         self.owner_pid = os.getpid()
         self.vessel = engine_named(options.engine).launch(
@@ -309,8 +308,9 @@ def spawn(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: Opt
     )
     actor = _Actor(program, address, name, options, exc)
     _actors.add(actor)
+    handle = _handle_of(actor, exc)  # made while the process starts
     actor.wait_for_birth()
-    return _handle_of(actor, exc)
+    return handle
 
 
 def _handle_of(actor: _Actor, exc: Except) -> Handle:

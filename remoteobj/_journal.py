@@ -33,12 +33,13 @@ import errno
 import fcntl
 import os
 import struct
-import tempfile
 import threading
 import weakref
 from collections.abc import Callable, Sequence
 from multiprocessing import reduction
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+
+from ._late import importing
 
 __all__ = ["START", "Cursor", "Journal", "Record", "Replay", "join", "split"]
 
@@ -84,9 +85,10 @@ class _File:
     def __init__(self, fd: int, marker: bytes) -> None:
         self.fd = fd
         self.marker = marker
-        # Not at exit: the system closes then, and late threads may still want to write.
-        weakref.finalize(self, os.close, fd).atexit = False
         _files[marker] = self
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        close(self.fd)
 
 
 # By marker, the files this process has open. Under "spawn" a journal that arrives twice has one
@@ -322,6 +324,9 @@ def _open_anonymous() -> int:
             return int(memfd_create("remoteobj-journal"))
         except OSError:
             pass  # an old kernel or a sandbox that forbids it
+    with importing:
+        import tempfile  # for a faster start-up: where there is memfd_create, it is not needed
+
     with tempfile.TemporaryFile(buffering=0) as file:
         return os.dup(file.fileno())
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from ._anchor import ITSELF, UNSET, Anchor
 from ._endpoint import TERMS, Otherwise, Terms, instead_of
+from ._late import importing
 from ._view import Steps
 from .errors import ActorDiedError, NotListeningError
 
@@ -64,16 +65,18 @@ class Manner(Anchor):
         return owner if result is ITSELF else result
 
     def _future(self, steps: Steps, owner: object, otherwise: Otherwise) -> Any:
-        # concurrent.futures at start-up would take a good part of our own import.
-        from ._future import completed, submit
+        with importing:
+            # concurrent.futures at start-up would take a good part of our own import.
+            from ._future import completed, submit
 
         if self.anchor.home is not None:
             return completed(lambda: self._here(steps, owner))
         return submit(self.anchor.endpoint, steps, owner, otherwise, self.how.terms)
 
     def _await(self, steps: Steps, owner: object, otherwise: Otherwise) -> Any:
-        # asyncio at start-up would double the time of our import.
-        from ._awaiting import AsyncCall, call
+        with importing:
+            # asyncio at start-up would double the time of our import.
+            from ._awaiting import AsyncCall, call
 
         async def here() -> Any:
             return self._here(steps, owner)

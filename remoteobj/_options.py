@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from ._except import Except
 
 __all__ = ["Options"]
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(NamedTuple):
     """How an actor is spawned; `Cls.options(...)` takes these as keywords."""
 
     engine: str = "process"
@@ -39,8 +37,8 @@ class Options:
         Raises:
             TypeError: an option of this name does not exist.
         """
-        known = [field.name for field in fields(self)]
         for name in changes:
-            if name not in known:
-                raise TypeError(f"there is no option {name!r}; there are {', '.join(known)}")
-        return replace(self, **changes)
+            if name not in self._fields:
+                known = ", ".join(self._fields)
+                raise TypeError(f"there is no option {name!r}; there are {known}")
+        return self._replace(**changes)

@@ -1,8 +1,6 @@
-"""How a function ended, as a value; and exceptions across processes.
+"""Exceptions across processes.
 
 ::
-
-    capture ──> Value | Error ── unwrap ──> returns | raises
 
     exception ── pack_error ──> bytes ── unpack_error ──> exception ── for_caller ──> what is raised
 
@@ -19,75 +17,19 @@ from __future__ import annotations
 
 import copyreg
 import pickle
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from types import BuiltinFunctionType, FunctionType, TracebackType
 from types import GetSetDescriptorType as GetSet
 from types import MemberDescriptorType as Member
-from typing import Any, Generic, NamedTuple, NoReturn, ParamSpec, TypeVar
+from typing import Any, NamedTuple
 
 from . import _codec
 from ._interruption import Interruption
+from ._late import importing
 from .errors import RemoteError, describe, type_name
 
-__all__ = ["Error", "Value", "capture", "for_caller", "pack_error", "unpack_error"]
-
-T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
-P = ParamSpec("P")
-
-
-@dataclass(frozen=True, slots=True)
-class Value(Generic[T_co]):
-    """The function returned ``value``.
-
-    >>> Value(3).unwrap()
-    3
-    """
-
-    value: T_co
-
-    def unwrap(self) -> T_co:
-        """Return the value."""
-        return self.value
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Error:
-    """The function raised ``error``.
-
-    >>> Error(KeyError("k")).unwrap()
-    Traceback (most recent call last):
-    KeyError: 'k'
-    """
-
-    error: BaseException
-
-    def unwrap(self) -> NoReturn:
-        """Raise the exception."""
-        captured_error = self.error  # tracebacks show this name out of context
-        try:
-            raise captured_error
-        finally:
-            del captured_error, self  # else the exception would hold this frame, and it the two
-
-
-def capture(func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Value[T] | Error:
-    """Call the function and return how it ended.
-
-    Everything that it raises is its outcome, ``SystemExit``, ``KeyboardInterrupt`` and
-    ``GeneratorExit`` too: they belong to the one call, not to the loop that makes it.
-
-    >>> capture(int, "x")
-    Error(error=ValueError("invalid literal for int() with base 10: 'x'"))
-    """
-    try:
-        return Value(func(*args, **kwargs))
-    except BaseException as error:
-        tb = error.__traceback__  # whose first entry, this function, says nothing to anybody
-        return Error(error.with_traceback(tb and tb.tb_next))
+__all__ = ["for_caller", "pack_error", "unpack_error"]
 
 
 def for_caller(exc: BaseException) -> BaseException:
@@ -349,8 +291,7 @@ class _Unpacker:
                 why = f"it came out as {type_name(type(exc))}"
         except BaseException as error:
             why = describe(error)
-        lines = ["Traceback (most recent call last):\n", *traceback.format_tb(tb)] if tb else []
-        text = node.text or "".join(lines) + "\n".join([node.summary, *node.notes])
+        text = node.text or _listing(tb) + "\n".join([node.summary, *node.notes])
         return RemoteError.in_place_of(node.type_name, node.summary, text, why)
 
     def _connect(self, exc: BaseException, node: _Node) -> None:
@@ -380,10 +321,20 @@ class _Unpacker:
 
 
 def _render(exc: BaseException) -> str:
+    with importing:
+        import traceback  # for a faster start-up: what can be rebuilt does without
+
     try:  # without the cause and the context: they travel by themselves
         return "".join(traceback.format_exception(exc, chain=False))
     except BaseException:  # groups nested too deeply for it, or a hostile attribute
         return describe(exc)
+
+
+def _listing(tb: TracebackType | None) -> str:
+    with importing:
+        import traceback  # for a faster start-up, as above
+
+    return "".join(["Traceback (most recent call last):\n", *traceback.format_tb(tb)]) if tb else ""
 
 
 def _nothing() -> Iterator[None]:

@@ -19,11 +19,12 @@ import fcntl
 import mmap
 import os
 import pickle
-import tempfile
 import threading
 import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple
+
+from ._late import importing
 
 __all__ = ["SHARED", "Entry", "Pool", "SegmentError", "Shelf", "is_shared"]
 
@@ -79,6 +80,9 @@ def _anonymous_file(size: int) -> int:
         # Else its receiver would have to fear a SIGBUS.
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
         return fd
+    with importing:
+        import tempfile  # for a faster start-up: where there is memfd_create, it is not needed
+
     with tempfile.TemporaryFile(buffering=0) as file:
         file.truncate(size)
         return os.dup(file.fileno())
@@ -269,8 +273,9 @@ class Shelf:
             os.close(fd)
 
     def _view(self, entry: Entry, memory: mmap.mmap) -> memoryview:
-        # ctypes at start-up would take a tenth of our import, and few need it.
-        import ctypes
+        with importing:
+            # ctypes at start-up would take a tenth of our import, and few need it.
+            import ctypes
 
         # The exporter itself must be what is watched: views of views hold on to that alone. The
         # map could be watched too, but has to stay; so each lease has an exporter of its own.

@@ -78,15 +78,13 @@ class Server:
         self._finishing = threading.Lock()  # taken once, by whoever ends it, and never released
         self._stop_seen = False
 
-    def open(self, owner: socket.socket | None = None) -> None:
+    def open(self) -> None:
         """Begin to accept callers; they are served once a thread runs requests.
-
-        `owner` is the end of a control channel, on which orders come.
 
         Raises:
             FileExistsError: another process serves this address.
         """
-        self.control.start(listen(self.address), owner)
+        self.control.start(listen(self.address))
         self.settle()
 
     def settle(self) -> None:

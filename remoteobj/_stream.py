@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from ._codec import dumps
 from ._connection import Connection
+from ._late import importing
 from ._messages import Frame, Kind, credit_frame
 from ._outcome import pack_error
 from ._protocol import Ticket
@@ -122,8 +123,9 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
         self.close()
 
     def _step(self, begin: Callable[[], None]) -> Awaitable[Any]:
-        # asyncio at start-up would double the time of our import.
-        from ._loops import step
+        with importing:
+            # asyncio at start-up would double the time of our import.
+            from ._loops import step
 
         return step(self, begin)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import os
 import time
 import weakref
@@ -16,7 +15,7 @@ from ._endpoint import read
 from ._except import Except, LocalExcept
 from ._frames import encode
 from ._function import FunctionProgram
-from ._job import Function, Job, name_of, thread
+from ._job import Function, Job, name_of, thread, yields
 from ._messages import Frame, Kind
 from ._outcome import pack_error
 from ._proxy import Proxy
@@ -87,7 +86,7 @@ class process(ActorProcess, Job):
         self._raises = raises_
         self._timeout = timeout_
         self._close = close_
-        self._yields = results_ and inspect.isgeneratorfunction(func)
+        self._yields = results_ and yields(func)
         self._connection: Connection | None = None
         self._asked_to_end = False
         self._value: Any = None

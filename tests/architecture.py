@@ -17,8 +17,8 @@ PACKAGE = "remoteobj"
 
 # From the bottom up. A module imports only from lower layers, or within its own without a cycle.
 LAYERS = [
-    ["errors", "_interruption", "_ops", "_view"],
-    ["_codec", "_outcome", "_messages", "_segments", "_frames"],
+    ["errors", "_interruption", "_late", "_ops", "_view"],
+    ["_by_value", "_codec", "_outcome", "_messages", "_segments", "_frames"],
     [
         "_address",
         "_auth",

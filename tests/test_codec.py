@@ -644,6 +644,45 @@ def test_local_classes_that_are_shared_keep_their_identity_in_what_the_child_mak
     )
 
 
+@pytest.mark.parametrize("again", ["Point", "New"], ids=["by its old name", "by a new name"])
+def test_a_class_that_was_defined_since_the_last_fork_is_shared_by_the_next(again: str) -> None:
+    run_without_file(
+        f"""
+        ours = theirs = pid = None
+        share_classes()
+        {again} = type("{again}", (), {{}})
+        share_classes()
+        """
+        + CHILD_AND_PARENT_BOTH_SEND.format(f"{again}()")
+    )
+
+
+def test_the_class_of_an_object_in_the_main_module_is_shared() -> None:
+    run_without_file(
+        """
+        def make():
+            class Local: pass
+            return Local()
+        ours = theirs = pid = None
+        local = make()
+        share_classes()
+        """
+        + CHILD_AND_PARENT_BOTH_SEND.format("local")
+    )
+
+
+CHILD_AND_PARENT_BOTH_SEND = """
+        ours, theirs = multiprocessing.Pipe()
+        pid = os.fork()
+        if pid == 0:
+            theirs.send_bytes(dumps({0})[0])
+            os._exit(0)
+        os.waitpid(pid, 0)
+        dumps({0})  # gives the class an id, unless it has one
+        assert type(loads(ours.recv_bytes())) is type({0})
+        """
+
+
 def test_share_classes_survives_a_metaclass_that_does_as_it_likes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

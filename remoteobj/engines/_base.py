@@ -9,24 +9,16 @@ from __future__ import annotations
 import itertools
 import socket
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from .._transport import Channel
 
 __all__ = ["Engine", "Launch", "Link", "Program", "Vessel", "numbered"]
 
 
-@dataclass
 class Link:
     """What a program has of its owner."""
 
-    data: socket.socket
-    """Calls come in here, and replies go out."""
-    control: socket.socket
-    """Orders come in here; EOF means that the owner is gone."""
-    shared_process: bool = False
-    """The owner lives in this process too: only the program's own threads are its home."""
     undisturbed: Callable[[], None] | None = None
     """To be called before the cleanup: what asks the process to end is ignored from now on."""
     told_to_end: Callable[[], None] | None = None
@@ -35,6 +27,16 @@ class Link:
     orphaned: Callable[[Callable[[], None]], None] | None = None
     """To be called when the owner is gone: sees to it that the process ends, in order if
     that can be done in time, else after `last_rites()`."""
+
+    def __init__(
+        self, data: socket.socket, control: socket.socket, shared_process: bool = False
+    ) -> None:
+        self.data = data
+        """Calls come in here, and replies go out."""
+        self.control = control
+        """Orders come in here; EOF means that the owner is gone."""
+        self.shared_process = shared_process
+        """The owner lives in this process too: only the program's own threads are its home."""
 
 
 class Program(Protocol):
@@ -55,8 +57,7 @@ class Program(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Launch:
+class Launch(NamedTuple):
     """What is to be launched, and how."""
 
     program: Program

@@ -1,16 +1,15 @@
-"""How a process is started: as the interpreter does it, but without its `__main__`."""
+"""How a process is started anew: as the interpreter does it, but without its `__main__`."""
 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import types
-from multiprocessing import forkserver, popen_fork, popen_forkserver, popen_spawn_posix, spawn
+from multiprocessing import forkserver, popen_forkserver, popen_spawn_posix, spawn
 from multiprocessing import util as mp_util
 from typing import Any
 
-__all__ = ["POPEN", "default_start_method"]
+__all__ = ["POPEN"]
 
 
 class _SpawnWithoutMain:
@@ -39,7 +38,8 @@ class _OurForkServer:
     def connect_to_new_process(self, fds: list[int]) -> Any:
         if self.server is None:
             self.server = forkserver.ForkServer()
-            self.server.set_forkserver_preload([__name__.partition(".")[0]])
+            # The package too: importing a part of it imports all that its face does.
+            self.server.set_forkserver_preload([f"{__name__.partition('.')[0]}._by_value"])
             mp_util.Finalize(None, self._remove_socket, exitpriority=-50)
         return self.server.connect_to_new_process(fds)
 
@@ -90,14 +90,4 @@ class _ForkServerPopen(popen_forkserver.Popen):
         return self._fds.index(fd) if fd in self._fds else int(super().duplicate_for_child(fd))
 
 
-POPEN: dict[str, Any] = {
-    "fork": popen_fork.Popen,
-    "spawn": _SpawnPopen,
-    "forkserver": _ForkServerPopen,
-}
-
-
-def default_start_method() -> str:
-    """The one that the program chose for `multiprocessing`, or the interpreter's own."""
-    chosen = multiprocessing.get_start_method(allow_none=True)
-    return chosen or multiprocessing.get_all_start_methods()[0]
+POPEN: dict[str, Any] = {"spawn": _SpawnPopen, "forkserver": _ForkServerPopen}

@@ -8,27 +8,29 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import gc
 import multiprocessing
 import os
+import select
 import signal
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from multiprocessing import connection as mp_connection
 from multiprocessing import util as mp_util
+from multiprocessing.context import ForkProcess
 from typing import Any
 
 from .._codec import dumps, loads, share_classes
 from .._frames import encode
 from .._interruption import Interruption
+from .._late import importing
 from .._messages import BIRTH
 from .._peer import error_frame
 from .._sockets import inheriting, private, socket_pair
 from .._transport import SocketChannel
 from ..errors import UnsendableError
 from ._base import Launch, Link, Program
-from ._popen import POPEN, default_start_method
 
 __all__ = ["ActorProcess", "ProcessEngine", "Terminated"]
 
@@ -59,9 +61,11 @@ class ActorProcess(multiprocessing.Process):
         super().__init__(name=name, daemon=daemon)
         # What of it belongs in the new process: multiprocessing's own part, and our link.
         self._state: tuple[str, ...] = (*vars(self), "_link", "start_method")
-        self.start_method: str = start_method or default_start_method()
-        if self.start_method not in POPEN:
-            raise ValueError(f"start_method {start_method!r} is none of {', '.join(POPEN)}")
+        known = multiprocessing.get_all_start_methods()
+        chosen = start_method or multiprocessing.get_start_method(allow_none=True)
+        self.start_method: str = chosen or known[0]
+        if self.start_method not in known:
+            raise ValueError(f"start_method {start_method!r} is none of {', '.join(known)}")
         self._program: Program | None = program
         self._link: Link | None = None
         self._death: int | None = None
@@ -72,14 +76,15 @@ class ActorProcess(multiprocessing.Process):
 
     def start(self) -> None:
         """Start it; then `data` and `control` lead to it."""
+        assert self._program is not None
         data, their_data = socket_pair()
         control, their_control = socket_pair()
         self._link = Link(their_data, their_control)
         try:
             if self.start_method == "fork":
-                self._share_classes()
-            with inheriting(their_data, their_control), _may_have_children():
-                super().start()
+                share_classes(*(part for _, part in self._program.parts()))
+            with inheriting(their_data, their_control):
+                self._start_even_if_daemonic()
             self._death = self._open_death()
         except BaseException:
             data.close()
@@ -93,23 +98,28 @@ class ActorProcess(multiprocessing.Process):
         self.data: SocketChannel = SocketChannel(data, self._death)
         self.control: SocketChannel = SocketChannel(control)
 
+    def _start_even_if_daemonic(self) -> None:
+        """Inside a daemonic process of others, `multiprocessing` would refuse to start one."""
+        config = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+        daemonic = config.pop("daemon", None)
+        try:
+            super().start()
+        finally:
+            if daemonic is not None:
+                config["daemon"] = daemonic
+
     def close_sentinel(self) -> None:
         """Let go of multiprocessing's own descriptors too, but not of the exit code."""
         self._popen.close()  # type: ignore[attr-defined]
 
-    def _share_classes(self) -> None:
-        """Let both sides of the fork know by the same ids the classes that travel by value."""
-        share_classes()
-        assert self._program is not None
-        for _, part in self._program.parts():
-            cls: Any = part if hasattr(part, "__qualname__") else type(part)
-            if cls.__module__ == "__main__" or "<locals>" in cls.__qualname__:
-                with contextlib.suppress(UnsendableError):
-                    dumps(part)  # gives an id to every class that it leads to
-
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
-        return POPEN[process_obj.start_method](process_obj)
+        if process_obj.start_method == "fork":
+            return ForkProcess._Popen(process_obj)
+        with importing:
+            from . import _popen  # for a faster start-up: a fork does without
+
+        return _popen.POPEN[process_obj.start_method](process_obj)
 
     def __getstate__(self) -> dict[str, Any]:
         """What the new process needs: multiprocessing's own part, and what it is to run."""
@@ -143,7 +153,7 @@ class ActorProcess(multiprocessing.Process):
         except OSError:
             return self.sentinel
         self._close_death = mp_util.Finalize(self, os.close, (fd,))
-        if self.start_method == "forkserver" and mp_connection.wait([self.sentinel], 0):
+        if self.start_method == "forkserver" and _readable(self.sentinel, 0):
             return self.sentinel  # it has been reaped: the pid may be another process's now
         return fd
 
@@ -158,7 +168,7 @@ class ActorProcess(multiprocessing.Process):
 
     def join(self, timeout: float | None = None) -> None:
         if self._death is not None:
-            mp_connection.wait([self._death], timeout)
+            _readable(self._death, timeout)
             self.reap()
         elif self._code is None:  # else it has been joined, perhaps by the parent of a fork
             super().join(timeout)
@@ -167,7 +177,7 @@ class ActorProcess(multiprocessing.Process):
         if self._death is None or self._code is not None:
             return False
         if os.getpid() != self._owner_pid:
-            return not mp_connection.wait([self._death], 0)
+            return not _readable(self._death, 0)
         return self.reap() is None
 
     def reap(self) -> int | None:
@@ -178,7 +188,7 @@ class ActorProcess(multiprocessing.Process):
         if os.getpid() != self._owner_pid:
             return self._code
         with self._reaping:
-            if self._death is None or not mp_connection.wait([self._death], 0):
+            if self._death is None or not _readable(self._death, 0):
                 return self._code
             end = time.monotonic() + REAP_SECONDS
             while (code := self.exitcode) is None and time.monotonic() < end:
@@ -192,6 +202,9 @@ class ActorProcess(multiprocessing.Process):
 
     def run(self) -> None:
         """Run the program, in the new process."""
+        # The collector leaves alone what is here already. To look at an object is to write to
+        # it, and so would in time make a copy of all the memory that a fork shares.
+        gc.freeze()
         link = self._link
         assert link is not None
         private(link.data)
@@ -226,19 +239,11 @@ class ActorProcess(multiprocessing.Process):
         return program
 
 
-@contextlib.contextmanager
-def _may_have_children() -> Any:
-    """Inside a daemonic process of others, `multiprocessing` would refuse to start one."""
-    config = multiprocessing.current_process()._config  # type: ignore[attr-defined]
-    daemonic = config.get("daemon")
-    config["daemon"] = False
-    try:
-        yield
-    finally:
-        if daemonic is not None:
-            config["daemon"] = daemonic
-        else:
-            config.pop("daemon", None)
+def _readable(fd: int, timeout: float | None) -> bool:
+    """Wait until it can be read, or `timeout` seconds have passed; whether it can."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(None if timeout is None else max(0.0, timeout) * 1000))
 
 
 def _leave_to_the_owner(number: int, frame: Any) -> None:
