@@ -133,7 +133,9 @@ class Connection(Exchange):
     @property
     def full(self) -> bool:
         """Whether as many calls as may be are on their way and not answered."""
-        return len(self._watched) >= IN_FLIGHT or sum(map(len, self._unsent)) > UNSENT
+        if len(self._watched) >= IN_FLIGHT:
+            return True
+        return bool(self._unsent) and sum(map(len, self._unsent)) > UNSENT
 
     def wait_for_room(self) -> None:
         """Wait until another call may be sent."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import enum
+from functools import cache
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from ._anchor import ITSELF, UNSET, Anchor
 from ._endpoint import TERMS, Otherwise, Terms, instead_of
 from ._late import importing
+from ._server import homes
 from ._view import Steps
 from .errors import ActorDiedError, NotListeningError
 
@@ -30,6 +33,24 @@ class How(NamedTuple):
     terms: Terms = TERMS
     default: Any = UNSET
     proxy: bool | None = None
+
+
+@cache
+def _futures() -> ModuleType:
+    with importing:
+        # concurrent.futures at start-up would take a good part of our own import.
+        from . import _future
+
+    return _future
+
+
+@cache
+def _awaiting() -> ModuleType:
+    with importing:
+        # asyncio at start-up would double the time of our import.
+        from . import _awaiting
+
+    return _awaiting
 
 
 class Manner(Anchor):
@@ -65,25 +86,22 @@ class Manner(Anchor):
         return owner if result is ITSELF else result
 
     def _future(self, steps: Steps, owner: object, otherwise: Otherwise) -> Any:
-        with importing:
-            # concurrent.futures at start-up would take a good part of our own import.
-            from ._future import completed, submit
-
-        if self.anchor.home is not None:
-            return completed(lambda: self._here(steps, owner))
-        return submit(self.anchor.endpoint, steps, owner, otherwise, self.how.terms)
+        futures = _futures()
+        if homes and self.anchor.home is not None:
+            return futures.completed(lambda: self._here(steps, owner))
+        return futures.submit(self.anchor.endpoint, steps, owner, otherwise, self.how.terms)
 
     def _await(self, steps: Steps, owner: object, otherwise: Otherwise) -> Any:
-        with importing:
-            # asyncio at start-up would double the time of our import.
-            from ._awaiting import AsyncCall, call
+        awaiting = _awaiting()
 
         async def here() -> Any:
             return self._here(steps, owner)
 
-        if self.anchor.home is not None:
-            return AsyncCall(here())
-        return AsyncCall(call(self.anchor.endpoint, steps, owner, otherwise, self.how.terms))
+        if homes and self.anchor.home is not None:
+            return awaiting.AsyncCall(here())
+        return awaiting.AsyncCall(
+            awaiting.call(self.anchor.endpoint, steps, owner, otherwise, self.how.terms)
+        )
 
     def _cast(self, steps: Steps, owner: object, otherwise: Otherwise) -> None:
         home = self.anchor.home
