@@ -17,8 +17,9 @@ import socket
 import struct
 import sys
 
-from ._address import Address, connect
+from ._address import CONNECT_SECONDS, Address, connect
 from ._late import importing
+from ._line import Line, dial
 
 __all__ = ["GREETING", "AuthenticationError", "Challenge", "connect_with_key", "same_user"]
 
@@ -84,8 +85,8 @@ def answer_to(greeting: bytes, key: bytes) -> tuple[bytes, bytes]:
     return answer, _proof(key, b"listener", theirs, ours)
 
 
-def connect_with_key(address: Address) -> socket.socket:
-    """A socket to the listener at `address`, both sides proved.
+def connect_with_key(address: Address) -> Line:
+    """A line to the listener at `address`, both sides proved.
 
     Raises:
         OSError: nobody listens there, or does not answer in time.
@@ -96,13 +97,20 @@ def connect_with_key(address: Address) -> socket.socket:
         if not same_user(sock):
             raise AuthenticationError(f"the listener at {address.path} is another user's")
         answer, expected = answer_to(_receive(sock, GREETING), address.key)
-        sock.sendall(answer)
-        if not _same(_receive(sock, DIGEST), expected):
-            raise AuthenticationError(f"the listener at {address.path} does not have the key")
+        line = dial(sock, answer)
+        try:
+            sock.settimeout(CONNECT_SECONDS)
+            proof = _receive(sock, DIGEST)
+            sock.setblocking(False)
+            if not _same(proof, expected):
+                raise AuthenticationError(f"the listener at {address.path} does not have the key")
+        except BaseException:
+            line.close()
+            raise
     except BaseException:
         sock.close()
         raise
-    return sock
+    return line
 
 
 def _receive(sock: socket.socket, size: int) -> bytes:

@@ -86,15 +86,22 @@ def dumps(value: object, what: str = "value") -> tuple[bytes, list[memoryview]]:
 
 
 def dumps_call(steps: tuple[Any, ...]) -> tuple[bytes, list[memoryview]]:
-    """The same for the steps of a chain, of which most are a method and a few plain arguments.
+    """The same for the steps of a chain; most are a method and a few plain arguments, and these
+    travel as just that, which takes two thirds of the time.
 
     >>> loads(dumps_call((("attr", "add"), ("call", (1,), {})))[0])
-    (('attr', 'add'), ('call', (1,), {}))
+    ('add', (1,))
+    >>> loads(dumps_call((("attr", "add"), ("call", (1,), {"to": 2})))[0])
+    (('attr', 'add'), ('call', (1,), {'to': 2}))
     """
-    if len(steps) == 2 and steps[0][0] == "attr" and steps[1][0] == "call":
+    if len(steps) == 2 and steps[1][0] == "call" and steps[0][0] == "attr":
         _, args, kwargs = steps[1]
-        if not kwargs and PLAIN.issuperset(map(type, args)):
-            return pickled(tuple(steps), 5), []
+        for one in () if kwargs else args:
+            if type(one) not in PLAIN:
+                break
+        else:
+            if not kwargs:
+                return pickled((steps[0][1], args), 5), []
     return dumps(tuple(steps), "call")
 
 

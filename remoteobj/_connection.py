@@ -69,11 +69,12 @@ class Connection(Exchange):
         except ChannelClosedError:
             return self._fail_unsent(calls.adopt())
         finally:
-            if reading._is_owned() and calls.alone:
-                self.abandon(calls.adopt())
+            if reading._is_owned():
+                if calls.alone:
+                    self.abandon(calls.adopt())
+                self._yield_reading()
             if sending._is_owned():
                 sending.release()
-            self._yield_reading()
 
     def _take_answer(self, call_id: int) -> Frame | Ticket:
         ticket = None
@@ -155,20 +156,20 @@ class Connection(Exchange):
 
     # --- as the reactor sees it ----------------------------------------------------------
 
-    def fileno(self) -> int:
-        """The descriptor; -1 once closed."""
-        return self._channel.fileno()
-
     @property
-    def wants(self) -> int:
-        """The events that somebody waits for who does not read himself."""
+    def wants(self) -> dict[int, int]:
+        """The events that somebody waits for who does not read himself, by descriptor."""
         if self.end is not None or not (self._watched or self._unsent):
             # In this order: another thread, which may submit at any moment, does the reverse.
             self._attended = False
             if self.end is not None or not self._watched:
-                return 0
+                return {}
             self._attended = True
-        return select.POLLIN | (select.POLLOUT if self._unsent else 0)
+        events = {self._channel.fileno(): select.POLLIN}
+        if self._unsent:
+            writes = self._channel.writes
+            events[writes] = events.get(writes, 0) | select.POLLOUT
+        return {} if -1 in events else events
 
     def tend(self) -> bool:
         """Read and write what goes without waiting; False: other threads are at it."""

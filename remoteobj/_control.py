@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import select
 import signal
 import socket
@@ -21,10 +22,11 @@ from typing import Protocol
 from ._address import Listener
 from ._auth import ANSWER, AuthenticationError, Challenge, same_user
 from ._frames import MalformedFrameError
+from ._line import Line, receive_descriptors
 from ._messages import Frame
 from ._peer import Peer
 from ._sockets import bell_and_ringer, private
-from ._transport import ChannelClosedError, SocketChannel
+from ._transport import ChannelClosedError, LineChannel
 
 __all__ = ["Control", "Duties", "start", "unblock"]
 
@@ -58,7 +60,7 @@ def unblock() -> None:
 class Duties(Protocol):
     """Whom the control thread tells."""
 
-    def attach(self, sock: socket.socket) -> None:
+    def attach(self, line: Line) -> None:
         """A caller has proved itself."""
 
     def resume(self, peer: Peer) -> None:
@@ -79,12 +81,14 @@ class _Handshake:
         self.deadline = time.monotonic() + HANDSHAKE_SECONDS
         self._challenge = Challenge(key)
         self._answer = b""
+        self._fds: list[int] = []
         sock.setblocking(False)
         sock.send(self._challenge.greeting)
 
     def go_on(self) -> bool:
         """Read on; True when the caller has proved itself. OSError, AuthenticationError."""
-        data = self.sock.recv(ANSWER - len(self._answer))
+        data, fds = receive_descriptors(self.sock, ANSWER - len(self._answer), 2)
+        self._fds += fds
         if not data:
             raise AuthenticationError("the caller left")
         self._answer += data
@@ -92,6 +96,18 @@ class _Handshake:
             return False
         self.sock.send(self._challenge.check(self._answer))
         return True
+
+    def line(self) -> Line:
+        """The line that they have from now on: with the pipes that came with the answer."""
+        fds, self._fds = self._fds, []
+        for fd in fds:
+            os.set_blocking(fd, False)
+        return Line(self.sock, *fds)
+
+    def close(self) -> None:
+        self.sock.close()
+        while self._fds:
+            os.close(self._fds.pop())
 
 
 class Control:
@@ -112,11 +128,11 @@ class Control:
             target=self._run, name=f"remoteobj-control-{name}", daemon=True
         )
 
-    def start(self, listener: Listener | None, owner: socket.socket | None = None) -> None:
+    def start(self, listener: Listener | None, owner: Line | None = None) -> None:
         """Begin; `owner` is the other end of the owner's control channel."""
         self._listener = listener
         if owner is not None:
-            fd, channel = owner.fileno(), SocketChannel(owner)
+            fd, channel = owner.fileno(), LineChannel(owner)
             self._on(fd, lambda: self._hear(fd, channel))
         self._open_door()
         start(self._thread)
@@ -252,12 +268,12 @@ class Control:
         if proved:
             self._handshakes.pop(handshake.sock.fileno())
             self._off(handshake.sock.fileno())
-            self._duties.attach(handshake.sock)
+            self._duties.attach(handshake.line())
 
     def _refuse(self, handshake: _Handshake) -> None:
         self._handshakes.pop(handshake.sock.fileno(), None)
         self._off(handshake.sock.fileno())
-        handshake.sock.close()
+        handshake.close()
 
     def _close_door(self) -> None:
         for handshake in list(self._handshakes.values()):
@@ -269,7 +285,7 @@ class Control:
 
     # --- the owner, and slow readers ---------------------------------------------------
 
-    def _hear(self, fd: int, owner: SocketChannel) -> None:
+    def _hear(self, fd: int, owner: LineChannel) -> None:
         try:
             for frame in owner.take():
                 self._duties.obey(frame)
@@ -279,7 +295,7 @@ class Control:
             self._duties.orphaned()
 
     def _watch(self, peer: Peer) -> None:
-        fd = peer.channel.fileno()
+        fd = peer.channel.writes
         self._on(fd, lambda: self._flush(fd, peer), select.POLLOUT)
 
     def _flush(self, fd: int, peer: Peer) -> None:

@@ -18,7 +18,7 @@ from ._messages import WINDOW, Bytes, Frame, Kind
 from ._outcome import for_caller, unpack_error
 from ._protocol import Failure, Ticket
 from ._stream import Stream
-from ._transport import SocketChannel
+from ._transport import LineChannel
 from ._view import Steps
 from .errors import ActorDiedError, CallTimeoutError, NotListeningError, UnsendableError
 
@@ -221,7 +221,7 @@ class Endpoint:
 
     def _connect(self) -> Connection:
         try:
-            sock = connect_with_key(self.address)
+            line = connect_with_key(self.address)
         except AuthenticationError as exc:
             raise self._partner.not_listening(str(exc)) from exc
         except TimeoutError as exc:
@@ -230,7 +230,7 @@ class Endpoint:
             ) from exc
         except OSError as exc:
             raise self._partner.not_listening() from exc
-        return Connection(SocketChannel(sock), self._partner.lost, self._partner.farewell)
+        return Connection(LineChannel(line), self._partner.lost, self._partner.farewell)
 
     def listening(self) -> bool:
         """Whether the object can be called now, as far as anybody can know."""

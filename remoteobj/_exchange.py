@@ -278,7 +278,7 @@ class Exchange:
     def _receive(self, frame: Frame) -> None:
         if frame.kind == Kind.GOODBYE:
             self._finish(self._farewell(frame.payload))
-        elif frame.kind >= Kind.SHARE:
+        elif frame.kind >= Kind.RELEASE:
             self._channel.hear(frame)
         else:
             if self._watched:

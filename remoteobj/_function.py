@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -13,10 +12,11 @@ from ._control import Control
 from ._except import USER_ERRORS, Except
 from ._frames import encode
 from ._interruption import Interruption
+from ._line import Line
 from ._messages import BIRTH, Frame, Kind
 from ._outcome import unpack_error
 from ._peer import Peer, error_frame, value_frame
-from ._transport import ChannelClosedError, SocketChannel
+from ._transport import ChannelClosedError, LineChannel
 from .engines import Link
 
 __all__ = ["FunctionProgram"]
@@ -112,7 +112,7 @@ class _Voice:
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._channel = SocketChannel(link.data)
+        self._channel = LineChannel(link.data)
         self._thrown: list[BaseException] = []
         self._may_throw = False
 
@@ -169,7 +169,7 @@ class _Voice:
         if self._link.orphaned is not None:
             self._link.orphaned(lambda: None)
 
-    def attach(self, sock: socket.socket) -> None:
+    def attach(self, line: Line) -> None:
         """Nobody else calls a function."""
 
     def resume(self, peer: Peer) -> None:

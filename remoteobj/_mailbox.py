@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import socket
 import sys
 import threading
 import time
@@ -25,6 +24,7 @@ from typing import Any
 from ._codec import PLAIN, loads, pickled
 from ._frames import MalformedFrameError
 from ._interruption import Interruption
+from ._line import Line
 from ._messages import Bytes, Frame, Kind, read_credit
 from ._outcome import pack_error
 from ._peer import (
@@ -39,7 +39,7 @@ from ._peer import (
 )
 from ._protocol import Event, Life
 from ._sockets import bell_and_ringer, forks
-from ._transport import ChannelClosedError, SocketChannel, Waiter
+from ._transport import ChannelClosedError, LineChannel, Waiter
 from ._view import evaluate
 from .errors import NotListeningError
 
@@ -82,9 +82,9 @@ class Mailbox:
 
     # --- from other threads ------------------------------------------------------------
 
-    def attach(self, sock: socket.socket) -> Peer:
+    def attach(self, line: Line) -> Peer:
         """Serve one more peer."""
-        peer = Peer(SocketChannel(sock), self._flush_later, self.wake, self.patience)
+        peer = Peer(LineChannel(line), self._flush_later, self.wake, self.patience)
         self.resume(peer)
         return peer
 
@@ -291,7 +291,7 @@ class Mailbox:
 
     def _hear(self, peer: Peer, frame: Frame) -> None:
         """Take in what a caller says about an earlier call, or the channel about itself."""
-        if frame.kind >= Kind.SHARE:
+        if frame.kind >= Kind.RELEASE:
             try:
                 peer.channel.hear(frame)
             except MalformedFrameError:

@@ -56,8 +56,7 @@ class Kind(enum.IntEnum):
     # owner to actor, on the control channel
     STOP = 30
     THROW = 31
-    # about the channel itself, both ways (`_sharing`)
-    SHARE = 40
+    # about the memory of the line itself, both ways (`_sharing`)
     RELEASE = 41
     FORGET = 42
 

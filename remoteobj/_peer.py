@@ -15,7 +15,7 @@ from ._frames import encode
 from ._interruption import Interruption
 from ._messages import Bytes, Frame, Kind
 from ._outcome import for_caller, pack_error, unpack_error
-from ._transport import ChannelClosedError, SocketChannel
+from ._transport import ChannelClosedError, LineChannel
 from .errors import ActorDiedError, RemoteError, type_name
 
 __all__ = [
@@ -40,7 +40,7 @@ class Peer:
 
     def __init__(
         self,
-        channel: SocketChannel,
+        channel: LineChannel,
         flush_later: Callable[[Peer], None],
         wake: Callable[[], None],
         patience: float,

@@ -35,17 +35,13 @@ Job = Callable[[], object]
 class Attended(Protocol):
     """A connection, as the reactor sees it."""
 
-    def fileno(self) -> int:
-        """The descriptor; -1 once closed."""
-        ...
-
     def tend(self) -> bool:
         """Read and write what goes without waiting; False: another thread is at it."""
         ...
 
     @property
-    def wants(self) -> int:
-        """The events to wake up for; 0 when nobody waits for anything."""
+    def wants(self) -> dict[int, int]:
+        """The events to wake up for, by descriptor; none when nobody waits for anything."""
         ...
 
 
@@ -74,7 +70,8 @@ class Reactor:
         self._jobs: deque[Job] = deque()
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
-        self._attended: dict[int, Attended] = {}
+        self._attended: dict[Attended, dict[int, int]] = {}
+        self._by_fd: dict[int, Attended] = {}
 
     # --- from any thread -----------------------------------------------------------------
 
@@ -116,8 +113,8 @@ class Reactor:
                 if fd == self._bell.fileno():
                     with contextlib.suppress(BlockingIOError):
                         self._bell.recv(4096)
-                elif fd in self._attended:
-                    nap = not self._tend(fd) or nap
+                elif fd in self._by_fd:
+                    nap = not self._tend(self._by_fd[fd]) or nap
             self._work()
             if not ready and self._leave():
                 return
@@ -130,7 +127,7 @@ class Reactor:
             return 0.0
         while self._timers and self._timers[0][2].job is None:
             heapq.heappop(self._timers)
-        busy = self._timers or any(one.wants for one in self._attended.values())
+        busy = self._timers or any(one.wants for one in self._attended)
         seconds = CHECK if busy else LINGER
         if self._timers:
             seconds = min(seconds, max(0.0, self._timers[0][0] - time.monotonic()))
@@ -150,9 +147,8 @@ class Reactor:
 
     def _leave(self) -> bool:
         """End, if nobody wants anything any more."""
-        for fd, connection in list(self._attended.items()):
-            if not connection.wants:
-                self._ignore(fd)
+        for connection in list(self._attended):
+            self._follow(connection)
         with self._lock:
             if self._jobs or self._attended or self._timers:
                 return False
@@ -162,27 +158,33 @@ class Reactor:
             return True
 
     def _watch(self, connection: Attended) -> None:
-        fd = connection.fileno()
-        if fd >= 0 and connection.wants:
-            self._attended[fd] = connection
-            self._poll.register(fd, connection.wants)
+        self._follow(connection)
+        if connection in self._attended:
             connection.tend()
 
-    def _tend(self, fd: int) -> bool:
+    def _tend(self, connection: Attended) -> bool:
         """Look after a connection; False: another thread does, look again in a moment."""
-        connection = self._attended[fd]
         tended = connection.tend()
-        wants = connection.wants
-        if connection.fileno() != fd or not wants:
-            self._ignore(fd)
-        else:
-            self._poll.modify(fd, wants)
+        self._follow(connection)
         return tended
 
-    def _ignore(self, fd: int) -> None:
-        del self._attended[fd]
-        with contextlib.suppress(KeyError, OSError):
-            self._poll.unregister(fd)
+    def _follow(self, connection: Attended) -> None:
+        """Wake up for what it wants now."""
+        before, wants = self._attended.get(connection, {}), connection.wants
+        if wants == before:
+            return
+        for fd in before.keys() - wants.keys():
+            if self._by_fd.get(fd) is connection:  # else it was closed, and is another's now
+                del self._by_fd[fd]
+                with contextlib.suppress(KeyError, OSError):
+                    self._poll.unregister(fd)
+        for fd, events in wants.items():
+            self._by_fd[fd] = connection
+            self._poll.register(fd, events)
+        if wants:
+            self._attended[connection] = wants
+        else:
+            self._attended.pop(connection, None)
 
 
 def report(exc: BaseException) -> None:

@@ -168,6 +168,11 @@ class Pool:
             if discard or free > FREE_BYTES:
                 self._drop(segment)
 
+    def withdraw(self, number: int) -> None:
+        """This segment, which is new, could not be passed on."""
+        with self._lock:
+            self._segments.pop(number).close()
+
     def _drop(self, segment: _Segment) -> None:
         del self._segments[segment.number]
         segment.close()

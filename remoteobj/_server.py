@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 import os
-import socket
 import sys
 import threading
 import time
@@ -17,6 +16,7 @@ from typing import Any
 
 from ._address import Address, listen
 from ._control import Control, start, unblock
+from ._line import Line
 from ._mailbox import Mailbox
 from ._messages import Bytes, Frame
 from ._outcome import pack_error
@@ -212,8 +212,8 @@ class Server:
 
     # --- what the control thread reports -----------------------------------------------
 
-    def attach(self, sock: socket.socket) -> None:
-        self.mailbox.attach(sock)
+    def attach(self, line: Line) -> None:
+        self.mailbox.attach(line)
 
     def resume(self, peer: Peer) -> None:
         self.mailbox.resume(peer)

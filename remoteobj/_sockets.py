@@ -1,4 +1,4 @@
-"""Sockets that belong to this process alone, whatever is forked from it."""
+"""Connections that belong to this process alone, whatever is forked from it."""
 
 from __future__ import annotations
 
@@ -8,25 +8,36 @@ import socket
 import threading
 import weakref
 from collections.abc import Iterator
+from typing import Final, Protocol, TypeVar
 
-__all__ = ["bell_and_ringer", "forks", "inheriting", "private", "socket_pair"]
+__all__ = ["bell_and_ringer", "forks", "inheriting", "made_whole", "private"]
 
 # A forked child that kept a copy of our end of a connection would hide our death from the
 # other end, which sees EOF only when the last copy closes. So a child closes what it
 # inherits of ours, but for the ends that were made for it.
 
-_ours: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
+C = TypeVar("C", bound=_Closable)
+
+_ours: weakref.WeakSet[_Closable] = weakref.WeakSet()
 _heritage = threading.local()
+
+made_whole: Final = threading.RLock()
+"""Held while a connection is made and not yet marked as private: a fork waits for it."""
 
 
 @contextlib.contextmanager
-def inheriting(*sockets: socket.socket) -> Iterator[None]:
-    """A child that this thread forks in here keeps these sockets."""
-    _heritage.sockets = sockets
+def inheriting(*ends: _Closable) -> Iterator[None]:
+    """A child that this thread forks in here keeps these ends."""
+    _heritage.ends = ends
     try:
         yield
     finally:
-        _heritage.sockets = ()
+        _heritage.ends = ()
 
 
 forks = [0]
@@ -36,30 +47,30 @@ asking for the process id."""
 
 def _close_inherited() -> None:
     forks[0] += 1
-    kept = getattr(_heritage, "sockets", ())
-    for sock in list(_ours):
-        if all(sock is not one for one in kept):
-            sock.close()
+    made_whole.release()
+    kept = getattr(_heritage, "ends", ())
+    for end in list(_ours):
+        if all(end is not one for one in kept):
+            end.close()
 
 
-os.register_at_fork(after_in_child=_close_inherited)
+os.register_at_fork(
+    before=made_whole.acquire,
+    after_in_parent=made_whole.release,
+    after_in_child=_close_inherited,
+)
 
 
-def private(sock: socket.socket) -> socket.socket:
-    """Mark a socket as this process's own: a forked child closes its copy."""
-    _ours.add(sock)
-    return sock
-
-
-def socket_pair() -> tuple[socket.socket, socket.socket]:
-    """Two connected ends, one of them for a child that is about to start."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    return private(ours), private(theirs)
+def private(end: C) -> C:
+    """Mark an end of a connection as this process's own: a forked child closes its copy."""
+    _ours.add(end)
+    return end
 
 
 def bell_and_ringer() -> tuple[socket.socket, socket.socket]:
     """Two ends by which one thread wakes another that polls the first. Neither ever blocks."""
-    bell, ringer = map(private, socket.socketpair())
+    with made_whole:
+        bell, ringer = map(private, socket.socketpair())
     bell.setblocking(False)
     ringer.setblocking(False)
     return bell, ringer

@@ -1,4 +1,4 @@
-"""A framed two-way byte stream over a socket, and how to wait for it.
+"""A framed two-way byte stream over a line, and how to wait for it.
 
 Waiting is: look a few times without blocking, then sleep in the kernel. The first half
 saves the two wake-ups that make up most of a round trip; it is given up where it does not
@@ -14,18 +14,18 @@ import socket
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, Protocol
 
 from ._frames import Decoder
-from ._messages import Bytes, Frame, Kind
-from ._sharing import ANNOUNCED, Sharing
-from ._sockets import bell_and_ringer, private
+from ._line import Line
+from ._messages import Bytes, Frame
+from ._sharing import Sharing
+from ._sockets import bell_and_ringer
 
 __all__ = [
     "Channel",
     "ChannelClosedError",
-    "SocketChannel",
+    "LineChannel",
     "Waiter",
 ]
 
@@ -61,12 +61,18 @@ class Waiter:
 
     def __init__(self, spin: float = SPIN_SECONDS) -> None:
         self._poll = select.poll()
+        self._urgent = self._poll
         self._spin = spin
         self._alone = _processors() < 2 or spin <= 0
         self._misses = MISSES if self._alone else 0
 
-    def watch(self, fd: int, events: int = select.POLLIN) -> None:
+    def watch(self, fd: int, events: int = select.POLLIN, urgent: bool = False) -> None:
+        """Wait for these events too. Once one is urgent, only such are polled for before the
+        sleep, of which each look at another costs a tenth more time."""
         self._poll.register(fd, events)
+        if urgent:
+            self._urgent = select.poll() if self._urgent is self._poll else self._urgent
+            self._urgent.register(fd, events)
 
     def ignore(self, fd: int) -> None:
         with contextlib.suppress(KeyError, ValueError):
@@ -78,10 +84,10 @@ class Waiter:
 
     def wait(self, deadline: float | None = None) -> list[tuple[int, int]]:
         """The same, waiting for the first of them until `deadline` (`time.monotonic()`)."""
-        poll = self._poll.poll
         if deadline is not None and deadline <= time.monotonic():
-            return poll(0)
+            return self._poll.poll(0)
         if self._misses < MISSES or self._retries():
+            poll = self._urgent.poll
             end = clock() + self._spin
             while True:
                 if ready := poll(0):
@@ -91,8 +97,8 @@ class Waiter:
                     break
             self._misses += 1
         if deadline is None:
-            return poll()
-        return poll(max(0.0, deadline - time.monotonic()) * 1000)
+            return self._poll.poll()
+        return self._poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
 
     def _retries(self) -> bool:
         """Whether to poll after all, where it has not paid: now and then."""
@@ -110,7 +116,12 @@ class Channel(Protocol):
     """Whether its other end works only while this end waits, and answers at once."""
 
     def fileno(self) -> int:
-        """The descriptor; -1 once closed."""
+        """The descriptor to read from; -1 once closed."""
+        ...
+
+    @property
+    def writes(self) -> int:
+        """The descriptor to write to; -1 once closed."""
         ...
 
     sharing: Sharing
@@ -121,7 +132,7 @@ class Channel(Protocol):
         ...
 
     def hear(self, frame: Frame) -> None:
-        """Take in a frame that is about the channel itself (`Kind.SHARE` and above).
+        """Take in a frame that is about the channel itself (`Kind.RELEASE` and above).
 
         Raises:
             MalformedFrameError: it says what can't be.
@@ -166,46 +177,50 @@ class Channel(Protocol):
         """Let go of it. Harmless when done twice."""
 
 
-class SocketChannel:
-    """A `Channel` over a connected stream socket, itself never blocking but in the waits.
+class LineChannel:
+    """A `Channel` over one end of a line, itself never blocking but in the waits.
 
     `death` is a descriptor that becomes readable when the process at the other end has
-    ended. EOF says the same, but not while some other process holds a copy of the socket.
+    ended. EOF says the same, but not while some other process holds a copy of that end.
     """
 
     prompt: bool = False
 
-    def __init__(
-        self, sock: socket.socket, death: int | None = None, waiter: Waiter | None = None
-    ) -> None:
-        sock.setblocking(False)
-        self._sock = private(sock)
-        self._send, self._recv = sock.send, sock.recv
-        # By a finalizer, which keeps the socket: in a cycle of garbage a `__del__` of ours
-        # might come after the socket's own, which complains.
-        weakref.finalize(self, sock.close).atexit = False
-        self.sharing: Sharing = Sharing()
+    def __init__(self, line: Line, death: int | None = None, waiter: Waiter | None = None) -> None:
+        self._line = line
+        self._read, self._write = line.read, line.write
+        # By a finalizer, which keeps the line: in a cycle of garbage a `__del__` of ours might
+        # come after that of its parts, which complain.
+        weakref.finalize(self, line.close).atexit = False
+        self.sharing: Sharing = Sharing(line)
         self._decoder = Decoder(self.sharing.lease)
         self._death = death
         self._bell: socket.socket | None = None
         self._ringer: socket.socket | None = None
         self._waiter = waiter or Waiter()
-        self._waiter.watch(sock.fileno())
+        self._waiter.watch(line.fileno(), urgent=True)
         self.wait: Callable[[float | None], object] = self._waiter.wait
+        self._ends = {death} if death is not None else set()
+        if line.piped:
+            # For no event but its end: when another thread of ours shuts it, say.
+            self._ends.add(line.side.fileno())
+            self._waiter.watch(line.side.fileno(), 0)
         if death is not None:
             self._waiter.watch(death)
 
     def fileno(self) -> int:
-        """The descriptor; -1 once closed."""
-        return self._sock.fileno()
+        """The descriptor to read from; -1 once closed."""
+        return self._line.fileno()
+
+    @property
+    def writes(self) -> int:
+        """The descriptor to write to; -1 once closed."""
+        return self._line.writes
 
     def encode(self, frame: Frame) -> list[Bytes]:
         return self.sharing.encode(frame)
 
     def hear(self, frame: Frame) -> None:
-        if frame.kind == Kind.SHARE and frame.call_id == ANNOUNCED:
-            # From now on descriptors may come along, which `recv` would lose.
-            self._recv = partial(self.sharing.receive, self._sock)
         self.sharing.hear(frame)
 
     def make_wakeable(self) -> None:
@@ -224,65 +239,81 @@ class SocketChannel:
         left: Parts = parts if isinstance(parts, list) else list(parts)
         try:
             while left:
-                if self.sharing.passing:
-                    sent = self.sharing.send(self._sock, left[:MAX_PARTS])
-                elif len(left) == 1:
-                    sent = self._send(left[0])
+                if len(left) == 1:
+                    sent = self._write(left[0])
                     if sent == len(left[0]):
                         return []
                 else:
-                    sent = self._sock.sendmsg(left[:MAX_PARTS])
+                    sent = self._line.write_all(left[:MAX_PARTS])
+                if sent is None:
+                    break
                 left = _drop(left, sent)
-        except BlockingIOError:
-            pass
-        except OSError as exc:
+        except (OSError, ValueError) as exc:  # ValueError: another thread has closed it
             raise ChannelClosedError(str(exc)) from exc
         return left
 
     def wait_to_write(self, or_read: bool, deadline: float | None = None) -> bool:
         poll = select.poll()
-        poll.register(self.fileno(), select.POLLOUT | (select.POLLIN if or_read else 0))
-        if self._death is not None:
-            poll.register(self._death, select.POLLIN)
+        reads, writes = self.fileno(), self.writes
+        if writes < 0:
+            return True  # to be told so by the write
+        if or_read or reads == writes:
+            poll.register(reads, select.POLLIN if or_read else 0)
+        poll.register(writes, select.POLLOUT | (select.POLLIN * (or_read and reads == writes)))
+        for end in self._ends:
+            poll.register(end, select.POLLIN * (end == self._death))
         seconds = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
         ready = dict(poll.poll(seconds))
-        return bool(ready.get(self.fileno(), 0) & select.POLLOUT)
+        return bool(ready.get(writes, 0) & (select.POLLOUT | select.POLLERR))
 
     def take(self) -> list[Frame]:
+        decoder = self._decoder
+        if decoder.filling:
+            return self._fill(decoder)
         try:
-            if self._decoder.filling:
-                count = self.sharing.receive_into(self._sock, self._decoder.space())
-                if count:
-                    return self._decoder.filled(count)
-            else:
-                data = self._recv(CHUNK)
-                if data:
-                    return self._decoder.feed(data)
-        except BlockingIOError:
-            if self._bell is not None:
-                with contextlib.suppress(BlockingIOError):
-                    self._bell.recv(4096)
-            if not self._died():
-                return []
-            # What it wrote has been read: a copy of its end of the socket, held by some
-            # other process, is all that keeps EOF away.
-            raise ChannelClosedError("the process ended") from None
-        except OSError as exc:
+            data = self._read(CHUNK)
+        except (OSError, ValueError) as exc:  # ValueError: another thread has closed it
             raise ChannelClosedError(str(exc)) from exc
-        raise ChannelClosedError("end of stream")
+        if data:
+            return decoder.feed(data)
+        if data is None and not self._ended():
+            return []
+        return self._last(data)
 
-    def _died(self) -> bool:
-        return any(fd == self._death for fd, _ in self._waiter.ready())
+    def _fill(self, decoder: Decoder) -> list[Frame]:
+        """`take`, while a large body is being received into its place."""
+        try:
+            count = self._line.read_into(decoder.space())
+        except (OSError, ValueError) as exc:
+            raise ChannelClosedError(str(exc)) from exc
+        if count:
+            return decoder.filled(count)
+        if count is None and not self._ended():
+            return []
+        return self._last(None if count is None else b"")
+
+    def _last(self, data: bytes | None) -> list[Frame]:
+        """The end is near: what it wrote before may have come after the last look."""
+        with contextlib.suppress(OSError, ValueError):
+            data = self._read(CHUNK) if data is None else data
+        if data:
+            return self._decoder.feed(data)
+        # If nothing is there, but no EOF either, some other process holds a copy of that end.
+        raise ChannelClosedError("the process ended" if data is None else "end of stream")
+
+    def _ended(self) -> bool:
+        if self._bell is not None:
+            with contextlib.suppress(BlockingIOError):
+                self._bell.recv(4096)
+        return any(fd in self._ends for fd, _ in self._waiter.ready())
 
     def finish(self) -> None:
         """Say that nothing more will be written; what was written still arrives."""
-        with contextlib.suppress(OSError):
-            self._sock.shutdown(socket.SHUT_WR)
+        self._line.finish()
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RDWR)  # wakes a thread that sleeps in poll
-        self._sock.close()
+        self._line.shut()
+        self._line.close()
         self.sharing.close()
         for one in (self._bell, self._ringer):
             if one is not None:

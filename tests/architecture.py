@@ -23,6 +23,7 @@ LAYERS = [
         "_address",
         "_auth",
         "_sockets",
+        "_line",
         "_reactor",
         "_sharing",
         "_transport",

@@ -17,7 +17,7 @@ from remoteobj._auth import connect_with_key
 from remoteobj._codec import dumps
 from remoteobj._frames import encode
 from remoteobj._messages import Frame, Kind
-from remoteobj._transport import SocketChannel
+from remoteobj._transport import LineChannel
 from tests.conftest import Launch
 from tests.tools import Call, Door, Script, processes, until_sent
 
@@ -127,7 +127,7 @@ class RawClient:
     """A client that sends calls, and reads only when it is told to."""
 
     def __init__(self, handle: Any) -> None:
-        self.channel = SocketChannel(connect_with_key(handle._anchor.address))
+        self.channel = LineChannel(connect_with_key(handle._anchor.address))
         self.number = 0
 
     def call(self, *steps: tuple[Any, ...]) -> None:
@@ -287,7 +287,7 @@ def test_threads_that_sleep_learn_of_the_death_that_another_has_read(
 PRELUDE = """\
 import os, signal, sys, threading, time
 from remoteobj import remote
-from remoteobj._transport import SocketChannel
+from remoteobj._transport import LineChannel
 
 @remote
 class Actor:
@@ -303,15 +303,15 @@ class Actor:
 
 def interrupt(name, when):
     '''Ctrl-C arrives just before or just after the next call of a method of the channel.'''
-    method = getattr(SocketChannel, name)
+    method = getattr(LineChannel, name)
     def interrupted(self, *args):
-        setattr(SocketChannel, name, method)
+        setattr(LineChannel, name, method)
         if when == "before":
             signal.raise_signal(signal.SIGINT)
         result = method(self, *args)
         signal.raise_signal(signal.SIGINT)
         return result
-    setattr(SocketChannel, name, interrupted)
+    setattr(LineChannel, name, interrupted)
 """
 
 

@@ -26,7 +26,7 @@ from remoteobj import (
     remote,
     util,
 )
-from remoteobj._transport import SocketChannel
+from remoteobj._transport import LineChannel
 from remoteobj.engines._popen import _fork_server
 from tests.tools import (
     Call,
@@ -290,15 +290,15 @@ def test_calls_that_other_threads_have_in_hand_at_a_stop_get_their_replies(
 ) -> None:
     actor = Plain.options(start_method="fork").spawn()
     channel = actor._anchor.endpoint.first._channel
-    take = SocketChannel.take
+    take = LineChannel.take
 
-    def take_late(self: SocketChannel) -> Any:
+    def take_late(self: LineChannel) -> Any:
         if self is channel:  # a thread that does not get to run before the actor has ended
             until_gone(actor.pid_, 20)
             time.sleep(0.2)
         return take(self)
 
-    monkeypatch.setattr(SocketChannel, "take", take_late)
+    monkeypatch.setattr(LineChannel, "take", take_late)
     waiting = Call(actor.wait_at, door)
     door.await_arrival()
     others = [Call(actor.echo, number) for number in range(5)]

@@ -24,11 +24,11 @@ class Ledger:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.fixture(params=["pidfd_open", "memfd_create", "SO_PEERCRED"])
+@pytest.fixture(params=["pidfd_open", "memfd_create", "SO_PEERCRED", "send_fds"])
 def without(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """One of them is not there."""
     name: str = request.param
-    place = socket if name == "SO_PEERCRED" else os
+    place = socket if hasattr(socket, name) else os
     if not hasattr(place, name):
         pytest.skip(f"this system has no {name} to switch off")
     monkeypatch.delattr(place, name)

@@ -1,8 +1,10 @@
 """Big buffers in shared memory: what goes where, who may use it for how long, what is left."""
 
+import contextlib
 import gc
 import os
 import pickle
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remoteobj import _segments, _sharing, remote
+from remoteobj import _segments, remote
 from remoteobj._frames import MalformedFrameError
+from remoteobj._line import line
 from remoteobj._messages import Frame, Kind
 from remoteobj._segments import SEGMENTS, SHARED, Entry, Pool, SegmentError, Shelf, is_shared
 from remoteobj._sharing import Sharing
@@ -54,6 +57,13 @@ def ends() -> Iterator[Ends]:
     ends = Ends()
     yield ends
     ends.close()
+
+
+@contextlib.contextmanager
+def sharing() -> Iterator[Sharing]:
+    ours, theirs = line()
+    with contextlib.closing(ours), contextlib.closing(theirs):
+        yield Sharing(ours)
 
 
 # ------------------------------------------------------------------ segments
@@ -260,13 +270,53 @@ def test_what_is_in_use_is_intact_whatever_happens(steps: list[Step]) -> None:
 
 
 def test_a_release_of_what_was_never_sent_is_refused() -> None:
-    with pytest.raises(MalformedFrameError):
-        Sharing().hear(Frame(Kind.RELEASE, 7))
+    with sharing() as one, pytest.raises(MalformedFrameError):
+        one.hear(Frame(Kind.RELEASE, 7))
 
 
-def test_memory_that_was_never_passed_is_refused() -> None:
-    with pytest.raises(MalformedFrameError):
-        Sharing().lease(Entry(7, 100, False).pack())
+@pytest.mark.parametrize("new", [False, True])
+def test_memory_that_was_never_passed_is_refused(new: bool) -> None:
+    with sharing() as one, pytest.raises(MalformedFrameError):
+        one.lease(Entry(7, 100, new).pack())
+
+
+def test_descriptors_are_taken_by_their_number_in_any_order() -> None:
+    ours, theirs = line()
+    with open(os.devnull) as first, open(os.__file__) as second:
+        assert ours.pass_on(1, first.fileno())
+        assert ours.pass_on(2, second.fileno())
+        taken = {number: theirs.take_on(number) for number in (2, 1)}
+        for number, file in ((1, first), (2, second)):
+            assert os.path.samestat(os.fstat(taken[number]), os.fstat(file.fileno()))
+            assert not os.get_inheritable(taken[number])
+            os.close(taken[number])
+    assert theirs.take_on(3) == -1
+    ours.close()
+    theirs.close()
+
+
+def test_a_descriptor_that_nobody_took_goes_with_the_line() -> None:
+    ours, theirs = line()
+    before = len(os.listdir("/dev/fd"))
+    with open(os.devnull) as file:
+        assert ours.pass_on(1, file.fileno())
+        assert theirs.take_on(2) == -1
+        theirs.close()
+    ours.close()
+    assert len(os.listdir("/dev/fd")) == before - 6
+
+
+def test_where_the_descriptor_can_not_be_passed_on_the_buffer_goes_through_the_pipe() -> None:
+    ours, theirs = line()
+    one, data = Sharing(ours), bytes(SHARED)
+    before = len(list_segments())
+    ours.side.close()
+    parts = one.encode(Frame(Kind.CALL, 1, b"", [data]))
+    assert sum(map(len, parts)) > SHARED
+    assert len(list_segments()) == before
+    one.close()
+    ours.close()
+    theirs.close()
 
 
 # ------------------------------------------------------------------ between processes
@@ -386,7 +436,7 @@ def test_memory_that_nobody_uses_is_given_back() -> None:
 def test_where_descriptors_can_not_be_passed_big_buffers_go_through_the_socket(
     monkeypatch: pytest.MonkeyPatch, launch: Launch
 ) -> None:
-    monkeypatch.setattr(_sharing, "CAN_SHARE", False)
+    monkeypatch.delattr(socket, "send_fds")
     before = len(list_segments())
     with Painter.options(**launch).spawn() as painter:
         for value in range(4):

@@ -7,10 +7,10 @@ whose two channels lead to the owner: one for calls, one for orders and the sign
 from __future__ import annotations
 
 import itertools
-import socket
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Protocol
 
+from .._line import Line
 from .._transport import Channel
 
 __all__ = ["Engine", "Launch", "Link", "Program", "Vessel", "numbered"]
@@ -28,9 +28,7 @@ class Link:
     """To be called when the owner is gone: sees to it that the process ends, in order if
     that can be done in time, else after `last_rites()`."""
 
-    def __init__(
-        self, data: socket.socket, control: socket.socket, shared_process: bool = False
-    ) -> None:
+    def __init__(self, data: Line, control: Line, shared_process: bool = False) -> None:
         self.data = data
         """Calls come in here, and replies go out."""
         self.control = control

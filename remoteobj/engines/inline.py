@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import os
 import select
-import socket
 import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from .._sockets import socket_pair
-from .._transport import SocketChannel, Waiter
+from .._line import Line, line, socket_line
+from .._transport import LineChannel, Waiter
 from ._base import Launch, Link
 
 __all__ = ["InlineEngine"]
@@ -35,19 +34,19 @@ class _TurningWaiter(Waiter):
         return ready
 
 
-class _TurningChannel(SocketChannel):
+class _TurningChannel(LineChannel):
     """A channel whose other end gets its turn while this end waits."""
 
     prompt: bool = True
 
-    def __init__(self, sock: socket.socket, turn: Callable[[], None]) -> None:
-        super().__init__(sock, waiter=_TurningWaiter(turn))
+    def __init__(self, line: Line, turn: Callable[[], None]) -> None:
+        super().__init__(line, waiter=_TurningWaiter(turn))
         self._turn = turn
 
     def wait_to_write(self, or_read: bool, deadline: float | None = None) -> bool:
         self._turn()
         poll = select.poll()
-        poll.register(self.fileno(), select.POLLOUT)
+        poll.register(self.writes, select.POLLOUT)
         return bool(poll.poll(0))
 
 
@@ -55,15 +54,15 @@ class InlineVessel:
     """A program that shares its owner's thread."""
 
     def __init__(self, launch: Launch) -> None:
-        data, their_data = socket_pair()
-        control, their_control = socket_pair()
+        data, their_data = line()
+        control, their_control = socket_line()
         self._link = Link(their_data, their_control, shared_process=True)
         self._program = launch.program
         self._name = launch.name
         self._ended = False
         turn = launch.program.begin(self._link)
-        self.data: SocketChannel = _TurningChannel(data, turn)
-        self.control: SocketChannel = SocketChannel(control)
+        self.data: LineChannel = _TurningChannel(data, turn)
+        self.control: LineChannel = LineChannel(control)
 
     autonomous: bool = False
 

@@ -25,10 +25,11 @@ from .._codec import dumps, loads, share_classes
 from .._frames import encode
 from .._interruption import Interruption
 from .._late import importing
+from .._line import line, socket_line
 from .._messages import BIRTH
 from .._peer import error_frame
-from .._sockets import inheriting, private, socket_pair
-from .._transport import SocketChannel
+from .._sockets import inheriting
+from .._transport import LineChannel
 from ..errors import UnsendableError
 from ._base import Launch, Link, Program
 
@@ -77,8 +78,8 @@ class ActorProcess(multiprocessing.Process):
     def start(self) -> None:
         """Start it; then `data` and `control` lead to it."""
         assert self._program is not None
-        data, their_data = socket_pair()
-        control, their_control = socket_pair()
+        data, their_data = line()
+        control, their_control = socket_line()
         self._link = Link(their_data, their_control)
         try:
             if self.start_method == "fork":
@@ -95,8 +96,8 @@ class ActorProcess(multiprocessing.Process):
             their_control.close()
             self._link = None
             self._program = None
-        self.data: SocketChannel = SocketChannel(data, self._death)
-        self.control: SocketChannel = SocketChannel(control)
+        self.data: LineChannel = LineChannel(data, self._death)
+        self.control: LineChannel = LineChannel(control)
 
     def _start_even_if_daemonic(self) -> None:
         """Inside a daemonic process of others, `multiprocessing` would refuse to start one."""
@@ -207,8 +208,6 @@ class ActorProcess(multiprocessing.Process):
         gc.freeze()
         link = self._link
         assert link is not None
-        private(link.data)
-        private(link.control)
         program = self._unpacked_program(link)
         link.orphaned = _end_soon
         link.undisturbed = _ignore_sigterm
@@ -233,7 +232,7 @@ class ActorProcess(multiprocessing.Process):
             try:
                 program = loads(*program)
             except BaseException as exc:
-                SocketChannel(link.data).write(encode(error_frame(BIRTH, exc)))
+                LineChannel(link.data).write(encode(error_frame(BIRTH, exc)))
                 raise SystemExit(1) from None
         assert program is not None
         return program
@@ -292,8 +291,8 @@ class ProcessVessel:
 
     def __init__(self, process: ActorProcess) -> None:
         self._process = process
-        self.data: SocketChannel = process.data
-        self.control: SocketChannel = process.control
+        self.data: LineChannel = process.data
+        self.control: LineChannel = process.control
 
     @property
     def pid(self) -> int | None:

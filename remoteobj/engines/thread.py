@@ -6,8 +6,8 @@ import os
 import threading
 from typing import NoReturn
 
-from .._sockets import socket_pair
-from .._transport import SocketChannel
+from .._line import line, socket_line
+from .._transport import LineChannel
 from ._base import Launch, Link, Program
 
 __all__ = ["ThreadEngine"]
@@ -17,10 +17,10 @@ class ThreadVessel:
     """A program in a thread."""
 
     def __init__(self, launch: Launch) -> None:
-        data, their_data = socket_pair()
-        control, their_control = socket_pair()
-        self.data: SocketChannel = SocketChannel(data)
-        self.control: SocketChannel = SocketChannel(control)
+        data, their_data = line()
+        control, their_control = socket_line()
+        self.data: LineChannel = LineChannel(data)
+        self.control: LineChannel = LineChannel(control)
         self._name = launch.name
         self._exitcode: int | None = None
         self._link = Link(their_data, their_control, shared_process=True)
