@@ -25,6 +25,7 @@ from ._peer import cut_off_frame, error_frame, value_frame
 from ._protocol import Event
 from ._proxy import Proxy
 from ._server import Server
+from ._transport import TRAITS, Traits
 from .engines import Link
 from .errors import NotListeningError
 
@@ -55,8 +56,10 @@ def role_of(cls: type, role: str) -> str | None:
 class _ActorServer(Server):
     """A server that its owner gives orders."""
 
-    def __init__(self, address: Address, name: str, exc: Except, link: Link) -> None:
-        super().__init__(None, address, name)
+    def __init__(
+        self, address: Address, name: str, exc: Except, link: Link, traits: Traits
+    ) -> None:
+        super().__init__(None, address, name, traits=traits)
         self._exc = exc
         self.link = link
         self.ends_itself = False
@@ -134,12 +137,14 @@ class ActorProgram:
         name: str,
         exc: Except,
         eager: bool = False,
+        traits: Traits = TRAITS,
     ) -> None:
         self._make = (cls, args, kwargs)
         self._address = address
         self._name = name
         self._exc = exc
         self._eager = eager
+        self._traits = traits
 
     # --- for engines ---------------------------------------------------------------------
 
@@ -176,8 +181,10 @@ class ActorProgram:
     # --- a life --------------------------------------------------------------------------
 
     def _open(self, link: Link, accept: bool) -> _ActorServer:
-        self._proxy = Proxy._at(Anchor(self._address, self._name, eager=self._eager))
-        server = _ActorServer(self._address, self._name, self._exc, link)
+        self._proxy = Proxy._at(
+            Anchor(self._address, self._name, eager=self._eager, traits=self._traits)
+        )
+        server = _ActorServer(self._address, self._name, self._exc, link, self._traits)
         if link.shared_process:
             server.confined = set()
         link.told_to_end = server.mailbox.stop

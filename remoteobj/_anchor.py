@@ -12,6 +12,7 @@ from typing import Any, Final
 from ._address import Address, Doorbell, new_address
 from ._endpoint import ITSELF, TERMS, Endpoint, Otherwise, Terms
 from ._server import Mode, Server, home_of, homes
+from ._transport import TRAITS, Traits
 from ._view import Steps, evaluate
 from .errors import ActorDiedError, NotListeningError, SpawnTimeoutError
 
@@ -48,6 +49,7 @@ class Anchor:
         *,
         eager: bool = False,
         fulfil: bool = True,
+        traits: Traits = TRAITS,
         endpoint: Endpoint | None = None,
     ) -> None:
         self.address = address
@@ -55,18 +57,19 @@ class Anchor:
         self.local = local
         self.eager = eager
         self.fulfil = fulfil
-        self.endpoint = endpoint or Endpoint(address, name)
+        self.traits = traits
+        self.endpoint = endpoint or Endpoint(address, name, traits=traits)
 
     @classmethod
-    def of(cls, obj: object, *, eager: bool, fulfil: bool) -> Anchor:
+    def of(cls, obj: object, *, eager: bool, fulfil: bool, traits: Traits) -> Anchor:
         """The anchor of an object that some process may later serve."""
-        return cls(new_address(), describe(obj), obj, eager=eager, fulfil=fulfil)
+        return cls(new_address(), describe(obj), obj, eager=eager, fulfil=fulfil, traits=traits)
 
     # --- as part of a pickle -------------------------------------------------------------
 
-    def reference(self) -> tuple[Address, str, bool, bool]:
+    def reference(self) -> tuple[Address, str, bool, bool, Traits]:
         """What any process needs in order to call the object."""
-        return (self.address, self.name, self.eager, self.fulfil)
+        return (self.address, self.name, self.eager, self.fulfil, self.traits)
 
     def possession(self) -> tuple[Any, ...]:
         """The object itself, for a process that is being started and may be the one that
@@ -117,7 +120,7 @@ class Anchor:
             raise RuntimeError(f"{self.name} is listening already")
         if self.local is UNSET:
             raise RuntimeError(f"{self.name} lives in another process: only that one can listen")
-        server = Server(self.local, self.address, self.name, self.fulfil, mode)
+        server = Server(self.local, self.address, self.name, self.fulfil, mode, self.traits)
         try:
             server.open()
         except FileExistsError:

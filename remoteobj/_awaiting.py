@@ -144,18 +144,16 @@ async def _answer_in_time(
 
 async def _answer(endpoint: Endpoint, steps: Steps) -> tuple[Connection, Ticket]:
     desk = desk_here()
+    loop = asyncio.get_running_loop()
     while True:
-        connection = await _connected(endpoint, desk)
-        arrival: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def send(
-            connection: Connection = connection, arrival: asyncio.Future[None] = arrival
-        ) -> Ticket:
-            payload, buffers = encode(steps)
-            return connection.submit(payload, buffers, partial(desk.wake, arrival), wait=False)
-
+        connection = endpoint.standing or await _connected(endpoint, desk)
+        arrival: asyncio.Future[None] = loop.create_future()
+        send = partial(_send, connection, steps, desk, partial(desk.wake, arrival))
         try:
-            ticket = await _in_turn(connection, desk, send)
+            if connection.full or connection.backlogs:
+                ticket = await _in_turn(connection, desk, send)
+            else:
+                ticket = send()
         except ConnectionEndedError:
             continue  # nothing was sent: try a new one
         try:
@@ -166,10 +164,15 @@ async def _answer(endpoint: Endpoint, steps: Steps) -> tuple[Connection, Ticket]
         return connection, ticket
 
 
+def _send(
+    connection: Connection, steps: Steps, desk: Desk, heard: Callable[[Ticket], object]
+) -> Ticket:
+    payload, buffers = encode(steps, connection.floor)
+    return connection.submit(payload, buffers, heard, False, desk.holds(connection))
+
+
 async def _connected(endpoint: Endpoint, desk: Desk) -> Connection:
     """The connection; where one must be made, that takes a thread, but one for all."""
-    if (connection := endpoint.standing) is not None:
-        return connection
     attempt = desk.attempts.get(endpoint)
     if attempt is None:
         attempt = asyncio.ensure_future(asyncio.to_thread(endpoint.connected))

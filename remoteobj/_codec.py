@@ -20,31 +20,43 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache, partial
-from typing import Any
+from typing import Any, Final
 
 from ._interruption import Interruption
 from ._late import importing
 
-__all__ = ["Buffers", "dumps", "dumps_call", "loads", "share_classes"]
+__all__ = [
+    "OUT_OF_BAND",
+    "Buffers",
+    "dumps",
+    "dumps_call",
+    "loads",
+    "pickled",
+    "share_classes",
+    "unpickled",
+]
 
 Buffers = Sequence[Any]
 """Contiguous bytes-like objects, in the order in which `dumps` gave them out."""
 
 # A buffer of its own costs a system call's scatter entry and a separate allocation on the other
 # side; below this size copying it into the payload is cheaper.
-OUT_OF_BAND = 32 * 1024
+OUT_OF_BAND: Final = 32 * 1024
 
 _MAIN = ("__main__", "__mp_main__")
 
-pickled, _unpickle = pickle.dumps, pickle.loads
+pickled, unpickled = pickle.dumps, pickle.loads
 
 
 # What holds no class, no array and nothing that could fail: most calls take and return no other.
 PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
 
 
-def dumps(value: object, what: str = "value") -> tuple[bytes, list[memoryview]]:
-    """Pickle ``value``; return the payload and the large buffers that stay outside of it.
+def dumps(
+    value: object, what: str = "value", floor: int = OUT_OF_BAND
+) -> tuple[bytes, list[memoryview]]:
+    """Pickle ``value``; return the payload, and the buffers from ``floor`` bytes on, which stay
+    outside of it.
 
     ``what`` is how an error names the value. The buffers are views of the value's own memory:
     they show changes made until they are written. Raises `UnsendableError` whatever the value's
@@ -69,23 +81,23 @@ def dumps(value: object, what: str = "value") -> tuple[bytes, list[memoryview]]:
         # A C function as the callback, and no closure: they are a third of a small value's time.
         payload = pickled(value, 5, buffer_callback=found.append)
         if found:
-            keep = partial(_keep_in_band, buffers=buffers)
+            keep = partial(_keep_in_band, buffers=buffers, floor=floor)
             if any(map(keep, found)):
                 buffers.clear()
                 payload = pickle.dumps(value, 5, buffer_callback=keep)
     except (KeyboardInterrupt, Interruption):
         raise
     except BaseException:
-        return _dumps_by_value(value, what)
+        return _dumps_by_value(value, what, floor)
     # `_main__` finds both names of the main module, which the receiver may not have. Connections
     # do pickle, but as the bare number of a descriptor, which means another file over there.
     find = payload.find
     if find(b"_main__") >= 0 or find(b"multiprocessing.connection") >= 0:
-        return _dumps_by_value(value, what)
+        return _dumps_by_value(value, what, floor)
     return payload, buffers
 
 
-def dumps_call(steps: tuple[Any, ...]) -> tuple[bytes, list[memoryview]]:
+def dumps_call(steps: tuple[Any, ...], floor: int = OUT_OF_BAND) -> tuple[bytes, list[memoryview]]:
     """The same for the steps of a chain; most are a method and a few plain arguments, and these
     travel as just that, which takes two thirds of the time.
 
@@ -102,7 +114,7 @@ def dumps_call(steps: tuple[Any, ...]) -> tuple[bytes, list[memoryview]]:
         else:
             if not kwargs:
                 return pickled((steps[0][1], args), 5), []
-    return dumps(tuple(steps), "call")
+    return dumps(tuple(steps), "call", floor)
 
 
 def loads(payload: bytes | bytearray | memoryview, buffers: Buffers = ()) -> Any:
@@ -110,7 +122,7 @@ def loads(payload: bytes | bytearray | memoryview, buffers: Buffers = ()) -> Any
 
     Arrays use the memory of ``buffers``, and are as writable as these are.
     """
-    return _unpickle(payload, buffers=buffers)
+    return unpickled(payload, buffers=buffers)
 
 
 def share_classes(*parts: object) -> None:
@@ -175,17 +187,18 @@ def _is_local(part: Any) -> bool:
     return named.__module__ == "__main__" or "<locals>" in named.__qualname__
 
 
-def _keep_in_band(buffer: pickle.PickleBuffer, buffers: list[memoryview]) -> bool:
+def _keep_in_band(buffer: pickle.PickleBuffer, buffers: list[memoryview], floor: int) -> bool:
     raw = buffer.raw()  # never fails: pickle itself refuses buffers that are not contiguous
-    if raw.nbytes < OUT_OF_BAND:
+    if raw.nbytes < floor:
         return True
     buffers.append(raw)
     return False
 
 
-def _dumps_by_value(value: object, what: str) -> tuple[bytes, list[memoryview]]:
+def _dumps_by_value(value: object, what: str, floor: int) -> tuple[bytes, list[memoryview]]:
     buffers: list[memoryview] = []
-    return _by_value().dumps(value, what, partial(_keep_in_band, buffers=buffers)), buffers
+    keep = partial(_keep_in_band, buffers=buffers, floor=floor)
+    return _by_value().dumps(value, what, keep), buffers
 
 
 @cache

@@ -10,7 +10,6 @@ import contextlib
 import select
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Sequence
 
 from ._exchange import UNSENT, Exchange, ReenteredError
@@ -38,7 +37,8 @@ class Connection(Exchange):
     def __init__(self, channel: Channel, lost: Failure, farewell: Farewell) -> None:
         super().__init__(channel, lost, farewell)
         _have_told(channel, self)
-        self._craving: deque[Callable[[], object]] = deque()
+        self.floor = channel.floor
+        self._wakeable = False
         self._attended = False
         self._touched = 0.0
 
@@ -54,6 +54,7 @@ class Connection(Exchange):
             sending._is_owned()
             or reading._is_owned()
             or self._unsent
+            or self._held
             or self._posted
             or self.backlogs
         ):
@@ -99,14 +100,19 @@ class Connection(Exchange):
         buffers: Sequence[Bytes],
         heard: Callable[[Ticket], object],
         wait: bool = True,
+        hold: bool = False,
     ) -> Ticket:
         """Send a call whose caller won't wait: `heard` is called when its outcome is here.
 
         That happens within a read, by whatever thread is at it, so it must be short, and not
         run a user's code. `wait=False` does not wait for room to write, either: then the buffers
-        must stay as they are until the outcome is here.
+        must stay as they are until the outcome is here. `hold` may keep it back until the next
+        write, or `flush`.
         """
-        ticket = self._send(Kind.CALL, payload, buffers, heard, wait)
+        if not self._wakeable:
+            self._wakeable = True
+            self._channel.make_wakeable()
+        ticket = self._send(_CALL, payload, buffers, heard, wait, hold and not self._channel.prompt)
         if self._channel.prompt:
             self.wait(ticket)
         elif not ticket.ready:
@@ -117,6 +123,10 @@ class Connection(Exchange):
             elif not ticket.call_id % OWN_READS:
                 self.look()  # cheaper than to have the reactor do it, while calls are made
         return ticket
+
+    def flush(self) -> None:
+        """Send what was held back."""
+        self._send_posted(wait=False)
 
     def listen(self, ticket: Ticket, heard: Callable[[Ticket], object]) -> None:
         """Have `heard` called once when something is here for a ticket, as `submit` does."""

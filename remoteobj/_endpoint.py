@@ -11,14 +11,14 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from ._address import Address
 from ._auth import AuthenticationError, connect_with_key
-from ._codec import dumps, dumps_call, loads
+from ._codec import OUT_OF_BAND, dumps, dumps_call, loads, unpickled
 from ._connection import Connection, ConnectionEndedError, ReenteredError
 from ._frames import JOINED
 from ._messages import WINDOW, Bytes, Frame, Kind
 from ._outcome import for_caller, unpack_error
 from ._protocol import Failure, Ticket
 from ._stream import Stream
-from ._transport import LineChannel
+from ._transport import TRAITS, LineChannel, Traits
 from ._view import Steps
 from .errors import ActorDiedError, CallTimeoutError, NotListeningError, UnsendableError
 
@@ -96,8 +96,16 @@ class Endpoint:
     when the one before had ended before anything was sent.
     """
 
-    def __init__(self, address: Address, name: str, partner: Partner | None = None) -> None:
+    def __init__(
+        self,
+        address: Address,
+        name: str,
+        partner: Partner | None = None,
+        traits: Traits = TRAITS,
+    ) -> None:
         self.address = address
+        self._traits = traits
+        self.floor = traits.floor
         self._partner = partner or Partner(name)
         self._connection: Connection | None = None
         self._renew()
@@ -133,9 +141,9 @@ class Endpoint:
             UnsendableError: an operand can't be pickled; nothing was sent.
         """
         try:
-            payload, buffers = dumps_call(steps)
+            payload, buffers = dumps_call(steps, self.floor)
         except UnsendableError:
-            payload, buffers = encode(steps)  # again, to name the operand
+            payload, buffers = encode(steps, self.floor)  # again, to name the operand
         connection = self._connection
         answer: Frame | Ticket | None = None
         if connection is not None and terms is TERMS and not buffers and len(payload) <= JOINED:
@@ -155,7 +163,7 @@ class Endpoint:
 
     def cast(self, steps: Steps) -> None:
         """Have a chain evaluated over there, without an answer."""
-        payload, buffers = encode(steps)
+        payload, buffers = encode(steps, self.floor)
         self.reach(lambda at: at.cast(payload, buffers))
 
     def reach(self, act: Callable[[Connection], T]) -> tuple[Connection, T]:
@@ -165,7 +173,9 @@ class Endpoint:
             NotListeningError: nobody listens; nothing was sent.
         """
         while True:
-            connection = self.connected()
+            connection = self._connection
+            if connection is None or connection.end is not None:
+                connection = self.connected()
             try:
                 return connection, act(connection)
             except ConnectionEndedError:
@@ -230,7 +240,9 @@ class Endpoint:
             ) from exc
         except OSError as exc:
             raise self._partner.not_listening() from exc
-        return Connection(LineChannel(line), self._partner.lost, self._partner.farewell)
+        return Connection(
+            LineChannel(line, traits=self._traits), self._partner.lost, self._partner.farewell
+        )
 
     def listening(self) -> bool:
         """Whether the object can be called now, as far as anybody can know."""
@@ -266,12 +278,12 @@ def settle(connection: Connection, ticket: Ticket, owner: object, terms: Terms) 
 
 def read(frame: Frame) -> Any:
     """The value in a frame; raises the exception in it."""
-    if frame.kind == _ERROR:
+    if frame[0] == _ERROR:
         raise unpack_error(frame.payload)
-    if frame.kind == _ITSELF:
+    if frame[0] == _ITSELF:
         return ITSELF
     try:
-        return loads(frame.payload, frame.buffers)
+        return loads(frame[2], frame[3]) if frame[3] else unpickled(frame[2])
     except BaseException as exc:
         # What a value does when it is unpickled must not end the caller's program, or loop.
         error = for_caller(exc)
@@ -281,10 +293,10 @@ def read(frame: Frame) -> Any:
         del error  # it leads to this frame, and so to the caller's handle
 
 
-def encode(steps: Steps) -> tuple[bytes, list[Any]]:
+def encode(steps: Steps, floor: int = OUT_OF_BAND) -> tuple[bytes, list[Any]]:
     """A chain as bytes; an error names the operand as its user knows it."""
     try:
-        return dumps_call(steps)
+        return dumps_call(steps, floor)
     except UnsendableError as exc:
         error = exc
     try:

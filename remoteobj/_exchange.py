@@ -26,6 +26,10 @@ from .errors import DeadlockError, NotListeningError, RemoteObjError
 
 __all__ = ["Exchange", "ReenteredError"]
 
+# Plain numbers compare in half the time.
+_CALL, _CAST, _GOODBYE = int(Kind.CALL), int(Kind.CAST), int(Kind.GOODBYE)
+HELD = 64
+"""Frames that may be held back until the one who sends them in a row is done."""
 UNSENT = 1 << 20
 """Bytes that may wait to be written, of calls whose callers don't wait."""
 LINGER = 1.0
@@ -54,6 +58,8 @@ class Exchange:
         self._farewell = farewell
         self._renew_locks()
         self._unsent: list[Bytes] = []
+        self._held: list[Bytes] = []
+        """Frames that go out with the next write."""
         self._posted: deque[Frame] = deque()
         self._asleep: dict[Bell, None] = {}
         self.end: Failure | None = None
@@ -61,6 +67,8 @@ class Exchange:
         self._watched: dict[int, Ticket] = {}
         self.backlogs: dict[int, Backlog] = {}
         """By thread."""
+        self._craving: deque[Callable[[], object]] = deque()
+        """Those who wait until there is room for another call."""
         self.interrupted = False
         self.born = self._calls.expect_birth()
         self.over = self._calls.expect_end()
@@ -86,21 +94,22 @@ class Exchange:
             ReenteredError: this thread is within a call, of which a signal handler or a
                 finalizer makes another one; nothing was sent.
         """
-        return self._send(Kind.CALL, payload, buffers)
+        return self._send(_CALL, payload, buffers)
 
     def cast(self, payload: bytes, buffers: Sequence[Bytes]) -> None:
         """Send a call that is not answered."""
-        self._send(Kind.CAST, payload, buffers)
+        self._send(_CAST, payload, buffers)
         if self._channel.prompt:
             self.look()
 
     def _send(
         self,
-        kind: Kind,
+        kind: int,
         payload: bytes,
         buffers: Sequence[Bytes],
         heard: Callable[[Ticket], object] | None = None,
         wait: bool = True,
+        hold: bool = False,
     ) -> Ticket:
         if self._sending._is_owned() or self._reading._is_owned():
             raise ReenteredError
@@ -109,17 +118,19 @@ class Exchange:
         with self._sending:
             if self.end is not None:
                 raise ConnectionEndedError
-            ticket = self._calls.open() if kind == Kind.CALL else Ticket()
+            ticket = self._calls.open() if kind == _CALL else Ticket()
             try:
                 if heard is not None:
-                    self._channel.make_wakeable()
                     ticket.heard = heard
                     self._watched[ticket.call_id] = ticket
                 frame = (kind, ticket.call_id, payload, buffers)
                 parts = self._channel.encode(Frame(*frame)) if buffers else encode(frame)
-                self._write(parts, wait and heard is None)
-                if heard is not None and self._unsent:
-                    self._leave_unsent(wait)
+                if hold and len(parts) == 1 and len(self._held) < HELD:
+                    self._held.append(parts[0])
+                else:
+                    self._write(parts, wait and heard is None)
+                    if heard is not None and self._unsent:
+                        self._leave_unsent(wait)
             except ChannelClosedError:
                 self._fail_unsent(ticket)
             except BaseException:
@@ -148,7 +159,7 @@ class Exchange:
             self._send_posted(wait)
 
     def _send_posted(self, wait: bool = True) -> None:
-        while (self._posted or self._unsent) and not self._sending._is_owned():
+        while (self._posted or self._unsent or self._held) and not self._sending._is_owned():
             try:
                 if not self._sending.acquire(blocking=False):
                     return  # its owner sends them
@@ -162,6 +173,9 @@ class Exchange:
 
     def _write(self, parts: list[Bytes], wait: bool = True) -> None:
         """Write all of it. An exception in the wait leaves the rest for the next writer."""
+        if self._held:
+            parts = [b"".join(self._held), *parts]
+            self._held = []
         try:
             self._unsent = self._channel.write([*self._unsent, *parts] if self._unsent else parts)
         except ChannelClosedError:
@@ -208,6 +222,8 @@ class Exchange:
 
         `whole` waits for the end of a stream, and takes its items in meanwhile.
         """
+        if self._held:
+            self._send_posted()  # it may be among them, or they may be what it waits for
         while not (ticket.over if whole else ticket.ready):
             if self._sending._is_owned() or self._reading._is_owned():
                 raise ReenteredError
@@ -276,16 +292,17 @@ class Exchange:
         return True
 
     def _receive(self, frame: Frame) -> None:
-        if frame.kind == Kind.GOODBYE:
-            self._finish(self._farewell(frame.payload))
-        elif frame.kind >= Kind.RELEASE:
-            self._channel.hear(frame)
-        else:
+        if frame[0] < _GOODBYE:
             if self._watched:
                 # Before it is delivered: who is told of it may watch for the next one at once.
                 self._watched.pop(frame[1], None)
             self._calls.receive(frame)
-            self._make_room()
+            if self._craving:
+                self._make_room()
+        elif frame[0] == _GOODBYE:
+            self._finish(self._farewell(frame.payload))
+        else:
+            self._channel.hear(frame)
 
     def _broken(self, exc: BaseException) -> None:
         """Reading failed: by the end of the connection, or by an interruption, which goes on."""

@@ -66,10 +66,14 @@ class Decoder:
     """
 
     def __init__(
-        self, lease: Callable[[int], memoryview] | None = None, limit: int = MAX_FRAME
+        self,
+        lease: Callable[[int], memoryview] | None = None,
+        limit: int = MAX_FRAME,
+        writable: bool = True,
     ) -> None:
         self._lease = lease
         self._limit = limit
+        self._writable = writable
         self._rest = b""
         self._body: list[bytearray | memoryview] = []
         self._head = (0, 0)
@@ -117,21 +121,30 @@ class Decoder:
         return frames
 
     def _next(self, data: bytes, start: int, frames: list[Frame]) -> int:
-        """Take one small frame, or the head of a large one; bytes used, 0 if more must come."""
-        end: int
-        body = start + HEADER.size
-        if len(data) < body:
-            return 0
-        kind, count, call_id, length = HEADER.unpack_from(data, start)
-        if kind not in _KINDS:
-            raise MalformedFrameError(f"kind {kind} is unknown")
-        if not count and length <= IN_PLACE:
-            end = body + length
-            if end > len(data):
-                return 0
-            frames.append(Frame(kind, call_id, data[body:end]))
-            return end - start
-        end = body + 8 * count
+        """Take small frames, or the head of a large one; bytes used, 0 if more must come."""
+        position, size = start, len(data)
+        while position + _SIZE <= size:
+            kind, count, call_id, length = _unpack(data, position)
+            if kind not in _KINDS:
+                raise MalformedFrameError(f"kind {kind} is unknown")
+            if count or length > IN_PLACE:
+                break
+            end = position + _SIZE + length
+            if end > size:
+                break
+            frames.append(_new(Frame, (kind, call_id, data[position + _SIZE : end], ())))
+            position = end
+        else:
+            return position - start
+        if position > start or not (count or length > IN_PLACE):
+            return position - start
+        return self._begin(data, start, frames)
+
+    def _begin(self, data: bytes, start: int, frames: list[Frame]) -> int:
+        """Take the head of a large frame."""
+        kind, count, call_id, length = _unpack(data, start)
+        body = start + _SIZE
+        end: int = body + 8 * count
         if end - start > self._limit:
             raise MalformedFrameError(f"{count} buffers are too many")
         if end > len(data):
@@ -178,4 +191,6 @@ class Decoder:
             return []
         payload, *buffers = self._body
         self.filling, self._body = [], []
+        if not self._writable:
+            buffers = [memoryview(one).toreadonly() for one in buffers]
         return [Frame(*self._head, payload, buffers)]

@@ -21,7 +21,7 @@ from ._frames import encode
 from ._messages import StopOrder
 from ._options import Options
 from ._proxy import Proxy
-from ._transport import ChannelClosedError
+from ._transport import ChannelClosedError, Traits
 from ._view import show
 from .engines import Launch, Vessel, engine_named, numbered
 from .errors import ActorDiedError, SpawnTimeoutError
@@ -56,9 +56,9 @@ class _OwnedPartner(Partner):
 class _OwnedEndpoint(Endpoint):
     """The owner's way to its actor: a connection that was there before the actor was."""
 
-    def __init__(self, address: Address, name: str, vessel: Vessel) -> None:
+    def __init__(self, address: Address, name: str, vessel: Vessel, traits: Traits) -> None:
         partner = _OwnedPartner(name, vessel)
-        super().__init__(address, name, partner)
+        super().__init__(address, name, partner, traits)
         self._owner_pid = os.getpid()
         self._vessel = vessel
         self.first = Connection(vessel.data, partner.lost, partner.farewell)
@@ -90,10 +90,11 @@ class _Actor:
         self._errors_before = 0 if self._own_exc else len(exc)
         self.finalizer: weakref.finalize[..., Any] | None = None
         self.owner_pid = os.getpid()
+        traits = Traits(options.spin, options.writable)
         self.vessel = engine_named(options.engine).launch(
-            Launch(program, name, options.daemon, options.start_method)
+            Launch(program, name, options.daemon, options.start_method, traits)
         )
-        self.endpoint = _OwnedEndpoint(address, name, self.vessel)
+        self.endpoint = _OwnedEndpoint(address, name, self.vessel, traits)
         self.forced = False  # its owner said kill or terminate
         self._ending = threading.RLock()
         self._at_it = False
@@ -304,7 +305,14 @@ def spawn(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: Opt
     exc = options.exc if options.exc is not None else Except()
     _end_with_the_program()
     program = ActorProgram(
-        cls, args, kwargs, address=address, name=name, exc=exc, eager=options.eager_proxy
+        cls,
+        args,
+        kwargs,
+        address=address,
+        name=name,
+        exc=exc,
+        eager=options.eager_proxy,
+        traits=Traits(options.spin, options.writable),
     )
     actor = _Actor(program, address, name, options, exc)
     _actors.add(actor)
@@ -315,7 +323,11 @@ def spawn(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: Opt
 
 def _handle_of(actor: _Actor, exc: Except) -> Handle:
     anchor = Anchor(
-        actor.address, actor.name, eager=actor.options.eager_proxy, endpoint=actor.endpoint
+        actor.address,
+        actor.name,
+        eager=actor.options.eager_proxy,
+        traits=Traits(actor.options.spin, actor.options.writable),
+        endpoint=actor.endpoint,
     )
     handle: Handle = Handle._at(anchor)
     object.__setattr__(handle, "_actor", actor)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -27,13 +28,40 @@ class Desk:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = weakref.ref(loop)
         self._jobs: deque[Callable[[], object]] = deque()
+        self._arrived: deque[asyncio.Future[None]] = deque()
         self._called = False
+        self._holding: list[Connection] = []
         self.attempts: dict[object, asyncio.Future[Any]] = {}
         """By endpoint: the connecting that is under way."""
 
     def do(self, job: Callable[[], object]) -> None:
         """Run `job` in the loop. From any thread."""
         self._jobs.append(job)
+        self._call()
+
+    def wake(self, arrival: asyncio.Future[None], ticket: Ticket) -> None:
+        """Say that something came for this ticket. From any thread."""
+        self._arrived.append(arrival)
+        if not self._called:
+            self._call()
+
+    def holds(self, connection: Connection) -> bool:
+        """Whether a call made now may be held back: until this turn of the loop is over, if it is
+        not the first one in it. To write many at once takes less of everybody's time."""
+        if connection in self._holding:
+            return True
+        loop = self._loop()
+        if loop is not None:
+            self._holding.append(connection)
+            loop.call_soon(self._flush)
+        return False
+
+    def _flush(self) -> None:
+        holding, self._holding = self._holding, []
+        for connection in holding:
+            connection.flush()
+
+    def _call(self) -> None:
         if not self._called:
             self._called = True
             loop = self._loop()
@@ -43,28 +71,35 @@ class Desk:
 
     def _work(self) -> None:
         self._called = False  # before it looks: what comes after that calls again
+        while self._arrived:
+            arrival = self._arrived.popleft()
+            if not arrival.done():
+                arrival.set_result(None)
         while self._jobs:
             self._jobs.popleft()()
-
-    def wake(self, arrival: asyncio.Future[None], ticket: Ticket) -> None:
-        """Say that something came for this ticket. From any thread."""
-        self.do(partial(_set, arrival))
-
-
-def _set(future: asyncio.Future[Any], value: Any = None) -> None:
-    if not future.done():
-        future.set_result(value)
 
 
 _desks: WeakKeyDictionary[asyncio.AbstractEventLoop, Desk] = WeakKeyDictionary()
 
 
+class _Last(threading.local):
+    loop: Callable[[], asyncio.AbstractEventLoop | None] = staticmethod(lambda: None)
+    desk: Desk
+
+
+_last = _Last()
+"""The desk that was asked for last in this thread: to find it so takes a tenth of the time."""
+
+
 def desk_here() -> Desk:
     """The desk of the event loop that runs in this thread."""
     loop = asyncio.get_running_loop()
+    if _last.loop() is loop:
+        return _last.desk
     desk = _desks.get(loop)
     if desk is None:
         desk = _desks[loop] = Desk(loop)
+    _last.loop, _last.desk = weakref.ref(loop), desk
     return desk
 
 

@@ -60,6 +60,7 @@ class Manner(Anchor):
         self.anchor = anchor
         self.how = how
         self.eager = anchor.eager if how.proxy is None else how.proxy
+        self._make = _MAKE[how.way.value]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.anchor, name)  # all but the calls is the anchor's own
@@ -75,10 +76,12 @@ class Manner(Anchor):
         """As `Anchor.evaluate`, but what it gives is what the manner says."""
         if default is UNSET:
             default = self.how.default
-        if self.how.way is Way.NOW:
+        if self._make is None:
             return self.anchor.evaluate(steps, owner, default, default_local, self.how.terms)
-        otherwise = self.anchor.stand_in(steps, default, default_local)
-        return _MAKE[self.how.way](self, steps, owner, otherwise)
+        otherwise = None
+        if default is not UNSET or default_local:
+            otherwise = self.anchor.stand_in(steps, default, default_local)
+        return self._make(self, steps, owner, otherwise)
 
     def _here(self, steps: Steps, owner: object) -> Any:
         """The value, where this is the object's own home."""
@@ -117,7 +120,13 @@ class Manner(Anchor):
             home.report(exc)
 
 
-_MAKE = {Way.FUTURE: Manner._future, Way.AWAIT: Manner._await, Way.CAST: Manner._cast}
+# By the value, since to hash a member takes longer than all that is done with it here.
+_MAKE: dict[str, Any] = {
+    Way.NOW.value: None,
+    Way.FUTURE.value: Manner._future,
+    Way.AWAIT.value: Manner._await,
+    Way.CAST.value: Manner._cast,
+}
 
 
 class Manners:
@@ -190,7 +199,7 @@ class Manners:
         raise NotImplementedError
 
 
-_PLAIN = {way: How(way) for way in Way}
+_PLAIN = {way.value: How(way) for way in Way}
 
 
 def in_manner(
@@ -198,7 +207,7 @@ def in_manner(
 ) -> Manner:
     """The anchor for a manner that differs from the one before by these changes."""
     if type(anchor) is not Manner and way is not None:
-        return Manner(anchor, _PLAIN[way])
+        return Manner(anchor, _PLAIN[way.value])
     how, base = (anchor.how, anchor.anchor) if isinstance(anchor, Manner) else (How(), anchor)
     if way is not None:
         changes["way"] = way

@@ -30,6 +30,11 @@ class Options(NamedTuple):
     """Whether requests in hand are carried out when it stops; False refuses them."""
     eager_proxy: bool = False
     """Whether calls give proxies, to be evaluated by `get_`."""
+    spin: float | None = None
+    """Seconds that both sides poll for the next message before they sleep, 0 for never; None is
+    some tens of microseconds, as long as that pays."""
+    writable: bool = True
+    """Whether arrays that arrive, here and there, can be written to."""
 
     def but(self, changes: dict[str, Any]) -> Options:
         """The same with some changed.

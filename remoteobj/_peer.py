@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ._codec import PLAIN, dumps, loads, pickled
+from ._codec import OUT_OF_BAND, PLAIN, dumps, loads, pickled
 from ._frames import encode
 from ._interruption import Interruption
 from ._messages import Bytes, Frame, Kind
@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 _new = tuple.__new__
+_ITEM = int(Kind.ITEM)  # a plain number is packed sooner
 
 PATIENCE = 0.05
 """Seconds without progress after which a reply is left to be written in the background."""
@@ -68,7 +69,10 @@ class Peer:
             while self.told:
                 parts = [*parts, *encode(self.told.popleft())]
             try:
-                if not self.owed and (parts := self.channel.write(parts)):
+                if not self.owed:
+                    parts = self.channel.write(parts)
+                    if not parts:
+                        return
                     parts = self._write_patiently(parts)
             except ChannelClosedError:
                 return  # reading will find the end too, and see to it
@@ -120,12 +124,12 @@ class OpenStream:
         try:
             item = self._resume(self.said.popleft()) if self.said else next(self._iterator)
         except StopIteration as stop:
-            return value_frame(Kind.END, self.call_id, stop.value)
+            return value_frame(Kind.END, self.call_id, stop.value, self.peer.channel.floor)
         except Interruption:
             raise
         except BaseException as exc:
             return error_frame(self.call_id, exc)
-        return value_frame(Kind.ITEM, self.call_id, item)
+        return value_frame(_ITEM, self.call_id, item, self.peer.channel.floor)
 
     def _resume(self, said: Frame) -> Any:
         if said.kind == Kind.SEND:
@@ -151,12 +155,12 @@ def size_of(request: Frame) -> int:
     return len(request.payload) + sum(map(len, request.buffers))
 
 
-def value_frame(kind: int, call_id: int, value: Any) -> Frame:
+def value_frame(kind: int, call_id: int, value: Any, floor: int = OUT_OF_BAND) -> Frame:
     """The frame that carries a value, or the error that it can't be sent."""
     if type(value) in PLAIN:
         return _new(Frame, (kind, call_id, pickled(value, 5), ()))
     try:
-        payload, buffers = dumps(value, "result")
+        payload, buffers = dumps(value, "result", floor)
     except Interruption:
         raise
     except BaseException as exc:

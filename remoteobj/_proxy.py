@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator, Callable, Iterator
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from ._address import Address
 from ._anchor import ITSELF, UNSET, Anchor, describe
 from ._manner import Manner, Manners, Way, in_manner
 from ._ops import OPS
-from ._server import Mode
+from ._serving import Serving
+from ._transport import Traits
 from ._view import Steps, show
 
-__all__ = ["Listening", "Proxy", "get"]
+__all__ = ["Proxy", "get"]
 
 
 _SILENT = (Way.NOW, Way.CAST)
 
 
-class Proxy(Manners):
+class Proxy(Manners, Serving):
     """Stands for an object that lives in another process, or for a part of it.
 
     What is done to a proxy is done to the object: attributes and items give further
@@ -36,6 +36,9 @@ class Proxy(Manners):
         eager_proxy: True makes calls give proxies too, to be evaluated by `get_`.
         fulfill_final: whether requests that arrive while it stops listening are carried
             out; False refuses them.
+        spin: seconds that both sides poll for the next message before they sleep; 0 for never.
+            By default some tens of microseconds, as long as that pays.
+        writable: whether arrays that arrive, here and there, can be written to.
 
     Here the object is listened for in the process that calls it, which shows the syntax:
 
@@ -63,9 +66,17 @@ class Proxy(Manners):
     _parent: Proxy | None
 
     def __init__(
-        self, obj: object, *, eager_proxy: bool = False, fulfill_final: bool = True
+        self,
+        obj: object,
+        *,
+        eager_proxy: bool = False,
+        fulfill_final: bool = True,
+        spin: float | None = None,
+        writable: bool = True,
     ) -> None:
-        self._fill(Anchor.of(obj, eager=eager_proxy, fulfil=fulfill_final), (), None)
+        traits = Traits(spin, writable)
+        anchor = Anchor.of(obj, eager=eager_proxy, fulfil=fulfill_final, traits=traits)
+        self._fill(anchor, (), None)
 
     @classmethod
     def _at(cls, anchor: Anchor, steps: Steps = (), parent: Proxy | None = None) -> Self:
@@ -117,7 +128,12 @@ class Proxy(Manners):
         return proxy
 
     def _in_way(self, way: Way) -> Proxy:
-        return Proxy._at(in_manner(_anchor_of(self), way), _steps_of(self), self._root)
+        parent = _parent_of(self)
+        part = _new(Proxy)
+        _put_anchor(part, in_manner(_anchor_of(self), way))
+        _put_steps(part, _steps_of(self))
+        _put_parent(part, self if parent is None else parent)
+        return part
 
     def _in_manner(self, terms: dict[str, Any] | None = None, **changes: Any) -> Proxy:
         return Proxy._at(in_manner(self._anchor, terms=terms, **changes), self._steps, self._root)
@@ -212,81 +228,6 @@ class Proxy(Manners):
         found: AsyncIterator[Any] = self._in_manner(way=Way.AWAIT)._do("iter").__aiter__()
         return found
 
-    # --- listening -----------------------------------------------------------------------
-
-    def listen_(self, bg: bool | None = None) -> Listening:
-        """Serve the object from this process; `with proxy.listen_():` ends it again.
-
-        Args:
-            bg: True runs the requests in a background thread. False runs them only within
-                `process_requests` and `poll`. None begins in the background, until this
-                process first calls one of these two, which then takes over.
-
-        Raises:
-            RuntimeError: it is listening already, or the object is not in this process.
-        """
-        mode = {None: Mode.AUTO, True: Mode.BACKGROUND, False: Mode.MANUAL}[bg]
-        self._anchor.listen(mode)
-        return Listening(self)
-
-    def stop_listen_(self) -> None:
-        """Stop serving; what has arrived is fulfilled, or refused (`fulfill_final=False`).
-
-        Harmless when nothing is served from this process. From within a request, the
-        request is answered first.
-        """
-        home = self._anchor.home
-        if home is not None:
-            home.stop()
-
-    @property
-    def listening_(self) -> bool:
-        """Whether the object can be called now; true to the fact, from every process."""
-        return self._anchor.listening
-
-    def process_requests(self, timeout: float | None = 0.0) -> int:
-        """Run the requests that have arrived, in this thread; how many were run.
-
-        Args:
-            timeout: seconds to wait for the first; None waits for ever.
-
-        Raises:
-            NotListeningError: the object is not served from this process.
-        """
-        return self._anchor.process(timeout)
-
-    def poll(self, timeout: float | None = 0.0) -> bool:
-        """Run one request, in this thread, if one has arrived within `timeout` seconds."""
-        return bool(self._anchor.process(timeout, 1))
-
-    def wait_until_listening(
-        self, process: Any = None, fail: bool = True, timeout: float | None = None
-    ) -> bool:
-        """Wait until some process serves the object.
-
-        Args:
-            process: the process (or thread) that will; its end ends the wait.
-            fail: False gives False where True raises.
-            timeout: seconds to wait at most; None waits for ever.
-
-        Raises:
-            ActorDiedError: `process` ended first.
-            SpawnTimeoutError: the time was up first.
-        """
-        return self._anchor.wait(process, fail, timeout)
-
-    def __enter__(self) -> Any:
-        self.listen_(bg=False)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop_listen_()
-
     # --- as an object of this process ------------------------------------------------------
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -351,24 +292,6 @@ def _underscored(proxy: Proxy, name: str) -> Any:
 Proxy.__getattribute__ = _attribute_of(Proxy)  # type: ignore[method-assign, assignment]
 
 
-class Listening:
-    """The time in which a process serves an object; leaving it, by `with`, ends it."""
-
-    def __init__(self, proxy: Proxy) -> None:
-        self._proxy = proxy
-
-    def __enter__(self) -> Proxy:
-        return self._proxy
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._proxy.stop_listen_()
-
-
 def get(view: Any, default: Any = UNSET, *, default_local: bool = False) -> Any:
     """The value of a proxy, as `get_` gives it; anything else is its own value.
 
@@ -380,9 +303,9 @@ def get(view: Any, default: Any = UNSET, *, default_local: bool = False) -> Any:
     return view
 
 
-def _whole(reference: tuple[Address, str, bool, bool]) -> Proxy:
-    address, name, eager, fulfil = reference
-    return Proxy._at(Anchor(address, name, eager=eager, fulfil=fulfil))
+def _whole(reference: tuple[Address, str, bool, bool, Traits]) -> Proxy:
+    address, name, eager, fulfil, traits = reference
+    return Proxy._at(Anchor(address, name, eager=eager, fulfil=fulfil, traits=traits))
 
 
 def _part(root: Proxy, steps: tuple[Any, ...]) -> Proxy:

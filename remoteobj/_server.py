@@ -21,6 +21,7 @@ from ._mailbox import Mailbox
 from ._messages import Bytes, Frame
 from ._outcome import pack_error
 from ._peer import Peer
+from ._transport import TRAITS, Traits
 from .errors import NotListeningError
 
 __all__ = ["Mode", "Server", "home_of", "homes"]
@@ -59,6 +60,7 @@ class Server:
         name: str,
         fulfil: bool = True,
         mode: Mode = Mode.AUTO,
+        traits: Traits = TRAITS,
     ) -> None:
         self.root = root
         self.mode = mode
@@ -71,7 +73,7 @@ class Server:
         """False: whoever runs it calls `finish` and `close` when it is told to stop."""
         self._name = name
         self.control = Control(self, name)
-        self.mailbox = Mailbox(lambda: self.root, self.control.flush_later, self.report)
+        self.mailbox = Mailbox(lambda: self.root, self.control.flush_later, self.report, traits)
         self._thread: threading.Thread | None = None
         self._background = False
         self._take_over = threading.Lock()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -16,9 +15,12 @@ from ._late import importing
 from ._messages import Frame, Kind, credit_frame
 from ._outcome import pack_error
 from ._protocol import Ticket
+from ._sockets import forks
 from .errors import CallTimeoutError, NotListeningError
 
 __all__ = ["Stream"]
+
+_ITEM = int(Kind.ITEM)  # plain numbers compare in half the time
 
 
 class Stream(Iterator[Any], AsyncIterator[Any]):
@@ -47,9 +49,10 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
         self._owner = owner  # the handle: while items are wanted, its actor must not stop
         self._window = window
         self.timeout = timeout
-        self._pid = os.getpid()
+        self._forks = forks[0]
         self._lock = threading.Lock()
         self._ahead = 1  # items that it may run ahead
+        self._low = 0  # when no more than these are left of them, more are asked for
         self._asked = 0  # items that were asked for and not taken
         self._over = False
         self._being_awaited = False
@@ -61,14 +64,15 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
 
     def __iter__(self) -> Stream:
         with self._lock, contextlib.suppress(StopIteration):
-            self._ahead = self._window
+            self._run_ahead()
             self._ask()
         return self
 
     def __next__(self) -> Any:
         with self._lock:
-            self._ask()
-            return self._next()
+            if self._asked <= self._low or self._over or self._forks != forks[0]:
+                self._ask()
+            return self.take() if self.ticket.ready else self._next()
 
     def send(self, value: Any) -> Any:
         """Give the generator a value, as its own `send` does; the next item.
@@ -80,7 +84,7 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
         if value is None:
             return next(self)
         with self._lock:
-            self._say(Kind.SEND, *dumps(value, "value"))
+            self._say(Kind.SEND, *dumps(value, "value", self.connection.floor))
             return self._next()
 
     def throw(self, error: BaseException) -> Any:
@@ -91,7 +95,7 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
 
     def close(self) -> None:
         """End the iterator over there; its `finally` runs. Harmless when it is over."""
-        if not self._over and self._pid == os.getpid():
+        if not self._over and self._forks == forks[0]:
             self._over = True
             self.connection.abandon(self.ticket)
 
@@ -101,7 +105,7 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
     # --- the same, awaited -----------------------------------------------------------------
 
     def __aiter__(self) -> Stream:
-        self._ahead = self._window
+        self._run_ahead()
         return self
 
     def __anext__(self) -> Awaitable[Any]:
@@ -111,7 +115,7 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
         """`send`, awaited."""
         if value is None:
             return self.__anext__()
-        said = dumps(value, "value")
+        said = dumps(value, "value", self.connection.floor)
         return self._step(partial(self._say, Kind.SEND, *said, wait=False))
 
     def athrow(self, error: BaseException) -> Awaitable[Any]:
@@ -131,10 +135,13 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
 
     # --- the steps of both -------------------------------------------------------------------
 
+    def _run_ahead(self) -> None:
+        self._ahead, self._low = self._window, self._window // 2
+
     def _ask(self, wait: bool = True) -> None:
         """Let it run as far ahead as it may: again once half of that has been taken."""
         self._check()
-        if self._asked <= self._ahead // 2:
+        if self._asked <= self._low:
             more = self._ahead - self._asked
             self._asked = self._ahead
             self.connection.post(credit_frame(self.ticket.call_id, more), wait)
@@ -150,7 +157,7 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
         self.connection.post(Frame(kind, self.ticket.call_id, payload, buffers), wait)
 
     def _check(self) -> None:
-        if self._pid != os.getpid():
+        if self._forks != forks[0]:
             raise NotListeningError("a stream belongs to the process that opened it")
         if self._over:
             raise StopIteration
@@ -185,7 +192,7 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
             self._over = True
             assert self.ticket.failure is not None
             raise self.ticket.failure()
-        if frame.kind != Kind.ITEM:
+        if frame[0] != _ITEM:
             self._over = True
             raise StopIteration(self._read(frame))  # or the iterator's own exception
         self._asked -= 1

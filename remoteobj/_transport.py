@@ -14,8 +14,9 @@ import socket
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
+from ._codec import OUT_OF_BAND
 from ._frames import Decoder
 from ._line import Line
 from ._messages import Bytes, Frame
@@ -25,18 +26,38 @@ from ._sockets import bell_and_ringer
 __all__ = [
     "Channel",
     "ChannelClosedError",
+    "TRAITS",
     "LineChannel",
+    "Traits",
     "Waiter",
 ]
 
 CHUNK = 1 << 16
 MAX_PARTS = 512  # under every system's IOV_MAX
 SPIN_SECONDS = 50e-6
-MISSES = 8
-RETRY = 256
+ALONE_SECONDS, USED_SECONDS, CROWD_SECONDS = 12e-6, 3e-6, 1e-3
+TRUST, TRIAL, RETRY = 16, 4, 64
 
 clock = time.perf_counter
+_give_way: Callable[[], object] = getattr(os, "sched_yield", lambda: None)
 Parts = list[Any]
+
+
+class Traits(NamedTuple):
+    """How the ends of all connections to one object do."""
+
+    spin: float | None = None
+    """Seconds to poll before sleeping, 0 for never; None: some tens of µs."""
+    writable: bool = True
+    """Whether arrays that arrive can be written to."""
+
+    @property
+    def floor(self) -> int:
+        """Bytes from which on buffers stay outside of a pickle: within, the sender decides."""
+        return OUT_OF_BAND if self.writable else 0
+
+
+TRAITS: Final = Traits()
 
 
 class ChannelClosedError(Exception):
@@ -59,12 +80,14 @@ class Waiter:
     run meanwhile.
     """
 
-    def __init__(self, spin: float = SPIN_SECONDS) -> None:
+    def __init__(self, spin: float | None = None) -> None:
         self._poll = select.poll()
         self._urgent = self._poll
-        self._spin = spin
-        self._alone = _processors() < 2 or spin <= 0
-        self._misses = MISSES if self._alone else 0
+        self._spin = SPIN_SECONDS if spin is None else spin
+        self._alone = _processors() < 2 or self._spin <= 0
+        self._trust = 0 if self._alone else TRUST
+        self._skipped = 0
+        self._crowded = False
 
     def watch(self, fd: int, events: int = select.POLLIN, urgent: bool = False) -> None:
         """Wait for these events too. Once one is urgent, only such are polled for before the
@@ -86,24 +109,48 @@ class Waiter:
         """The same, waiting for the first of them until `deadline` (`time.monotonic()`)."""
         if deadline is not None and deadline <= time.monotonic():
             return self._poll.poll(0)
-        if self._misses < MISSES or self._retries():
+        if self._trust > 0 or self._tries_again():
             poll = self._urgent.poll
-            end = clock() + self._spin
-            while True:
+            start = now = clock()
+            end = start + (0.0 if self._crowded else ALONE_SECONDS)
+            while now < end:
                 if ready := poll(0):
-                    self._misses = 0
+                    if self._trust < TRUST:
+                        self._trust += 1
                     return ready
-                if clock() > end:
-                    break
-            self._misses += 1
+                now = clock()
+            if ready := self._spin_on(start):
+                return ready
         if deadline is None:
             return self._poll.poll()
         return self._poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
 
-    def _retries(self) -> bool:
+    def _spin_on(self, start: float) -> list[tuple[int, int]]:
+        """It takes longer: go on polling, but let others have the processor who want it."""
+        poll, now, end = self._urgent.poll, start, start + self._spin
+        while now < end:
+            _give_way()
+            if ready := poll(0):
+                self._trust = min(TRUST, self._trust + 1)
+                self._crowded = clock() - start > ALONE_SECONDS
+                return ready
+            before, now = now, clock()
+            if now - before > USED_SECONDS:
+                # What others used of it was not wasted by us.
+                end += now - before
+                if now - before > CROWD_SECONDS:
+                    break
+        self._trust -= 4
+        self._crowded = False
+        return []
+
+    def _tries_again(self) -> bool:
         """Whether to poll after all, where it has not paid: now and then."""
-        self._misses += 1
-        return self._misses % RETRY == 0 and not self._alone
+        self._skipped += 1
+        if self._alone or self._skipped % RETRY:
+            return False
+        self._trust = TRIAL
+        return True
 
 
 # --- the channel ---------------------------------------------------------------------
@@ -114,6 +161,8 @@ class Channel(Protocol):
 
     prompt: bool
     """Whether its other end works only while this end waits, and answers at once."""
+    floor: int
+    """Bytes from which on buffers that are sent stay outside of the pickle."""
 
     def fileno(self) -> int:
         """The descriptor to read from; -1 once closed."""
@@ -186,18 +235,25 @@ class LineChannel:
 
     prompt: bool = False
 
-    def __init__(self, line: Line, death: int | None = None, waiter: Waiter | None = None) -> None:
+    def __init__(
+        self,
+        line: Line,
+        death: int | None = None,
+        traits: Traits = TRAITS,
+        waiter: Waiter | None = None,
+    ) -> None:
         self._line = line
         self._read, self._write = line.read, line.write
         # By a finalizer, which keeps the line: in a cycle of garbage a `__del__` of ours might
         # come after that of its parts, which complain.
         weakref.finalize(self, line.close).atexit = False
         self.sharing: Sharing = Sharing(line)
-        self._decoder = Decoder(self.sharing.lease)
+        self._decoder = Decoder(self.sharing.lease, writable=traits.writable)
+        self.floor = traits.floor
         self._death = death
         self._bell: socket.socket | None = None
         self._ringer: socket.socket | None = None
-        self._waiter = waiter or Waiter()
+        self._waiter = waiter or Waiter(traits.spin)
         self._waiter.watch(line.fileno(), urgent=True)
         self.wait: Callable[[float | None], object] = self._waiter.wait
         self._ends = {death} if death is not None else set()

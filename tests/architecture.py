@@ -36,6 +36,7 @@ LAYERS = [
     ],
     [
         "_peer",
+        "_reception",
         "_mailbox",
         "_control",
         "_endpoint",
@@ -48,6 +49,7 @@ LAYERS = [
     ],
     [
         "_manner",
+        "_serving",
         "_proxy",
         "_caught",
         "_context",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Protocol
 
 from .._line import Line
-from .._transport import Channel
+from .._transport import TRAITS, Channel, Traits
 
 __all__ = ["Engine", "Launch", "Link", "Program", "Vessel", "numbered"]
 
@@ -62,6 +62,7 @@ class Launch(NamedTuple):
     name: str
     daemon: bool = True
     start_method: str | None = None
+    traits: Traits = TRAITS
 
 
 class Vessel(Protocol):

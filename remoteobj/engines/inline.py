@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from .._line import Line, line, socket_line
-from .._transport import LineChannel, Waiter
+from .._transport import LineChannel, Traits, Waiter
 from ._base import Launch, Link
 
 __all__ = ["InlineEngine"]
@@ -39,8 +39,8 @@ class _TurningChannel(LineChannel):
 
     prompt: bool = True
 
-    def __init__(self, line: Line, turn: Callable[[], None]) -> None:
-        super().__init__(line, waiter=_TurningWaiter(turn))
+    def __init__(self, line: Line, traits: Traits, turn: Callable[[], None]) -> None:
+        super().__init__(line, traits=traits, waiter=_TurningWaiter(turn))
         self._turn = turn
 
     def wait_to_write(self, or_read: bool, deadline: float | None = None) -> bool:
@@ -61,7 +61,7 @@ class InlineVessel:
         self._name = launch.name
         self._ended = False
         turn = launch.program.begin(self._link)
-        self.data: LineChannel = _TurningChannel(data, turn)
+        self.data: LineChannel = _TurningChannel(data, launch.traits, turn)
         self.control: LineChannel = LineChannel(control)
 
     autonomous: bool = False

@@ -29,7 +29,7 @@ from .._line import line, socket_line
 from .._messages import BIRTH
 from .._peer import error_frame
 from .._sockets import inheriting
-from .._transport import LineChannel
+from .._transport import TRAITS, LineChannel, Traits
 from ..errors import UnsendableError
 from ._base import Launch, Link, Program
 
@@ -58,6 +58,7 @@ class ActorProcess(multiprocessing.Process):
         name: str,
         daemon: bool = True,
         start_method: str | None = None,
+        traits: Traits = TRAITS,
     ) -> None:
         super().__init__(name=name, daemon=daemon)
         # What of it belongs in the new process: multiprocessing's own part, and our link.
@@ -69,6 +70,7 @@ class ActorProcess(multiprocessing.Process):
             raise ValueError(f"start_method {start_method!r} is none of {', '.join(known)}")
         self._program: Program | None = program
         self._link: Link | None = None
+        self._traits = traits
         self._death: int | None = None
         self._close_death: Any = None
         self._code: int | None = None
@@ -96,7 +98,7 @@ class ActorProcess(multiprocessing.Process):
             their_control.close()
             self._link = None
             self._program = None
-        self.data: LineChannel = LineChannel(data, self._death)
+        self.data: LineChannel = LineChannel(data, self._death, self._traits)
         self.control: LineChannel = LineChannel(control)
 
     def _start_even_if_daemonic(self) -> None:
@@ -331,6 +333,7 @@ class ProcessEngine:
             name=launch.name,
             daemon=launch.daemon,
             start_method=launch.start_method,
+            traits=launch.traits,
         )
         process.start()
         return ProcessVessel(process)

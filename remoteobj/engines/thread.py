@@ -19,7 +19,7 @@ class ThreadVessel:
     def __init__(self, launch: Launch) -> None:
         data, their_data = line()
         control, their_control = socket_line()
-        self.data: LineChannel = LineChannel(data)
+        self.data: LineChannel = LineChannel(data, traits=launch.traits)
         self.control: LineChannel = LineChannel(control)
         self._name = launch.name
         self._exitcode: int | None = None

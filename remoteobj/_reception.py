@@ -1,0 +1,249 @@
+"""Where an actor takes in what its callers say: who calls, and what waits to be run.
+
+Each peer (a process that calls) has a queue of its own; the peers take turns, and so do requests
+and streams, so that none starves another.
+
+A peer whose last reply is not yet written whole is not served further. That bounds the
+memory that a slow reader can take, and is what makes `maybe_executed` exact (`_protocol`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import time
+from collections import deque
+from collections.abc import Callable
+
+from ._frames import MalformedFrameError
+from ._interruption import Interruption
+from ._line import Line
+from ._messages import Bytes, Frame, Kind, read_credit
+from ._outcome import pack_error
+from ._peer import PATIENCE, OpenStream, Peer, size_of, value_frame
+from ._protocol import Life
+from ._sockets import bell_and_ringer
+from ._transport import TRAITS, ChannelClosedError, LineChannel, Traits, Waiter, clock
+from .errors import NotListeningError
+
+__all__ = ["LOOK_SECONDS", "Reception"]
+
+LOOK_SECONDS = 50e-6
+"""How long a busy mailbox may take up what has come before it looks for more."""
+HELD = 1 << 24
+"""Bytes that the requests of one caller may take before no more are read from it."""
+
+_REQUESTS = frozenset(map(int, (Kind.CALL, Kind.CAST)))
+
+
+class Reception:
+    """The peers, their queues, and the one place where all of them are waited for."""
+
+    def __init__(
+        self,
+        flush_later: Callable[[Peer], None],
+        report: Callable[[BaseException], None],
+        traits: Traits = TRAITS,
+    ) -> None:
+        self.life = Life()
+        self.patience = PATIENCE
+        self._traits = traits
+        self._flush_later = flush_later
+        self._report = report
+        self._peers: dict[int, Peer] = {}
+        self._news: deque[Peer] = deque()
+        self._pending: deque[Peer] = deque()  # peers with requests, each once
+        self._flowing: deque[OpenStream] = deque()  # streams with credit, each once
+        self._waiter = Waiter(traits.spin)
+        self._looked = 0.0
+        self._bell, self._ringer = bell_and_ringer()
+        self._waiter.watch(self._bell.fileno())
+
+    # --- from other threads ------------------------------------------------------------
+
+    def attach(self, line: Line) -> Peer:
+        """Serve one more peer."""
+        peer = Peer(
+            LineChannel(line, traits=self._traits), self._flush_later, self.wake, self.patience
+        )
+        self.resume(peer)
+        return peer
+
+    def resume(self, peer: Peer) -> None:
+        """Serve this peer, from now or again."""
+        self._news.append(peer)
+        self.wake()
+
+    def wake(self) -> None:
+        """Make the thread that waits for requests look up."""
+        with contextlib.suppress(OSError):
+            self._ringer.send(b"!")
+
+    # --- the queues ----------------------------------------------------------------------
+
+    def _next_request(self, peer: Peer) -> Frame:
+        request = peer.requests.popleft()
+        held, peer.held = peer.held, peer.held - size_of(request)
+        if held > HELD >= peer.held and not (peer.gone or peer.owed):
+            self._waiter.watch(peer.channel.fileno())
+        return request
+
+    def _after(self, peer: Peer) -> None:
+        """After something was written for a peer: line it up again, or hold it."""
+        if peer.owed:
+            self._waiter.ignore(peer.channel.fileno())
+        elif peer.requests and peer not in self._pending:
+            self._pending.append(peer)
+
+    # --- taking in ---------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Take in what has come meanwhile; not after every request, if they are short."""
+        now = clock()
+        if now > self._looked + LOOK_SECONDS:
+            self._looked = now
+            self._collect(self._waiter.ready())
+
+    def _collect(
+        self, ready: list[tuple[int, int]], lone: bool = False
+    ) -> tuple[Peer, Frame] | None:
+        """Read what is there from every peer that is ready.
+
+        With `lone`, where nothing else is to be done: if it is one request, as it is mostly,
+        that is returned to be run, and spared the queues.
+        """
+        for fd, events in ready:
+            peer = self._peers.get(fd)
+            if peer is not None:
+                try:
+                    frames = peer.channel.take()
+                except (ChannelClosedError, MalformedFrameError):
+                    self._drop(peer)
+                    continue
+                if lone and len(frames) == 1 == len(ready) and frames[0][0] in _REQUESTS:
+                    return peer, frames[0]
+                self._sort(peer, frames)
+            elif fd == self._bell.fileno():
+                with contextlib.suppress(BlockingIOError):
+                    self._bell.recv(4096)
+                self._take_news()
+            elif events & select.POLLNVAL:
+                self._waiter.ignore(fd)
+
+        return None
+
+    def _sort(self, peer: Peer, frames: list[Frame]) -> None:
+        for frame in frames:
+            if frame.kind in _REQUESTS:
+                if not peer.requests:
+                    self._pending.append(peer)
+                peer.requests.append(frame)
+                peer.held += size_of(frame)
+            else:
+                self._hear(peer, frame)
+        if peer.held > HELD:
+            self._waiter.ignore(peer.channel.fileno())
+
+    def _take_news(self) -> None:
+        for peer in self._peers.values():
+            peer.send_told()
+        while self._news:
+            peer = self._news.popleft()
+            fd = peer.channel.fileno()
+            if fd < 0 or peer.gone:
+                continue
+            self._peers[fd] = peer
+            self._waiter.watch(fd)
+            self._after(peer)
+            self._flowing.extend(
+                stream
+                for stream in peer.streams.values()
+                if stream.credit > 0 and stream not in self._flowing
+            )
+
+    def _hear(self, peer: Peer, frame: Frame) -> None:
+        """Take in what a caller says about an earlier call, or the channel about itself."""
+        if frame.kind >= Kind.RELEASE:
+            try:
+                peer.channel.hear(frame)
+            except MalformedFrameError:
+                self._drop(peer)
+            return
+        stream = peer.streams.get(frame.call_id)
+        if stream is None:
+            if frame.kind == Kind.CLOSE:
+                self._withdraw(peer, frame.call_id)
+            return  # or its stream has ended meanwhile
+        if frame.kind == Kind.CLOSE:
+            del peer.streams[frame.call_id]
+            self._close(stream)
+            peer.send(value_frame(Kind.END, frame.call_id, None))
+            self._after(peer)
+            return
+        if frame.kind == Kind.CREDIT:
+            stream.credit += read_credit(frame)
+        elif frame.kind in (Kind.SEND, Kind.RAISE):
+            stream.said.append(frame)
+            stream.credit += 1
+        if stream not in self._flowing:
+            self._flowing.append(stream)
+
+    def _withdraw(self, peer: Peer, call_id: int) -> None:
+        """Give up a call that has not begun; one that has runs on."""
+        for request in peer.requests:
+            if request.call_id == call_id and request.kind == Kind.CALL:
+                peer.requests.remove(request)
+                peer.held -= size_of(request)
+                peer.send(Frame(Kind.REFUSED, call_id))
+                if not peer.requests and peer in self._pending:
+                    self._pending.remove(peer)
+                return
+
+    def _drop(self, peer: Peer) -> None:
+        """A peer is gone. What it had sent before still runs: it may have meant it."""
+        peer.gone = True
+        self._forget(peer)
+        for stream in list(peer.streams.values()):
+            self._close(stream)
+        peer.streams.clear()
+        peer.channel.close()
+
+    def _forget(self, peer: Peer) -> None:
+        fd = peer.channel.fileno()
+        self._waiter.ignore(fd)
+        self._peers.pop(fd, None)
+
+    def _close(self, stream: OpenStream) -> None:
+        try:
+            stream.close()
+        except Interruption:
+            raise
+        except BaseException as exc:
+            self._report(exc)  # its consumer is not there to be told
+
+    # --- ending ------------------------------------------------------------------------
+
+    def _take_all_in(self) -> None:
+        self._take_news()
+        end = time.monotonic() + 1.0  # against a peer that never stops sending
+        while (ready := self._waiter.ready()) and time.monotonic() < end:
+            self._collect(ready)
+
+    def _dismiss(self, peer: Peer, last_word: Bytes, end: float) -> None:
+        for call_id, stream in list(peer.streams.items()):
+            self._close(stream)
+            ended = NotListeningError("the stream ended early: its listener stopped")
+            peer.send(Frame(Kind.ERROR, call_id, pack_error(ended)))
+        peer.send(Frame(Kind.GOODBYE, 0, last_word))
+        while not peer.flush() and time.monotonic() < end:
+            if not peer.channel.wait_to_write(False, end):
+                break
+        self._forget(peer)
+        peer.channel.close()
+
+    def close(self) -> None:
+        """Let go of the descriptors; the threads that used them have ended."""
+        for peer in [*self._peers.values(), *self._news]:
+            peer.channel.close()
+        self._bell.close()
+        self._ringer.close()
