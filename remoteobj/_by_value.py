@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 from multiprocessing.reduction import ForkingPickler
+from pickle import PickleBuffer
 from reprlib import repr as short_repr
 from types import FunctionType, MethodType
 from typing import Any, ClassVar
@@ -108,11 +109,25 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no
     )
 
     def reducer_override(self, obj: Any) -> Any:
+        if type(obj) is memoryview:
+            return _reduce_view(obj)
         if isinstance(obj, type) and _travels_by_value(obj):
             return _reduce_class(obj)
         if isinstance(obj, FunctionType) and obj.__module__ == "__mp_main__":
             return self._dynamic_function_reduce(obj)
         return super().reducer_override(obj)
+
+
+def _reduce_view(view: Any) -> tuple[Any, ...]:
+    """A view arrives as a view, of a copy."""
+    if not view.c_contiguous and view.nbytes:
+        view = memoryview(view.tobytes()).cast("B").cast(view.format, view.shape)
+    return _make_view, (PickleBuffer(view), view.format, view.shape)
+
+
+def _make_view(buffer: Any, form: Any, shape: tuple[int, ...]) -> Any:
+    view = memoryview(buffer)
+    return view.cast("B").cast(form, shape) if view.nbytes else view
 
 
 def _travels_by_value(cls: type) -> bool:

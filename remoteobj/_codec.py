@@ -24,6 +24,7 @@ from typing import Any, Final
 
 from ._interruption import Interruption
 from ._late import importing
+from ._lifting import lift
 
 __all__ = [
     "OUT_OF_BAND",
@@ -49,7 +50,7 @@ pickled, unpickled = pickle.dumps, pickle.loads
 
 
 # What holds no class, no array and nothing that could fail: most calls take and return no other.
-PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
+PLAIN = frozenset({type(None), bool, int, float, complex, str})
 
 
 def dumps(
@@ -75,6 +76,7 @@ def dumps(
     """
     if type(value) in PLAIN:
         return pickled(value, 5), []
+    value = lift(value)
     found: list[pickle.PickleBuffer] = []
     buffers: list[memoryview] = []
     try:

@@ -34,6 +34,8 @@ SEGMENTS = 64
 """Segments of one connection at most: each holds a descriptor."""
 FREE_BYTES = 1 << 29
 """Bytes of free memory that one connection keeps at most."""
+MOST_BYTES = 1 << 30
+"""Bytes that one connection has in all segments together, if it has more than one."""
 
 _FLAG, _NEW = 1 << 63, 1 << 62
 _ID_BITS, _LENGTH_BITS = 22, 40
@@ -145,6 +147,8 @@ class Pool:
             return best
         if len(self._segments) >= SEGMENTS or self._next >= 1 << _ID_BITS:
             return best
+        if self._segments and self._bytes() + size > MOST_BYTES:
+            return best
         try:
             segment = _Segment(self._next, _rounded(size))
         except OSError:  # no descriptors, or no memory, of this kind
@@ -152,6 +156,9 @@ class Pool:
         self._segments[self._next] = segment
         self._next += 1
         return segment
+
+    def _bytes(self, leased: bool = True) -> int:
+        return sum(one.size for one in self._segments.values() if leased or not one.leased)
 
     def release(self, number: int, discard: bool) -> None:
         """The other side has no use for this segment any more.
@@ -164,8 +171,7 @@ class Pool:
             if segment is None or not segment.leased:
                 raise SegmentError(f"segment {number} is not in use")
             segment.leased = False
-            free = sum(one.size for one in self._segments.values() if not one.leased)
-            if discard or free > FREE_BYTES:
+            if discard or self._bytes(leased=False) > FREE_BYTES:
                 self._drop(segment)
 
     def withdraw(self, number: int) -> None:

@@ -18,7 +18,7 @@ PACKAGE = "remoteobj"
 # From the bottom up. A module imports only from lower layers, or within its own without a cycle.
 LAYERS = [
     ["errors", "_interruption", "_late", "_ops", "_view"],
-    ["_by_value", "_codec", "_outcome", "_messages", "_segments", "_frames"],
+    ["_by_value", "_lifting", "_codec", "_outcome", "_messages", "_segments", "_frames"],
     [
         "_address",
         "_auth",

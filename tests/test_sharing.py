@@ -142,6 +142,22 @@ def test_a_pool_makes_no_more_segments_than_it_may(
     assert SEGMENTS == 64
 
 
+def test_a_pool_takes_no_more_memory_than_it_may_but_for_one_buffer(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_segments, "MOST_BYTES", 3 * MB)
+    first = ends.send(bytes(8 * MB))  # however big, where it is the only one
+    assert ends.pool.put(memoryview(bytes(MB))) is None
+    first.release()
+    del first
+    gc.collect()
+    ends.pool.trim()
+    views = [ends.send(bytes(MB)) for _ in range(2)]
+    assert ends.pool.put(memoryview(bytes(2 * MB))) is None
+    del views
+    gc.collect()
+
+
 def test_free_memory_past_the_bound_is_given_back_at_once(
     ends: Ends, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,10 +74,11 @@ class Source:
         door.wait()
         yield 3
 
-    def big(self, n: int, size: int) -> Iterator[bytes]:
+    def big(self, n: int, size: int) -> Iterator[str]:
+        """Text, which does not travel in shared memory, however big."""
         for i in range(n):
             self.made += 1
-            yield bytes([i]) * size
+            yield chr(i) * size
 
     def iterator(self) -> Iterator[str]:
         return map(str, self.items)
@@ -178,7 +179,7 @@ def test_big_items_come_whole() -> None:
     size = 1_000_000
     with Source.spawn() as source:
         for i, item in enumerate(source.big(40, size)):
-            assert item == bytes([i]) * size
+            assert item == chr(i) * size
 
 
 # ------------------------------------------------------------------ how fast it comes
