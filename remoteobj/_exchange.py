@@ -249,12 +249,14 @@ class Exchange:
         """Sleep until the reading thread rings, or the time is up."""
         bell = ticket.arm()
         self._asleep[bell] = None
+        self._channel.let_give_way(False)
         try:
             if not ((ticket.over if whole else ticket.ready) or self._pass_on()):
                 left = -1.0 if deadline is None else max(0.0, deadline - time.monotonic())
                 bell.wait(left)
         finally:
             self._asleep.pop(bell, None)
+            self._channel.let_give_way(not self._asleep)
             ticket.disarm(bell)
 
     def _pass_on(self) -> bool:

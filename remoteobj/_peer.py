@@ -152,7 +152,7 @@ def is_iterator(cls: type) -> bool:
 
 def size_of(request: Frame) -> int:
     """The bytes that it holds."""
-    return len(request.payload) + sum(map(len, request.buffers))
+    return len(request[2]) + (sum(map(len, request[3])) if request[3] else 0)
 
 
 def value_frame(kind: int, call_id: int, value: Any, floor: int = OUT_OF_BAND) -> Frame:

@@ -134,7 +134,7 @@ class Reception:
 
     def _sort(self, peer: Peer, frames: list[Frame]) -> None:
         for frame in frames:
-            if frame.kind in _REQUESTS:
+            if frame[0] in _REQUESTS:
                 if not peer.requests:
                     self._pending.append(peer)
                 peer.requests.append(frame)
@@ -153,6 +153,7 @@ class Reception:
             if fd < 0 or peer.gone:
                 continue
             self._peers[fd] = peer
+            self._waiter.gives_way = len(self._peers) > 1
             self._waiter.watch(fd)
             self._after(peer)
             self._flowing.extend(
@@ -212,6 +213,7 @@ class Reception:
         fd = peer.channel.fileno()
         self._waiter.ignore(fd)
         self._peers.pop(fd, None)
+        self._waiter.gives_way = len(self._peers) > 1
 
     def _close(self, stream: OpenStream) -> None:
         try:

@@ -87,6 +87,9 @@ class Waiter:
         self._alone = _processors() < 2 or self._spin <= 0
         self._trust = 0 if self._alone else TRUST
         self._skipped = 0
+        self.gives_way = True
+        """Whether it lets other processes have the processor when it polls for long. That pays
+        where many of them call, and not where many threads of one process do."""
         self._crowded = False
 
     def watch(self, fd: int, events: int = select.POLLIN, urgent: bool = False) -> None:
@@ -129,7 +132,8 @@ class Waiter:
         """It takes longer: go on polling, but let others have the processor who want it."""
         poll, now, end = self._urgent.poll, start, start + self._spin
         while now < end:
-            _give_way()
+            if self.gives_way:
+                _give_way()
             if ready := poll(0):
                 self._trust = min(TRUST, self._trust + 1)
                 self._crowded = clock() - start > ALONE_SECONDS
@@ -194,6 +198,10 @@ class Channel(Protocol):
 
     def wake(self) -> None:
         """End the wait of another thread, if it is at one; else the next."""
+        ...
+
+    def let_give_way(self, gives_way: bool) -> None:
+        """Whether a wait may let other processes have the processor."""
         ...
 
     def write(self, parts: Sequence[Bytes]) -> Parts:
@@ -290,6 +298,9 @@ class LineChannel:
         if self._ringer is not None:
             with contextlib.suppress(OSError):
                 self._ringer.send(b"!")
+
+    def let_give_way(self, gives_way: bool) -> None:
+        self._waiter.gives_way = gives_way
 
     def write(self, parts: Sequence[Bytes]) -> Parts:
         left: Parts = parts if isinstance(parts, list) else list(parts)
