@@ -8,12 +8,12 @@ BIN := $(VENV)/bin
 # Those that are there: a checker fails on a directory that is not.
 SOURCES := $(wildcard remoteobj tests examples benchmarks docs/conf.py noxfile.py)
 
-.PHONY: help demo test test-all lint format docs bench soak clean
+.PHONY: help demo test test-all lint format docs bench bench-peers soak clean
 # Two installations into one environment at once would break it.
 .NOTPARALLEL:
 
 help:
-	@echo "make demo | test | test-all | lint | format | docs | bench | soak | clean"
+	@echo "make demo | test | test-all | lint | format | docs | bench | bench-peers | soak | clean"
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/python examples/indexer.py
@@ -40,11 +40,16 @@ docs: $(VENV)/docs.stamp
 bench: $(VENV)/bench.stamp
 	$(BIN)/python -m benchmarks $(ARGS)
 
+# In an environment of their own, since they bring in far more than all the other extras do.
+bench-peers:
+	$(MAKE) VENV=.venv-peers .venv-peers/peers.stamp
+	.venv-peers/bin/python -m benchmarks.peers $(ARGS)
+
 soak: $(VENV)/test.stamp
 	$(BIN)/python -m pytest tests -m soak $(ARGS)
 
 clean:
-	rm -rf .venv .nox build dist docs/_build .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-peers .nox build dist docs/_build .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/%.stamp: pyproject.toml $(VENV)/pyvenv.cfg

@@ -1,7 +1,8 @@
-"""All benchmarks that need no peer: ``python -m benchmarks``; ``--write`` keeps the table."""
+"""All benchmarks that need no peer: ``python -m benchmarks``.
 
-import os
-import platform
+``--write`` keeps the table and a picture of it, for the documentation.
+"""
+
 import sys
 from pathlib import Path
 
@@ -13,43 +14,22 @@ from benchmarks import (
     loaded,
     many,
     memory,
+    picture,
     pipelined,
+    slow,
     spawn,
     stream,
 )
-from benchmarks.harness import FIGURES
+from benchmarks.harness import FIGURES, machine, table
 
-RESULTS = Path(__file__).parents[1] / "docs" / "_results.md"
+DOCS = Path(__file__).parents[1] / "docs"
 
-
-def machine() -> str:
-    """What it was measured on."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text("utf-8").splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    cpu = names[0] if names else platform.processor()
-    system = f"{platform.system()} {platform.release()}"
-    return f"{os.cpu_count()} x {cpu}, {system}, Python {platform.python_version()}"
-
-
-def table() -> str:
-    rows = [
-        "| what | ours | against | theirs | ratio | to reach | |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for one in FIGURES:
-        verdict = "reached" if one.reached else "missed"
-        rows.append(
-            f"| {one.what} | {one.ours} | {one.against} | {one.theirs} | {one.ratio:.2f} "
-            f"| {one.reach:g} | {verdict} |"
-        )
-    return "\n".join(rows)
-
-
-for module in (import_time, spawn, call, loaded, pipelined, stream, arrays, many, memory):
+for module in (import_time, spawn, call, loaded, pipelined, stream, arrays, many, slow, memory):
     module.main()
 idle_status = idle.main()
-print(f"\n{table()}\n\n{machine()}")
+print(f"\n{table(FIGURES)}\n\n{machine()}")
 if "--write" in sys.argv:
-    RESULTS.write_text(f"{table()}\n\nBy `make bench`, on {machine()}.\n", encoding="utf-8")
+    text = f"{table(FIGURES)}\n\nBy `make bench`, on {machine()}.\n"
+    (DOCS / "_results.md").write_text(text, encoding="utf-8")
+    (DOCS / "_static" / "performance.svg").write_text(picture.ratios(FIGURES), encoding="utf-8")
 sys.exit(idle_status)

@@ -2,28 +2,35 @@
 
 Contenders take turns, A B C A B C ..., so that whatever else the machine does meets all of them.
 The first one is what the others are measured against. A ratio is taken within each round, between
-neighbours in time, and the median of these is given: it holds where the plain figures wander.
+neighbours in time, and the median of these decides: it holds where the plain figures wander.
 """
 
 from __future__ import annotations
 
 import compileall
 import importlib.util
+import math
+import os
+import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 __all__ = [
     "FIGURES",
     "Contender",
     "Figure",
     "Measure",
+    "Ratio",
     "compare",
     "compile_package",
     "judge",
+    "machine",
     "repeated",
     "report",
+    "table",
 ]
 
 Measure = Callable[[], float]
@@ -35,7 +42,6 @@ class Contender:
     """One of those compared, and the figures of its rounds, in seconds."""
 
     name: str
-    measure: Measure
     seconds: list[float] = field(default_factory=list)
 
     @property
@@ -66,12 +72,12 @@ def repeated(act: Callable[[], object], times: int) -> Measure:
 
 def compare(contenders: dict[str, Measure], rounds: int) -> list[Contender]:
     """Measure all, in turns, after a first turn that only warms them up."""
-    rivals = [Contender(name, measure) for name, measure in contenders.items()]
-    for rival in rivals:
-        rival.measure()
+    rivals = [Contender(name) for name in contenders]
+    for measure in contenders.values():
+        measure()
     for _ in range(rounds):
-        for rival in rivals:
-            rival.seconds.append(rival.measure())
+        for rival, measure in zip(rivals, contenders.values(), strict=True):
+            rival.seconds.append(measure())
     return rivals
 
 
@@ -98,23 +104,82 @@ def report(title: str, rivals: list[Contender], unit: str = "µs") -> None:
         print(f"  {rival.name:{width}}  {figures}  {rival.ratio_to(rivals[0]):6.2f}", flush=True)
 
 
+def machine() -> str:
+    """What it was measured on."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text("utf-8").splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    cpu = names[0] if names else platform.processor()
+    system = f"{platform.system()} {platform.release()}"
+    return f"{os.cpu_count()} x {cpu}, {system}, Python {platform.python_version()}"
+
+
 # ------------------------------------------------------------------ what is to be reached
 
 
-@dataclass
+COLUMNS = (
+    "what",
+    "ours",
+    "against",
+    "theirs",
+    "ratio of the bests",
+    "median ratio",
+    "to reach",
+    "verdict",
+)
+
+
+@dataclass(frozen=True)
 class Figure:
-    """One of the figures that the package is measured by."""
+    """An amount that the package is measured by: `ours` may exceed `theirs` by so many `unit`."""
 
     what: str
-    against: str
-    ours: str
-    theirs: str
-    ratio: float
+    ours: float
+    unit: str
     reach: float
+    against: str = "nothing"
+    theirs: float = 0.0
+
+    @property
+    def measured(self) -> float:
+        """What is held against `reach`."""
+        return self.ours - self.theirs
 
     @property
     def reached(self) -> bool:
-        return self.ratio <= self.reach
+        return self.measured <= self.reach
+
+    @property
+    def verdict(self) -> str:
+        return "reached" if self.reached else "MISSED"
+
+    def row(self) -> list[str]:
+        """Of the table: its cells."""
+        amounts = [f"{amount:.3g} {self.unit}" for amount in (self.ours, self.theirs)]
+        return [self.what, amounts[0], self.against, amounts[1], *self.held(), self.verdict]
+
+    def held(self) -> list[str]:
+        """Its last figures: the ratio of the bests, what is measured, and what is to be reached."""
+        return ["-", f"+{self.measured:.3g} {self.unit}", f"+{self.reach:g} {self.unit}"]
+
+
+@dataclass(frozen=True)
+class Ratio(Figure):
+    """A time, at its best, that may be `reach` times as long as theirs."""
+
+    median_ratio: float = math.nan
+    """Of the ratios within the rounds. It decides."""
+
+    @property
+    def ratio_of_bests(self) -> float:
+        return self.ours / self.theirs
+
+    @property
+    def measured(self) -> float:
+        return self.median_ratio
+
+    def held(self) -> list[str]:
+        return [f"{ratio:.3g}" for ratio in (self.ratio_of_bests, self.median_ratio, self.reach)]
 
 
 FIGURES: list[Figure] = []
@@ -122,19 +187,27 @@ FIGURES: list[Figure] = []
 
 
 def judge(what: str, rivals: Sequence[Contender], reach: float, unit: str = "µs") -> None:
-    """Say whether the first takes at most `reach` times as long as the second, at its best."""
+    """Say whether the first takes at most `reach` times as long as the second.
+
+    The median of the rounds' ratios decides. The best rounds of the two may lie far apart in time,
+    and so tell of two different machines.
+    """
     ours, theirs = rivals
     scale = {"ms": 1e3, "µs": 1e6}[unit]
-    figure = Figure(
-        what,
-        theirs.name,
-        f"{ours.best * scale:.1f} {unit}",
-        f"{theirs.best * scale:.1f} {unit}",
-        ours.best / theirs.best,
-        reach,
+    times = {"ours": ours.best * scale, "theirs": theirs.best * scale}
+    median_ratio = ours.ratio_to(theirs)
+    figure = Ratio(
+        what, unit=unit, reach=reach, against=theirs.name, median_ratio=median_ratio, **times
     )
     FIGURES.append(figure)
-    verdict = "reached" if figure.reached else "MISSED"
     print(
-        f"  {what}: {figure.ratio:.2f} x {theirs.name}, to reach {reach} x: {verdict}", flush=True
+        f"  {what}: {median_ratio:.3g} x {theirs.name} at the median of the rounds, "
+        f"{figure.ratio_of_bests:.3g} x at the best, to reach {reach} x: {figure.verdict}",
+        flush=True,
     )
+
+
+def table(figures: Sequence[Figure]) -> str:
+    """In Markdown."""
+    rows = [COLUMNS, ["---"] * len(COLUMNS), *(figure.row() for figure in figures)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

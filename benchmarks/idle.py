@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.harness import FIGURES, Figure
 from remoteobj import remote
 
 SETTLING_SECONDS = 0.5
@@ -48,6 +49,8 @@ def main() -> int:
         time.sleep(SECONDS)
         after = context_switches(sleeper.pid_)
     switches = sum(after.values()) - sum(before.values())
+    what = f"context switches of an idle actor in {SECONDS:.0f} s"
+    FIGURES.append(Figure(what, switches, "switches", 0))
     print(f"  context switches of its {len(after)} threads: {switches}", flush=True)
     return int(after != before)
 

@@ -41,18 +41,13 @@ def main() -> None:
         ours, theirs = own_memory(adder.pid_) / MEGABYTE, own_memory(bare.pid) / MEGABYTE
     bare.terminate()
     bare.join()
-    beyond = ours - theirs
     figure = Figure(
-        "memory of an idle actor beyond it, in MB",
-        "a bare forked process",
-        f"{ours:.1f} MB",
-        f"{theirs:.1f} MB",
-        beyond,
-        REACH,
+        "memory of an idle actor, beyond", ours, "MB", REACH, "a bare forked process", theirs
     )
     FIGURES.append(figure)
     print(
-        f"  {ours:.1f} MB, a bare process {theirs:.1f} MB: {beyond:.1f} MB more, to reach {REACH}"
+        f"  {ours:.1f} MB, a bare process {theirs:.1f} MB: {figure.measured:.1f} MB more, "
+        f"to reach {REACH}: {figure.verdict}"
     )
 
 

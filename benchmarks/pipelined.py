@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 from benchmarks.call import Adder
@@ -20,24 +20,29 @@ def echo(n: int) -> int:
     return n
 
 
-def futures(submit: Callable[[], Future[Any]]) -> Measure:
+def results(futures: list[Any]) -> None:
+    for future in futures:
+        future.result()
+
+
+def futures(submit: Callable[[], Any], collect: Callable[[list[Any]], object] = results) -> Measure:
     def measure() -> float:
         start = time.perf_counter()
-        submitted = [submit() for _ in range(CALLS)]
-        for future in submitted:
-            future.result()
+        collect([submit() for _ in range(CALLS)])
         return (time.perf_counter() - start) / CALLS
 
     return measure
 
 
-def awaits(call: Callable[[], Any]) -> Measure:
+def awaits(
+    call: Callable[[], Any], run: Callable[[Coroutine[Any, Any, float]], float] = asyncio.run
+) -> Measure:
     async def gather() -> float:
         start = time.perf_counter()
         await asyncio.gather(*(call() for _ in range(CALLS)))
         return (time.perf_counter() - start) / CALLS
 
-    return lambda: asyncio.run(gather())
+    return lambda: run(gather())
 
 
 def main() -> None:

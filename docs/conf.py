@@ -20,7 +20,8 @@ extensions = [
     "sphinx_copybutton",
 ]
 html_static_path = ["_static"]
-exclude_patterns = ["_build"]
+# Those with an underscore are no pages: another page includes them.
+exclude_patterns = ["_build", "**/_*.md", "_*.md"]
 html_theme = "furo"
 html_title = "remoteobj"
 
