@@ -10,6 +10,7 @@ begin ── __init__ ──> ready ──> work loop (if there is one) ──> 
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import FunctionType
@@ -18,20 +19,26 @@ from typing import Any
 from ._address import Address, Listener, sweep
 from ._anchor import Anchor
 from ._except import USER_ERRORS, Except
+from ._interrupting import Interrupter, run_loop
 from ._interruption import Interruption
-from ._messages import BIRTH, Frame, Kind, StopOrder
-from ._outcome import pack_error
-from ._peer import cut_off_frame, error_frame, value_frame
+from ._mailbox import Mailbox
+from ._messages import BIRTH, Frame, InterruptOrder, Kind, StopOrder
+from ._outcome import pack_error, unpack_error
+from ._peer import OpenStream, Peer, cut_off_frame, error_frame, value_frame
 from ._protocol import Event
 from ._proxy import Proxy
 from ._server import Server
-from ._transport import TRAITS, Traits
+from ._status import Status, memory, sketch, stacks
+from ._transport import TRAITS, LineChannel, Traits, clock
+from ._view import evaluate
 from .engines import Link
 from .errors import NotListeningError
 
 __all__ = ["ActorProgram", "current", "mark"]
 
 MARK = "_remoteobj_role"
+GUARDED = (evaluate.__code__, OpenStream.step.__code__, run_loop.__code__)
+"""What calls users' code for a request, and lets go through what that raises."""
 
 
 def mark(method: Any, role: str) -> Any:
@@ -68,13 +75,16 @@ class _ActorServer(Server):
         self.has_work = False
         """Whether there is a work loop that has not come to its end."""
         self._stop_after_work = False
+        self.owner: Peer | None = None
+        self.interrupter: Interrupter | None = None
+        """None where its main thread is not the actor's."""
 
     def open(self) -> None:
         """The same at an address that was made for it: nobody listens or waits there yet."""
         self.control.start(Listener(self.address), self.link.control)
         self.settle()
 
-    def obey(self, order: Frame) -> None:
+    def obey(self, order: Frame) -> Frame | None:
         if order.kind == Kind.STOP:
             stop = StopOrder.read(order.payload)
             self.fulfil = stop.fulfil
@@ -82,6 +92,47 @@ class _ActorServer(Server):
                 self._stop_after_work = True
             else:
                 self.mailbox.stop()
+            return None
+        if order.kind == Kind.STATUS:
+            return value_frame(Kind.VALUE, order.call_id, tuple(self.status()))
+        if order.kind == Kind.STACK:
+            return value_frame(Kind.VALUE, order.call_id, stacks(GUARDED))
+        interrupted = self._interrupt(InterruptOrder.read(order.payload))
+        return value_frame(Kind.VALUE, order.call_id, interrupted)
+
+    def status(self) -> Status:
+        """What it is doing. From any thread."""
+        mailbox, current = self.mailbox, self.mailbox.current
+        return Status(
+            state=mailbox.life.state.name.lower(),
+            call=None if current is None else sketch(current[1].payload),
+            age=0.0 if current is None else clock() - current[2],
+            queued=tuple(sketch(one.payload) for one in mailbox.queued),
+            done=mailbox.done,
+            memory=memory(),
+            threads=tuple(one.name for one in threading.enumerate()),
+        )
+
+    def _interrupt(self, order: InterruptOrder) -> bool:
+        """Raise something in what runs in the main thread; False: nothing does."""
+        current = self.mailbox.current
+        if self.interrupter is None:
+            return False
+        if order.call_id != BIRTH:
+            runs = current is not None and current[0] is self.owner
+            if not runs or current is None or current[1].call_id != order.call_id:
+                return False
+        elif current is None and not self.has_work:
+            return False
+        self.interrupter.throw(unpack_error(order.error))
+        self.mailbox.wake()  # a work loop may wait there
+        return True
+
+    def process(self, timeout: float | None = 0.0, limit: int = sys.maxsize) -> int:
+        done = super().process(timeout, limit)
+        if self.interrupter is not None:
+            self.interrupter.raise_pending()
+        return done
 
     def orphaned(self) -> None:
         self.mailbox.stop()
@@ -113,7 +164,7 @@ class _ActorServer(Server):
         try:
             with self._exc("work", raises=True, types=USER_ERRORS):
                 try:
-                    loop()
+                    run_loop(loop)
                 except NotListeningError:
                     if self.listening:
                         raise
@@ -188,7 +239,10 @@ class ActorProgram:
         if link.shared_process:
             server.confined = set()
         link.told_to_end = server.mailbox.stop
-        self._owner = server.mailbox.attach(link.data)
+        self._owner = server.owner = server.mailbox.attach(link.data)
+        if not link.shared_process:
+            server.interrupter = Interrupter(GUARDED, Mailbox.process.__code__)
+            server.interrupter.install()
         if accept:
             try:
                 server.open()
@@ -198,6 +252,7 @@ class ActorProgram:
         else:
             server.mailbox.patience = 0.0  # nobody reads while we wait
             server.settle()
+            self._orders = LineChannel(link.control)
         return server
 
     @contextlib.contextmanager
@@ -281,6 +336,7 @@ class ActorProgram:
 
     def _turn(self, server: _ActorServer) -> None:
         """Do what is at hand, for an owner whose thread this is."""
+        server.control.hear(-1, self._orders)
         with self._at_home(server):
             server.mailbox.process(0.0)
         if self._owner.owed and self._owner.flush():

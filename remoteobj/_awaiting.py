@@ -133,16 +133,20 @@ async def _answer_in_time(
     endpoint: Endpoint, steps: Steps, terms: Terms
 ) -> tuple[Connection, Ticket]:
     scope = asyncio.timeout(terms.timeout)
+    sent: list[Ticket] = []
     try:
         async with scope:
-            return await _answer(endpoint, steps)
+            return await _answer(endpoint, steps, sent.append)
     except TimeoutError:
         if scope.expired():
-            raise endpoint.timed_out(terms) from None
+            # Asking the actor why takes time too: not the loop's.
+            raise await asyncio.to_thread(endpoint.timed_out, terms, *sent) from None
         raise
 
 
-async def _answer(endpoint: Endpoint, steps: Steps) -> tuple[Connection, Ticket]:
+async def _answer(
+    endpoint: Endpoint, steps: Steps, tell: Callable[[Ticket], object] | None = None
+) -> tuple[Connection, Ticket]:
     desk = desk_here()
     loop = asyncio.get_running_loop()
     while True:
@@ -156,6 +160,8 @@ async def _answer(endpoint: Endpoint, steps: Steps) -> tuple[Connection, Ticket]
                 ticket = send()
         except ConnectionEndedError:
             continue  # nothing was sent: try a new one
+        if tell is not None:
+            tell(ticket)
         try:
             await arrival
         except asyncio.CancelledError:

@@ -65,6 +65,8 @@ class Connection(Exchange):
             call_id = calls.open_alone()
             self._write(encode((_CALL, call_id, payload, ())))
             sending.release()
+            if self._posted:
+                self._send_posted()  # by another thread, which found us writing
             self._channel.wait(None)
             return self._take_answer(call_id)
         except ChannelClosedError:

@@ -21,7 +21,7 @@ from typing import Protocol
 
 from ._address import Listener
 from ._auth import ANSWER, AuthenticationError, Challenge, same_user
-from ._frames import MalformedFrameError
+from ._frames import MalformedFrameError, encode
 from ._line import Line, receive_descriptors
 from ._messages import Frame
 from ._peer import Peer
@@ -66,8 +66,8 @@ class Duties(Protocol):
     def resume(self, peer: Peer) -> None:
         """A slow reader has taken what it was owed."""
 
-    def obey(self, order: Frame) -> None:
-        """The owner says something."""
+    def obey(self, order: Frame) -> Frame | None:
+        """The owner says something; the answer, if it wants one."""
 
     def orphaned(self) -> None:
         """The owner is gone."""
@@ -133,7 +133,7 @@ class Control:
         self._listener = listener
         if owner is not None:
             fd, channel = owner.fileno(), LineChannel(owner)
-            self._on(fd, lambda: self._hear(fd, channel))
+            self._on(fd, lambda: self.hear(fd, channel))
         self._open_door()
         start(self._thread)
 
@@ -285,10 +285,13 @@ class Control:
 
     # --- the owner, and slow readers ---------------------------------------------------
 
-    def _hear(self, fd: int, owner: LineChannel) -> None:
+    def hear(self, fd: int, owner: LineChannel) -> None:
+        """Take in what the owner says, and answer it."""
         try:
             for frame in owner.take():
-                self._duties.obey(frame)
+                answer = self._duties.obey(frame)
+                if answer is not None:
+                    owner.write(encode(answer))
         except (ChannelClosedError, MalformedFrameError):
             self._off(fd)
             owner.close()

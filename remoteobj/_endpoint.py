@@ -50,6 +50,8 @@ class Terms(NamedTuple):
     """Seconds until it must be answered, and each item of its stream; None waits for ever."""
     window: int = WINDOW
     """Items that its stream may run ahead."""
+    interrupt: bool = False
+    """Whether it is interrupted over there when the time is up."""
 
 
 TERMS: Final = Terms()
@@ -189,12 +191,13 @@ class Endpoint:
         deadline = None if terms.timeout is None else time.monotonic() + terms.timeout
         try:
             if not connection.wait(ticket, deadline):
-                raise self.timed_out(terms)
+                raise self.timed_out(terms, ticket)
         except BaseException:
             connection.abandon(ticket)
             raise
 
-    def timed_out(self, terms: Terms) -> CallTimeoutError:
+    def timed_out(self, terms: Terms, ticket: Ticket | None = None) -> CallTimeoutError:
+        """The error of a call that took too long."""
         return CallTimeoutError(f"{self._partner.name} did not answer within {terms.timeout} s")
 
     def check(self, ticket: Ticket) -> None:

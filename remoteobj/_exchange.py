@@ -119,6 +119,7 @@ class Exchange:
             if self.end is not None:
                 raise ConnectionEndedError
             ticket = self._calls.open() if kind == _CALL else Ticket()
+            ticket.sent = payload
             try:
                 if heard is not None:
                     ticket.heard = heard
@@ -333,6 +334,10 @@ class Exchange:
 
     def _make_room(self) -> None:
         """Fewer calls are open than before, of those that nobody waits for."""
+
+    def ahead_of(self, ticket: Ticket) -> list[Bytes]:
+        """What the open calls before this one were sent as, the eldest first."""
+        return self._calls.ahead_of(ticket)
 
     # --- the rest ----------------------------------------------------------------------
 

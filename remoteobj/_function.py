@@ -11,6 +11,7 @@ from typing import Any
 from ._control import Control
 from ._except import USER_ERRORS, Except
 from ._frames import encode
+from ._interrupting import INTERRUPT
 from ._interruption import Interruption
 from ._line import Line
 from ._messages import BIRTH, Frame, Kind
@@ -20,9 +21,6 @@ from ._transport import ChannelClosedError, LineChannel
 from .engines import Link
 
 __all__ = ["FunctionProgram"]
-
-# Ignored by default and little used: what Go's runtime interrupts itself with.
-INTERRUPT = signal.SIGURG
 
 
 class FunctionProgram:
@@ -158,12 +156,13 @@ class _Voice:
 
     # --- hearing -------------------------------------------------------------------------
 
-    def obey(self, order: Frame) -> None:
+    def obey(self, order: Frame) -> Frame | None:
         if order.kind == Kind.THROW:
             self._thrown.append(unpack_error(order.payload))
             main = threading.main_thread().ident
             assert main is not None
             signal.pthread_kill(main, INTERRUPT)
+        return None
 
     def orphaned(self) -> None:
         if self._link.orphaned is not None:

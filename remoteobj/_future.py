@@ -82,16 +82,20 @@ class RemoteFuture(Future[Any]):
         with contextlib.suppress(InvalidStateError):  # cancelled, this very moment
             super().set_result(None)
 
-    def expire(self, error: BaseException) -> None:
+    def expire(self) -> None:
         """The time is up."""
         ticket = self._ticket
         if ticket is not None and not self.done():
+            endpoint, _, _, terms = self._call
+            error = endpoint.timed_out(terms, ticket)
             self._connection.drop(ticket, lambda: error)
             self.hear(ticket)
 
-    def expire_at(self, when: float, error: Callable[[], BaseException]) -> None:
+    def expire_at(self, when: float) -> None:
         """Give the call so much time."""
-        self._timer = reactor.call_at(when, lambda: self.expire(error()))
+        # Asking the actor why it takes so long takes time too: not the reactor's.
+        explain = threading.Thread(target=self.expire, name="remoteobj-explain", daemon=True)
+        self._timer = reactor.call_at(when, explain.start)
         if self.done():
             self._timer.cancel()
 
@@ -217,7 +221,7 @@ def submit(
         value = instead_of(exc, otherwise)
         return completed(lambda: value)
     if terms.timeout is not None:
-        future.expire_at(time.monotonic() + terms.timeout, lambda: endpoint.timed_out(terms))
+        future.expire_at(time.monotonic() + terms.timeout)
     return future
 
 

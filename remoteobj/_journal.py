@@ -39,7 +39,7 @@ from collections.abc import Callable, Sequence
 from multiprocessing import reduction
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
-from ._late import importing
+from ._memory import anonymous_file
 
 __all__ = ["START", "Cursor", "Journal", "Record", "Replay", "join", "split"]
 
@@ -117,7 +117,7 @@ class Journal:
     __slots__ = ("__weakref__", "_file")
 
     def __init__(self) -> None:
-        fd = _open_anonymous()
+        fd = anonymous_file("journal")
         marker = os.urandom(_MARKER).replace(b"\0", b"\1")
         self._file: _File | None = _File(fd, marker)
         os.write(fd, marker)
@@ -315,20 +315,6 @@ def _rebuild(sent: Any) -> Journal:
     journal = Journal.__new__(Journal)
     journal._file = file
     return journal
-
-
-def _open_anonymous() -> int:
-    memfd_create = getattr(os, "memfd_create", None)  # Linux; close-on-exec by default
-    if memfd_create is not None:
-        try:
-            return int(memfd_create("remoteobj-journal"))
-        except OSError:
-            pass  # an old kernel or a sandbox that forbids it
-    with importing:
-        import tempfile  # for a faster start-up: where there is memfd_create, it is not needed
-
-    with tempfile.TemporaryFile(buffering=0) as file:
-        return os.dup(file.fileno())
 
 
 def _pread(fd: int, size: int, offset: int) -> bytes:

@@ -46,6 +46,10 @@ class Mailbox(Reception):
         self._forks = forks[0]
         self._turn = threading.RLock()
         self._depth = 0
+        self.current: tuple[Peer, Frame, float] | None = None
+        """Whose request is being run, which, and since when; for the control thread to see."""
+        self.done = 0
+        """How many were run."""
 
     # --- running requests --------------------------------------------------------------
 
@@ -97,8 +101,12 @@ class Mailbox(Reception):
 
     def _run(self, peer: Peer, request: Frame) -> None:
         kind, call_id, payload, buffers = request
+        outer, self.current = self.current, (peer, request, clock())
         if kind == _CAST:
-            self._run_cast(peer, payload, buffers)
+            self._run_cast(payload, buffers)
+            self.current = outer
+            self.done += 1
+            self._after(peer)
             return
         reply: tuple[int, int, Bytes, Any]
         try:
@@ -110,7 +118,7 @@ class Mailbox(Reception):
             elif result is root:
                 reply = Frame(Kind.ITSELF, call_id)
             elif is_iterator(cls):
-                reply = self._open_stream(peer, call_id, result)
+                reply = self._open_stream(peer, request, result)
             else:
                 reply = value_frame(_VALUE, call_id, result, peer.channel.floor)
         except Interruption:
@@ -118,6 +126,8 @@ class Mailbox(Reception):
             raise
         except BaseException as exc:
             reply = error_frame(call_id, exc)
+        self.current = outer
+        self.done += 1
         self._end_a_fork()
         peer.send(reply)
         if peer.requests or peer.owed:
@@ -130,7 +140,7 @@ class Mailbox(Reception):
             mp_util._flush_std_streams()  # type: ignore[attr-defined]
             os._exit(0)
 
-    def _run_cast(self, peer: Peer, payload: Bytes, buffers: Any) -> None:
+    def _run_cast(self, payload: Bytes, buffers: Any) -> None:
         """Run a request that nobody waits for."""
         try:
             evaluate(loads(payload, buffers), self._root())
@@ -139,11 +149,10 @@ class Mailbox(Reception):
         except BaseException as exc:
             self._report(exc)
         self._end_a_fork()
-        self._after(peer)
 
-    def _open_stream(self, peer: Peer, call_id: int, iterator: Iterator[Any]) -> Frame:
-        peer.streams[call_id] = OpenStream(peer, call_id, iterator)
-        return Frame(Kind.STREAM, call_id)
+    def _open_stream(self, peer: Peer, request: Frame, iterator: Iterator[Any]) -> Frame:
+        peer.streams[request.call_id] = OpenStream(peer, request, iterator)
+        return Frame(Kind.STREAM, request.call_id)
 
     def _advance(self, stream: OpenStream) -> None:
         peer = stream.peer
@@ -164,16 +173,18 @@ class Mailbox(Reception):
 
     def _flow(self, stream: OpenStream) -> bool:
         """Send some items, if nobody else waits and they come fast, else one; False: it ended."""
-        peer, end = stream.peer, clock() + LOOK_SECONDS
-        while stream.credit > 0:
+        peer, begun = stream.peer, clock()
+        outer, self.current = self.current, (peer, stream.request, begun)
+        goes_on = True
+        while stream.credit > 0 and goes_on:
             frame = stream.advance()
             peer.send(frame)
             stream.credit -= 1
-            if frame[0] != _ITEM:
-                return False
-            if self._pending or self._flowing or peer.owed or clock() > end:
+            goes_on = frame[0] == _ITEM
+            if self._pending or self._flowing or peer.owed or clock() > begun + LOOK_SECONDS:
                 break
-        return True
+        self.current = outer
+        return goes_on
 
     # --- ending ------------------------------------------------------------------------
 

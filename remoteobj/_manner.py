@@ -167,6 +167,7 @@ class Manners:
         default: Any = UNSET,
         proxy: bool | None = None,
         window: int | None = None,
+        interrupt: bool | None = None,
     ) -> Any:
         """The same object, with options for the calls made through it.
 
@@ -176,6 +177,8 @@ class Manners:
                 has not begun by then never will.
             default: what to give when nobody listens; it is called if it can be.
             proxy: True makes calls give proxies, to be evaluated by `get_`.
+            interrupt: True interrupts a call over there that runs when its time is up, as
+                `interrupt_` does, with a TimeoutError. Through a handle, in its owner.
             window: items that the iterator behind a stream may run ahead; 16 by default.
         """
         if timeout is not None and timeout < 0:
@@ -184,7 +187,11 @@ class Manners:
             raise ValueError(f"window must be at least 1: {window}")
         terms = {
             name: value
-            for name, value in {"timeout": timeout, "window": window}.items()
+            for name, value in (
+                ("timeout", timeout),
+                ("window", window),
+                ("interrupt", interrupt),
+            )
             if value is not None
         }
         changes: dict[str, Any] = {} if default is UNSET else {"default": default}

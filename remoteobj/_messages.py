@@ -17,6 +17,7 @@ __all__ = [
     "WINDOW",
     "Bytes",
     "Frame",
+    "InterruptOrder",
     "Kind",
     "StopOrder",
     "credit_frame",
@@ -56,6 +57,10 @@ class Kind(enum.IntEnum):
     # owner to actor, on the control channel
     STOP = 30
     THROW = 31
+    # ... each answered there under its own id
+    STATUS = 32
+    STACK = 33
+    INTERRUPT = 34
     # about the memory of the line itself, both ways (`_sharing`)
     RELEASE = 41
     FORGET = 42
@@ -84,6 +89,22 @@ class StopOrder(NamedTuple):
     @classmethod
     def read(cls, payload: Bytes) -> StopOrder:
         return cls(*map(bool, bytes(payload)))
+
+
+class InterruptOrder(NamedTuple):
+    """What an owner wants to be raised in what its actor runs."""
+
+    error: bytes
+    """As `_outcome.pack_error` packs it."""
+    call_id: int = BIRTH
+    """Of the one call of the owner's that is to be interrupted; `BIRTH`: whatever runs."""
+
+    def payload(self) -> bytes:
+        return self.call_id.to_bytes(8, "little") + self.error
+
+    @classmethod
+    def read(cls, payload: Bytes) -> InterruptOrder:
+        return cls(bytes(payload[8:]), int.from_bytes(payload[:8], "little"))
 
 
 _CREDIT = struct.Struct("<I")

@@ -111,9 +111,10 @@ class Peer:
 class OpenStream:
     """An iterator that a call returned, and how far its consumer lets it go."""
 
-    def __init__(self, peer: Peer, call_id: int, iterator: Iterator[Any]) -> None:
+    def __init__(self, peer: Peer, request: Frame, iterator: Iterator[Any]) -> None:
         self.peer = peer
-        self.call_id = call_id
+        self.request = request._replace(buffers=())
+        self.call_id = request.call_id
         self.credit = 0
         self.said: deque[Frame] = deque()
         """What the consumer sends and raises in it, each for one step."""
@@ -122,7 +123,7 @@ class OpenStream:
     def advance(self) -> Frame:
         """The frame of the next item, of the end, or of the error."""
         try:
-            item = self._resume(self.said.popleft()) if self.said else next(self._iterator)
+            item = self.step()
         except StopIteration as stop:
             return value_frame(Kind.END, self.call_id, stop.value, self.peer.channel.floor)
         except Interruption:
@@ -131,7 +132,11 @@ class OpenStream:
             return error_frame(self.call_id, exc)
         return value_frame(_ITEM, self.call_id, item, self.peer.channel.floor)
 
-    def _resume(self, said: Frame) -> Any:
+    def step(self) -> Any:
+        """The next item, made by users' code; raises what that raises."""
+        if not self.said:
+            return next(self._iterator)
+        said = self.said.popleft()
         if said.kind == Kind.SEND:
             return self._iterator.send(loads(said.payload, said.buffers))
         return self._iterator.throw(unpack_error(said.payload))

@@ -89,6 +89,8 @@ class Ticket:
     """Something is here to take: `first`, or once that was taken an item, or the failure."""
     heard: Callable[[Ticket], object] | None = None
     """Called once, by the thread that reads, when something came; for who does not wait."""
+    sent: Bytes = b""
+    """The call, as it was sent."""
     _bells: tuple[Bell, ...] = ()
 
     def __init__(self, call_id: int = BIRTH) -> None:
@@ -216,6 +218,12 @@ class CallTable:
         sink = self._open.get(frame[1])
         if sink is not None and sink.deliver(frame):
             self._open.pop(frame[1], None)
+
+    def ahead_of(self, ticket: Ticket) -> list[Bytes]:
+        """What the calls before this one were sent as, the eldest first."""
+        tickets = [one for one in list(self._open.values()) if isinstance(one, Ticket)]
+        ours = [one for one in tickets if BIRTH < one.call_id < ticket.call_id]
+        return [one.sent for one in sorted(ours, key=lambda one: one.call_id) if one.first is None]
 
     def withdraw(self, ticket: Ticket) -> None:
         """This call did not go out."""

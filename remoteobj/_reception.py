@@ -79,6 +79,19 @@ class Reception:
         with contextlib.suppress(OSError):
             self._ringer.send(b"!")
 
+    @property
+    def queued(self) -> list[Frame]:
+        """The requests that have been taken in and not begun, in the order of their turns, as far
+        as another thread can see it."""
+        peers = dict.fromkeys([*self._pending, *self._peers.values()])
+        waiting = [list(peer.requests) for peer in peers]
+        return [
+            one[turn]
+            for turn in range(max(map(len, waiting), default=0))
+            for one in waiting
+            if turn < len(one)
+        ]
+
     # --- the queues ----------------------------------------------------------------------
 
     def _next_request(self, peer: Peer) -> Frame:

@@ -15,6 +15,7 @@ A segment has no name anywhere: it is gone with the last process that has it.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import mmap
 import os
@@ -25,6 +26,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ._late import importing
+from ._memory import anonymous_file
 
 __all__ = ["SHARED", "Entry", "Pool", "SegmentError", "Shelf", "is_shared"]
 
@@ -74,20 +76,14 @@ def is_shared(packed: int) -> bool:
 # --- memory --------------------------------------------------------------------------------
 
 
-def _anonymous_file(size: int) -> int:
+def _new_memory(size: int) -> int:
     """The descriptor of a file of this size that has no name, and keeps its size."""
-    if hasattr(os, "memfd_create"):
-        fd = os.memfd_create("remoteobj", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        os.ftruncate(fd, size)
-        # Else its receiver would have to fear a SIGBUS.
+    fd = anonymous_file("segment", sealable=True)
+    os.ftruncate(fd, size)
+    # Else its receiver would have to fear a SIGBUS. A file on a disk can't be sealed.
+    with contextlib.suppress(AttributeError, OSError):
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
-        return fd
-    with importing:
-        import tempfile  # for a faster start-up: where there is memfd_create, it is not needed
-
-    with tempfile.TemporaryFile(buffering=0) as file:
-        file.truncate(size)
-        return os.dup(file.fileno())
+    return fd
 
 
 def _rounded(size: int) -> int:
@@ -102,7 +98,7 @@ class _Segment:
     def __init__(self, number: int, size: int) -> None:
         self.number = number
         self.size = size
-        self.fd = _anonymous_file(size)
+        self.fd = _new_memory(size)
         """Until it has been passed on."""
         self.leased = False
         self.memory = mmap.mmap(self.fd, size)

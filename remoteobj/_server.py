@@ -220,7 +220,7 @@ class Server:
     def resume(self, peer: Peer) -> None:
         self.mailbox.resume(peer)
 
-    def obey(self, order: Frame) -> None:
+    def obey(self, order: Frame) -> Frame | None:
         """An object that its own process serves has no owner who gives orders."""
 
     def orphaned(self) -> None:

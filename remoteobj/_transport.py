@@ -96,7 +96,7 @@ class Waiter:
         """Wait for these events too. Once one is urgent, only such are polled for before the
         sleep, of which each look at another costs a tenth more time."""
         self._poll.register(fd, events)
-        if urgent:
+        if urgent and self._spin < CROWD_SECONDS:
             self._urgent = select.poll() if self._urgent is self._poll else self._urgent
             self._urgent.register(fd, events)
 
@@ -122,16 +122,18 @@ class Waiter:
                         self._trust += 1
                     return ready
                 now = clock()
-            if ready := self._spin_on(start):
+            left = self._spin if deadline is None else min(self._spin, deadline - time.monotonic())
+            if ready := self._spin_on(start, left):
                 return ready
         if deadline is None:
             return self._poll.poll()
         return self._poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
 
-    def _spin_on(self, start: float) -> list[tuple[int, int]]:
+    def _spin_on(self, start: float, seconds: float) -> list[tuple[int, int]]:
         """It takes longer: go on polling, but let others have the processor who want it."""
-        poll, now, end = self._urgent.poll, start, start + self._spin
-        while now < end:
+        poll, now, end = self._urgent.poll, start, start + seconds
+        last = end + CROWD_SECONDS
+        while now < end < last:
             if self.gives_way:
                 _give_way()
             if ready := poll(0):
@@ -142,8 +144,6 @@ class Waiter:
             if now - before > USED_SECONDS:
                 # What others used of it was not wasted by us.
                 end += now - before
-                if now - before > CROWD_SECONDS:
-                    break
         self._trust -= 4
         self._crowded = False
         return []

@@ -65,16 +65,18 @@ class ActorDiedError(RemoteObjError, RuntimeError):
     """The process in which the object lived has ended.
 
     The actor's side is at fault: a signal, a crash in C code, ``os._exit``, no memory. The
-    message says how it ended; what a crash in C prints is on the terminal, as faulthandler
-    writes it. The object's state is gone; spawn a new one. Before you send the call again
+    message says how it ended, with the stacks of a crash in C and the last lines of its
+    ``sys.stderr``. The object's state is gone; spawn a new one. Before you send the call again
     look at ``maybe_executed``: when it is true, the call may have had its effect.
 
     Attributes:
         exitcode: exit code of the process, negative for a signal, ``None`` when not known.
         signal: the signal that ended it, or ``None``.
         maybe_executed: ``False`` only when the call surely had not begun.
-        last_stack: the stack that the dying process wrote; ``None``: it was not kept.
-        last_output: the end of what it printed; ``None``: it was not kept.
+        last_stack: the stacks that faulthandler wrote at a crash; ``None``: there was none.
+        last_output: the end of what it wrote to ``sys.stderr``; ``None``: nothing, or not known.
+        peak_memory: the most physical memory that it used, in bytes; ``None``: not known.
+        out_of_memory: whether the kernel killed it because memory ran out, as far as it tells.
 
     >>> error = ActorDiedError.from_exit("counter", exitcode=-9, maybe_executed=False)
     >>> print(error)
@@ -92,8 +94,12 @@ class ActorDiedError(RemoteObjError, RuntimeError):
         maybe_executed: bool = True,
         last_stack: str | None = None,
         last_output: str | None = None,
+        peak_memory: int | None = None,
+        out_of_memory: bool = False,
     ) -> None:
         super().__init__(message)
+        self.peak_memory = peak_memory
+        self.out_of_memory = out_of_memory
         self.exitcode = exitcode
         self.signal: Signals | None = _signal_of(exitcode) if signal is None else signal
         self.maybe_executed = maybe_executed
@@ -110,6 +116,8 @@ class ActorDiedError(RemoteObjError, RuntimeError):
         maybe_executed: bool | None = None,
         last_stack: str | None = None,
         last_output: str | None = None,
+        peak_memory: int | None = None,
+        out_of_memory: bool = False,
     ) -> ActorDiedError:
         """Build the error, with its message, from what is known of the death of ``who``.
 
@@ -122,6 +130,8 @@ class ActorDiedError(RemoteObjError, RuntimeError):
         """
         signal = _signal_of(exitcode) if signal is None else signal
         message = f"{who} {_manner(exitcode, signal)}"
+        if out_of_memory:
+            message += ", by the kernel since memory ran out"
         if maybe_executed is not None:
             whether = "may have been executed" if maybe_executed else "was not executed"
             message += f"; the call {whether}"
@@ -136,6 +146,8 @@ class ActorDiedError(RemoteObjError, RuntimeError):
             maybe_executed=bool(maybe_executed),
             last_stack=last_stack,
             last_output=last_output,
+            peak_memory=peak_memory,
+            out_of_memory=out_of_memory,
         )
 
 
@@ -175,6 +187,29 @@ class CallTimeoutError(RemoteObjError, TimeoutError):
         super().__init__(message)
         self.remote_stack = remote_stack
         self.queued_ahead: tuple[str, ...] = tuple(queued_ahead)
+
+    @classmethod
+    def while_running(
+        cls,
+        message: str,
+        *,
+        running: str | None,
+        age: float = 0.0,
+        remote_stack: str | None = None,
+        queued_ahead: Sequence[str] = (),
+    ) -> CallTimeoutError:
+        """Build the error, with its message, from what the actor is doing instead.
+
+        >>> print(CallTimeoutError.while_running("no answer", running="?.step(...)", age=2.5))
+        no answer; it has been running ?.step(...) for 2.5 s
+        """
+        if running is not None:
+            message += f"; it has been running {running} for {age:.1f} s"
+        if queued_ahead:
+            message += f"; before this call it has to run {', '.join(queued_ahead)}"
+        if remote_stack:
+            message += f"\n\nIts stacks:\n{remote_stack.rstrip()}"
+        return cls(message, remote_stack=remote_stack, queued_ahead=queued_ahead)
 
 
 class UnsendableError(RemoteObjError, TypeError):

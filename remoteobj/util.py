@@ -159,12 +159,12 @@ class process(ActorProcess, Job):
                 return exc
         code = self.reap()
         if code not in (None, 0) and not self._asked_to_end:
-            return ActorDiedError.from_exit(self.name, exitcode=code)
+            return ActorDiedError.from_exit(self.name, **self.certificate()._asdict())
         return None
 
     def _lost(self, maybe_executed: bool) -> BaseException:
         ActorProcess.join(self, 1.0)
-        return ActorDiedError.from_exit(self.name, exitcode=self.reap())
+        return ActorDiedError.from_exit(self.name, **self.certificate()._asdict())
 
     # --- its end -------------------------------------------------------------------------
 

@@ -17,13 +17,14 @@ PACKAGE = "remoteobj"
 
 # From the bottom up. A module imports only from lower layers, or within its own without a cycle.
 LAYERS = [
-    ["errors", "_interruption", "_late", "_ops", "_view"],
+    ["errors", "_interruption", "_late", "_memory", "_ops", "_view"],
     ["_by_value", "_lifting", "_codec", "_outcome", "_messages", "_segments", "_frames"],
     [
         "_address",
         "_auth",
         "_sockets",
         "_line",
+        "_blackbox",
         "_reactor",
         "_sharing",
         "_transport",
@@ -37,6 +38,9 @@ LAYERS = [
     [
         "_peer",
         "_reception",
+        "_interrupting",
+        "_status",
+        "_inquiry",
         "_mailbox",
         "_control",
         "_endpoint",
@@ -56,6 +60,7 @@ LAYERS = [
         "_except",
         "_options",
         "_actor",
+        "_owner",
         "_handle",
         "_function",
         "_job",

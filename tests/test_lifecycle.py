@@ -862,7 +862,7 @@ def test_a_stop_by_force_is_recorded_by_an_except_that_is_for_other_types(
 def test_an_actor_that_ignores_sigterm_too_gets_sigkill(
     monkeypatch: pytest.MonkeyPatch, door: Door
 ) -> None:
-    monkeypatch.setattr("remoteobj._handle.TERM_SECONDS", 0.1)
+    monkeypatch.setattr("remoteobj._owner.TERM_SECONDS", 0.1)
     with pytest.raises(ActorDiedError, match=r"did not stop within 0\.1 s .* SIGKILL"):
         with Patient.spawn() as actor:
             call = Call(actor.hang, door)

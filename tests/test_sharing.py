@@ -216,7 +216,7 @@ def test_a_fork_has_the_memory_that_was_in_use_discarded(ends: Ends) -> None:
     ids=["unknown", "no descriptor", "longer than it is", "empty"],
 )
 def test_an_entry_that_can_not_be_is_refused(ends: Ends, entry: Entry, with_fd: bool) -> None:
-    fd = _segments._anonymous_file(MB) if with_fd else -1
+    fd = _segments._new_memory(MB) if with_fd else -1
     with pytest.raises(SegmentError):
         ends.shelf.lease(entry, fd)
 
@@ -240,7 +240,7 @@ def test_releasing_what_is_not_in_use_is_refused(ends: Ends) -> None:
 
 
 def test_the_memory_can_not_be_cut_off_under_its_receiver() -> None:
-    fd = _segments._anonymous_file(MB)
+    fd = _segments._new_memory(MB)
     try:
         if not hasattr(os, "memfd_create"):
             pytest.skip("only a memfd can be sealed")

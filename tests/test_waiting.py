@@ -147,6 +147,25 @@ def test_who_polls_for_long_gives_way_and_is_not_charged_for_what_others_used(
     assert one._crowded
 
 
+def test_polling_ends_though_others_always_use_the_processor(
+    looks: Looks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+
+    def give_way() -> None:
+        now[0] += 20e-6
+
+    def clock() -> float:
+        now[0] += 1e-6
+        return now[0]
+
+    monkeypatch.setattr(_transport, "clock", clock)
+    monkeypatch.setattr(_transport, "_give_way", give_way)
+    waiter(looks).wait()
+    assert looks.sleeps == 1
+    assert now[0] < 3e-3
+
+
 def test_a_machine_that_is_full_ends_the_polling(
     looks: Looks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,6 +280,39 @@ def test_a_big_reply_is_taken_in_while_a_big_call_is_sent(ends: Ends) -> None:
     assert first.first is not None
     assert len(first.first.payload) == 2_000_000
     assert [one.call_id for one in taken] == [first.call_id, second.call_id]
+    connection.close()
+    other.close()
+
+
+def test_what_another_thread_posts_while_a_lone_call_is_written_is_sent_after_it(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The post finds the writing taken, and leaves its frame to the one who writes."""
+    ours, theirs = ends
+    lost: Callable[[bool], BaseException] = lambda maybe: ActorDiedError()  # noqa: E731
+    connection: Any = Connection(LineChannel(ours), lost, lambda payload: lost)
+    original = connection._write
+
+    def write(*args: Any) -> None:
+        original(*args)
+        monkeypatch.setattr(connection, "_write", original)
+        posting = threading.Thread(
+            target=connection.post, args=(Frame(Kind.CLOSE, 99),), name="test-posts"
+        )
+        posting.start()
+        posting.join()
+
+    monkeypatch.setattr(connection, "_write", write)
+    asking = threading.Thread(target=connection.ask, args=(b"?",), name="test-asks")
+    asking.start()
+    other = LineChannel(theirs)
+    taken: list[Frame] = []
+    while len(taken) < 2:
+        assert other.wait(time.monotonic() + 10), "the frame was left behind"
+        taken += other.take()
+    assert [one.kind for one in taken] == [Kind.CALL, Kind.CLOSE]
+    assert not other.write([frame(taken[0].call_id)])
+    asking.join()
     connection.close()
     other.close()
 

@@ -10,10 +10,25 @@ import itertools
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Protocol
 
+from .._blackbox import BlackBox
 from .._line import Line
 from .._transport import TRAITS, Channel, Traits
 
-__all__ = ["Engine", "Launch", "Link", "Program", "Vessel", "numbered"]
+__all__ = ["Certificate", "Engine", "Launch", "Link", "Program", "Vessel", "numbered"]
+
+
+class Certificate(NamedTuple):
+    """What is known of the end of a process."""
+
+    exitcode: int | None = None
+    last_stack: str | None = None
+    """The stacks at a crash."""
+    last_output: str | None = None
+    """The end of what it wrote to `sys.stderr`."""
+    peak_memory: int | None = None
+    """Bytes of physical memory that it used at most."""
+    out_of_memory: bool = False
+    """Whether the kernel killed it for want of memory, as far as that can be known."""
 
 
 class Link:
@@ -27,6 +42,9 @@ class Link:
     orphaned: Callable[[Callable[[], None]], None] | None = None
     """To be called when the owner is gone: sees to it that the process ends, in order if
     that can be done in time, else after `last_rites()`."""
+
+    box: BlackBox | None = None
+    """Where a process leaves word of its end."""
 
     def __init__(self, data: Line, control: Line, shared_process: bool = False) -> None:
         self.data = data
@@ -90,6 +108,18 @@ class Vessel(Protocol):
     @property
     def exitcode(self) -> int | None:
         """None while it runs; negative for a signal."""
+        ...
+
+    def certificate(self) -> Certificate:
+        """What is known of its end, which has come."""
+        ...
+
+    def stacks(self) -> str:
+        """The stacks of all its threads, from outside, whatever it is doing.
+
+        Raises:
+            RuntimeError: there is no way to have them.
+        """
         ...
 
     def join(self, timeout: float | None = None) -> bool:

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from .._line import Line, line, socket_line
 from .._transport import LineChannel, Traits, Waiter
-from ._base import Launch, Link
+from ._base import Certificate, Launch, Link
 
 __all__ = ["InlineEngine"]
 
@@ -62,7 +62,7 @@ class InlineVessel:
         self._ended = False
         turn = launch.program.begin(self._link)
         self.data: LineChannel = _TurningChannel(data, launch.traits, turn)
-        self.control: LineChannel = LineChannel(control)
+        self.control: LineChannel = _TurningChannel(control, launch.traits, turn)
 
     autonomous: bool = False
 
@@ -93,6 +93,12 @@ class InlineVessel:
             f"{self._name} runs in the caller's own thread and can't be killed; "
             'use stop_(), or engine="process"'
         )
+
+    def certificate(self) -> Certificate:
+        return Certificate(self.exitcode)
+
+    def stacks(self) -> NoReturn:
+        raise RuntimeError(f"{self._name} runs in the caller's own thread")
 
     def close(self) -> None:
         self.data.close()

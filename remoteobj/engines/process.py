@@ -7,42 +7,39 @@ value. So an unguarded script, `python -c` and a notebook work under every start
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import gc
 import multiprocessing
 import os
 import select
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable
 from functools import partial
 from multiprocessing import util as mp_util
 from multiprocessing.context import ForkProcess
 from typing import Any
 
+from .._blackbox import STACK_SIGNAL, BlackBox
 from .._codec import dumps, loads, share_classes
 from .._frames import encode
-from .._interruption import Interruption
 from .._late import importing
-from .._line import line, socket_line
+from .._line import Line, line, socket_line
 from .._messages import BIRTH
 from .._peer import error_frame
 from .._sockets import inheriting
 from .._transport import TRAITS, LineChannel, Traits
 from ..errors import UnsendableError
-from ._base import Launch, Link, Program
+from ._base import Certificate, Launch, Link, Program
+from ._child import Terminated, die_of, end_soon, ignore_sigterm, leave_to_the_owner, unwind
+from ._oom import killed_for_memory, watch
 
 __all__ = ["ActorProcess", "ProcessEngine", "Terminated"]
 
-ORPHAN_SECONDS = 1.5
-"""How long an actor whose owner is gone has for its cleanup."""
+STACK_SECONDS = 2.0
+"""How long a process may take to write its stacks."""
 REAP_SECONDS = 1.0
 """How long the exit code of a dead process may take to be known."""
-
-
-class Terminated(Interruption):
-    """SIGTERM arrived: unwind the main thread, so that cleanup runs."""
 
 
 # --- the process ---------------------------------------------------------------------------
@@ -71,6 +68,9 @@ class ActorProcess(multiprocessing.Process):
         self._program: Program | None = program
         self._link: Link | None = None
         self._traits = traits
+        self._box: BlackBox | None = None
+        self._peak: int | None = None
+        self._certificate: Certificate | None = None
         self._death: int | None = None
         self._close_death: Any = None
         self._code: int | None = None
@@ -80,26 +80,34 @@ class ActorProcess(multiprocessing.Process):
     def start(self) -> None:
         """Start it; then `data` and `control` lead to it."""
         assert self._program is not None
-        data, their_data = line()
-        control, their_control = socket_line()
-        self._link = Link(their_data, their_control)
-        try:
-            if self.start_method == "fork":
-                share_classes(*(part for _, part in self._program.parts()))
-            with inheriting(their_data, their_control):
+        watch()
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+            data, control = self._link_up(ours, theirs)
+            try:
+                if self.start_method == "fork":
+                    share_classes(*(part for _, part in self._program.parts()))
                 self._start_even_if_daemonic()
-            self._death = self._open_death()
-        except BaseException:
-            data.close()
-            control.close()
-            raise
-        finally:
-            their_data.close()
-            their_control.close()
-            self._link = None
-            self._program = None
+                self._death = self._open_death()
+            finally:
+                self._link = None
+                self._program = None
+            ours.pop_all()
         self.data: LineChannel = LineChannel(data, self._death, self._traits)
         self.control: LineChannel = LineChannel(control)
+
+    def _link_up(self, ours: contextlib.ExitStack, theirs: contextlib.ExitStack) -> list[Line]:
+        """Make what leads to it. Our ends are closed by one of the stacks, and its by the other,
+        which until then keeps them for a forked child."""
+        kept = []
+        for make in (line, socket_line):
+            for stack, end in zip((ours, theirs), make(), strict=True):
+                stack.callback(end.close)
+                kept.append(end)
+        self._link = Link(kept[1], kept[3])
+        self._box = self._link.box = BlackBox()
+        ours.callback(self._box.close)
+        theirs.enter_context(inheriting(kept[1], kept[3]))
+        return [kept[0], kept[2]]
 
     def _start_even_if_daemonic(self) -> None:
         """Inside a daemonic process of others, `multiprocessing` would refuse to start one."""
@@ -165,6 +173,10 @@ class ActorProcess(multiprocessing.Process):
         self.data.close()
         self.control.close()
         if self.reap() is not None:
+            self.certificate()
+            if self._box is not None:
+                self._box.close()
+                self._box = None
             self._death = None
             if self._close_death is not None:
                 self._close_death()
@@ -194,12 +206,50 @@ class ActorProcess(multiprocessing.Process):
             if self._death is None or not _readable(self._death, 0):
                 return self._code
             end = time.monotonic() + REAP_SECONDS
-            while (code := self.exitcode) is None and time.monotonic() < end:
+            while (code := self._collect()) is None and time.monotonic() < end:
                 time.sleep(0.001)  # the fork server learns of it a little later than we
             if code is not None:
                 super().join(0)
                 self._code = code
             return code
+
+    def _collect(self) -> int | None:
+        """The exit code; where it is a child of ours, with the memory that it used."""
+        popen: Any = self._popen  # type: ignore[attr-defined]
+        if self.start_method != "forkserver" and popen.returncode is None:
+            with contextlib.suppress(ChildProcessError):
+                pid, status, usage = os.wait4(popen.pid, os.WNOHANG)
+                if pid == popen.pid:
+                    popen.returncode = os.waitstatus_to_exitcode(status)
+                    self._peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return self.exitcode
+
+    def certificate(self) -> Certificate:
+        """What is known of its end."""
+        code, box = self.reap(), self._box
+        if code is not None and box is not None and self._certificate is None:
+            killed = code == -signal.SIGKILL and killed_for_memory()
+            self._certificate = Certificate(
+                code, box.stacks() or None, box.output() or None, self._peak, killed
+            )
+        return self._certificate or Certificate(code)
+
+    def stacks(self) -> str:
+        """The stacks of all its threads, written by faulthandler at a signal."""
+        if self._box is None or self.pid is None or not self.is_alive():
+            raise RuntimeError(f"{self.name} does not run")
+        self._box.forget()
+        os.kill(self.pid, STACK_SIGNAL)
+        end = time.monotonic() + STACK_SECONDS
+        found = ""
+        # There is no event for it: it is whole once nothing has been added for a moment.
+        while time.monotonic() < end and not (found and found == self._box.stacks()):
+            found = self._box.stacks()
+            time.sleep(0.005)
+        self._box.forget()
+        if not found:
+            raise RuntimeError(f"{self.name} took no signal in {STACK_SECONDS} s: it is stopped")
+        return found
 
     # --- in the child ---
 
@@ -211,22 +261,21 @@ class ActorProcess(multiprocessing.Process):
         link = self._link
         assert link is not None
         program = self._unpacked_program(link)
-        link.orphaned = _end_soon
-        link.undisturbed = _ignore_sigterm
+        link.orphaned = end_soon
+        link.undisturbed = ignore_sigterm
         # Daemonic means that it ends with its owner, not that it may have no children.
         self._config["daemon"] = False  # type: ignore[attr-defined]
         # Whoever started it may have had them blocked, and a mask is inherited.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGURG})
-        signal.signal(signal.SIGINT, _leave_to_the_owner)
-        signal.signal(signal.SIGTERM, partial(_unwind, link))
-        with contextlib.suppress(OSError, ValueError, AttributeError, RuntimeError):
-            if not faulthandler.is_enabled():
-                faulthandler.enable()  # there may be no stderr, or not a real one
+        signal.signal(signal.SIGINT, leave_to_the_owner)
+        signal.signal(signal.SIGTERM, partial(unwind, link))
+        if link.box is not None:
+            link.box.install()
         try:
             program.run(link)
         except Terminated:
             mp_util._exit_function()  # type: ignore[attr-defined]
-            _die_of(signal.SIGTERM)
+            die_of(signal.SIGTERM)
 
     def _unpacked_program(self, link: Link) -> Program:
         program = self._program
@@ -245,42 +294,6 @@ def _readable(fd: int, timeout: float | None) -> bool:
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     return bool(poll.poll(None if timeout is None else max(0.0, timeout) * 1000))
-
-
-def _leave_to_the_owner(number: int, frame: Any) -> None:
-    """Ctrl-C reaches every process of the terminal; what it means is the owner's to say."""
-
-
-def _unwind(link: Link, number: int, frame: Any) -> None:
-    _ignore_sigterm()  # once is enough
-    if link.told_to_end is not None:
-        link.told_to_end()
-    raise Terminated
-
-
-def _ignore_sigterm() -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
-def _die_of(number: signal.Signals) -> None:
-    """End as if the signal had ended us, so that the exit code tells the truth."""
-    mp_util._flush_std_streams()  # type: ignore[attr-defined]
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
-
-
-def _end_soon(last_rites: Callable[[], None]) -> None:
-    """The owner is gone: unwind the main thread, and do not wait for ever for that."""
-
-    def watch() -> None:
-        time.sleep(ORPHAN_SECONDS)
-        last_rites()
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    threading.Thread(target=watch, name="remoteobj-watchdog", daemon=True).start()
-    main = threading.main_thread().ident
-    assert main is not None
-    signal.pthread_kill(main, signal.SIGTERM)  # it may sleep in the kernel: wake that thread
 
 
 # --- the engine ----------------------------------------------------------------------------
@@ -307,6 +320,12 @@ class ProcessVessel:
     @property
     def exitcode(self) -> int | None:
         return self._process.reap()
+
+    def certificate(self) -> Certificate:
+        return self._process.certificate()
+
+    def stacks(self) -> str:
+        return self._process.stacks()
 
     def join(self, timeout: float | None = None) -> bool:
         self._process.join(timeout)

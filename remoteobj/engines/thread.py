@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from .._line import line, socket_line
 from .._transport import LineChannel
-from ._base import Launch, Link, Program
+from ._base import Certificate, Launch, Link, Program
 
 __all__ = ["ThreadEngine"]
 
@@ -70,6 +70,12 @@ class ThreadVessel:
             f"{self._name} is a thread, and a thread can't be ended from outside; "
             'use stop_(), or engine="process"'
         )
+
+    def certificate(self) -> Certificate:
+        return Certificate(self.exitcode)
+
+    def stacks(self) -> NoReturn:
+        raise RuntimeError(f"{self._name} does not answer, and is a thread of this process")
 
     def close(self) -> None:
         self.data.close()

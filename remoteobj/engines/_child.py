@@ -1,0 +1,66 @@
+"""How the process of an actor ends: by SIGTERM, in order, or because its owner is gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing import util as mp_util
+from typing import Any
+
+from .._interruption import Interruption
+from ._base import Link
+
+__all__ = [
+    "Terminated",
+    "die_of",
+    "end_soon",
+    "ignore_sigterm",
+    "leave_to_the_owner",
+    "unwind",
+]
+
+ORPHAN_SECONDS = 1.5
+"""How long an actor whose owner is gone has for its cleanup."""
+
+
+class Terminated(Interruption):
+    """SIGTERM arrived: unwind the main thread, so that cleanup runs."""
+
+
+def leave_to_the_owner(number: int, frame: Any) -> None:
+    """Ctrl-C reaches every process of the terminal; what it means is the owner's to say."""
+
+
+def unwind(link: Link, number: int, frame: Any) -> None:
+    ignore_sigterm()  # once is enough
+    if link.told_to_end is not None:
+        link.told_to_end()
+    raise Terminated
+
+
+def ignore_sigterm() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def die_of(number: signal.Signals) -> None:
+    """End as if the signal had ended us, so that the exit code tells the truth."""
+    mp_util._flush_std_streams()  # type: ignore[attr-defined]
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
+def end_soon(last_rites: Callable[[], None]) -> None:
+    """The owner is gone: unwind the main thread, and do not wait for ever for that."""
+
+    def watch() -> None:
+        time.sleep(ORPHAN_SECONDS)
+        last_rites()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="remoteobj-watchdog", daemon=True).start()
+    main = threading.main_thread().ident
+    assert main is not None
+    signal.pthread_kill(main, signal.SIGTERM)  # it may sleep in the kernel: wake that thread
