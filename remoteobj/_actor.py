@@ -18,6 +18,7 @@ from typing import Any
 
 from ._address import Address, Listener, sweep
 from ._anchor import Anchor
+from ._chain import unwrap
 from ._except import USER_ERRORS, Except
 from ._interrupting import Interrupter, run_loop
 from ._interruption import Interruption
@@ -29,8 +30,9 @@ from ._protocol import Event
 from ._proxy import Proxy
 from ._server import Server
 from ._status import Status, memory, sketch, stacks
-from ._transport import TRAITS, LineChannel, Traits, clock
+from ._transport import TRAITS, LineChannel, Traits
 from ._view import evaluate
+from ._waiter import clock
 from .engines import Link
 from .errors import NotListeningError
 
@@ -64,9 +66,15 @@ class _ActorServer(Server):
     """A server that its owner gives orders."""
 
     def __init__(
-        self, address: Address, name: str, exc: Except, link: Link, traits: Traits
+        self,
+        address: Address,
+        name: str,
+        exc: Except,
+        link: Link,
+        traits: Traits,
+        reentrant: bool,
     ) -> None:
-        super().__init__(None, address, name, traits=traits)
+        super().__init__(None, address, name, traits=traits, reentrant=reentrant)
         self._exc = exc
         self.link = link
         self.ends_itself = False
@@ -105,9 +113,9 @@ class _ActorServer(Server):
         mailbox, current = self.mailbox, self.mailbox.current
         return Status(
             state=mailbox.life.state.name.lower(),
-            call=None if current is None else sketch(current[1].payload),
+            call=None if current is None else sketch(unwrap(current[1])[1][2]),
             age=0.0 if current is None else clock() - current[2],
-            queued=tuple(sketch(one.payload) for one in mailbox.queued),
+            queued=tuple(sketch(unwrap(one)[1][2]) for one in mailbox.queued),
             done=mailbox.done,
             memory=memory(),
             threads=tuple(one.name for one in threading.enumerate()),
@@ -189,7 +197,9 @@ class ActorProgram:
         exc: Except,
         eager: bool = False,
         traits: Traits = TRAITS,
+        reentrant: bool = True,
     ) -> None:
+        self._reentrant = reentrant
         self._make = (cls, args, kwargs)
         self._address = address
         self._name = name
@@ -235,7 +245,9 @@ class ActorProgram:
         self._proxy = Proxy._at(
             Anchor(self._address, self._name, eager=self._eager, traits=self._traits)
         )
-        server = _ActorServer(self._address, self._name, self._exc, link, self._traits)
+        server = _ActorServer(
+            self._address, self._name, self._exc, link, self._traits, self._reentrant
+        )
         if link.shared_process:
             server.confined = set()
         link.told_to_end = server.mailbox.stop

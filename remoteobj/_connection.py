@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import select
+import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
 
+from ._chain import hosts
 from ._exchange import UNSENT, Exchange, ReenteredError
 from ._frames import encode
 from ._messages import Bytes, Frame, Kind
 from ._protocol import ConnectionEndedError, Failure, Farewell, Ticket
 from ._reactor import NAP, reactor
 from ._transport import Channel, ChannelClosedError
+from .errors import NotListeningError
 
 __all__ = ["Connection", "ConnectionEndedError", "Farewell", "ReenteredError"]
 
@@ -55,6 +58,7 @@ class Connection(Exchange):
             or reading._is_owned()
             or self._unsent
             or self._held
+            or (hosts and threading.get_ident() in hosts)
             or self._posted
             or self.backlogs
         ):
@@ -166,6 +170,16 @@ class Connection(Exchange):
             with contextlib.suppress(IndexError):
                 self._craving.popleft()()
 
+    def ahead_of(self, ticket: Ticket) -> list[Bytes]:
+        """What the open calls before this one were sent as, the eldest first."""
+        return self._calls.ahead_of(ticket)
+
+    def after_fork(self) -> None:
+        """In a forked child: it is the parent's, and so are the threads that held its locks."""
+        self._renew_locks()
+        self._asleep, self._watched, self.backlogs = {}, {}, {}
+        self.end = _of_the_parent
+
     # --- as the reactor sees it ----------------------------------------------------------
 
     @property
@@ -213,3 +227,7 @@ def _have_told(channel: Channel, connection: Connection) -> None:
 
     channel.sharing.tell = tell
     channel.sharing.look = look
+
+
+def _of_the_parent(_: bool) -> BaseException:
+    return NotListeningError("this connection belongs to the parent process")

@@ -243,9 +243,10 @@ class Endpoint:
             ) from exc
         except OSError as exc:
             raise self._partner.not_listening() from exc
-        return Connection(
-            LineChannel(line, traits=self._traits), self._partner.lost, self._partner.farewell
-        )
+        channel = LineChannel(line, traits=self._traits)
+        connection = Connection(channel, self._partner.lost, self._partner.farewell)
+        connection.target = self.address.path
+        return connection
 
     def listening(self) -> bool:
         """Whether the object can be called now, as far as anybody can know."""

@@ -18,11 +18,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from ._chain import Host, chain_here, host_here, hosts, wrap
 from ._frames import MalformedFrameError, encode
 from ._messages import Bytes, Frame, Kind
 from ._protocol import Backlog, Bell, CallTable, ConnectionEndedError, Failure, Farewell, Ticket
 from ._transport import Channel, ChannelClosedError
-from .errors import DeadlockError, NotListeningError, RemoteObjError
+from .errors import DeadlockError, RemoteObjError
 
 __all__ = ["Exchange", "ReenteredError"]
 
@@ -70,6 +71,8 @@ class Exchange:
         self._craving: deque[Callable[[], object]] = deque()
         """Those who wait until there is room for another call."""
         self.interrupted = False
+        self.target = ""
+        """The path of the address of the actor that it leads to."""
         self.born = self._calls.expect_birth()
         self.over = self._calls.expect_end()
 
@@ -120,6 +123,8 @@ class Exchange:
                 raise ConnectionEndedError
             ticket = self._calls.open() if kind == _CALL else Ticket()
             ticket.sent = payload
+            if hosts and (chain := chain_here()):
+                kind, payload = wrap(kind, payload, chain)
             try:
                 if heard is not None:
                     ticket.heard = heard
@@ -225,6 +230,8 @@ class Exchange:
         """
         if self._held:
             self._send_posted()  # it may be among them, or they may be what it waits for
+        if hosts and (host := host_here()) is not None and not self._channel.prompt:
+            return self._wait_as_host(ticket, deadline, whole, host)
         while not (ticket.over if whole else ticket.ready):
             if self._sending._is_owned() or self._reading._is_owned():
                 raise ReenteredError
@@ -246,9 +253,28 @@ class Exchange:
             self._pass_on()
         return True
 
+    def _wait_as_host(
+        self, ticket: Ticket, deadline: float | None, whole: bool, host: Host
+    ) -> bool:
+        """`wait`, in a thread that runs a request: for whose own chain its mailbox stays open."""
+        bell = ticket.arm(host)  # another thread may be the one that reads
+        try:
+            while not (ticket.over if whole else ticket.ready):
+                if self.inside:
+                    raise ReenteredError
+                host.wait_beside(self._channel.watched, deadline, self.target)
+                self.look()
+                if self.end is not None and not ticket.over:
+                    ticket.fail(partial(self.end, False))
+                if deadline is not None and time.monotonic() >= deadline:
+                    break
+        finally:
+            ticket.disarm(bell)
+        return ticket.over if whole else ticket.ready
+
     def _sleep(self, ticket: Ticket, deadline: float | None, whole: bool) -> None:
         """Sleep until the reading thread rings, or the time is up."""
-        bell = ticket.arm()
+        bell = ticket.arm(Bell())
         self._asleep[bell] = None
         self._channel.let_give_way(False)
         try:
@@ -335,10 +361,6 @@ class Exchange:
     def _make_room(self) -> None:
         """Fewer calls are open than before, of those that nobody waits for."""
 
-    def ahead_of(self, ticket: Ticket) -> list[Bytes]:
-        """What the open calls before this one were sent as, the eldest first."""
-        return self._calls.ahead_of(ticket)
-
     # --- the rest ----------------------------------------------------------------------
 
     def abandon(self, ticket: Ticket) -> None:
@@ -361,20 +383,10 @@ class Exchange:
         finally:
             self._yield_reading()
 
-    def after_fork(self) -> None:
-        """In a forked child: it is the parent's, and so are the threads that held its locks."""
-        self._renew_locks()
-        self._asleep, self._watched, self.backlogs = {}, {}, {}
-        self.end = _of_the_parent
-
     def close(self) -> None:
         """End it from this side; calls that are still open fail."""
         self._finish(self._lost)
         self._channel.close()
-
-
-def _of_the_parent(_: bool) -> BaseException:
-    return NotListeningError("this connection belongs to the parent process")
 
 
 def _interrupted(maybe_executed: bool) -> BaseException:

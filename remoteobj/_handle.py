@@ -174,6 +174,7 @@ def spawn(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: Opt
         exc=exc,
         eager=options.eager_proxy,
         traits=Traits(options.spin, options.writable),
+        reentrant=options.reentrant,
     )
     actor = OwnedActor(program, address, name, options, exc)
     own(actor)

@@ -5,6 +5,7 @@ One thread at a time runs requests, so the object needs no lock against them.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -13,21 +14,26 @@ from collections.abc import Callable, Iterator
 from multiprocessing import util as mp_util
 from typing import Any
 
+from ._chain import Chain, Link, hosts, unwrap
 from ._codec import PLAIN, loads, pickled, unpickled
 from ._interruption import Interruption
 from ._messages import Bytes, Frame, Kind
 from ._peer import OpenStream, Peer, cut_off_frame, error_frame, is_iterator, value_frame
 from ._protocol import Event
-from ._reception import LOOK_SECONDS, Reception
+from ._reception import CALLS, LOOK_SECONDS, Reception
 from ._sockets import forks
-from ._transport import TRAITS, Traits, clock
+from ._status import stack_here
+from ._transport import TRAITS, Traits
 from ._view import evaluate
+from ._waiter import clock
+from .errors import DeadlockError
 
 __all__ = ["Mailbox"]
 
 LAST_WORDS = 5.0
 """Seconds that the peers have, at the end, to take in what was written for them."""
 
+NOBODY = Link("", "")
 _CAST, _VALUE, _ITEM = int(Kind.CAST), int(Kind.VALUE), int(Kind.ITEM)
 
 
@@ -40,8 +46,12 @@ class Mailbox(Reception):
         flush_later: Callable[[Peer], None],
         report: Callable[[BaseException], None],
         traits: Traits = TRAITS,
+        me: Link = NOBODY,
+        reentrant: bool = True,
     ) -> None:
         super().__init__(flush_later, report, traits)
+        self._me = me
+        self._reentrant = reentrant
         self._root = root
         self._forks = forks[0]
         self._turn = threading.RLock()
@@ -55,8 +65,28 @@ class Mailbox(Reception):
 
     def serve(self, until: Callable[[], bool]) -> None:
         """Run requests until `until()` or the listener stops; `wake` makes it look."""
-        while not until() and not self.life.stopping:
-            self.process(None, limit=1)
+        with self._hosting():
+            while not until() and not self.life.stopping:
+                self.process(None, limit=1)
+
+    @contextlib.contextmanager
+    def _hosting(self) -> Iterator[None]:
+        """The time in which calls made by this thread say for whom they are made."""
+        me = threading.get_ident()
+        before = hosts.get(me)
+        hosts[me] = self
+        try:
+            yield
+        finally:
+            if before is None:
+                hosts.pop(me, None)
+            else:
+                hosts[me] = before
+
+    def process_here(self, deadline: float | None, limit: int = sys.maxsize) -> int:
+        """`process`, by a thread that does something else in between."""
+        with self._hosting():
+            return self.process(deadline, limit)
 
     def process(self, deadline: float | None, limit: int = sys.maxsize) -> int:
         """Run what is there, waiting for the first until `deadline`; how much was run."""
@@ -101,6 +131,8 @@ class Mailbox(Reception):
 
     def _run(self, peer: Peer, request: Frame) -> None:
         kind, call_id, payload, buffers = request
+        if kind > _CAST:
+            kind, call_id, payload, buffers = unwrap(request)[1]
         outer, self.current = self.current, (peer, request, clock())
         if kind == _CAST:
             self._run_cast(payload, buffers)
@@ -186,6 +218,61 @@ class Mailbox(Reception):
         self.current = outer
         return goes_on
 
+    # --- calls that this actor itself waits for ------------------------------------------
+
+    @property
+    def chain(self) -> Chain:
+        """Those who wait for what is being run, this actor last; empty: nothing is."""
+        current = self.current
+        return () if current is None else (*unwrap(current[1])[0], self._me)
+
+    def ring(self) -> None:
+        """End its wait, from another thread."""
+        self.wake()
+
+    def wait_beside(self, watched: dict[int, int], deadline: float | None, target: str) -> bool:
+        """Wait for these descriptors, in the midst of a request; see `_chain.Host`."""
+        awaited = {self._me.path, target}
+        self._run_chained(awaited)
+        for fd, events in watched.items():
+            self._waiter.watch(fd, events)
+        try:
+            ready = self._waiter.wait(deadline)
+        finally:
+            for fd in watched:
+                self._waiter.ignore(fd)
+        others = [one for one in ready if one[0] not in watched]
+        if others:
+            self._collect(others)
+            self._run_chained(awaited)
+        return len(others) < len(ready)
+
+    def _run_chained(self, awaited: set[str]) -> None:
+        """Run, or refuse, the requests for which somebody waits who is waited for here: else both
+        would wait for ever. That is this actor itself, or the one that it has called, which may
+        have called it at the same moment."""
+        for peer in list(self._peers.values()):
+            for request in [] if peer.owed else list(peer.requests):
+                chain = unwrap(request)[0]
+                if all(link.path not in awaited for link in chain):
+                    continue
+                self._take_out(peer, request)
+                if self._reentrant:
+                    self._run(peer, request)
+                else:
+                    self._refuse(peer, request, chain)
+
+    def _refuse(self, peer: Peer, request: Frame, chain: Chain) -> None:
+        names = " → ".join([*(one.name for one in chain), self._me.name])
+        error = DeadlockError(
+            f"this call would wait for itself: {names}; and {self._me.name} is not reentrant. "
+            f"It waits here:\n{stack_here((evaluate.__code__,))}"
+        )
+        if request.kind in CALLS:
+            peer.send(error_frame(request.call_id, error))
+        else:
+            self._report(error)
+
     # --- ending ------------------------------------------------------------------------
 
     def stop(self) -> None:
@@ -204,7 +291,7 @@ class Mailbox(Reception):
                     request = self._next_request(peer)
                     if fulfil:
                         self._run(peer, request)
-                    elif request.kind == Kind.CALL:
+                    elif request.kind in CALLS:
                         peer.send(Frame(Kind.REFUSED, request.call_id))
             end = time.monotonic() + LAST_WORDS
             for peer in list(self._peers.values()):

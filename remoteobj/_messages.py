@@ -43,6 +43,8 @@ class Kind(enum.IntEnum):
     CREDIT = 2  # the consumer of a stream takes so many more items
     SEND = 5  # ... takes one more, and sends its generator a value
     RAISE = 6  # ... raises an exception in its generator
+    CHAINED_CALL = 7  # a call, made by an actor while it is being called (`_chain`)
+    CHAINED_CAST = 8
     # actor to caller: exactly one of the first five answers each CALL ...
     VALUE = 10
     ITSELF = 11  # the result is the actor's own object

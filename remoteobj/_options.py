@@ -30,6 +30,9 @@ class Options(NamedTuple):
     """Whether requests in hand are carried out when it stops; False refuses them."""
     eager_proxy: bool = False
     """Whether calls give proxies, to be evaluated by `get_`."""
+    reentrant: bool = True
+    """Whether a call that the actor itself waits for, since it calls somebody who calls it, is
+    let in; False refuses it with `DeadlockError`."""
     spin: float | None = None
     """Seconds that both sides poll for the next message before they sleep, 0 for never; None is
     some tens of microseconds, as long as that pays."""

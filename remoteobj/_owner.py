@@ -75,6 +75,7 @@ class _OwnedEndpoint(Endpoint):
         self._vessel = vessel
         self.inquiry = Inquiry(vessel.control, name, self._gone)
         self.first = Connection(vessel.data, partner.lost, partner.farewell)
+        self.first.target = address.path
         self._connection = self.first
 
     def _connect(self) -> Connection:

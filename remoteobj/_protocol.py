@@ -17,7 +17,7 @@ import itertools
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from ._messages import BIRTH, Bytes, Frame, Kind
 
@@ -50,6 +50,15 @@ class Backlog(Protocol):
 
     def flush(self) -> None:
         """Send it all now."""
+
+
+class Rings(Protocol):
+    """What wakes somebody."""
+
+    def ring(self) -> None: ...
+
+
+R = TypeVar("R", bound=Rings)
 
 
 class Bell:
@@ -91,7 +100,7 @@ class Ticket:
     """Called once, by the thread that reads, when something came; for who does not wait."""
     sent: Bytes = b""
     """The call, as it was sent."""
-    _bells: tuple[Bell, ...] = ()
+    _bells: tuple[Rings, ...] = ()
 
     def __init__(self, call_id: int = BIRTH) -> None:
         self.call_id = call_id
@@ -134,13 +143,12 @@ class Ticket:
         self.over = self.ready = True
         self.ring()
 
-    def arm(self) -> Bell:
-        """The bell that `ring` rings, for a thread that goes to sleep until then."""
-        bell = Bell()
+    def arm(self, bell: R) -> R:
+        """Have `ring` ring this bell, for a thread that goes to sleep until then."""
         self._bells = (*self._bells, bell)
         return bell
 
-    def disarm(self, bell: Bell) -> None:
+    def disarm(self, bell: Rings) -> None:
         self._bells = tuple(one for one in self._bells if one is not bell)
 
     def ring(self) -> None:

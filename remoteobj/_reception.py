@@ -23,17 +23,19 @@ from ._outcome import pack_error
 from ._peer import PATIENCE, OpenStream, Peer, size_of, value_frame
 from ._protocol import Life
 from ._sockets import bell_and_ringer
-from ._transport import TRAITS, ChannelClosedError, LineChannel, Traits, Waiter, clock
+from ._transport import TRAITS, ChannelClosedError, LineChannel, Traits
+from ._waiter import Waiter, clock
 from .errors import NotListeningError
 
-__all__ = ["LOOK_SECONDS", "Reception"]
+__all__ = ["CALLS", "LOOK_SECONDS", "Reception"]
 
 LOOK_SECONDS = 50e-6
 """How long a busy mailbox may take up what has come before it looks for more."""
 HELD = 1 << 24
 """Bytes that the requests of one caller may take before no more are read from it."""
 
-_REQUESTS = frozenset(map(int, (Kind.CALL, Kind.CAST)))
+CALLS = frozenset(map(int, (Kind.CALL, Kind.CHAINED_CALL)))
+_REQUESTS = CALLS | frozenset(map(int, (Kind.CAST, Kind.CHAINED_CAST)))
 
 
 class Reception:
@@ -97,9 +99,14 @@ class Reception:
     def _next_request(self, peer: Peer) -> Frame:
         request = peer.requests.popleft()
         held, peer.held = peer.held, peer.held - size_of(request)
+        if held > HELD:
+            self._listen_again(peer, held)
+        return request
+
+    def _listen_again(self, peer: Peer, held: int) -> None:
+        """Fewer bytes are held for this peer: read from it again, if that was given up."""
         if held > HELD >= peer.held and not (peer.gone or peer.owed):
             self._waiter.watch(peer.channel.fileno())
-        return request
 
     def _after(self, peer: Peer) -> None:
         """After something was written for a peer: line it up again, or hold it."""
@@ -205,13 +212,18 @@ class Reception:
     def _withdraw(self, peer: Peer, call_id: int) -> None:
         """Give up a call that has not begun; one that has runs on."""
         for request in peer.requests:
-            if request.call_id == call_id and request.kind == Kind.CALL:
-                peer.requests.remove(request)
-                peer.held -= size_of(request)
+            if request.call_id == call_id and request.kind in CALLS:
+                self._take_out(peer, request)
                 peer.send(Frame(Kind.REFUSED, call_id))
-                if not peer.requests and peer in self._pending:
-                    self._pending.remove(peer)
                 return
+
+    def _take_out(self, peer: Peer, request: Frame) -> None:
+        """A request is dealt with before its turn."""
+        peer.requests.remove(request)
+        held, peer.held = peer.held, peer.held - size_of(request)
+        self._listen_again(peer, held)
+        if not peer.requests and peer in self._pending:
+            self._pending.remove(peer)
 
     def _drop(self, peer: Peer) -> None:
         """A peer is gone. What it had sent before still runs: it may have meant it."""

@@ -54,7 +54,7 @@ def _options(cls: type, **changes: Any) -> Spawner:
     """Spawn with other options than the class's own: `Cls.options(name="c").spawn()`.
 
     The options are `engine`, `start_method`, `name`, `daemon`, `exc`, `spawn_timeout`,
-    `stop_timeout`, `fulfill_final`, `eager_proxy`, `spin` and `writable`.
+    `stop_timeout`, `fulfill_final`, `eager_proxy`, `reentrant`, `spin` and `writable`.
     """
     return Spawner(cls, getattr(cls, OPTIONS).but(changes))
 

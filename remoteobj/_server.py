@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from ._address import Address, listen
+from ._chain import Link
 from ._control import Control, start, unblock
 from ._line import Line
 from ._mailbox import Mailbox
@@ -61,6 +62,7 @@ class Server:
         fulfil: bool = True,
         mode: Mode = Mode.AUTO,
         traits: Traits = TRAITS,
+        reentrant: bool = True,
     ) -> None:
         self.root = root
         self.mode = mode
@@ -73,7 +75,14 @@ class Server:
         """False: whoever runs it calls `finish` and `close` when it is told to stop."""
         self._name = name
         self.control = Control(self, name)
-        self.mailbox = Mailbox(lambda: self.root, self.control.flush_later, self.report, traits)
+        self.mailbox = Mailbox(
+            lambda: self.root,
+            self.control.flush_later,
+            self.report,
+            traits,
+            Link(address.path, name),
+            reentrant,
+        )
         self._thread: threading.Thread | None = None
         self._background = False
         self._take_over = threading.Lock()
@@ -143,7 +152,7 @@ class Server:
             return 0
         deadline = None if timeout is None else time.monotonic() + timeout
         nested = self.mailbox.running
-        done = self.mailbox.process(deadline, limit)
+        done = self.mailbox.process_here(deadline, limit)
         if not self.listening and not nested and self.ends_itself:
             self._finish()
         return done

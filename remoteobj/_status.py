@@ -5,14 +5,14 @@ from __future__ import annotations
 import resource
 import sys
 import threading
-from collections.abc import Iterable
-from types import CodeType
+from collections.abc import Container
+from types import CodeType, FrameType
 from typing import NamedTuple
 
 from ._late import importing
 from ._messages import Bytes
 
-__all__ = ["Status", "memory", "sketch", "stacks"]
+__all__ = ["Status", "memory", "sketch", "stack_here", "stacks"]
 
 
 class Status(NamedTuple):
@@ -90,22 +90,29 @@ def memory() -> int:
         return most if sys.platform == "darwin" else most * 1024
 
 
-def stacks(guarded: Iterable[CodeType] = ()) -> str:
+def stack_here(guarded: Container[CodeType] = ()) -> str:
+    """The Python stack of this thread, without what calls users' code."""
+    return _shown(sys._getframe(1), guarded)
+
+
+def stacks(guarded: Container[CodeType] = ()) -> str:
     """The Python stacks of all threads of this process but the calling one.
 
     Args:
         guarded: the code of what calls users' code; the frames down to there are left out.
     """
+    names = {one.ident: one.name for one in threading.enumerate()}
+    return "\n".join(
+        f"Thread {names.get(ident, ident)}:\n{_shown(frame, guarded)}"
+        for ident, frame in sys._current_frames().items()
+        if ident != threading.get_ident()
+    )
+
+
+def _shown(frame: FrameType, guarded: Container[CodeType]) -> str:
     with importing:
         import traceback  # for a faster start-up: few programs ask
 
-    names = {one.ident: one.name for one in threading.enumerate()}
-    parts = []
-    for ident, frame in sys._current_frames().items():
-        if ident != threading.get_ident():
-            frames = [one for one, _ in traceback.walk_stack(frame)]
-            inside = next((i for i, one in enumerate(frames) if one.f_code in guarded), None)
-            limit = -inside if inside else None
-            lines = "".join(traceback.format_stack(frame)[limit:])
-            parts.append(f"Thread {names.get(ident, ident)}:\n{lines}")
-    return "\n".join(parts)
+    frames = [one for one, _ in traceback.walk_stack(frame)]
+    inside = next((i for i, one in enumerate(frames) if one.f_code in guarded), None)
+    return "".join(traceback.format_stack(frame)[-inside if inside else None :])

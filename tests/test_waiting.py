@@ -15,14 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remoteobj import Proxy, _lifting, _transport, current, remote, util
+from remoteobj import Proxy, _lifting, _waiter, current, remote, util
 from remoteobj._codec import dumps, loads
 from remoteobj._connection import Connection
 from remoteobj._frames import Decoder, encode
 from remoteobj._lifting import lift
 from remoteobj._line import Line, line
 from remoteobj._messages import Frame, Kind
-from remoteobj._transport import RETRY, TRUST, ChannelClosedError, LineChannel, Waiter
+from remoteobj._transport import ChannelClosedError, LineChannel
+from remoteobj._waiter import RETRY, TRUST, Waiter
 from remoteobj.errors import ActorDiedError
 from tests.conftest import Launch
 
@@ -69,7 +70,7 @@ def waiter(looks: Looks, spin: float | None = None) -> Any:
 
 @pytest.fixture(autouse=True)
 def two_processors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_transport, "_processors", lambda: 2)
+    monkeypatch.setattr(_waiter, "_processors", lambda: 2)
 
 
 def test_what_comes_at_once_is_found_without_sleeping(looks: Looks) -> None:
@@ -118,7 +119,7 @@ def test_polling_can_be_switched_off(looks: Looks, spin: float) -> None:
 def test_one_processor_alone_is_never_polled_on(
     looks: Looks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_transport, "_processors", lambda: 1)
+    monkeypatch.setattr(_waiter, "_processors", lambda: 1)
     one = waiter(looks)
     for _ in range(2 * RETRY):
         one.wait()
@@ -138,8 +139,8 @@ def test_who_polls_for_long_gives_way_and_is_not_charged_for_what_others_used(
         now[0] += 1e-6
         return now[0]
 
-    monkeypatch.setattr(_transport, "clock", clock)
-    monkeypatch.setattr(_transport, "_give_way", give_way)
+    monkeypatch.setattr(_waiter, "clock", clock)
+    monkeypatch.setattr(_waiter, "_give_way", give_way)
     looks.found = [[]] * 25 + [[(7, 1)]]
     one = waiter(looks)  # 50 µs by default, of which others use none
     assert one.wait() == [(7, 1)]
@@ -159,8 +160,8 @@ def test_polling_ends_though_others_always_use_the_processor(
         now[0] += 1e-6
         return now[0]
 
-    monkeypatch.setattr(_transport, "clock", clock)
-    monkeypatch.setattr(_transport, "_give_way", give_way)
+    monkeypatch.setattr(_waiter, "clock", clock)
+    monkeypatch.setattr(_waiter, "_give_way", give_way)
     waiter(looks).wait()
     assert looks.sleeps == 1
     assert now[0] < 3e-3
@@ -178,8 +179,8 @@ def test_a_machine_that_is_full_ends_the_polling(
         now[0] += 1e-6
         return now[0]
 
-    monkeypatch.setattr(_transport, "clock", clock)
-    monkeypatch.setattr(_transport, "_give_way", give_way)
+    monkeypatch.setattr(_waiter, "clock", clock)
+    monkeypatch.setattr(_waiter, "_give_way", give_way)
     one = waiter(looks)
     one.wait()
     assert looks.sleeps == 1

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from .._line import Line, line, socket_line
-from .._transport import LineChannel, Traits, Waiter
+from .._transport import LineChannel, Traits
+from .._waiter import Waiter
 from ._base import Certificate, Launch, Link
 
 __all__ = ["InlineEngine"]

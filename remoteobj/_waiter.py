@@ -1,0 +1,116 @@
+"""Waiting for descriptors: look a few times without blocking, then sleep in the kernel.
+
+The first half saves the two wake-ups that make up most of a round trip; it is given up where it
+does not pay, so that a process with nothing to do uses no processor at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import time
+from collections.abc import Callable
+
+__all__ = ["Waiter", "clock"]
+
+SPIN_SECONDS = 50e-6
+ALONE_SECONDS, USED_SECONDS, CROWD_SECONDS = 12e-6, 3e-6, 1e-3
+TRUST, TRIAL, RETRY = 16, 4, 64
+
+clock = time.perf_counter
+_give_way: Callable[[], object] = getattr(os, "sched_yield", lambda: None)
+
+
+def _processors() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+class Waiter:
+    """Waits for descriptors: polls for some tens of µs, then sleeps.
+
+    Learns whether polling pays: after some waits in which it did not, it only tries now
+    and then. Never polls on a machine with one processor, where the other side could not
+    run meanwhile.
+    """
+
+    def __init__(self, spin: float | None = None) -> None:
+        self._poll = select.poll()
+        self._urgent = self._poll
+        self.watched: dict[int, int] = {}
+        """The events that are waited for, by descriptor."""
+        self._spin = SPIN_SECONDS if spin is None else spin
+        self._alone = _processors() < 2 or self._spin <= 0
+        self._trust = 0 if self._alone else TRUST
+        self._skipped = 0
+        self.gives_way = True
+        """Whether it lets other processes have the processor when it polls for long. That pays
+        where many of them call, and not where many threads of one process do."""
+        self._crowded = False
+
+    def watch(self, fd: int, events: int = select.POLLIN, urgent: bool = False) -> None:
+        """Wait for these events too. Once one is urgent, only such are polled for before the
+        sleep, of which each look at another costs a tenth more time."""
+        self._poll.register(fd, events)
+        self.watched[fd] = events
+        if urgent and self._spin < CROWD_SECONDS:
+            self._urgent = select.poll() if self._urgent is self._poll else self._urgent
+            self._urgent.register(fd, events)
+
+    def ignore(self, fd: int) -> None:
+        self.watched.pop(fd, None)
+        with contextlib.suppress(KeyError, ValueError):
+            self._poll.unregister(fd)
+
+    def ready(self) -> list[tuple[int, int]]:
+        """What can be read or written now, as (descriptor, events)."""
+        return self._poll.poll(0)
+
+    def wait(self, deadline: float | None = None) -> list[tuple[int, int]]:
+        """The same, waiting for the first of them until `deadline` (`time.monotonic()`)."""
+        if deadline is not None and deadline <= time.monotonic():
+            return self._poll.poll(0)
+        if self._trust > 0 or self._tries_again():
+            poll = self._urgent.poll
+            start = now = clock()
+            end = start + (0.0 if self._crowded else ALONE_SECONDS)
+            while now < end:
+                if ready := poll(0):
+                    if self._trust < TRUST:
+                        self._trust += 1
+                    return ready
+                now = clock()
+            left = self._spin if deadline is None else min(self._spin, deadline - time.monotonic())
+            if ready := self._spin_on(start, left):
+                return ready
+        if deadline is None:
+            return self._poll.poll()
+        return self._poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
+
+    def _spin_on(self, start: float, seconds: float) -> list[tuple[int, int]]:
+        """It takes longer: go on polling, but let others have the processor who want it."""
+        poll, now, end = self._urgent.poll, start, start + seconds
+        last = end + CROWD_SECONDS
+        while now < end < last:
+            if self.gives_way:
+                _give_way()
+            if ready := poll(0):
+                self._trust = min(TRUST, self._trust + 1)
+                self._crowded = clock() - start > ALONE_SECONDS
+                return ready
+            before, now = now, clock()
+            if now - before > USED_SECONDS:
+                # What others used of it was not wasted by us.
+                end += now - before
+        self._trust -= 4
+        self._crowded = False
+        return []
+
+    def _tries_again(self) -> bool:
+        """Whether to poll after all, where it has not paid: now and then."""
+        self._skipped += 1
+        if self._alone or self._skipped % RETRY:
+            return False
+        self._trust = TRIAL
+        return True

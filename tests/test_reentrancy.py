@@ -1,0 +1,204 @@
+"""Calls that come back to the actor which waits for them, by whatever way."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from remoteobj import DeadlockError, remote
+from tests.conftest import Launch
+from tests.tools import Door
+
+pytestmark = pytest.mark.engines(skip={"inline": "has no listener that another could reach"})
+
+
+@remote
+class Player:
+    """Throws a ball to another one, who may throw it back."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def throw(self, others: list[Any], n: int) -> list[int]:
+        """To the next of the others, until none is left."""
+        self.seen.append(n)
+        if not others:
+            return [n]
+        return [n, *others[0].throw(others[1:], n + 1)]
+
+    def by_future(self, other: Any, me: Any) -> Any:
+        return other.future_.throw([me], 1).result()
+
+    def by_stream(self, other: Any, me: Any) -> list[Any]:
+        return list(other.stream(me))
+
+    def stream(self, back: Any) -> Iterator[Any]:
+        for i in range(4):
+            yield back.throw([], i)
+
+    def by_casts(self, other: Any, me: Any) -> Any:
+        return other.cast_back(me)
+
+    def cast_back(self, back: Any) -> Any:
+        for i in range(3):
+            back.cast_.throw([], i)
+        return back.throw([], 3)
+
+    def with_threads(self, other: Any, me: Any) -> list[Any]:
+        """Other threads of this actor use the same connection meanwhile."""
+        over = threading.Event()
+
+        def use() -> None:
+            while not over.is_set():
+                other.seen.get_()
+
+        users = [threading.Thread(target=use, name="test-uses") for _ in range(2)]
+        for user in users:
+            user.start()
+        try:
+            return [other.throw([me], i) for i in range(50)]
+        finally:
+            over.set()
+            for user in users:
+                user.join()
+
+    def meet(self, other: Any, door: Door) -> Any:
+        door.wait()
+        return other.throw([], 5)
+
+    def park(self, door: Door) -> None:
+        door.wait()
+
+    def raise_back(self, other: Any, me: Any) -> None:
+        other.fail_at(me)
+
+    def fail_at(self, back: Any) -> None:
+        back.fail()
+
+    def fail(self) -> None:
+        raise ValueError("from the far end")
+
+
+@pytest.fixture
+def pair(launch: Launch) -> Iterator[tuple[Any, Any]]:
+    spawner = Player.options(**launch)
+    with spawner.spawn() as one, spawner.spawn() as other:
+        yield one, other
+
+
+@pytest.mark.parametrize("turns", [1, 2, 5])
+def test_a_call_that_comes_back_is_let_in(pair: tuple[Any, Any], turns: int) -> None:
+    one, other = pair
+    assert one.throw([other, one] * turns, 0) == list(range(2 * turns + 1))
+    assert one.seen.get_() == list(range(0, 2 * turns + 1, 2))
+
+
+def test_it_comes_back_around_a_ring_too(pair: tuple[Any, Any], launch: Launch) -> None:
+    with Player.options(**launch).spawn() as third:
+        one, other = pair
+        assert one.throw([other, third, one, third, other, one], 0) == list(range(7))
+
+
+@pytest.mark.parametrize("way", ["by_future", "by_stream", "by_casts", "with_threads"])
+def test_it_comes_back_whichever_way_it_was_made(pair: tuple[Any, Any], way: str) -> None:
+    one, other = pair
+    result = getattr(one, way)(other, one)
+    expected: dict[str, Any] = {
+        "by_future": [1, 2],
+        "by_stream": [[0], [1], [2], [3]],
+        "by_casts": [3],
+        "with_threads": [[i, i + 1] for i in range(50)],
+    }
+    assert result == expected[way]
+
+
+def test_what_one_thread_calls_back_stays_in_order(pair: tuple[Any, Any]) -> None:
+    one, other = pair
+    one.by_casts(other, one)
+    assert one.seen.get_() == [0, 1, 2, 3]
+
+
+def test_an_exception_comes_back_all_the_way(pair: tuple[Any, Any]) -> None:
+    one, other = pair
+    with pytest.raises(ValueError, match="from the far end"):
+        one.raise_back(other, one)
+    assert one.seen.get_() == []
+
+
+def test_calls_of_others_wait_for_their_turn(pair: tuple[Any, Any], door: Door) -> None:
+    one, other = pair
+    parked = other.future_.park(door)
+    door.await_arrival()
+    waits = one.future_.throw([other, one], 0)  # the other one is busy
+    later = one.future_.throw([], 99)
+    assert not later.done()
+    door.open()
+    parked.result()
+    assert waits.result() == [0, 1, 2]
+    assert later.result() == [99]
+    assert one.seen.get_() == [0, 2, 99], "the later call has waited for the whole first one"
+
+
+def test_one_that_is_not_reentrant_refuses_and_names_the_whole_chain(launch: Launch) -> None:
+    with (
+        Player.options(**launch, name="proud", reentrant=False).spawn() as proud,
+        Player.options(**launch, name="meek").spawn() as meek,
+    ):
+        with pytest.raises(DeadlockError, match="proud → meek → proud") as caught:
+            proud.throw([meek, proud], 0)
+        assert "in throw" in str(caught.value), "with the stack of the one who waits"
+        assert proud.seen.get_() == [0]
+        assert meek.seen.get_() == [1]
+        assert proud.throw([meek], 7) == [7, 8]
+
+
+def test_two_that_call_each_other_at_the_same_moment_let_each_other_in(
+    pair: tuple[Any, Any], tmp_path: Path
+) -> None:
+    """Neither call belongs to the chain of the other, and each waits for the other's actor."""
+    doors = [Door(tmp_path, name) for name in ("left", "right")]
+    for _ in range(3):
+        futures = [
+            one.future_.meet(other, door)
+            for one, other, door in zip(pair, reversed(pair), doors, strict=True)
+        ]
+        for door in doors:
+            door.await_arrival()
+        for door in doors:
+            door.open()
+        assert [future.result(10) for future in futures] == [[5], [5]]
+
+
+def test_the_class_may_say_that_its_actors_are_not_reentrant() -> None:
+    @remote(reentrant=False)
+    class Proud(Player):
+        pass
+
+    with Proud.spawn() as proud, Player.spawn() as meek, pytest.raises(DeadlockError):
+        proud.throw([meek, proud], 0)
+
+
+def test_a_time_limit_holds_while_an_actor_waits_for_another(
+    pair: tuple[Any, Any], door: Door
+) -> None:
+    one, other = pair
+    parked = other.future_.park(door)
+    door.await_arrival()
+    begun = time.monotonic()
+    limited = one.passto(_name_of_error, other)
+    assert limited == "CallTimeoutError"
+    assert time.monotonic() - begun < 5
+    door.open()
+    parked.result()
+    assert one.throw([other, one], 0) == [0, 1, 2]
+
+
+def _name_of_error(_: Any, other: Any) -> str:
+    try:
+        other.with_(timeout=0.1).seen.get_()
+    except Exception as error:
+        return type(error).__name__
+    return ""
