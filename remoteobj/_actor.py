@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import FunctionType
 from typing import Any
 
-from ._address import Address, Listener, sweep
+from ._address import Address, Listener, sweep_for_the_dead
 from ._anchor import Anchor
 from ._chain import unwrap
 from ._except import USER_ERRORS, Except
@@ -151,7 +151,7 @@ class _ActorServer(Server):
     def _tidy(self) -> None:
         """Leave no files: the owner, whose directory this is, can't remove them any more."""
         self.control.drop_listener()
-        sweep()
+        sweep_for_the_dead()
 
     def close(self) -> None:
         """Let go of everything, but for the owner's sign of life: the process itself, its

@@ -29,6 +29,7 @@ __all__ = [
     "listen",
     "new_address",
     "sweep",
+    "sweep_for_the_dead",
     "withdraw",
 ]
 
@@ -59,11 +60,19 @@ class _Session:
         self.pid = -1
         self.path = ""
         self.lock = -1
+        self._inherited = -1
         self._making = threading.Lock()
         os.register_at_fork(after_in_child=self._renew)
 
     def _renew(self) -> None:
         self._making = threading.Lock()  # a thread of the parent may have held it
+        self._inherited = self.lock
+
+    def disinherit(self) -> None:
+        """Let go of the parent's directory: it is dead, and nobody of it needs it any more."""
+        inherited, self._inherited = self._inherited, -1
+        if inherited >= 0:
+            os.close(inherited)
 
     def directory(self) -> str:
         with self._making:
@@ -148,6 +157,12 @@ def _hold(path: str) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def sweep_for_the_dead() -> None:
+    """`sweep`, by the child of a process that is dead, whose directory it still holds."""
+    _session.disinherit()
+    sweep()
 
 
 def sweep() -> str:

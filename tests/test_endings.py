@@ -751,3 +751,60 @@ def test_a_generator_that_fails_after_its_consumer_left_stops_nobody(
         stream.close()
         assert Call(actor.ping).result() == "pong"
         assert len(actor.exc_.group("work")) == 1
+
+
+# ------------------------------------------------------------------ what an actor has started
+
+
+@remote
+class Starter:
+    def start(self) -> int:
+        self.child = subprocess.Popen(["sleep", "60"])
+        return self.child.pid
+
+
+@pytest.mark.parametrize("way", ["kill_", "SIGKILL"])
+def test_a_killed_actor_takes_with_it_what_it_had_started(start_method: str, way: str) -> None:
+    starter: Any = Starter.options(start_method=start_method).spawn()
+    child = starter.start()
+    if way == "kill_":
+        starter.kill_()
+    else:
+        os.kill(starter.pid_, signal.SIGKILL)
+    assert starter.join_(5)
+    assert starter.exitcode_ == -signal.SIGKILL
+    assert until_gone(child, 2)
+    starter.kill_()
+    starter.stop_()
+
+
+def test_an_actor_that_ends_by_itself_leaves_alone_what_it_had_started() -> None:
+    with Starter.spawn() as starter:
+        child = starter.start()
+    assert not until_gone(child, 0.05)
+    os.kill(child, signal.SIGKILL)
+    assert until_gone(child, 5)
+
+
+def test_when_the_owner_is_killed_what_its_actors_had_started_goes_too(tmp_path: Path) -> None:
+    script = Script(
+        tmp_path / "script.py",
+        """
+        import subprocess, sys, time
+        from remoteobj import remote
+
+        @remote
+        class Starter:
+            def start(self):
+                self.child = subprocess.Popen(["sleep", "60"])
+                return self.child.pid
+
+        starter = Starter.spawn()
+        print(starter.pid_, starter.start(), flush=True)
+        time.sleep(60)
+        """,
+    )
+    pids = [int(pid) for pid in script.line().split()]
+    script.process.kill()
+    assert all(until_gone(pid, 2) for pid in pids)
+    script.close()

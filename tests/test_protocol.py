@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remoteobj._messages import BIRTH, Frame, Kind
-from remoteobj._protocol import CallTable, Event, Life, State, Ticket
+from remoteobj._protocol import Bell, CallTable, Event, Life, State, Ticket
 
 
 class Lost(Exception):
@@ -124,7 +124,7 @@ def test_whatever_comes_wakes_the_thread_that_sleeps_for_it(
     wake: Callable[[Ticket], object],
 ) -> None:
     ticket = Ticket()
-    bell = ticket.arm()
+    bell = ticket.arm(Bell())
     awake = threading.Event()
 
     def sleep() -> None:
@@ -145,7 +145,7 @@ def test_whatever_comes_wakes_the_thread_that_sleeps_for_it(
 def test_ringing_when_nobody_sleeps_is_harmless() -> None:
     ticket = Ticket()
     ticket.ring()
-    bell = ticket.arm()
+    bell = ticket.arm(Bell())
     bell.ring()  # as another thread would have rung it
     ticket.ring()
     assert not ticket.ready

@@ -43,6 +43,8 @@ class Link:
     """To be called when the owner is gone: sees to it that the process ends, in order if
     that can be done in time, else after `last_rites()`."""
 
+    owner_is_gone = False
+    """Set by the engine: nobody is left to end what the program has started."""
     box: BlackBox | None = None
     """Where a process leaves word of its end."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -18,6 +19,8 @@ __all__ = [
     "die_of",
     "end_soon",
     "ignore_sigterm",
+    "kill_group",
+    "lead_group",
     "leave_to_the_owner",
     "unwind",
 ]
@@ -52,13 +55,31 @@ def die_of(number: signal.Signals) -> None:
     os.kill(os.getpid(), number)
 
 
-def end_soon(last_rites: Callable[[], None]) -> None:
+def lead_group() -> None:
+    """Have a process group of our own, by which the owner finds what we started.
+
+    The terminal's Ctrl-C reaches the owner's group alone then: what it means is the owner's to say.
+    """
+    with contextlib.suppress(OSError):  # we lead a session already
+        os.setpgid(0, 0)
+
+
+def kill_group(leader: int) -> None:
+    """End the processes of an actor's group; 0: of our own, if we lead it, ourselves included."""
+    if leader == 0 and os.getpgrp() != os.getpid():
+        os.kill(os.getpid(), signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is in it
+        os.killpg(leader, signal.SIGKILL)
+
+
+def end_soon(link: Link, last_rites: Callable[[], None]) -> None:
     """The owner is gone: unwind the main thread, and do not wait for ever for that."""
+    link.owner_is_gone = True
 
     def watch() -> None:
         time.sleep(ORPHAN_SECONDS)
         last_rites()
-        os.kill(os.getpid(), signal.SIGKILL)
+        kill_group(0)
 
     threading.Thread(target=watch, name="remoteobj-watchdog", daemon=True).start()
     main = threading.main_thread().ident

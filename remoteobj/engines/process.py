@@ -31,7 +31,16 @@ from .._sockets import inheriting
 from .._transport import TRAITS, LineChannel, Traits
 from ..errors import UnsendableError
 from ._base import Certificate, Launch, Link, Program
-from ._child import Terminated, die_of, end_soon, ignore_sigterm, leave_to_the_owner, unwind
+from ._child import (
+    Terminated,
+    die_of,
+    end_soon,
+    ignore_sigterm,
+    kill_group,
+    lead_group,
+    leave_to_the_owner,
+    unwind,
+)
 from ._oom import killed_for_memory, watch
 
 __all__ = ["ActorProcess", "ProcessEngine", "Terminated"]
@@ -208,6 +217,9 @@ class ActorProcess(multiprocessing.Process):
             end = time.monotonic() + REAP_SECONDS
             while (code := self._collect()) is None and time.monotonic() < end:
                 time.sleep(0.001)  # the fork server learns of it a little later than we
+            if code is not None and code < 0 and self.pid and self.start_method == "forkserver":
+                # Reaped by the server already, but a number is not given out again so soon.
+                kill_group(self.pid)
             if code is not None:
                 super().join(0)
                 self._code = code
@@ -218,11 +230,25 @@ class ActorProcess(multiprocessing.Process):
         popen: Any = self._popen  # type: ignore[attr-defined]
         if self.start_method != "forkserver" and popen.returncode is None:
             with contextlib.suppress(ChildProcessError):
+                self._end_its_children(popen.pid)
                 pid, status, usage = os.wait4(popen.pid, os.WNOHANG)
                 if pid == popen.pid:
                     popen.returncode = os.waitstatus_to_exitcode(status)
                     self._peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         return self.exitcode
+
+    def _end_its_children(self, pid: int) -> None:
+        """Where a signal has killed it, end what it had started: nobody else will. Before it is
+        reaped, since until then its number is nobody else's."""
+        peek = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if peek is not None and peek.si_code in (os.CLD_KILLED, os.CLD_DUMPED):
+            kill_group(pid)
+
+    def kill(self) -> None:
+        """End the process at once, and those that it had started."""
+        if self.pid is not None and self.is_alive():
+            kill_group(self.pid)
+        super().kill()
 
     def certificate(self) -> Certificate:
         """What is known of its end."""
@@ -258,10 +284,11 @@ class ActorProcess(multiprocessing.Process):
         # The collector leaves alone what is here already. To look at an object is to write to
         # it, and so would in time make a copy of all the memory that a fork shares.
         gc.freeze()
+        lead_group()
         link = self._link
         assert link is not None
         program = self._unpacked_program(link)
-        link.orphaned = end_soon
+        link.orphaned = partial(end_soon, link)
         link.undisturbed = ignore_sigterm
         # Daemonic means that it ends with its owner, not that it may have no children.
         self._config["daemon"] = False  # type: ignore[attr-defined]
@@ -275,6 +302,8 @@ class ActorProcess(multiprocessing.Process):
             program.run(link)
         except Terminated:
             mp_util._exit_function()  # type: ignore[attr-defined]
+            if link.owner_is_gone:
+                kill_group(0)
             die_of(signal.SIGTERM)
 
     def _unpacked_program(self, link: Link) -> Program:
