@@ -10,6 +10,7 @@ from ._except import Except, LocalExcept
 from ._handle import Handle
 from ._proxy import Proxy, get
 from ._remote import remote
+from ._status import Status
 from .errors import (
     ActorDiedError,
     CallTimeoutError,
@@ -33,6 +34,7 @@ __all__ = [
     "RemoteError",
     "RemoteObjError",
     "SpawnTimeoutError",
+    "Status",
     "UnsendableError",
     "current",
     "errors",
