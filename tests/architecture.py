@@ -67,7 +67,7 @@ LAYERS = [
         "_function",
         "_job",
     ],
-    ["_remote", "util", "testing"],
+    ["_remote", "util", "testing", "pytest_plugin"],
     ["__init__"],
 ]
 

@@ -1,0 +1,384 @@
+"""For tests of programs that use actors: faults at a moment of your choice, gates, a leak check.
+
+::
+
+    script(handle, die(at=3, when="after execution"))    the third call from now on is carried out,
+                                                         and then the actor dies without a reply
+    with Gate() as gate:                                 an actor that calls gate.park() waits there
+        ...                                              until the test opens it
+    with no_leaks(): ...                                 nothing of ours is left behind
+
+None of this costs anything where it is not used: a fault is put into one actor, by a call to it,
+and nowhere else is there a place for one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import select
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, NamedTuple, Self
+
+from ._actor import current
+from ._control import _Handshake
+from ._frames import encode
+from ._handle import Handle
+from ._mailbox import Mailbox
+from ._messages import Frame, Kind
+from ._peer import Peer
+
+__all__ = ["Fault", "Gate", "bad_pickle", "delay", "die", "drop", "no_leaks", "script", "stillborn"]
+
+When = Literal["before receive", "after receive", "after execution", "in mid-frame", "in handshake"]
+"""At which moment of a request its actor dies: before it has read it; before it has run it; when
+it has, before the reply; in the midst of writing that; or while the next stranger connects."""
+
+
+class Fault(NamedTuple):
+    """What goes wrong, and with which request: 1 is the next one."""
+
+    what: Literal["die", "delay", "drop", "bad pickle"]
+    at: int
+    when: When = "after receive"
+    seconds: float = 0.0
+    exitcode: int | None = None
+
+
+def die(at: int = 1, when: When = "after receive", exitcode: int | None = None) -> Fault:
+    """The actor's process ends: by SIGKILL, or with an exit code.
+
+    >>> die(at=2, when="in mid-frame").at
+    2
+    """
+    return Fault("die", _counted(at), when, exitcode=exitcode)
+
+
+def delay(seconds: float, at: int = 1) -> Fault:
+    """The request is carried out so many seconds later.
+
+    >>> delay(0.5).seconds
+    0.5
+    """
+    return Fault("delay", _counted(at), seconds=seconds)
+
+
+def drop(at: int = 1) -> Fault:
+    """The request is carried out, and its reply is lost: only a time limit ends the call.
+
+    >>> drop(at=3).what
+    'drop'
+    """
+    return Fault("drop", _counted(at))
+
+
+def bad_pickle(at: int = 1) -> Fault:
+    """The request is carried out, and its result arrives as something that is no pickle.
+
+    >>> bad_pickle().what
+    'bad pickle'
+    """
+    return Fault("bad pickle", _counted(at))
+
+
+def script(handle: Handle, *faults: Fault) -> None:
+    """Put faults into an actor, in place of those that were put there before.
+
+    Requests are counted from now on, whoever makes them: calls, casts, and what begins a stream.
+
+    Raises:
+        TypeError: the object is not served by a process of its own.
+
+    >>> from remoteobj import ActorDiedError, remote
+    >>> Box = remote(type("Box", (), {"peek": lambda self: 1}))
+    >>> box = Box.spawn()
+    >>> script(box, die(at=2))
+    >>> box.peek()
+    1
+    >>> try: box.peek()
+    ... except ActorDiedError as error: print(error.signal.name, error.maybe_executed)
+    SIGKILL True
+    >>> box.kill_(); box.stop_()
+    """
+    if handle.pid_ == os.getpid():
+        raise TypeError("faults are for actors that have a process of their own")
+    handle.passto(_install, faults)
+
+
+def stillborn(cls: type, exitcode: int | None = None) -> Any:
+    """A spawner of a class whose actors die within their `__init__`.
+
+    >>> from remoteobj import remote
+    >>> Box = remote(type("Box", (), {}))
+    >>> stillborn(Box, exitcode=3).spawn()
+    Traceback (most recent call last):
+        ...
+    remoteobj.errors.ActorDiedError: ... exited with code 3; the call may have been executed
+    """
+
+    def __init__(self: object, *args: object, **kwargs: object) -> None:
+        _end(exitcode)
+
+    made: Any = type(cls.__name__, (cls,), {"__init__": __init__, "__module__": cls.__module__})
+    return made.options()
+
+
+# --- in the actor --------------------------------------------------------------------------
+
+
+def _counted(at: int) -> int:
+    if at < 1:
+        raise ValueError(f"requests are counted from 1, and not from {at}")
+    return at
+
+
+def _end(exitcode: int | None) -> None:
+    if exitcode is not None:
+        os._exit(exitcode)
+    os.kill(os.getpid(), signal.SIGKILL)
+    signal.pause()  # it may take the kernel a moment
+
+
+def _install(_: object, faults: tuple[Fault, ...]) -> None:
+    home = current()._anchor.home
+    assert home is not None
+    mailbox = home.mailbox
+    for name in ("_run", "_collect"):
+        vars(mailbox).pop(name, None)
+    _Handshake.go_on = _GO_ON  # type: ignore[method-assign]
+    if faults:
+        vars(mailbox)["_run"] = _Script(mailbox, faults).run
+
+
+_GO_ON = _Handshake.go_on
+
+
+class _Script:
+    """Stands in front of one mailbox, and counts its requests."""
+
+    def __init__(self, mailbox: Mailbox, faults: tuple[Fault, ...]) -> None:
+        self._mailbox = mailbox
+        self._run = Mailbox._run.__get__(mailbox)
+        self._faults = {one.at: one for one in faults}
+        self._count = 0
+        self._look_ahead()
+
+    def run(self, peer: Peer, request: Frame) -> None:
+        self._count += 1
+        fault = self._faults.get(self._count)
+        if fault is None:
+            self._run(peer, request)
+        else:
+            self._fail(fault, peer, request)
+        self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        """Get ready for what happens before the next request is there."""
+        fault = self._faults.get(self._count + 1)
+        if fault is None or fault.what != "die":
+            return
+        if fault.when == "before receive":
+            vars(self._mailbox)["_collect"] = lambda ready, lone=False: self._at_news(ready, fault)
+        elif fault.when == "in handshake":
+            _Handshake.go_on = lambda _: _end(fault.exitcode)  # type: ignore[method-assign,assignment,return-value]
+
+    def _at_news(self, ready: list[tuple[int, int]], fault: Fault) -> None:
+        if any(fd in self._mailbox._peers for fd, _ in ready):
+            _end(fault.exitcode)
+        Mailbox._collect(self._mailbox, ready)
+
+    def _fail(self, fault: Fault, peer: Peer, request: Frame) -> None:
+        if fault.what == "delay":
+            time.sleep(fault.seconds)
+        elif fault.what == "die" and fault.when == "after receive":
+            _end(fault.exitcode)
+        with _replies(peer, _SENDS.get((fault.what, fault.when), Peer.send), fault):
+            self._run(peer, request)
+
+
+@contextlib.contextmanager
+def _replies(peer: Peer, send: Callable[..., None], fault: Fault) -> Iterator[None]:
+    """Have the reply of one request sent in another way."""
+    if send is not Peer.send:
+        vars(peer)["send"] = lambda frame: send(peer, Frame(*frame), fault)
+    try:
+        yield
+    finally:
+        vars(peer).pop("send", None)
+
+
+def _send_nothing(peer: Peer, frame: Frame, fault: Fault) -> None:
+    """The reply is lost."""
+
+
+def _send_and_die(peer: Peer, frame: Frame, fault: Fault) -> None:
+    if fault.when == "in mid-frame":
+        data = b"".join(map(bytes, encode(frame)))
+        peer.channel.write([data[: len(data) // 2]])
+    _end(fault.exitcode)
+
+
+def _send_garbage(peer: Peer, frame: Frame, fault: Fault) -> None:
+    Peer.send(peer, Frame(Kind.VALUE, frame.call_id, b"\x80\x05no pickle"))
+
+
+_SENDS: dict[tuple[str, str], Callable[..., None]] = {
+    ("drop", "after receive"): _send_nothing,
+    ("bad pickle", "after receive"): _send_garbage,
+    ("die", "after execution"): _send_and_die,
+    ("die", "in mid-frame"): _send_and_die,
+}
+
+
+# --- gates ---------------------------------------------------------------------------------
+
+
+class Gate:
+    """A place where an actor waits until a test lets it go on.
+
+    The test makes it and hands it over as an argument; the actor calls `park`. So a test decides
+    what happens meanwhile, and no sleep has to be long enough.
+
+    >>> from remoteobj import remote
+    >>> Box = remote(type("Box", (), {"wait": lambda self, gate: gate.park()}))
+    >>> with Gate() as gate, Box.spawn() as box:
+    ...     future = box.future_.wait(gate)
+    ...     gate.wait_for_arrival()
+    ...     future.done()
+    ...     gate.open()
+    ...     future.result()
+    False
+    """
+
+    def __init__(self, directory: str | None = None) -> None:
+        self._own = directory is None
+        self._directory = directory or tempfile.mkdtemp(prefix="remoteobj-gate-")
+        paths = [os.path.join(self._directory, name) for name in ("arrived", "opened")]
+        if self._own:
+            for path in paths:
+                os.mkfifo(path, 0o600)
+        # For both, so that neither end waits for the other, and what is in there stays.
+        self._arrived, self._opened = [os.open(path, os.O_RDWR) for path in paths]
+
+    def park(self, timeout: float = 60.0) -> None:
+        """Arrive, and wait until the gate is opened. In the actor.
+
+        Raises:
+            TimeoutError: it was not opened within so many seconds.
+        """
+        os.write(self._arrived, b"!")
+        self._take(self._opened, timeout, "was not opened")
+
+    def wait_for_arrival(self, timeout: float = 10.0) -> None:
+        """Wait until somebody has arrived. In the test.
+
+        Raises:
+            TimeoutError: nobody arrived within so many seconds.
+        """
+        self._take(self._arrived, timeout, "was not reached")
+
+    def open(self) -> None:
+        """Let one through: who is there, or else who comes next."""
+        os.write(self._opened, b"!")
+
+    def _take(self, fd: int, timeout: float, failure: str) -> None:
+        if not select.select([fd], [], [], timeout)[0]:
+            raise TimeoutError(f"the gate {failure} within {timeout} s")
+        os.read(fd, 1)
+
+    def close(self) -> None:
+        """Let go of it, and remove it if it was made here. Harmless when done twice."""
+        for name in ("_arrived", "_opened"):
+            if (fd := getattr(self, name, -1)) >= 0:
+                os.close(fd)
+                setattr(self, name, -1)
+        if self._own:
+            shutil.rmtree(self._directory, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Gate, (self._directory,)
+
+
+# --- leaks ---------------------------------------------------------------------------------
+
+SETTLE_SECONDS = 5.0
+"""How long what is ending may take to be gone."""
+
+
+@contextlib.contextmanager
+def no_leaks(seconds: float = SETTLE_SECONDS) -> Iterator[None]:
+    """Whatever is started within is gone at the end: processes, threads, descriptors.
+
+    As a fixture of pytest: `pytest_plugins = ["remoteobj.pytest_plugin"]`, then `no_leaks`.
+
+    Args:
+        seconds: how long what is ending may take.
+
+    Raises:
+        AssertionError: something is left; it says what.
+
+    >>> with no_leaks():
+    ...     pass
+    >>> with no_leaks(seconds=0):
+    ...     file = open(os.devnull)
+    Traceback (most recent call last):
+        ...
+    AssertionError: left behind: descriptor ...: /dev/null
+    >>> file.close()
+    """
+    before = _standing()
+    yield
+    end = time.monotonic() + seconds
+    while (left := _standing() - before) and time.monotonic() < end:
+        time.sleep(0.01)
+    if left:
+        raise AssertionError(f"left behind: {', '.join(sorted(left))}")
+
+
+def _standing() -> set[str]:
+    """What there is of processes, threads and descriptors of this process, each by a name."""
+    return {*_children(), *_descriptors(), *(f"thread {one.name}" for one in _threads())}
+
+
+def _threads() -> list[threading.Thread]:
+    return [one for one in threading.enumerate() if not isinstance(one, threading._DummyThread)]
+
+
+def _descriptors() -> Iterator[str]:
+    for name in os.listdir("/dev/fd"):
+        with contextlib.suppress(OSError):  # the one by which the list was read
+            where = os.readlink(f"/dev/fd/{name}") if sys.platform == "linux" else ""
+            os.fstat(int(name))
+            yield f"descriptor {name}: {where}"
+
+
+def _children() -> Iterator[str]:
+    if sys.platform == "linux":
+        for path in Path("/proc/self/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                yield from (f"process {pid}" for pid in path.read_text().split())
+    else:
+        yield from (f"process {one.pid}" for one in multiprocessing.active_children())
