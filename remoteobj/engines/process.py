@@ -45,6 +45,7 @@ from ._oom import killed_for_memory, watch
 
 __all__ = ["ActorProcess", "ProcessEngine", "Terminated"]
 
+CAN_PEEK = hasattr(os, "waitid")  # not on macOS before Python 3.13
 STACK_SECONDS = 2.0
 """How long a process may take to write its stacks."""
 REAP_SECONDS = 1.0
@@ -217,8 +218,9 @@ class ActorProcess(multiprocessing.Process):
             end = time.monotonic() + REAP_SECONDS
             while (code := self._collect()) is None and time.monotonic() < end:
                 time.sleep(0.001)  # the fork server learns of it a little later than we
-            if code is not None and code < 0 and self.pid and self.start_method == "forkserver":
-                # Reaped by the server already, but a number is not given out again so soon.
+            peeked = CAN_PEEK and self.start_method != "forkserver"
+            if code is not None and code < 0 and self.pid and not peeked:
+                # Reaped already, by the server say, but a number is not given out again so soon.
                 kill_group(self.pid)
             if code is not None:
                 super().join(0)
@@ -240,9 +242,10 @@ class ActorProcess(multiprocessing.Process):
     def _end_its_children(self, pid: int) -> None:
         """Where a signal has killed it, end what it had started: nobody else will. Before it is
         reaped, since until then its number is nobody else's."""
-        peek = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        if peek is not None and peek.si_code in (os.CLD_KILLED, os.CLD_DUMPED):
-            kill_group(pid)
+        if CAN_PEEK:
+            peek = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if peek is not None and peek.si_code in (os.CLD_KILLED, os.CLD_DUMPED):
+                kill_group(pid)
 
     def kill(self) -> None:
         """End the process at once, and those that it had started."""
