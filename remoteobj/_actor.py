@@ -10,7 +10,6 @@ begin ── __init__ ──> ready ──> work loop (if there is one) ──> 
 from __future__ import annotations
 
 import contextlib
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import FunctionType
@@ -41,6 +40,8 @@ __all__ = ["ActorProgram", "current", "mark"]
 MARK = "_remoteobj_role"
 GUARDED = (evaluate.__code__, OpenStream.step.__code__, run_loop.__code__)
 """What calls users' code for a request, and lets go through what that raises."""
+BARRIERS = tuple(one.__code__ for one in (Mailbox._step, Mailbox._run_chained, Mailbox._collect))
+"""Within these, all other code is ours, and must not be left half-way."""
 
 
 def mark(method: Any, role: str) -> Any:
@@ -132,15 +133,9 @@ class _ActorServer(Server):
                 return False
         elif current is None and not self.has_work:
             return False
-        self.interrupter.throw(unpack_error(order.error))
+        self.interrupter.throw(unpack_error(order.error), may_wait=order.call_id == BIRTH)
         self.mailbox.wake()  # a work loop may wait there
         return True
-
-    def process(self, timeout: float | None = 0.0, limit: int = sys.maxsize) -> int:
-        done = super().process(timeout, limit)
-        if self.interrupter is not None:
-            self.interrupter.raise_pending()
-        return done
 
     def orphaned(self) -> None:
         self.mailbox.stop()
@@ -253,8 +248,9 @@ class ActorProgram:
         link.told_to_end = server.mailbox.stop
         self._owner = server.owner = server.mailbox.attach(link.data)
         if not link.shared_process:
-            server.interrupter = Interrupter(GUARDED, Mailbox.process.__code__)
+            server.interrupter = Interrupter(GUARDED, BARRIERS)
             server.interrupter.install()
+            server.mailbox.safe_point = server.interrupter.raise_pending
         if accept:
             try:
                 server.open()

@@ -91,5 +91,8 @@ def unwrap(request: Frame) -> tuple[Chain, tuple[int, int, Bytes, Sequence[Any]]
     if kind not in _PLAIN:
         return (), request
     begin = _LENGTH + int.from_bytes(payload[:_LENGTH], "little")
-    chain = tuple(Link(*one) for one in pickle.loads(payload[_LENGTH:begin]))
+    try:
+        chain = tuple(Link(*one) for one in pickle.loads(payload[_LENGTH:begin]))
+    except Exception:  # malformed: the call that it is about fails when it is unpickled
+        return (), (_PLAIN[kind], call_id, b"", ())
     return chain, (_PLAIN[kind], call_id, payload[begin:], buffers)

@@ -30,49 +30,54 @@ class Interrupter:
     Args:
         guarded: the code of functions that call users' code, and let what it raises go through.
             Within them, and only there, an exception is what users' code raised.
-        barrier: the code of the function within which all other code of ours runs requests.
+        barriers: the code of functions within which all other code is ours. An exception there is
+            put off until `raise_pending`, or comes too late.
     """
 
-    def __init__(self, guarded: Iterable[CodeType], barrier: CodeType) -> None:
+    def __init__(self, guarded: Iterable[CodeType], barriers: Iterable[CodeType]) -> None:
         self._guarded = frozenset(guarded)
-        self._barrier = barrier
-        self._thrown: deque[BaseException] = deque()
+        self._barriers = frozenset(barriers)
+        self._thrown: deque[tuple[BaseException, bool]] = deque()
         self._pending: BaseException | None = None
 
     def install(self) -> None:
         """Begin to listen for the signal; to be called in the main thread."""
         signal.signal(INTERRUPT, self._handle)
 
-    def throw(self, error: BaseException) -> None:
-        """Raise it in what the main thread is running. From another thread."""
-        self._thrown.append(error)
+    def throw(self, error: BaseException, may_wait: bool = True) -> None:
+        """Raise it in what the main thread is running. From another thread.
+
+        `may_wait=False` is for one request: nothing else is to be interrupted, or later.
+        """
+        self._thrown.append((error, may_wait))
         main = threading.main_thread().ident
         assert main is not None
         signal.pthread_kill(main, INTERRUPT)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         thrown, self._thrown = self._thrown, deque()
-        if thrown and self._in_users_code(frame):
-            raise thrown[-1]
-        if thrown and self._in_loop(frame):
-            self._pending = thrown[-1]
+        if not thrown:
+            return
+        error, may_wait = thrown[-1]
+        within, at_once = self._in_users_code(frame)
+        if at_once:
+            raise error
+        if within and may_wait:
+            self._pending = error
         # Else it came too late: what was to be interrupted has ended meanwhile.
 
-    def _in_users_code(self, frame: FrameType | None) -> bool:
-        while frame is not None and frame.f_code is not self._barrier:
+    def _in_users_code(self, frame: FrameType | None) -> tuple[bool, bool]:
+        """Whether users' code is running, and whether without code of ours on top of it."""
+        at_once = True
+        while frame is not None:
             if frame.f_code in self._guarded:
-                return True
+                return True, at_once
+            at_once = at_once and frame.f_code not in self._barriers
             frame = frame.f_back
-        return False
-
-    def _in_loop(self, frame: FrameType | None) -> bool:
-        """Whether a work loop waits for requests: then it is raised where it waits."""
-        while frame is not None and frame.f_code not in self._guarded:
-            frame = frame.f_back
-        return frame is not None and frame.f_code is run_loop.__code__
+        return False, False
 
     def raise_pending(self) -> None:
-        """Raise what came while the work loop waited for requests; to be called after that."""
+        """Raise what was put off."""
         pending, self._pending = self._pending, None
         if pending is not None:
             raise pending

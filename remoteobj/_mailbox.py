@@ -60,52 +60,53 @@ class Mailbox(Reception):
         """Whose request is being run, which, and since when; for the control thread to see."""
         self.done = 0
         """How many were run."""
+        self.safe_point: Callable[[], None] = _nothing
+        """Called where an exception may be raised in the thread that runs requests: none of what
+        was read for it, or is to be written, would be lost."""
 
     # --- running requests --------------------------------------------------------------
 
     def serve(self, until: Callable[[], bool]) -> None:
         """Run requests until `until()` or the listener stops; `wake` makes it look."""
-        with self._hosting():
+        with self._at_work():
             while not until() and not self.life.stopping:
-                self.process(None, limit=1)
-
-    @contextlib.contextmanager
-    def _hosting(self) -> Iterator[None]:
-        """The time in which calls made by this thread say for whom they are made."""
-        me = threading.get_ident()
-        before = hosts.get(me)
-        hosts[me] = self
-        try:
-            yield
-        finally:
-            if before is None:
-                hosts.pop(me, None)
-            else:
-                hosts[me] = before
-
-    def process_here(self, deadline: float | None, limit: int = sys.maxsize) -> int:
-        """`process`, by a thread that does something else in between."""
-        with self._hosting():
-            return self.process(deadline, limit)
+                self._step(None)
 
     def process(self, deadline: float | None, limit: int = sys.maxsize) -> int:
         """Run what is there, waiting for the first until `deadline`; how much was run."""
-        done = 0
+        with self._at_work():
+            done = self._step(deadline)
+            while (self._pending or self._flowing) and 0 < done < limit:
+                done += self._step(deadline)
+        self.safe_point()
+        return done
+
+    @contextlib.contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """The time in which this thread runs requests, and calls that it makes say for whom."""
+        me = threading.get_ident()
+        before = hosts.get(me)
         with self._turn:
             self._depth += 1
+            hosts[me] = self
             try:
-                if self._pending or self._flowing:
-                    self._look()
-                elif request := self._collect(self._waiter.wait(deadline), lone=True):
-                    self._run(*request)
-                    done = 1
-                while (self._pending or self._flowing) and done < limit:
-                    done += self._work()
-                    if done < limit:  # who asked for one comes back at once, and looks then
-                        self._look()
+                yield
             finally:
                 self._depth -= 1
-        return done
+                if before is None:
+                    hosts.pop(me, None)
+                else:
+                    hosts[me] = before
+
+    def _step(self, deadline: float | None) -> int:
+        """Run one request and one step of a stream, waiting until `deadline` if there is neither;
+        how much was run."""
+        if self._pending or self._flowing:
+            self._look()
+        elif request := self._collect(self._waiter.wait(deadline), lone=True):
+            self._run(*request)
+            return 1
+        return self._work()
 
     @property
     def running(self) -> bool:
@@ -245,6 +246,7 @@ class Mailbox(Reception):
         if others:
             self._collect(others)
             self._run_chained(awaited)
+        self.safe_point()
         return len(others) < len(ready)
 
     def _run_chained(self, awaited: set[str]) -> None:
@@ -297,3 +299,7 @@ class Mailbox(Reception):
             for peer in list(self._peers.values()):
                 self._dismiss(peer, last_word, end)
             self.life.on(Event.DRAINED)
+
+
+def _nothing() -> None:
+    pass
