@@ -12,6 +12,8 @@ bytes belong, so that nothing big is copied on its way.
 
 from __future__ import annotations
 
+import mmap
+import pickle
 import struct
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -26,6 +28,10 @@ MAX_FRAME = 1 << 40
 """Bytes in a frame, at most. Past it the header is taken for garbage, before memory is."""
 JOINED = 1 << 15
 """Payloads up to this many bytes are joined to their header: one part is cheaper to write."""
+LAZY = 1 << 20
+"""Parts of a body from this many bytes on get their memory as they are filled."""
+MOST_SKIPPED = 1 << 32
+"""Bytes that are read and thrown away, at most, where there is no memory for them."""
 IN_PLACE = 1 << 16
 """Bodies from this many bytes on are received into a buffer of their own."""
 
@@ -58,6 +64,31 @@ def encode(
     return [head, payload, *buffers]
 
 
+def _room(size: int) -> bytearray | memoryview:
+    """Memory for so many bytes. Of much of it, the system gives each page when it is filled: who
+    only announces a big body takes nothing."""
+    if size < LAZY:
+        return bytearray(size)
+    try:
+        return memoryview(mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+    except (OSError, ValueError, OverflowError) as exc:
+        raise MemoryError(str(exc)) from exc
+
+
+class _NoMemory:
+    """Unpickles as the error that there was no memory for what should be in its place."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _no_memory, ()
+
+
+def _no_memory() -> None:
+    raise MemoryError("there was no memory for this message")
+
+
+NO_MEMORY = pickle.dumps(_NoMemory(), 5)
+
+
 class Decoder:
     """Bytes in, frames out, however the bytes were cut.
 
@@ -77,17 +108,24 @@ class Decoder:
         self._rest = b""
         self._body: list[bytearray | memoryview] = []
         self._head = (0, 0)
-        self.filling: list[bytearray] = []
+        self._skip = 0
+        """Bytes of a body that are still to be thrown away, since there was no memory for it."""
+        self.filling: list[bytearray | memoryview] = []
         """The parts of a large body that is on its way: its bytes belong into `space()`."""
         self._at = (0, 0)  # which part is being filled, and how far it is
 
     def space(self) -> memoryview:
         """Where the next bytes of a large body belong."""
+        if self._skip:
+            return memoryview(self.filling[0])[: self._skip]
         index, offset = self._at
         return memoryview(self.filling[index])[offset:]
 
     def filled(self, count: int) -> list[Frame]:
         """So many bytes were put into `space()`; the frame, once that completes it."""
+        if self._skip:
+            self._skip -= count
+            return [] if self._skip else self._skipped()
         index, offset = self._at
         self._at = (index, offset + count)
         return self._finish()
@@ -149,24 +187,34 @@ class Decoder:
             raise MalformedFrameError(f"{count} buffers are too many")
         if end > len(data):
             return 0
-        self._body = self._allocate([length, *struct.unpack_from(f"<{count}Q", data, body)])
-        self.filling = [one for one in self._body if isinstance(one, bytearray)]
         self._head = (kind, call_id)
         self._at = (0, 0)
-        frames += self._finish()
+        self._allocate([length, *struct.unpack_from(f"<{count}Q", data, body)])
+        if not self._skip:
+            frames += self._finish()
         return end - start
 
-    def _allocate(self, sizes: list[int]) -> list[bytearray | memoryview]:
+    def _allocate(self, sizes: list[int]) -> None:
+        """Make room for a body: the payload, then the buffers."""
         total = sum(size for size in sizes[1:] if not is_shared(size)) + sizes[0]
         if total > self._limit:
             raise MalformedFrameError(f"{total} bytes are more than {self._limit}")
         try:
-            payload, *rest = sizes
-            body: list[bytearray | memoryview] = [bytearray(payload)]
-            body += [self._shared(one) if is_shared(one) else bytearray(one) for one in rest]
-            return body
+            self._body = [self._shared(one) if is_shared(one) else _room(one) for one in sizes]
+            shared = map(is_shared, sizes)
+            self.filling = [
+                one for one, is_theirs in zip(self._body, shared, strict=True) if not is_theirs
+            ]
         except MemoryError as exc:
-            raise MalformedFrameError(f"no memory for a frame of {total} bytes") from exc
+            if total > MOST_SKIPPED:
+                raise MalformedFrameError(f"no memory for a frame of {total} bytes") from exc
+            # Only what it is about fails, and not all that comes after it.
+            self._body, self.filling, self._skip = [], [bytearray(1 << 16)], total
+
+    def _skipped(self) -> list[Frame]:
+        """The frame of which the body was thrown away: who unpickles it gets a MemoryError."""
+        self.filling = []
+        return [Frame(*self._head, NO_MEMORY)]
 
     def _shared(self, entry: int) -> memoryview:
         if self._lease is None:

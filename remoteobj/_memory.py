@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from ._late import importing
@@ -20,8 +21,10 @@ def anonymous_file(name: str, sealable: bool = False) -> int:
         flags = os.MFD_CLOEXEC | (os.MFD_ALLOW_SEALING if sealable else 0)
         try:
             return int(memfd_create(f"remoteobj-{name}", flags))
-        except OSError:
-            pass  # an old kernel, or a sandbox that forbids it
+        except OSError as exc:
+            if exc.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+                raise
+            # An old kernel, or a sandbox that forbids it.
     with importing:
         import tempfile  # for a faster start-up: where there is memfd_create, it is not needed
 

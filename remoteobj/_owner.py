@@ -38,7 +38,9 @@ TERM_SECONDS = 3.0
 """How long an actor has after SIGTERM, before SIGKILL."""
 KILL_SECONDS = 5.0
 """How long the kernel may take to end a process after SIGKILL."""
-EXPLAIN_SECONDS = 0.5
+STACK_SECONDS = 2.0
+"""How long a process may take to write its stacks at a signal."""
+EXPLAIN_SECONDS = 0.25
 """How long an actor may take to say why a call takes so long."""
 CERTIFICATE_SECONDS = 1.0
 """How long the exit code of a process may take after its connection broke."""
@@ -100,7 +102,7 @@ class _OwnedEndpoint(Endpoint):
         with contextlib.suppress(RemoteObjError):
             running = self.status(EXPLAIN_SECONDS)
         with contextlib.suppress(RemoteObjError):
-            stack = self.stack(EXPLAIN_SECONDS if running else 0.0)
+            stack = self.stack(EXPLAIN_SECONDS if running else 0.0, EXPLAIN_SECONDS)
         if terms.interrupt and ticket is not None:
             with contextlib.suppress(RemoteObjError):
                 error = TimeoutError(f"interrupted after {terms.timeout} s")
@@ -121,13 +123,13 @@ class _OwnedEndpoint(Endpoint):
         """What the actor is doing."""
         return Status(*self._ask(Kind.STATUS, b"", timeout))
 
-    def stack(self, timeout: float | None) -> str:
+    def stack(self, timeout: float | None, more: float = STACK_SECONDS) -> str:
         """The stacks of its threads: as it tells them, or else as faulthandler does."""
         try:
             return str(self._ask(Kind.STACK, b"", timeout))
         except CallTimeoutError:
             try:
-                return self._vessel.stacks()
+                return self._vessel.stacks(more)
             except RuntimeError as exc:
                 if not self._vessel.alive:
                     raise self._gone() from exc

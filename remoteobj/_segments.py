@@ -79,7 +79,11 @@ def is_shared(packed: int) -> bool:
 def _new_memory(size: int) -> int:
     """The descriptor of a file of this size that has no name, and keeps its size."""
     fd = anonymous_file("segment", sealable=True)
-    os.ftruncate(fd, size)
+    try:
+        os.ftruncate(fd, size)
+    except BaseException:
+        os.close(fd)
+        raise
     # Else its receiver would have to fear a SIGBUS. A file on a disk can't be sealed.
     with contextlib.suppress(AttributeError, OSError):
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)

@@ -116,8 +116,8 @@ class Vessel(Protocol):
         """What is known of its end, which has come."""
         ...
 
-    def stacks(self) -> str:
-        """The stacks of all its threads, from outside, whatever it is doing.
+    def stacks(self, seconds: float) -> str:
+        """The stacks of all its threads, from outside, whatever it is doing, in so many seconds.
 
         Raises:
             RuntimeError: there is no way to have them.

@@ -98,7 +98,7 @@ class InlineVessel:
     def certificate(self) -> Certificate:
         return Certificate(self.exitcode)
 
-    def stacks(self) -> NoReturn:
+    def stacks(self, seconds: float) -> NoReturn:
         raise RuntimeError(f"{self._name} runs in the caller's own thread")
 
     def close(self) -> None:

@@ -46,8 +46,6 @@ from ._oom import killed_for_memory, watch
 __all__ = ["ActorProcess", "ProcessEngine", "Terminated"]
 
 CAN_PEEK = hasattr(os, "waitid")  # not on macOS before Python 3.13
-STACK_SECONDS = 2.0
-"""How long a process may take to write its stacks."""
 REAP_SECONDS = 1.0
 """How long the exit code of a dead process may take to be known."""
 
@@ -263,13 +261,13 @@ class ActorProcess(multiprocessing.Process):
             )
         return self._certificate or Certificate(code)
 
-    def stacks(self) -> str:
+    def stacks(self, seconds: float) -> str:
         """The stacks of all its threads, written by faulthandler at a signal."""
         if self._box is None or self.pid is None or not self.is_alive():
             raise RuntimeError(f"{self.name} does not run")
         self._box.forget()
         os.kill(self.pid, STACK_SIGNAL)
-        end = time.monotonic() + STACK_SECONDS
+        end = time.monotonic() + seconds
         found = ""
         # There is no event for it: it is whole once nothing has been added for a moment.
         while time.monotonic() < end and not (found and found == self._box.stacks()):
@@ -277,7 +275,7 @@ class ActorProcess(multiprocessing.Process):
             time.sleep(0.005)
         self._box.forget()
         if not found:
-            raise RuntimeError(f"{self.name} took no signal in {STACK_SECONDS} s: it is stopped")
+            raise RuntimeError(f"{self.name} took no signal in {seconds} s: it is stopped")
         return found
 
     # --- in the child ---
@@ -356,8 +354,8 @@ class ProcessVessel:
     def certificate(self) -> Certificate:
         return self._process.certificate()
 
-    def stacks(self) -> str:
-        return self._process.stacks()
+    def stacks(self, seconds: float) -> str:
+        return self._process.stacks(seconds)
 
     def join(self, timeout: float | None = None) -> bool:
         self._process.join(timeout)

@@ -74,7 +74,7 @@ class ThreadVessel:
     def certificate(self) -> Certificate:
         return Certificate(self.exitcode)
 
-    def stacks(self) -> NoReturn:
+    def stacks(self, seconds: float) -> NoReturn:
         raise RuntimeError(f"{self._name} does not answer, and is a thread of this process")
 
     def close(self) -> None:

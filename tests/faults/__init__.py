@@ -1,0 +1,1 @@
+"""A test for each fault that an actor, its callers or the machine can have, by its number."""

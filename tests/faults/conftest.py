@@ -1,0 +1,64 @@
+"""Fixtures for the faults: a clock that has a deadline, and programs that may die."""
+
+import contextlib
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from remoteobj import _address
+from tests.tools import Script
+
+MILLISECONDS = "milliseconds to the outcome"
+"""The name under which a test's report has what `within` measured."""
+
+Within: TypeAlias = Callable[[float], AbstractContextManager[None]]
+Scripts: TypeAlias = Callable[..., Script]
+
+PRELUDE = """\
+import contextlib, ctypes, errno, gc, os, resource, signal, subprocess, sys, threading, time
+from remoteobj import ActorDiedError, current, remote
+
+def say(*words):
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())  # whole lines, from any process
+
+"""
+
+
+@pytest.fixture
+def within(request: pytest.FixtureRequest) -> Within:
+    """``with within(1.0):`` from the fault to its outcome. It is measured, and must be in time."""
+
+    @contextlib.contextmanager
+    def measure(seconds: float) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        took = time.monotonic() - began
+        request.node.user_properties.append((MILLISECONDS, took * 1000))
+        assert took < seconds, f"it took {took:.2f} s, and may take {seconds} s"
+
+    return measure
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Iterator[Scripts]:
+    """Start a program of its own: a fault in it, or a hang, is not one of the tests."""
+    started: list[Script] = []
+    # A killed program leaves the directory of `multiprocessing`'s fork server; fault 10 has a test.
+    temporary = tempfile.mkdtemp(prefix="s")
+
+    def start(source: str, *args: object) -> Script:
+        path = tmp_path / f"script{len(started)}.py"
+        started.append(Script(path, source, *args, prelude=PRELUDE, TMPDIR=temporary))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.close()
+    shutil.rmtree(temporary)
+    _address.sweep()  # what those left that were killed; the next to start would do it

@@ -1,0 +1,518 @@
+"""Faults 44 to 52: streams that end early, resources that run out, and strangers."""
+
+import contextlib
+import errno
+import gc
+import os
+import resource
+import signal
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from remoteobj import ActorDiedError, NotListeningError
+from remoteobj import _address as address_module
+from remoteobj._address import Address
+from remoteobj._auth import GREETING, answer_to, connect_with_key
+from remoteobj._codec import dumps
+from remoteobj._endpoint import Endpoint
+from remoteobj._frames import HEADER, MAX_FRAME, encode
+from remoteobj._messages import WINDOW, Frame, Kind
+from remoteobj._view import View
+from tests.faults._actors import (
+    DEATH,
+    ORPHAN,
+    Subject,
+    assert_clearly_dead,
+    ended,
+    is_reaped,
+    parked,
+)
+from tests.faults._table import fault
+from tests.faults.conftest import Scripts, Within
+from tests.leaks import list_mappings
+from tests.tools import Call, Door, process, until, until_gone
+
+MB = 1 << 20
+PING = View().then("attr", "ping").then("call", (), {})
+
+# ------------------------------------------------------------------ streams
+
+
+@fault(44, "A slow consumer of a stream", sees="the generator is a window ahead, and waits there")
+def test_44_the_producer_waits_for_a_slow_consumer(start_method: str, within: Within) -> None:
+    with Subject.options(start_method=start_method).spawn() as actor, within(ORPHAN):
+        stream = iter(actor.count(10_000))
+        until(lambda: actor.made.__ >= WINDOW)
+        for taken in range(50):
+            for _ in range(5):  # each of these is a turn in which it could go on
+                assert actor.ping() == "pong"
+            assert actor.made.__ <= taken + WINDOW
+            assert next(stream) == taken
+        assert list(stream) == list(range(50, 10_000))
+
+
+@fault(
+    45,
+    "A stream is left half-way",
+    sees="the generator over there is closed, its `finally` runs",
+)
+def test_45_the_generator_of_a_stream_left_half_way_is_closed(
+    start_method: str, within: Within
+) -> None:
+    with Subject.options(start_method=start_method).spawn() as actor:
+        with within(DEATH):
+            for number in actor.count(10_000):
+                if number == 5:
+                    break
+            gc.collect()
+            until(lambda: actor.notes.__ == ["count was closed"])
+        assert actor.ping() == "pong"
+
+
+def take_five(actor: Any, door: Door) -> None:
+    stream = actor.count(10_000, "the client's")
+    for _ in range(5):
+        next(stream)
+    door.arrive()
+    signal.pause()
+
+
+@fault(
+    46,
+    "A client dies in mid-stream",
+    sees="its generator is closed; the streams of others go on",
+)
+def test_46_the_generator_of_a_client_that_died_is_closed(
+    start_method: str, door: Door, within: Within
+) -> None:
+    with Subject.options(start_method=start_method).spawn() as actor:
+        mine = actor.count(200, "mine")
+        assert next(mine) == 0
+        with process("fork", take_five, actor, door) as client, within(DEATH):
+            door.await_arrival()
+            client.kill()
+            until(lambda: actor.notes.__ == ["the client's was closed"])
+        assert list(mine) == list(range(1, 200))
+
+
+# ------------------------------------------------------------------ resources
+
+
+def stranger(actor: Any) -> Endpoint:
+    """As another process would be connected, with the key."""
+    return Endpoint(actor._anchor.address, "stranger")
+
+
+@contextlib.contextmanager
+def connected(address: Address) -> Iterator[socket.socket]:
+    """A connection without a word said."""
+    with contextlib.closing(address_module.connect(address)) as sock:
+        sock.settimeout(10)
+        yield sock
+
+
+def is_closed(sock: socket.socket) -> bool:
+    """Whether the other side has hung up, after what it may have written before."""
+    with contextlib.suppress(ConnectionResetError):
+        while sock.recv(4096):
+            pass
+    return True
+
+
+@fault(
+    47,
+    "An actor has no descriptors left",
+    sees="it goes on for the clients it has, uses no processor time, and takes others in later",
+)
+def test_47_an_actor_without_descriptors_serves_on_and_does_not_spin(within: Within) -> None:
+    def close_up(_: object) -> None:
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        top = max(int(name) for name in os.listdir("/dev/fd"))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (top + 4, hard))
+
+    with Subject.spawn() as actor:
+        known = stranger(actor)
+        assert known.call(PING) == "pong"
+        actor.passto(close_up)
+        with contextlib.ExitStack() as stack, within(DEATH):
+            for _ in range(20):
+                stack.enter_context(connected(actor._anchor.address))
+            used = actor.passto(lambda _: time.process_time())
+            time.sleep(0.2)  # what is looked for is that nothing happens meanwhile
+            assert actor.passto(lambda _: time.process_time()) - used < 0.1
+            assert actor.ping() == known.call(PING) == "pong"
+        known.close()
+        late = stranger(actor)
+        assert late.call(PING) == "pong"
+        late.close()
+
+
+@fault(
+    47,
+    "The owner has no descriptors left",
+    sees="`OSError` (EMFILE) at `spawn`; the actors that it has answer, and later there are others",
+)
+@pytest.mark.parametrize(
+    "method",
+    [
+        "spawn",
+        pytest.param(
+            "fork",
+            marks=pytest.mark.xfail(
+                strict=True,
+                reason="multiprocessing's Popen leaves its first pipe where it gets no second",
+            ),
+        ),
+        pytest.param(
+            "forkserver",
+            marks=pytest.mark.xfail(
+                strict=True,
+                reason="a client that has no descriptors to send ends the fork server (EOFError), "
+                "and the next starts fail with ConnectionRefusedError",
+            ),
+        ),
+    ],
+)
+def test_47_an_owner_without_descriptors_keeps_its_actors(
+    method: str, script: Scripts, within: Within
+) -> None:
+    owner = script(
+        """
+        import tempfile
+        @remote
+        class Actor:
+            def ping(self):
+                return "pong"
+        actors = Actor.options(start_method=sys.argv[1])
+        actor = actors.spawn()
+        actors.spawn().stop_()  # what is started once for all is there, and what is found
+        tempfile.gettempdir()
+        def descriptors():
+            return sorted(os.listdir("/dev/fd"))
+        before = descriptors()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+        for free in range(40):  # so that it fails at each place where it can
+            held = []
+            with contextlib.suppress(OSError):
+                while True:
+                    held.append(os.dup(0))
+            for fd in held[:free]:
+                os.close(fd)
+            enough = False
+            try:
+                actors.spawn().stop_()
+                enough = True
+            except OSError as error:
+                assert error.errno == errno.EMFILE, error
+            assert actor.ping() == "pong"
+            for fd in held[free:]:
+                os.close(fd)
+            gc.collect()
+            assert descriptors() == before, (free, descriptors(), before)
+            if enough:
+                break
+        assert 0 < free < 39
+        with actors.spawn() as late:
+            say(actor.ping(), late.ping())
+        """,
+        method,
+    )
+    with within(10.0):
+        code, out, err = owner.finish()
+    assert (code, out, err) == (0, "pong pong\n", ""), err
+
+
+def descriptors() -> int:
+    return len(os.listdir("/dev/fd"))
+
+
+@fault(
+    48,
+    "No room for shared memory",
+    sees="large values go through the pipe, whole; no SIGBUS",
+)
+def test_48_where_there_is_no_room_for_shared_memory_large_values_go_through_the_pipe(
+    within: Within,
+) -> None:
+    def limit(_: object) -> None:
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (MB, hard))  # also of files in memory
+
+    array = np.full(4 * MB, 7, np.uint8)
+    with Subject.spawn() as actor:
+        actor.passto(limit)
+        with within(DEATH):
+            for _ in range(3):
+                assert (actor.echo(array) == array).all()
+        assert actor.ping() == "pong"
+
+
+@fault(
+    48,
+    "No room for shared memory, many times",
+    sees="no descriptor is lost",
+)
+def test_48_where_there_is_no_room_for_shared_memory_no_descriptor_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(fd: int, size: int) -> None:
+        failed.append(fd)
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    failed: list[int] = []
+    with Subject.options(start_method="fork").spawn() as actor:
+        monkeypatch.setattr(os, "ftruncate", full)
+        for _ in range(3):
+            assert actor.passto(lambda _, data: len(data), bytes(2 * MB)) == 2 * MB
+        monkeypatch.undo()
+        assert failed
+        links = [os.readlink(path) for path in Path("/proc/self/fd").iterdir() if path.exists()]
+        assert not any("segment" in link for link in links)
+
+
+def limit_memory(_: object) -> None:
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * resource.getpagesize() + 32 * MB
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+@fault(
+    48,
+    "A result that is larger than an actor's memory limit",
+    sees="`MemoryError` at that call; the actor lives on",
+)
+def test_48_a_result_past_the_memory_limit_is_an_error_of_its_call(within: Within) -> None:
+    with Subject.spawn() as actor:
+        actor.passto(limit_memory)
+        with within(DEATH), pytest.raises(MemoryError):
+            actor.passto(lambda _: "x" * (64 * MB))
+        assert actor.ping() == "pong"
+
+
+@fault(
+    48,
+    "An argument that is larger than an actor's memory limit",
+    sees="an error of that call; the actor lives on, and the handle with it",
+)
+def test_48_an_argument_past_the_memory_limit_is_an_error_of_its_call(within: Within) -> None:
+    with ended(Subject.spawn()) as actor:
+        actor.passto(limit_memory)
+        with within(DEATH), pytest.raises(Exception, match="memory"):
+            actor.note("x" * (64 * MB))
+        assert actor.ping() == "pong"
+
+
+@fault(49, "Shared memory of a killed actor", sees="it is freed with the last value that uses it")
+def test_49_the_shared_memory_of_a_killed_actor_is_freed(
+    start_method: str, door: Door, within: Within
+) -> None:
+    def segments() -> int:
+        return len([one for one in list_mappings() if "segment" in one])
+
+    before = segments()
+    names = set(os.listdir("/dev/shm"))
+    actor = Subject.options(start_method=start_method).spawn()
+    kept = actor.echo(np.full(4 * MB, 7, np.uint8))
+    assert segments() > before
+    call = parked(actor, door)
+    with within(DEATH):
+        os.kill(actor.pid_, signal.SIGKILL)
+        assert type(call.wait().error) is ActorDiedError
+    assert (kept == 7).all(), "what has arrived stays"
+    assert_clearly_dead(actor, -signal.SIGKILL)
+    del kept, actor, call
+    gc.collect()
+    until(lambda: segments() == before)
+    assert set(os.listdir("/dev/shm")) <= names
+
+
+@fault(
+    50,
+    "The wall clock jumps",
+    sees="nothing: time limits go by the clock that can't be set",
+)
+@pytest.mark.parametrize("seconds", [-1e6, 1e6])
+def test_50_a_jump_of_the_wall_clock_changes_no_time_limit(
+    seconds: float, door: Door, within: Within, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = time.time()
+    jumps = iter(range(1, 1_000_000))
+    # At each look it is another day, here and in the actor, which is a fork of us.
+    monkeypatch.setattr(time, "time", lambda: started + seconds * next(jumps))
+    with Subject.options(start_method="fork", stop_timeout=5.0).spawn() as actor:
+        call = Call(actor.with_(timeout=20).wait_at, door)
+        door.await_arrival()
+        with within(0.2 + DEATH), pytest.raises(TimeoutError):
+            actor.with_(timeout=0.2).ping()
+        door.open()
+        assert call.result() == "waited"
+        with within(ORPHAN):
+            actor.stop_()
+        assert actor.exitcode_ == 0
+
+
+# ------------------------------------------------------------------ strangers
+
+
+class Marker:
+    """To unpickle it leaves a directory behind."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def call_with(marker: Path) -> bytes:
+    """A whole call, as bytes, that leaves a directory where it is unpickled."""
+    return b"".join(map(bytes, encode(Frame(Kind.CALL, 1, dumps(Marker(marker))[0]))))
+
+
+def receive(sock: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        more = sock.recv(size - len(data))
+        assert more, "the listener hung up"
+        data += more
+    return data
+
+
+def memory_of(pid: int) -> int:
+    """Bytes of physical memory that a process uses."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
+
+
+MALFORMED = {
+    "garbage": b"\xff" * 64,
+    "an unknown kind": HEADER.pack(99, 0, 1, 0),
+    "an oversized payload": HEADER.pack(Kind.CALL, 0, 1, MAX_FRAME + 1),
+    "oversized buffers": HEADER.pack(Kind.CALL, 2, 1, 0) + struct.pack("<2Q", MAX_FRAME, 1),
+}
+
+
+@fault(
+    51,
+    "Malformed, truncated or oversized frames",
+    sees="that connection is dropped; no memory is taken, nothing is unpickled, others go on",
+)
+@pytest.mark.parametrize("what", [*MALFORMED, "a truncated call"])
+def test_51_a_bad_frame_costs_the_one_who_sends_it_his_connection(
+    what: str, tmp_path: Path, within: Within
+) -> None:
+    marker = tmp_path / "unpickled"
+    with Subject.spawn() as actor:
+        good = stranger(actor)
+        assert good.call(PING) == "pong"
+        before = memory_of(actor.pid_)
+        with contextlib.closing(connect_with_key(actor._anchor.address)) as bad, within(DEATH):
+            bad.write(MALFORMED.get(what, call_with(marker)[:-1]))
+            bad.side.settimeout(10)
+            if what in MALFORMED:
+                assert is_closed(bad.side)
+            assert good.call(PING) == actor.ping() == "pong"
+        assert memory_of(actor.pid_) - before < 32 * MB
+        assert not marker.exists()
+        good.close()
+
+
+@fault(
+    51,
+    "A frame that only announces a large payload",
+    sees="no memory is taken before its bytes come",
+)
+def test_51_a_frame_that_is_only_announced_takes_no_memory() -> None:
+    with Subject.spawn() as actor:
+        before = memory_of(actor.pid_)
+        with contextlib.closing(connect_with_key(actor._anchor.address)) as bad:
+            bad.write(HEADER.pack(Kind.CALL, 0, 1, 256 * MB))
+            for _ in range(20):
+                assert actor.ping() == "pong"
+            grown = max(memory_of(actor.pid_) - before for _ in range(100))
+        assert grown < 32 * MB
+
+
+@fault(
+    52,
+    "A wrong key",
+    sees="`NotListeningError` for who has it; nothing of his is unpickled",
+)
+def test_52_nothing_is_unpickled_of_who_has_a_wrong_key(tmp_path: Path, within: Within) -> None:
+    marker = tmp_path / "unpickled"
+    with Subject.spawn() as actor:
+        wrong = Address(actor._anchor.address.path, bytes(32))
+        with within(DEATH):
+            with pytest.raises(NotListeningError):
+                Endpoint(wrong, "stranger").call(PING)
+            with connected(wrong) as sock:
+                answer, _ = answer_to(receive(sock, GREETING), wrong.key)
+                sock.sendall(answer + call_with(marker))  # as if it had been let in
+                assert is_closed(sock)
+        assert actor.ping() == "pong"
+    assert not marker.exists()
+
+
+@fault(52, "50 clients at once that say nothing", sees="good clients are served meanwhile")
+def test_52_clients_that_say_nothing_hinder_nobody(start_method: str, within: Within) -> None:
+    with (
+        contextlib.ExitStack() as stack,
+        Subject.options(start_method=start_method).spawn() as actor,
+    ):
+        for _ in range(50):
+            stack.enter_context(connected(actor._anchor.address))
+        with within(DEATH):
+            good = stranger(actor)
+            assert good.call(PING) == actor.ping() == "pong"
+            good.close()
+
+
+@fault(
+    52,
+    "A client of another user",
+    sees="he can't reach the socket; where he could, he is refused by his uid, with the key or not",
+)
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("reachable", [False, True])
+def test_52_a_client_of_another_user_is_refused(reachable: bool, within: Within) -> None:
+    def call_as_nobody(address: Address) -> int:
+        """1: it can't be reached; 2: nobody listens to him; 0: he was served."""
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+        try:
+            connect_with_key(address).close()
+        except PermissionError:
+            return 1
+        except Exception:
+            return 2
+        return 0
+
+    with Subject.spawn() as actor, contextlib.ExitStack() as stack:
+        address: Address = actor._anchor.address
+        if reachable:
+            for path in [Path(address.path), *list(Path(address.path).parents)[:4]]:
+                if path.stat().st_mode & 0o077 != 0o077:
+                    stack.callback(path.chmod, path.stat().st_mode & 0o7777)
+                    path.chmod(0o777)
+        with within(DEATH):
+            pid = os.fork()
+            if not pid:
+                code = 3
+                try:
+                    code = call_as_nobody(address)
+                finally:
+                    os._exit(code)
+            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        assert code == (2 if reachable else 1)
+        assert actor.ping() == "pong"
+    assert is_reaped(pid)
+    assert until_gone(actor.pid_, 0)
