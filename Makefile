@@ -3,17 +3,20 @@
 PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 2
+# Seconds.
+FUZZ ?= 30
+SOAK ?= 60
 
 BIN := $(VENV)/bin
 # Those that are there: a checker fails on a directory that is not.
-SOURCES := $(wildcard remoteobj tests examples benchmarks docs/conf.py noxfile.py)
+SOURCES := $(wildcard remoteobj tests examples benchmarks fuzz docs/conf.py noxfile.py)
 
-.PHONY: help demo test test-all lint format docs bench bench-peers soak clean
+.PHONY: help demo test test-all lint format docs bench bench-peers fuzz soak clean
 # Two installations into one environment at once would break it.
 .NOTPARALLEL:
 
 help:
-	@echo "make demo | test | test-all | lint | format | docs | bench | bench-peers | soak | clean"
+	@echo "make demo | test | test-all | lint | format | docs | bench | bench-peers | fuzz | soak | clean"
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/python examples/indexer.py
@@ -45,11 +48,15 @@ bench-peers:
 	$(MAKE) VENV=.venv-peers .venv-peers/peers.stamp
 	.venv-peers/bin/python -m benchmarks.peers $(ARGS)
 
+fuzz: $(VENV)/fuzz.stamp
+	$(BIN)/python -m fuzz.decoder -max_total_time=$(FUZZ) $(ARGS)
+
+# That it takes long is no hang, so no dump of its threads is wanted.
 soak: $(VENV)/test.stamp
-	$(BIN)/python -m pytest tests -m soak $(ARGS)
+	SOAK=$(SOAK) $(BIN)/python -m pytest tests -m soak -o faulthandler_timeout=0 $(ARGS)
 
 clean:
-	rm -rf .venv .venv-peers .nox build dist docs/_build .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-peers .nox .fuzz build dist docs/_build .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/%.stamp: pyproject.toml $(VENV)/pyvenv.cfg
