@@ -44,7 +44,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(asyncio|collections|concurrent|contextlib|inspect|logging|multiprocessing)\..*"),
     (r"py:.*", r"(os|pathlib|signal|threading|types|typing|typing_extensions)\..*"),
     (r"py:.*", r"remoteobj\.(engines\..*|_.*|.*\._.*)"),
-    (r"py:class", r"Context|Groups?|Types"),  # of `_except`, as its signatures are written
+    (r"py:class", r"Context|Groups?|Types|When"),  # as signatures are written
     (r"py:(class|obj)", r"(.*\.)?([A-Z]|_[A-Za-z]+|P\.(args|kwargs))"),
 ]
 

@@ -209,7 +209,8 @@ class Decoder:
             if total > MOST_SKIPPED:
                 raise MalformedFrameError(f"no memory for a frame of {total} bytes") from exc
             # Only what it is about fails, and not all that comes after it.
-            self._body, self.filling, self._skip = [], [bytearray(1 << 16)], total
+            self._body, self._skip = [], total
+            self.filling = [bytearray(1 << 16)]
 
     def _skipped(self) -> list[Frame]:
         """The frame of which the body was thrown away: who unpickles it gets a MemoryError."""

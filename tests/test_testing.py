@@ -200,10 +200,11 @@ def test_what_is_left_is_named() -> None:
     with pytest.raises(AssertionError, match="process "), no_leaks(seconds=0):
         child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     child.communicate(b"\n")
+    ends: list[int] = []
     with pytest.raises(AssertionError, match="descriptor"), no_leaks(seconds=0):
-        read, write = os.pipe()
-    os.close(read)
-    os.close(write)
+        ends += os.pipe()
+    for end in ends:
+        os.close(end)
 
 
 def test_an_actor_that_is_stopped_leaves_nothing(no_leaks: None, path: Path) -> None:
