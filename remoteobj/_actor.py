@@ -40,7 +40,7 @@ __all__ = ["ActorProgram", "current", "mark"]
 MARK = "_remoteobj_role"
 GUARDED = (evaluate.__code__, OpenStream.step.__code__, run_loop.__code__)
 """What calls users' code for a request, and lets go through what that raises."""
-BARRIERS = tuple(one.__code__ for one in (Mailbox._step, Mailbox._run_chained, Mailbox._collect))
+BARRIERS = tuple(one.__code__ for one in (Mailbox.process, Mailbox.wait_beside, Mailbox._step))
 """Within these, all other code is ours, and must not be left half-way."""
 
 

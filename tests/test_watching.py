@@ -1,6 +1,7 @@
 """Watching an actor from outside while it works: status, stacks, interruption, certificates."""
 
 import asyncio
+import contextlib
 import errno
 import faulthandler
 import os
@@ -519,3 +520,51 @@ def test_calls_that_wait_are_counted_by_their_connection(door: Door) -> None:
         door.open()
         first.result()
         second.result()
+
+
+def test_a_work_loop_that_is_interrupted_over_and_over_keeps_its_mailbox_in_order() -> None:
+    """Wherever in the taking in and running of requests it comes."""
+
+    @remote
+    class Stubborn:
+        def __init__(self) -> None:
+            self.caught = 0
+
+        @remote.work
+        def loop(self) -> None:
+            while self.remote.listening_:
+                with contextlib.suppress(ValueError):  # it may come while one is being caught
+                    self.go_on()
+
+        def go_on(self) -> None:
+            while self.remote.listening_:
+                try:
+                    while self.remote.listening_:
+                        self.remote.process_requests(timeout=0.01)
+                except ValueError:
+                    self.caught += 1
+
+        def echo(self, value: int) -> int:
+            return value
+
+    with Stubborn.spawn() as stubborn:
+        over = threading.Event()
+
+        def interrupt() -> None:
+            while not over.is_set():
+                stubborn.interrupt_(ValueError("again"))
+
+        interrupting = threading.Thread(target=interrupt, name="test-interrupts")
+        interrupting.start()
+        answered = 0
+        for i in range(300):
+            try:
+                assert stubborn.with_(timeout=10).echo(i) == i
+                answered += 1
+            except ValueError:
+                pass
+        over.set()
+        interrupting.join()
+        assert stubborn.echo(1) == 1
+        assert stubborn.caught.get_() > 0
+        assert stubborn.passto(lambda s: s.remote._anchor.home.mailbox._depth) == 1
