@@ -36,6 +36,16 @@ class _OurForkServer:
         return getattr(forkserver, name)
 
     def connect_to_new_process(self, fds: list[int]) -> Any:
+        try:
+            return self._connect(fds)
+        except (ConnectionRefusedError, FileNotFoundError):
+            # It has just ended, and its parent does not know it yet: somebody who had no
+            # descriptors left, say, hung up on it in the midst of a request.
+            self._remove_socket()
+            self._forget()
+            return self._connect(fds)
+
+    def _connect(self, fds: list[int]) -> Any:
         if self.server is None:
             self.server = forkserver.ForkServer()
             # The package too: importing a part of it imports all that its face does.
