@@ -30,6 +30,10 @@ def say(*words):
 """
 
 
+# Python 3.12+ warns of any fork beside threads. That users do so is one of the cases tested here.
+QUIET = {"PYTHONWARNINGS": "ignore::DeprecationWarning"}
+
+
 @pytest.fixture
 def within(request: pytest.FixtureRequest) -> Within:
     """``with within(1.0):`` from the fault to its outcome. It is measured, and must be in time."""
@@ -54,7 +58,7 @@ def script(tmp_path: Path) -> Iterator[Scripts]:
 
     def start(source: str, *args: object) -> Script:
         path = tmp_path / f"script{len(started)}.py"
-        started.append(Script(path, source, *args, prelude=PRELUDE, TMPDIR=temporary))
+        started.append(Script(path, source, *args, prelude=PRELUDE, TMPDIR=temporary, **QUIET))
         return started[-1]
 
     yield start
