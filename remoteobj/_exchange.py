@@ -100,8 +100,14 @@ class Exchange:
         return self._send(_CALL, payload, buffers)
 
     def cast(self, payload: bytes, buffers: Sequence[Bytes]) -> None:
-        """Send a call that is not answered."""
-        self._send(_CAST, payload, buffers)
+        """Send a call that is not answered.
+
+        Raises:
+            NotListeningError, ActorDiedError: nobody was there to read it.
+        """
+        ticket = self._send(_CAST, payload, buffers)
+        if ticket.failure is not None:
+            raise ticket.failure()
         if self._channel.prompt:
             self.look()
 

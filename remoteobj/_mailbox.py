@@ -141,30 +141,41 @@ class Mailbox(Reception):
             self.done += 1
             self._after(peer)
             return
-        reply: tuple[int, int, Bytes, Any]
+        reply: tuple[int, int, Bytes, Any] | None = None
         try:
-            root = self._root()
-            result = evaluate(loads(payload, buffers) if buffers else unpickled(payload), root)
-            cls = type(result)
-            if cls in PLAIN:
-                reply = (_VALUE, call_id, pickled(result, 5), ())
-            elif result is root:
-                reply = Frame(Kind.ITSELF, call_id)
-            elif is_iterator(cls):
-                reply = self._open_stream(peer, request, result)
-            else:
-                reply = value_frame(_VALUE, call_id, result, peer.channel.floor)
+            try:
+                root = self._root()
+                result = evaluate(loads(payload, buffers) if buffers else unpickled(payload), root)
+                cls = type(result)
+                if cls in PLAIN:
+                    reply = (_VALUE, call_id, pickled(result, 5), ())
+                elif result is root:
+                    reply = Frame(Kind.ITSELF, call_id)
+                elif is_iterator(cls):
+                    reply = self._open_stream(peer, request, result)
+                else:
+                    reply = value_frame(_VALUE, call_id, result, peer.channel.floor)
+            except Interruption:
+                raise
+            except BaseException as exc:
+                reply = error_frame(call_id, exc)
+            self.current = outer
+            self.done += 1
+            self._end_a_fork()
+            peer.send(reply)
         except Interruption:
-            peer.send(cut_off_frame(call_id))
+            self._cut_off(peer, call_id, reply is not None)
             raise
-        except BaseException as exc:
-            reply = error_frame(call_id, exc)
-        self.current = outer
-        self.done += 1
-        self._end_a_fork()
-        peer.send(reply)
         if peer.requests or peer.owed:
             self._after(peer)
+
+    def _cut_off(self, peer: Peer, call_id: int, carried_out: bool) -> None:
+        """The process ends, in the midst of a request: its caller must not be told that it was
+        not executed. Where its reply may have been begun, nothing more can be said."""
+        if carried_out:
+            peer.cut_off()
+        else:
+            peer.send(cut_off_frame(call_id))
 
     def _end_a_fork(self) -> None:
         """End the child, where a method forked and returned on both sides: its connections are
@@ -291,6 +302,8 @@ class Mailbox(Reception):
             for peer in waiting:
                 while peer.requests:
                     request = self._next_request(peer)
+                    if peer.cut:
+                        continue  # it could not be told what came of it
                     if fulfil:
                         self._run(peer, request)
                     elif request.kind in CALLS:

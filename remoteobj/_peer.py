@@ -57,6 +57,8 @@ class Peer:
         """Bytes in its requests."""
         self.streams: dict[int, OpenStream] = {}
         self.gone = False
+        self.cut = False
+        """Whether nothing can be said to it any more."""
         self._flush_later = flush_later
         self._lock = threading.Lock()
         self.owed: list[Any] = []
@@ -77,12 +79,17 @@ class Peer:
             except ChannelClosedError:
                 return  # reading will find the end too, and see to it
             except BaseException:
-                self.channel.finish()  # nothing may follow half a frame
+                self.cut_off()  # nothing may follow half a frame
                 raise
             if parts:
                 # Copied: the object may change what its result still refers to.
                 self.owed += map(bytes, parts)
                 self._flush_later(self)
+
+    def cut_off(self) -> None:
+        """Say nothing more: it finds the end of the line, in place of a reply or a goodbye."""
+        self.cut = True
+        self.channel.finish()
 
     def _tell(self, frame: Frame) -> None:
         self.told.append(frame)

@@ -177,7 +177,9 @@ class Pool:
     def withdraw(self, number: int) -> None:
         """This segment, which is new, could not be passed on."""
         with self._lock:
-            self._segments.pop(number).close()
+            segment = self._segments.pop(number, None)
+        if segment is not None:  # else all of them were given back, by another thread
+            segment.close()
 
     def _drop(self, segment: _Segment) -> None:
         del self._segments[segment.number]

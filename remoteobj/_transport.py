@@ -152,10 +152,11 @@ class LineChannel:
     ) -> None:
         self._line = line
         self._read, self._write = line.read, line.write
-        # By a finalizer, which keeps the line: in a cycle of garbage a `__del__` of ours might
+        self.sharing: Sharing = Sharing(line)
+        # By finalizers, which keep the line: in a cycle of garbage a `__del__` of ours might
         # come after that of its parts, which complain.
         weakref.finalize(self, line.close).atexit = False
-        self.sharing: Sharing = Sharing(line)
+        weakref.finalize(self, self.sharing.close).atexit = False
         self._decoder = Decoder(self.sharing.lease, writable=traits.writable)
         self.floor = traits.floor
         self._death = death

@@ -256,9 +256,9 @@ class ActorProcess(multiprocessing.Process):
         code, box = self.reap(), self._box
         if code is not None and box is not None and self._certificate is None:
             killed = code == -signal.SIGKILL and killed_for_memory()
-            self._certificate = Certificate(
-                code, box.stacks() or None, box.output() or None, self._peak, killed
-            )
+            with contextlib.suppress(OSError):  # another thread has just done so, and closed it
+                stack, output = box.stacks() or None, box.output() or None
+                self._certificate = Certificate(code, stack, output, self._peak, killed)
         return self._certificate or Certificate(code)
 
     def stacks(self, seconds: float) -> str:

@@ -1,0 +1,87 @@
+"""Coverage-guided fuzzing of the frame decoder: `make fuzz`, or `FUZZ=600 make fuzz`.
+
+What it finds is kept in `.fuzz/`, and the next run goes on from there. An input is the number of
+pieces, their sizes, and then the bytes that come in them.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import atheris  # pyright: ignore[reportMissingImports, reportMissingModuleSource]
+
+with atheris.instrument_imports(  # pyright: ignore[reportAttributeAccessIssue]
+    include=["remoteobj._frames", "remoteobj._segments"]
+):
+    from remoteobj._frames import Decoder, MalformedFrameError, encode
+from remoteobj._messages import Frame, Kind
+from tests.reference import Plain, plain, right
+
+LIMIT = 1 << 17
+"""Above what is received into a buffer of its own, and nothing to fear for the machine's memory."""
+KEPT = Path(".fuzz")
+
+
+def pieces(data: bytes) -> Iterator[bytes]:
+    count = data[0] % 8
+    sizes = [1 + size for size in data[1 : 1 + count]]
+    rest = data[1 + count :]
+    for size in sizes:
+        yield rest[:size]
+        rest = rest[size:]
+    yield rest
+
+
+def decoded(stream: Iterator[bytes]) -> tuple[list[Plain], bool]:
+    """The frames, and whether the rest was refused. Every other exception is a finding."""
+    decoder = Decoder(limit=LIMIT)
+    frames: list[Plain] = []
+    try:
+        for piece in stream:
+            rest = memoryview(piece)
+            while rest and decoder.filling:  # as the transport does: straight into its place
+                space = decoder.space()
+                count = min(len(space), len(rest))
+                space[:count] = rest[:count]
+                frames += map(plain, decoder.filled(count))
+                rest = rest[count:]
+            if rest:
+                frames += map(plain, decoder.feed(bytes(rest)))
+    except MalformedFrameError:
+        return frames, True
+    return frames, False
+
+
+def check(data: bytes) -> None:
+    if not data:
+        return
+    cut = list(pieces(data))
+    frames, refused = decoded(iter(cut))
+    expected = right(b"".join(cut), LIMIT)
+    assert refused == expected.refused, (refused, expected)
+    # Those before a bad frame, in the same piece, are lost with the connection.
+    known = expected.frames[: len(frames)] if refused else expected.frames
+    assert frames == known, (frames, expected)
+
+
+def seeds() -> Iterator[bytes]:
+    """Right frames of all shapes, from which to go on."""
+    for cuts in (b"\0", b"\3\0\7\30"):
+        for kind in Kind:
+            yield cuts + b"".join(map(bytes, encode(Frame(kind, 1, b"payload"))))
+        yield cuts + b"".join(map(bytes, encode(Frame(Kind.ITEM, 2, b"p", [b"", b"buffer"]))))
+        yield cuts + b"".join(map(bytes, encode(Frame(Kind.VALUE, 3, bytes(70_000)))))
+
+
+def main() -> None:
+    corpus = KEPT / "corpus"
+    corpus.mkdir(parents=True, exist_ok=True)
+    for number, seed in enumerate(seeds()):
+        (corpus / f"seed-{number}").write_bytes(seed)
+    options = [f"-artifact_prefix={KEPT}/", "-max_len=80000", "-len_control=1"]
+    atheris.Setup([sys.argv[0], *options, *sys.argv[1:], str(corpus)], check)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,290 @@
+"""Hostile bytes: whatever comes, the decoder gives right frames or refuses, and takes no memory."""
+
+import contextlib
+import random
+import select
+import struct
+import sys
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from remoteobj import remote
+from remoteobj._address import Address
+from remoteobj._auth import ANSWER, GREETING, answer_to, connect_with_key
+from remoteobj._codec import dumps
+from remoteobj._endpoint import Endpoint
+from remoteobj._frames import HEADER, IN_PLACE, MAX_FRAME, Decoder, MalformedFrameError
+from remoteobj._messages import Frame, Kind
+from remoteobj._view import View
+from tests.reference import KINDS, Plain, plain, right
+from tests.test_connecting import Marker, address_of, connected, header, is_closed, receive
+from tests.test_frames import cut, decode, frames_, written
+
+LIMIT = 4096
+"""Bytes in a frame, for these decoders: a body within it may be announced and never come."""
+CONSTANT = 16_384
+"""Bytes that a decoder may take whatever comes: frames of a few bytes, an exception, a slack."""
+FACTOR = 24
+"""Bytes taken for each that came: an empty buffer is 8 bytes in a frame, and an object here."""
+
+
+class Outcome(NamedTuple):
+    frames: list[Plain]
+    refused: bool
+    peak: int
+
+
+def outcome(pieces: Iterator[bytes], limit: int = LIMIT) -> Outcome:
+    """What a decoder gives for the pieces; any other exception than its own goes on."""
+    frames: list[Plain] = []
+    refused = False
+    tracemalloc.start()  # and not once for all: it slows down the making of examples threefold
+    try:
+        decoder = Decoder(limit=limit)
+        for piece in pieces:
+            frames += map(plain, decode(decoder, iter([piece])))
+    except MalformedFrameError:
+        refused = True
+    finally:
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    return Outcome(frames, refused, peak)
+
+
+def check(data: bytes, sizes: list[int], limit: int = LIMIT) -> Outcome:
+    expected = right(data, limit)
+    pieces = list(cut(data, sizes))
+    got = outcome(iter(pieces), limit)
+    assert got.refused == expected.refused
+    if got.refused:
+        # Those before the bad one in the same piece are lost with the connection.
+        assert got.frames == expected.frames[: len(got.frames)]
+    else:
+        assert got.frames == expected.frames
+    assert got.peak <= CONSTANT + FACTOR * len(data) + expected.announced
+    return got
+
+
+# ------------------------------------------------------------------ bytes
+
+
+def examples(count: int) -> Callable[[Any], Any]:
+    return settings(max_examples=count)
+
+
+# Wide in what decides, and small elsewhere, so that most of it gets past the first byte.
+lengths_ = st.one_of(
+    st.integers(0, 40),
+    st.sampled_from([IN_PLACE, IN_PLACE + 1, LIMIT, LIMIT + 1, 2**32, MAX_FRAME + 1, 2**63]),
+    st.integers(0, 2**64 - 1),
+)
+counts_ = st.one_of(st.just(0), st.integers(0, 4), st.integers(0, 2**32 - 1))
+headers_ = st.builds(
+    lambda kind, count, call_id, length, table: header(kind, count, call_id, length) + table,
+    st.one_of(st.sampled_from(KINDS), st.integers(0, 255)),
+    counts_,
+    st.integers(0, 2**64 - 1),
+    lengths_,
+    st.lists(lengths_, max_size=4).map(lambda sizes: struct.pack(f"<{len(sizes)}Q", *sizes)),
+)
+hostile_ = st.lists(
+    st.one_of(headers_, st.binary(max_size=60), frames_.map(lambda frame: written(frame))),
+    max_size=5,
+).map(b"".join)
+sizes_ = st.lists(st.integers(1, 70), max_size=4)
+
+
+@given(st.binary(max_size=300), sizes_)
+@examples(1500)
+def test_arbitrary_bytes_in_arbitrary_cuts(data: bytes, sizes: list[int]) -> None:
+    check(data, sizes)
+
+
+@given(hostile_, sizes_)
+@examples(1500)
+@example(header(Kind.CALL, 2, 1, 0) + struct.pack("<2Q", 2**63 - 1, 2**63 - 1), [])
+@example(header(Kind.CALL, 1, 1, 0) + struct.pack("<Q", 2**63), [])
+@example(header(Kind.CALL, 2**32 - 1, 1, 0), [])
+def test_frames_headers_and_garbage_mixed(data: bytes, sizes: list[int]) -> None:
+    check(data, sizes)
+
+
+@given(st.lists(frames_, min_size=1, max_size=3), sizes_, st.data())
+@examples(1000)
+def test_flipped_bits(frames: list[Frame], sizes: list[int], data: st.DataObject) -> None:
+    raw = bytearray(written(*frames))
+    for at in data.draw(st.lists(st.integers(0, 8 * len(raw) - 1), min_size=1, max_size=3)):
+        raw[at // 8] ^= 1 << at % 8
+    check(bytes(raw), sizes)
+
+
+@given(st.lists(frames_, min_size=1, max_size=2), sizes_)
+@examples(100)
+def test_every_truncation_gives_the_whole_frames_before_it_and_nothing_else(
+    frames: list[Frame], sizes: list[int]
+) -> None:
+    raw = written(*frames)
+    ends = [len(written(*frames[:count])) for count in range(len(frames) + 1)]
+    for end in range(len(raw)):
+        got = outcome(cut(raw[:end], sizes))
+        whole = len([one for one in ends[1:] if one <= end])
+        assert not got.refused
+        assert got.frames == [plain(frame) for frame in frames[:whole]], end
+
+
+@pytest.mark.parametrize("frame", [Frame(Kind.VALUE, 9, b"p" * 3, [b"", b"b" * 5]), Frame(1, 2)])
+def test_every_single_flipped_bit(frame: Frame) -> None:
+    raw = written(frame)
+    for at in range(8 * len(raw)):
+        flipped = bytearray(raw)
+        flipped[at // 8] ^= 1 << at % 8
+        check(bytes(flipped) + raw, [7])
+        check(bytes(flipped), [len(raw)])
+
+
+@given(st.integers(0, 3), st.lists(lengths_, min_size=4, max_size=4), st.sampled_from(KINDS))
+@examples(1000)
+def test_a_length_bomb_takes_no_memory(count: int, sizes: list[int], kind: int) -> None:
+    """The limit is the real one; only lengths past it come in, so nothing may be taken."""
+    data = header(kind, count, 1, sizes[0]) + struct.pack(f"<{count}Q", *sizes[1 : count + 1])
+    announced = sum(size for size in sizes[1 : count + 1] if size < 2**63) + sizes[0]
+    if announced <= MAX_FRAME:
+        return  # it is no bomb: a frame of that size is allowed
+    got = outcome(iter([data]), MAX_FRAME)
+    assert got.refused
+    assert got.peak < CONSTANT
+
+
+def test_a_table_that_never_comes_takes_no_memory() -> None:
+    """A header may announce 32 GiB of lengths. They are kept as they come, not before."""
+    raw = header(Kind.CALL, 2**32 - 1, 1, 0)
+    got = outcome(iter([raw, bytes(1000), bytes(1000)]), MAX_FRAME)
+    assert (got.frames, got.refused) == ([], False)
+    assert got.peak < CONSTANT
+
+
+def test_what_memory_is_taken_for_an_announced_body_is_its_size() -> None:
+    raw = header(Kind.CALL, 0, 1, 1_000_000)
+    got = outcome(iter([raw]), 1_000_000)
+    assert 1_000_000 <= got.peak < 1_000_000 + CONSTANT
+
+
+# ------------------------------------------------------------------ a live socket
+
+
+@remote
+class Guarded:
+    """Knows what was unpickled in its process."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+        def note(event: str, args: tuple[Any, ...]) -> None:
+            if event == "pickle.find_class":
+                self.found.append(f"{args[0]}.{args[1]}")
+
+        sys.addaudithook(note)  # for good, but this process is this actor's alone
+
+    def ping(self, number: int) -> int:
+        return number
+
+
+def marked_call(tmp_path: Any) -> bytes:
+    """A call that would name `mkdir` to whoever unpickles it, and make a directory."""
+    payload, _ = dumps(Marker(str(tmp_path / "unpickled")))
+    return written(Frame(Kind.CALL, 1, payload))
+
+
+def random_bytes(address: Address, call: bytes, rng: random.Random) -> None:
+    with connected(address) as sock:
+        sock.sendall(rng.randbytes(ANSWER) + call)
+        assert is_closed(sock)
+
+
+def wrong_key(address: Address, call: bytes, rng: random.Random) -> None:
+    with connected(address) as sock:
+        answer, _ = answer_to(receive(sock, GREETING), rng.randbytes(32))
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            sock.sendall(answer + call)
+        assert is_closed(sock)
+
+
+def no_answer(address: Address, call: bytes, rng: random.Random) -> None:
+    with connected(address) as sock:
+        sock.sendall(call * 3)
+        assert is_closed(sock)
+
+
+def garbage_after_the_handshake(address: Address, call: bytes, rng: random.Random) -> None:
+    for _ in range(20):
+        with contextlib.closing(connect_with_key(address)) as line:
+            with contextlib.suppress(OSError):
+                line.write(b"\xff" + rng.randbytes(rng.randrange(HEADER.size, 500)))
+            assert is_closed(line.side)
+
+
+def silent(address: Address, _: bytes, rng: random.Random) -> None:
+    with connected(address) as sock:
+        assert len(receive(sock, GREETING)) == GREETING
+        # As long as the others take, and the actor's own deadline for it does not end it.
+        with contextlib.suppress(TimeoutError):
+            sock.settimeout(0.5 + rng.random())
+            assert sock.recv(1) == b""
+
+
+HOSTILE = [random_bytes, wrong_key, no_answer, silent, garbage_after_the_handshake]
+
+
+def test_ten_hostile_clients_at_once_hinder_no_good_one_and_have_nothing_unpickled(
+    tmp_path: Any,
+) -> None:
+    call = marked_call(tmp_path)
+    ping = View().then("attr", "ping")
+    with Guarded.options(start_method="fork").spawn() as guarded:
+        address = address_of(guarded)
+        failures: list[BaseException] = []
+        begin = threading.Barrier(len(HOSTILE) * 2 + 1)
+
+        def attack(how: Callable[..., None], seed: int) -> None:
+            try:
+                begin.wait(10)
+                how(address, call, random.Random(seed))
+            except BaseException as exc:
+                failures.append(exc)
+
+        threads = [
+            threading.Thread(target=attack, args=(how, seed), name=f"hostile-{seed}")
+            for seed, how in enumerate(HOSTILE * 2)
+        ]
+        for thread in threads:
+            thread.start()
+        begin.wait(10)
+        served, slowest = 0, 0.0
+        while any(thread.is_alive() for thread in threads):
+            began = time.monotonic()
+            newcomer = Endpoint(address, "newcomer")  # to come in is what they hinder, if anything
+            assert newcomer.call(ping.then("call", (served,), {})) == served
+            newcomer.close()
+            assert guarded.ping(served) == served
+            slowest = max(slowest, time.monotonic() - began)
+            served += 1
+        for thread in threads:
+            thread.join()
+        assert failures == []
+        assert served > 20
+        assert slowest < 2.0
+        assert [name for name in guarded.found.get_() if "mkdir" in name] == []
+        assert not (tmp_path / "unpickled").exists()
+        # And it would have been seen: the same call of one who has the key is unpickled.
+        with contextlib.closing(connect_with_key(address)) as line:
+            line.write(call)
+            assert select.select([line], [], [], 10)[0]  # the reply, whatever it is
+        assert [name for name in guarded.found.get_() if "mkdir" in name] != []
+        assert (tmp_path / "unpickled").exists()

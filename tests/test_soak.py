@@ -1,0 +1,489 @@
+"""Minutes of everything at once: processes and threads that call actors which are being killed.
+
+`SOAK=3600 make soak` goes on for an hour. Time is cut into rounds, and after each the files in
+which actors say what they did are compared with what their callers were told, and removed.
+"""
+
+import contextlib
+import gc
+import itertools
+import multiprocessing
+import os
+import random
+import signal
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from remoteobj import ActorDiedError, NotListeningError, remote
+from tests import leaks
+
+SECONDS = float(os.environ.get("SOAK", "60"))
+CLIENTS = 4
+"""So many processes, and so many threads of this one, call."""
+ROUND = 5.0
+PATIENCE = 30.0
+"""Seconds after which an outcome is taken for lost."""
+ENDS = ["signal", "kill", "kill", "terminate", "stop", "stop"]
+
+
+# ------------------------------------------------------------------ the actors
+
+
+@remote
+class Worker:
+    """Appends the token of each execution to a file, before anything else."""
+
+    def __init__(self, path: str) -> None:
+        self.fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def note(self, token: int) -> None:
+        os.write(self.fd, b"%d\n" % token)
+
+    def execute(self, token: int) -> int:
+        self.note(token)
+        return -token
+
+    def rows(self, token: int, count: int) -> Iterator[tuple[int, int]]:
+        self.note(token)
+        for i in range(count):
+            yield token, i
+
+    def add_one(self, token: int, array: Any) -> Any:
+        self.note(token)
+        return array + 1
+
+
+@remote
+class Desk:
+    """Tells the clients which actor works now; it is the one that nobody kills."""
+
+    def __init__(self) -> None:
+        self.now: tuple[int, Any] = (0, None)
+
+    def announce(self, life: int, worker: Any) -> None:
+        self.now = (life, worker)
+
+    def current(self) -> tuple[int, Any]:
+        return self.now
+
+
+# ------------------------------------------------------------------ those who call
+
+
+class Wrong(Exception):
+    """A value that is not what the call must give."""
+
+
+class CutShort(Exception):
+    """A stream ended before its end: it has run, and not to the end."""
+
+
+def value_of(worker: Any, token: int) -> None:
+    if worker.execute(token) != -token:
+        raise Wrong("value")
+
+
+def items_of(worker: Any, token: int, count: int) -> None:
+    stream = worker.rows(token, count)
+    try:
+        items = list(stream)
+    except NotListeningError as exc:
+        raise CutShort from exc
+    if items != [(token, i) for i in range(count)]:
+        raise Wrong("items")
+
+
+def array_of(future: Any, token: int, size: int, kept: list[Any]) -> None:
+    came = future.result(timeout=PATIENCE)
+    kept.append(came)
+    if len(came) != size or not (came == token % 251 + 1).all():
+        raise Wrong("array")
+
+
+def array_for(token: int, size: int) -> Any:
+    return np.full(size, token % 251, np.uint8)
+
+
+def result_of(future: Any, token: int) -> None:
+    if future.result(timeout=PATIENCE) != -token:
+        raise Wrong("result")
+
+
+def said(kind: str) -> str:
+    """A word, and the exception that is at hand, in one line."""
+    return f"{kind} {traceback.format_exc(chain=False)}".replace("\n", " | ")
+
+
+class Client:
+    """Makes calls until its time is up, and writes down what it was told of each.
+
+    `find` gives the number of an actor's life and the actor.
+    """
+
+    def __init__(self, who: int, find: Callable[[], tuple[int, Any]]) -> None:
+        self._who = who
+        self._find = find
+        self._rng = random.Random(who)
+        self._tokens = itertools.count(who * 10**12)
+        self._told: Any = None
+        self._life = self._gone = -1
+        self.made = 0
+
+    def work(self, until: float, told: Path) -> int:
+        """Work for one round; the number of calls that were made in it."""
+        self.made = 0
+        self._life, worker = -1, None
+        with told.open("w") as self._told:
+            while time.monotonic() < until:
+                if self._life in (-1, self._gone):
+                    self._life, worker = self._find()
+                    if self._life == self._gone:
+                        time.sleep(0.001)  # its successor is being made
+                        continue
+                if not self._step(worker):
+                    self._gone, worker = self._life, None
+        return self.made
+
+    def _step(self, worker: Any) -> bool:
+        """One thing; False: there is nobody any more."""
+        act = self._rng.choices([0, 1, 2, 3, 4], [60, 20, 10, 2, 8])[0]
+        if act == 0:
+            return all(self._tell(value_of, worker) for _ in range(20))
+        if act == 1:
+            return self._futures(worker, self._rng.randrange(1, 100))
+        if act == 2:
+            return self._tell(items_of, worker, self._rng.randrange(60))
+        if act == 3:
+            return self._arrays(worker)
+        return self._cast(worker)
+
+    def _futures(self, worker: Any, count: int) -> bool:
+        made = self._submit(count, worker.future_.execute)
+        told = [self._note(token, result_of, future) for token, future in made]
+        return len(made) == count and all(told)
+
+    def _arrays(self, worker: Any) -> bool:
+        """Several on their way at once, and all kept: none may be where another one still is."""
+        size = self._rng.randrange(2_000_000, 20_000_000)
+        future = worker.future_
+        made = self._submit(3, lambda token: future.add_one(token, array_for(token, size)))
+        kept: list[Any] = []
+        told = [self._note(token, array_of, future, size, kept) for token, future in made]
+        tokens = [token for token, _ in made]
+        if len(kept) == 3 and [one[-1] for one in kept] != [token % 251 + 1 for token in tokens]:
+            self._write(tokens[0], "wrong: one array was written over by another")
+        return len(made) == 3 and all(told)
+
+    def _submit(self, count: int, act: Callable[[int], Any]) -> list[tuple[int, Any]]:
+        """Make calls until there is nobody any more; the token and the future of each."""
+        tokens = [self._token() for _ in range(count)]
+        made: list[tuple[int, Any]] = []
+        refused = "refused"
+        try:
+            for token in tokens:
+                made.append((token, act(token)))  # noqa: PERF401 - as many as can be
+        except (ActorDiedError, NotListeningError):
+            pass
+        except Exception:
+            refused = said("wrong")
+        for token in tokens[len(made) :]:
+            self._write(token, refused)
+        return made
+
+    def _cast(self, worker: Any) -> bool:
+        token = self._token()
+        try:
+            worker.cast_.execute(token)
+        except (ActorDiedError, NotListeningError):
+            self._write(token, "refused")
+            return False
+        self._write(token, "cast")
+        return True
+
+    def _token(self) -> int:
+        self.made += 1
+        return next(self._tokens)
+
+    def _tell(self, act: Callable[..., None], worker: Any, *args: Any) -> bool:
+        token = self._token()
+        return self._note(token, act, worker, *args)
+
+    def _note(self, token: int, act: Callable[..., None], subject: Any, *args: Any) -> bool:
+        try:
+            act(subject, token, *args)
+        except (ActorDiedError, NotListeningError) as exc:
+            kind = "maybe" if getattr(exc, "maybe_executed", False) else "refused"
+            self._write(token, said(kind))
+            return False
+        except CutShort:
+            self._write(token, "maybe")
+            return False
+        except TimeoutError:
+            self._write(token, "lost")
+        except Wrong as exc:
+            self._write(token, f"wrong {exc}")
+        except Exception:
+            self._write(token, said("wrong"))
+        else:
+            self._write(token, "ok")
+        return True
+
+    def _write(self, token: int, outcome: str) -> None:
+        self._told.write(f"{token} {self._life} {time.monotonic()} {outcome}\n")
+
+
+def descriptors() -> int:
+    """How many are open."""
+    gc.collect()
+    return len(list(leaks.list_descriptors()))
+
+
+def settled(most: int) -> int:
+    """The same, once no more are open than there should be, or time is up."""
+    deadline = time.monotonic() + 5.0  # memory that nobody uses is kept for a moment
+    while (count := descriptors()) > most and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return count
+
+
+def serve_rounds(who: int, desk: Any, orders: Any) -> None:
+    """A client process: one round for each order, until None comes."""
+    client = Client(who, desk.current)
+    usual = 0
+    while (order := orders.recv()) is not None:
+        until, told = order
+        made = client.work(until, told)
+        orders.send(made)
+        # The round's last actor is stopped before they are counted: its connection ends then.
+        orders.recv()
+        if not usual:
+            usual = settled(0)
+        orders.send(max(0, settled(usual) - usual))
+
+
+# ------------------------------------------------------------------ one who kills
+
+
+class Crew:
+    """One worker after another, each ended in one way or another; this process owns them."""
+
+    def __init__(self, directory: Path, desk: Any, rng: random.Random) -> None:
+        self._directory = directory
+        self._desk = desk
+        self._rng = rng
+        self._life = 0
+        self.current: tuple[int, Any] = (0, None)
+        self.ends: Counter[str] = Counter()
+        self.ended: dict[int, float] = {}
+        """When each was told to end: no call on it may fail before."""
+
+    def find(self) -> tuple[int, Any]:
+        return self.current
+
+    def replace(self) -> None:
+        """The next worker; it is announced when it can be called."""
+        self._life += 1
+        options = {"start_method": "fork", "fulfill_final": self._rng.random() < 0.7}
+        worker = Worker.options(**options).spawn(self.executed(self._life))
+        self.current = (self._life, worker)
+        self._desk.announce(self._life, worker)
+
+    def executed(self, life: int) -> str:
+        return str(self._directory / f"executed-{life}")
+
+    def end(self, how: str) -> None:
+        """End the worker that is there."""
+        life, worker = self.current
+        self.ends[how] += 1
+        self.ended[life] = time.monotonic()
+        if how == "signal":
+            os.kill(worker.pid_, signal.SIGKILL)
+        elif how == "kill":
+            worker.kill_()
+        elif how == "terminate":
+            worker.terminate_()
+        if how != "stop":
+            assert worker.join_(20)
+        worker.stop_()
+
+    def work(self, until: float) -> None:
+        """Kill and replace for a round; at its end the last one is still there."""
+        while (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, self._rng.uniform(0.02, 0.8)))
+            self.end(self._rng.choice(ENDS))
+            self.replace()
+
+
+# ------------------------------------------------------------------ what came of it
+
+
+class Figures(NamedTuple):
+    calls: int
+    ok: int
+    maybe: int
+    refused: int
+    casts: int
+    lost: int
+    twice: int
+    wrong: list[str]
+
+
+def compare(directory: Path, made: int, crew: Crew) -> Figures:
+    """What callers were told against what was done; removes the files."""
+    ran: Counter[int] = Counter()
+    for path in directory.glob("executed-*"):
+        ran.update(map(int, path.read_text().split()))
+        path.unlink()
+    kinds: Counter[str] = Counter()
+    wrong = []
+    told: set[int] = set()
+    for path in directory.glob("told-*"):
+        for line in path.read_text().splitlines():
+            number, which, when, outcome = line.split(" ", 3)
+            token, life, kind = int(number), int(which), outcome.split()[0]
+            if token in told:
+                wrong.append(f"{line}: a second outcome")
+            told.add(token)
+            kinds[kind] += 1
+            untrue = (kind, ran[token]) in [("ok", 0), ("refused", 1)]
+            if kind in ("refused", "maybe") and float(when) < crew.ended[life]:
+                wrong.append(f"{line}, and its actor lived")
+            elif untrue or kind.startswith("wrong"):
+                wrong.append(f"{line}, executed {ran[token]} times")
+        path.unlink()
+    wrong += [f"{token} was executed, and never called" for token in ran.keys() - told]
+    return Figures(
+        calls=made,
+        ok=kinds["ok"],
+        maybe=kinds["maybe"],
+        refused=kinds["refused"],
+        casts=kinds["cast"],
+        lost=made - len(told) + kinds["lost"],
+        twice=sum(count > 1 for count in ran.values()),
+        wrong=wrong,
+    )
+
+
+class Threads:
+    """The clients that are threads of this process, for one round."""
+
+    def __init__(self, clients: list[Client], until: float, directory: Path) -> None:
+        self._made: list[int] = []
+        self._threads = [
+            threading.Thread(
+                target=self._run,
+                args=(client, until, directory / f"told-thread-{number}"),
+                name=f"soak-{number}",
+            )
+            for number, client in enumerate(clients)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _run(self, client: Client, until: float, told: Path) -> None:
+        self._made.append(client.work(until, told))
+
+    def made(self) -> int:
+        for thread in self._threads:
+            thread.join(2 * PATIENCE)
+            assert not thread.is_alive(), "a call did not end"
+        assert len(self._made) == len(self._threads), "a client failed"
+        return sum(self._made)
+
+
+def received(orders: Any) -> Any:
+    assert orders.poll(2 * PATIENCE), "a client does not answer: a call did not end"
+    return orders.recv()
+
+
+def soak(seconds: float, round_seconds: float, directory: Path, places: list[Path]) -> Counter[str]:
+    """Go on for so many seconds; the sum of all figures, which are to be 0 where they may be."""
+    context = multiprocessing.get_context("fork")
+    total: Counter[str] = Counter()
+    with contextlib.ExitStack() as stack:
+        desk = stack.enter_context(Desk.options(start_method="fork").spawn())
+        crew = Crew(directory, desk, random.Random(1))
+        orders, processes = [], []
+        for who in range(CLIENTS):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=serve_rounds, args=(who, desk, theirs))
+            process.start()
+            theirs.close()
+            orders.append(ours)
+            processes.append(process)
+            stack.callback(process.join, 10)
+            stack.callback(ours.close)
+            stack.callback(_suppressing, ours.send, None)
+        threads = [Client(100 + who, crew.find) for who in range(CLIENTS)]
+        before: leaks.Snapshot | None = None
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            crew.replace()
+            until = time.monotonic() + round_seconds
+            for who, one in enumerate(orders):
+                one.send((until, directory / f"told-{who}"))
+            group = Threads(threads, until, directory)
+            crew.work(until)
+            made = group.made() + sum(map(received, orders))
+            crew.end("stop")
+            crew.current = (0, None)
+            desk.announce(0, None)
+            for one in orders:
+                one.send("count")
+            leaked = sum(received(one) for one in orders)
+            figures = compare(directory, made, crew)
+            if before is None:
+                before = leaks.Snapshot.take(places)
+            else:
+                left = leaks.left_since(before, places).describe()
+                leaked += len(left)
+                print(*left, sep="\n")
+            print(*figures.wrong[:20], sep="\n")
+            total.update(figures._asdict() | {"wrong": len(figures.wrong)}, leaked=leaked, rounds=1)
+        total.update(actors=sum(crew.ends.values()))
+        total.update({f"ended by {how}": count for how, count in crew.ends.items()})
+    assert [process.exitcode for process in processes] == [0] * CLIENTS
+    for process in processes:
+        process.close()
+    return total
+
+
+def _suppressing(act: Callable[..., object], *args: Any) -> None:
+    with contextlib.suppress(OSError):
+        act(*args)
+
+
+def assert_clean(total: Counter[str]) -> None:
+    assert {name: total[name] for name in ("lost", "twice", "wrong", "leaked")} == {
+        "lost": 0,
+        "twice": 0,
+        "wrong": 0,
+        "leaked": 0,
+    }
+    assert total["ok"] > 0
+    ended = sum(total[name] for name in ("ok", "maybe", "refused", "casts"))
+    assert ended == total["calls"]
+
+
+def test_a_short_soak(tmp_path: Path, places: list[Path]) -> None:
+    """So that the long one is known to work."""
+    assert_clean(soak(4.0, 1.0, tmp_path, places))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(SECONDS * 1.5 + 120)
+def test_a_long_soak(
+    tmp_path: Path, places: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    total = soak(SECONDS, ROUND, tmp_path, places)
+    with capsys.disabled():
+        print(f"\n{SECONDS:.0f} s:", *(f"{name} {count:,}," for name, count in total.items()))
+    assert_clean(total)
