@@ -14,10 +14,10 @@ import weakref
 from collections.abc import Callable, Sequence
 
 from ._chain import hosts
-from ._exchange import UNSENT, Exchange, ReenteredError
+from ._exchange import UNSENT, Exchange
 from ._frames import encode
 from ._messages import Bytes, Frame, Kind
-from ._protocol import ConnectionEndedError, Failure, Farewell, Ticket
+from ._protocol import ConnectionEndedError, Failure, Farewell, ReenteredError, Ticket
 from ._reactor import NAP, reactor
 from ._transport import Channel, ChannelClosedError
 from .errors import NotListeningError

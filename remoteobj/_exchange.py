@@ -21,11 +21,20 @@ from typing import Any
 from ._chain import Host, chain_here, host_here, hosts, wrap
 from ._frames import MalformedFrameError, encode
 from ._messages import Bytes, Frame, Kind
-from ._protocol import Backlog, Bell, CallTable, ConnectionEndedError, Failure, Farewell, Ticket
+from ._protocol import (
+    Backlog,
+    Bell,
+    CallTable,
+    ConnectionEndedError,
+    Failure,
+    Farewell,
+    ReenteredError,
+    Ticket,
+    interrupted,
+)
 from ._transport import Channel, ChannelClosedError
-from .errors import DeadlockError, RemoteObjError
 
-__all__ = ["Exchange", "ReenteredError"]
+__all__ = ["Exchange"]
 
 # Plain numbers compare in half the time.
 _CALL, _CAST, _GOODBYE = int(Kind.CALL), int(Kind.CAST), int(Kind.GOODBYE)
@@ -35,14 +44,6 @@ UNSENT = 1 << 20
 """Bytes that may wait to be written, of calls whose callers don't wait."""
 LINGER = 1.0
 """Seconds in which what a closed connection still holds can be read."""
-
-
-class ReenteredError(DeadlockError):
-    """A signal handler or a finalizer waits for what the code below it, in this same thread,
-    is just taking in: it would wait for ever."""
-
-    def __init__(self) -> None:
-        super().__init__("this thread is within a call on the same object, further down its stack")
 
 
 class Exchange:
@@ -225,7 +226,7 @@ class Exchange:
         """Interrupted, by Ctrl-C say, within a read or write: our place in the stream may be
         lost, and with it every later frame, so the connection ends. The object lives on."""
         self.interrupted = True
-        self._finish(_interrupted)
+        self._finish(interrupted)
 
     # --- receiving ---------------------------------------------------------------------
 
@@ -393,10 +394,3 @@ class Exchange:
         """End it from this side; calls that are still open fail."""
         self._finish(self._lost)
         self._channel.close()
-
-
-def _interrupted(maybe_executed: bool) -> BaseException:
-    whether = "may have been" if maybe_executed else "was not"
-    return RemoteObjError(
-        f"an exception in another thread interrupted the connection; this call {whether} executed"
-    )

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Final, Protocol, TypeVar
 
 from ._messages import BIRTH, Bytes, Frame, Kind
+from .errors import DeadlockError, RemoteObjError
 
 __all__ = [
     "Backlog",
@@ -29,8 +30,10 @@ __all__ = [
     "Failure",
     "Farewell",
     "Life",
+    "ReenteredError",
     "State",
     "Ticket",
+    "interrupted",
 ]
 
 Failure = Callable[[bool], BaseException]
@@ -43,6 +46,22 @@ Farewell = Callable[[Bytes], Failure]
 
 class ConnectionEndedError(Exception):
     """The connection had ended before the call was sent: nothing of it went out."""
+
+
+def interrupted(maybe_executed: bool) -> BaseException:
+    """The failure of calls whose connection was ended by an exception in the midst of it."""
+    whether = "may have been" if maybe_executed else "was not"
+    return RemoteObjError(
+        f"an exception in another thread interrupted the connection; this call {whether} executed"
+    )
+
+
+class ReenteredError(DeadlockError):
+    """A signal handler or a finalizer waits for what the code below it, in this same thread,
+    is just taking in: it would wait for ever."""
+
+    def __init__(self) -> None:
+        super().__init__("this thread is within a call on the same object, further down its stack")
 
 
 class Backlog(Protocol):

@@ -15,8 +15,15 @@ from collections.abc import Callable
 __all__ = ["Waiter", "clock"]
 
 SPIN_SECONDS = 50e-6
-ALONE_SECONDS, USED_SECONDS, CROWD_SECONDS = 12e-6, 3e-6, 1e-3
-TRUST, TRIAL, RETRY = 16, 4, 64
+ALONE_SECONDS = 12e-6
+"""How long it polls before it gives way: an answer that is on its way comes within this time."""
+USED_SECONDS = 3e-6
+"""A look that took longer than this had others use the processor in between."""
+CROWD_SECONDS = 1e-3
+"""How long it goes on, at most, while others use the processor: then they want it for longer."""
+TRUST, MISS, TRIAL, RETRY = 16, 4, 4, 64
+"""The most trust in polling; what a wait in which it did not help takes of it; with how much it is
+tried again once there is none; and after how many waits."""
 
 clock = time.perf_counter
 _give_way: Callable[[], object] = getattr(os, "sched_yield", lambda: None)
@@ -103,7 +110,7 @@ class Waiter:
             if now - before > USED_SECONDS:
                 # What others used of it was not wasted by us.
                 end += now - before
-        self._trust -= 4
+        self._trust -= MISS
         self._crowded = False
         return []
 
