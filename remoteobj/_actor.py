@@ -137,6 +137,11 @@ class _ActorServer(Server):
         self.mailbox.wake()  # a work loop may wait there
         return True
 
+    def end_now(self) -> None:
+        """End without the requests that have not begun. Also from a signal handler."""
+        self.fulfil = False
+        self.mailbox.stop()
+
     def orphaned(self) -> None:
         self.mailbox.stop()
         self.abandoned = True
@@ -245,7 +250,7 @@ class ActorProgram:
         )
         if link.shared_process:
             server.confined = set()
-        link.told_to_end = server.mailbox.stop
+        link.told_to_end = server.end_now
         self._owner = server.owner = server.mailbox.attach(link.data)
         if not link.shared_process:
             server.interrupter = Interrupter(GUARDED, BARRIERS)

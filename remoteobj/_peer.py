@@ -6,6 +6,7 @@ import multiprocessing
 import signal
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -49,7 +50,7 @@ class Peer:
         self.channel = channel
         self.told: deque[Frame] = deque()
         """What the channel has to say of its own; it goes along with what is written next."""
-        channel.sharing.tell = self._tell
+        channel.sharing.tell = _not_kept(self)
         self._wake = wake
         self._patience = patience
         self.requests: deque[Frame] = deque()
@@ -113,6 +114,17 @@ class Peer:
             except ChannelClosedError:
                 self.owed = []
             return not self.owed
+
+
+def _not_kept(peer: Peer) -> Callable[[Frame], None]:
+    """Have a frame said to a peer, which is not kept alive for that."""
+    mine = weakref.ref(peer)
+
+    def tell(frame: Frame) -> None:
+        if (peer := mine()) is not None:
+            peer._tell(frame)
+
+    return tell
 
 
 class OpenStream:
