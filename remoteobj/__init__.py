@@ -5,9 +5,9 @@
 """
 
 from . import errors, util
-from ._actor import current
 from ._except import Except, LocalExcept
 from ._handle import Handle
+from ._here import current
 from ._proxy import Proxy, get
 from ._remote import remote
 from ._status import Status

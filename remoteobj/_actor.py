@@ -19,6 +19,7 @@ from ._address import Address, Listener, sweep_for_the_dead
 from ._anchor import Anchor
 from ._chain import unwrap
 from ._except import USER_ERRORS, Except
+from ._here import here
 from ._interrupting import Interrupter, run_loop
 from ._interruption import Interruption
 from ._mailbox import Mailbox
@@ -35,7 +36,7 @@ from ._waiter import clock
 from .engines import Link
 from .errors import NotListeningError
 
-__all__ = ["ActorProgram", "current", "mark"]
+__all__ = ["ActorProgram", "mark"]
 
 MARK = "_remoteobj_role"
 GUARDED = (evaluate.__code__, OpenStream.step.__code__, run_loop.__code__)
@@ -125,7 +126,8 @@ class _ActorServer(Server):
     def _interrupt(self, order: InterruptOrder) -> bool:
         """Raise something in what runs in the main thread; False: nothing does."""
         current = self.mailbox.current
-        if self.interrupter is None:
+        elsewhere = self.mailbox.runner != threading.main_thread().ident
+        if self.interrupter is None or (current is not None and elsewhere):
             return False
         if order.call_id != BIRTH:
             runs = current is not None and current[0] is self.owner
@@ -275,11 +277,11 @@ class ActorProgram:
         outer = server.confined is None or me in server.confined
         if server.confined is not None:
             server.confined.add(me)
-        before = _here.enter(self._proxy, confined=server.confined is not None)
+        before = here.enter(self._proxy, confined=server.confined is not None)
         try:
             yield
         finally:
-            _here.leave(before)
+            here.leave(before)
             if server.confined is not None and not outer:
                 server.confined.discard(me)
 
@@ -362,39 +364,3 @@ def _give_remote(obj: object, proxy: Proxy) -> None:
         # Slots, or no ordinary object: `current()` still finds the proxy.
         with contextlib.suppress(AttributeError, TypeError):
             object.__setattr__(obj, "remote", proxy)
-
-
-class _Here(threading.local):
-    """Which actor the calling thread, or else this process, belongs to."""
-
-    process: Proxy | None = None
-
-    def __init__(self) -> None:
-        self.thread: Proxy | None = None
-
-    def enter(self, proxy: Proxy, confined: bool) -> Proxy | None:
-        """Belong to this actor; what `leave` wants in order to undo it."""
-        before = self.thread
-        if confined:
-            self.thread = proxy
-        else:
-            type(self).process = proxy
-        return before
-
-    def leave(self, before: Proxy | None) -> None:
-        self.thread = before
-
-
-_here = _Here()
-
-
-def current() -> Proxy:
-    """The proxy of the actor that the caller is in.
-
-    Raises:
-        RuntimeError: the caller is in no actor.
-    """
-    found = _here.thread if _here.thread is not None else _here.process
-    if found is None:
-        raise RuntimeError("current() is for code that runs inside an actor")
-    return found

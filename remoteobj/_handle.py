@@ -123,7 +123,9 @@ class Handle(Proxy):
         """Raise an exception in what the actor's main thread runs; False: it runs nothing.
 
         That is a request, which ends with that exception, or the work loop. The actor and its
-        state stay. Code that holds the interpreter is interrupted once it lets go of it.
+        state stay. Code that holds the interpreter is interrupted once it lets go of it. A
+        request that runs in the background, beside a work loop that has not asked for requests,
+        is not in the main thread.
 
         Args:
             exc: the exception, or its class. It travels like any other.

@@ -60,6 +60,8 @@ class Mailbox(Reception):
         """Whose request is being run, which, and since when; for the control thread to see."""
         self.done = 0
         """How many were run."""
+        self.runner = 0
+        """The thread that runs them, at the moment."""
         self.safe_point: Callable[[], None] = _nothing
         """Called where an exception may be raised in the thread that runs requests: none of what
         was read for it, or is to be written, would be lost."""
@@ -88,6 +90,7 @@ class Mailbox(Reception):
         before = hosts.get(me)
         with self._turn:
             self._depth += 1
+            self.runner = me
             hosts[me] = self
             try:
                 yield
@@ -134,9 +137,9 @@ class Mailbox(Reception):
         kind, call_id, payload, buffers = request
         if kind > _CAST:
             kind, call_id, payload, buffers = unwrap(request)[1]
-        outer, self.current = self.current, (peer, request, clock())
+        outer = self.current
         if kind == _CAST:
-            self._run_cast(payload, buffers)
+            self._run_cast(peer, request, payload, buffers)
             self.current = outer
             self.done += 1
             self._after(peer)
@@ -145,16 +148,15 @@ class Mailbox(Reception):
         try:
             try:
                 root = self._root()
-                result = evaluate(loads(payload, buffers) if buffers else unpickled(payload), root)
-                cls = type(result)
-                if cls in PLAIN:
+                steps = loads(payload, buffers) if buffers else unpickled(payload)
+                begun = clock()
+                # Right before users' code begins: who sees it may interrupt that.
+                self.current = (peer, request, begun)
+                result = evaluate(steps, root)
+                if type(result) in PLAIN:
                     reply = (_VALUE, call_id, pickled(result, 5), ())
-                elif result is root:
-                    reply = Frame(Kind.ITSELF, call_id)
-                elif is_iterator(cls):
-                    reply = self._open_stream(peer, request, result)
                 else:
-                    reply = value_frame(_VALUE, call_id, result, peer.channel.floor)
+                    reply = self._reply(peer, request, result, root)
             except Interruption:
                 raise
             except BaseException as exc:
@@ -168,6 +170,14 @@ class Mailbox(Reception):
             raise
         if peer.requests or peer.owed:
             self._after(peer)
+
+    def _reply(self, peer: Peer, request: Frame, result: Any, root: Any) -> Frame:
+        """The frame that answers a request with its result."""
+        if result is root:
+            return Frame(Kind.ITSELF, request.call_id)
+        if is_iterator(type(result)):
+            return self._open_stream(peer, request, result)
+        return value_frame(_VALUE, request.call_id, result, peer.channel.floor)
 
     def _cut_off(self, peer: Peer, call_id: int, carried_out: bool) -> None:
         """The process ends, in the midst of a request: its caller must not be told that it was
@@ -184,10 +194,12 @@ class Mailbox(Reception):
             mp_util._flush_std_streams()  # type: ignore[attr-defined]
             os._exit(0)
 
-    def _run_cast(self, payload: Bytes, buffers: Any) -> None:
+    def _run_cast(self, peer: Peer, request: Frame, payload: Bytes, buffers: Any) -> None:
         """Run a request that nobody waits for."""
         try:
-            evaluate(loads(payload, buffers), self._root())
+            root, steps, begun = self._root(), loads(payload, buffers), clock()
+            self.current = (peer, request, begun)
+            evaluate(steps, root)
         except Interruption:
             raise
         except BaseException as exc:

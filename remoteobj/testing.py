@@ -29,10 +29,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
 
-from ._actor import current
 from ._control import _Handshake
 from ._frames import encode
 from ._handle import Handle
+from ._here import current
 from ._mailbox import Mailbox
 from ._messages import Frame, Kind
 from ._peer import Peer

@@ -61,6 +61,7 @@ LAYERS = [
         "_context",
         "_except",
         "_options",
+        "_here",
         "_actor",
         "_owner",
         "_handle",

@@ -257,6 +257,28 @@ def test_an_interrupted_call_ends_with_that_exception_and_the_actor_goes_on(
         assert miller.interrupt_() is False
 
 
+class Slow:
+    """Takes its time to arrive."""
+
+    def __init__(self, door: Door) -> None:
+        self.door = door
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ = state
+        self.door.wait()
+
+
+@pytest.mark.engines(skip=PROCESSES)
+def test_a_call_whose_arguments_are_still_being_unpickled_does_not_run_yet(door: Door) -> None:
+    with Miller.spawn() as miller:
+        future = miller.future_.passto(lambda _, slow: type(slow).__name__, Slow(door))
+        door.await_arrival()
+        assert miller.status_().call is None
+        assert miller.interrupt_() is False
+        door.open()
+        assert future.result(10) == "Slow"
+
+
 @pytest.mark.engines(skip=PROCESSES)
 def test_by_default_it_is_a_keyboard_interrupt_which_the_caller_gets_wrapped(door: Door) -> None:
     with Miller.spawn() as miller:
@@ -302,6 +324,28 @@ def test_a_call_within_a_call_is_interrupted_where_it_waits(door: Door) -> None:
         assert outer.ground.get_() == 0
         assert until(lambda: inner.ground.get_()) == 1, "the inner call went on, its reply dropped"
         assert outer.passto(lambda m, other: other.ground.get_(), inner) == 1
+
+
+def test_a_request_in_the_background_is_not_interrupted_and_neither_is_the_loop(
+    door: Door,
+) -> None:
+    @remote
+    class Busy:
+        @remote.work
+        def loop(self) -> None:
+            while self.remote.listening_:
+                time.sleep(0.01)
+
+        def wait(self, door: Door) -> str:
+            door.wait()
+            return "done"
+
+    with Busy.spawn() as busy:
+        future = busy.future_.wait(door)
+        door.await_arrival()
+        assert busy.interrupt_(ValueError("no")) is False
+        door.open()
+        assert future.result(10) == "done"
 
 
 @pytest.mark.parametrize("engine", ["thread", "inline"])
@@ -505,8 +549,9 @@ def test_a_start_that_fails_half_way_leaves_nothing(
         raise OSError(errno.EMFILE, "too many open files")
 
     monkeypatch.setattr(f"remoteobj.engines.process.{part}", fail)
-    with pytest.raises(OSError, match="too many"):
+    with pytest.raises(OSError, match="too many") as caught:
         Miller.options(start_method="fork").spawn()
+    assert "ulimit -n" in caught.value.__notes__[0], "it says what to do"
 
 
 def test_calls_that_wait_are_counted_by_their_connection(door: Door) -> None:

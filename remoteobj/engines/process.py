@@ -7,6 +7,7 @@ value. So an unguarded script, `python -c` and a notebook work under every start
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import multiprocessing
 import os
@@ -45,6 +46,7 @@ from ._oom import killed_for_memory, watch
 
 __all__ = ["ActorProcess", "ProcessEngine", "Terminated"]
 
+TOO_MANY = "An actor takes 9 descriptors in its owner; allow more: by `ulimit -n`, or setrlimit."
 CAN_PEEK = hasattr(os, "waitid")  # not on macOS before Python 3.13
 REAP_SECONDS = 1.0
 """How long the exit code of a dead process may take to be known."""
@@ -87,8 +89,16 @@ class ActorProcess(multiprocessing.Process):
 
     def start(self) -> None:
         """Start it; then `data` and `control` lead to it."""
-        assert self._program is not None
         watch()
+        try:
+            self._start()
+        except OSError as exc:
+            if exc.errno == errno.EMFILE:
+                exc.add_note(TOO_MANY)
+            raise
+
+    def _start(self) -> None:
+        assert self._program is not None
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
             data, control = self._link_up(ours, theirs)
             try:
