@@ -101,7 +101,7 @@ class Handle(Proxy):
         1
         ('running', 1)
         """
-        return self._actor.status(timeout)
+        return self._actor.endpoint.status(timeout)
 
     def stack_(self, timeout: float | None = 1.0) -> str:
         """The Python stacks of all threads of the actor's process, as text.
@@ -113,7 +113,7 @@ class Handle(Proxy):
             CallTimeoutError: the process takes no signals: it is stopped.
             ActorDiedError: it has ended.
         """
-        return self._actor.stack(timeout)
+        return self._actor.endpoint.stack(timeout)
 
     def interrupt_(
         self,
@@ -135,7 +135,7 @@ class Handle(Proxy):
             CallTimeoutError: it did not.
             ActorDiedError: it has ended.
         """
-        return self._actor.interrupt(exc() if isinstance(exc, type) else exc, timeout)
+        return self._actor.endpoint.interrupt(exc() if isinstance(exc, type) else exc, timeout)
 
     def __enter__(self) -> Handle:
         return self

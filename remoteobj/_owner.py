@@ -204,15 +204,6 @@ class OwnedActor:
                 self.vessel.join(KILL_SECONDS)
         self._close()
 
-    def status(self, timeout: float | None) -> Status:
-        return self.endpoint.status(timeout)
-
-    def stack(self, timeout: float | None) -> str:
-        return self.endpoint.stack(timeout)
-
-    def interrupt(self, error: BaseException, timeout: float | None) -> bool:
-        return self.endpoint.interrupt(error, timeout)
-
     def stop(self, timeout: float | None = None, after_work: bool = False) -> None:
         """End it in order; by force when that takes too long. Then it has ended.
 
