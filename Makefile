@@ -11,18 +11,24 @@ BIN := $(VENV)/bin
 # Those that are there: a checker fails on a directory that is not.
 SOURCES := $(wildcard remoteobj tests examples benchmarks fuzz docs/conf.py noxfile.py)
 
-.PHONY: help demo test test-all lint format docs bench bench-peers fuzz soak clean
+.PHONY: help demo test test-portable test-all lint format docs bench bench-peers fuzz soak clean
 # Two installations into one environment at once would break it.
 .NOTPARALLEL:
 
 help:
-	@echo "make demo | test | test-all | lint | format | docs | bench | bench-peers | fuzz | soak | clean"
+	@echo "make demo | test | test-portable | test-all | lint | format | docs | bench | bench-peers | fuzz | soak | clean"
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/python examples/indexer.py
 
 test: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+# As on systems that lack what only Linux has, one thing at a time.
+test-portable: $(VENV)/test.stamp
+	for name in memfd_create pidfd_open send_fds SO_PEERCRED; do \
+		$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --without $$name $(ARGS) || exit 1; \
+	done
 
 test-all: $(VENV)/nox.stamp
 	$(BIN)/python -m nox --session tests

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from multiprocessing import util as mp_util
 from typing import NamedTuple
 
+from ._guardian import clear, clear_unless_held
 from ._late import importing
 from ._sockets import private
 
@@ -28,6 +29,7 @@ __all__ = [
     "connect",
     "listen",
     "new_address",
+    "own_directory",
     "sweep",
     "sweep_for_the_dead",
     "withdraw",
@@ -169,34 +171,21 @@ def sweep() -> str:
     """Remove the directories that nobody holds, of processes that were killed; our root."""
     root = _root()
     for name in os.listdir(root):
-        path = os.path.join(root, name)
         with contextlib.suppress(OSError):
-            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                _clear(path)
-                # A child forked meanwhile shares the lock: closing would leave it held.
-                fcntl.flock(fd, fcntl.LOCK_UN)
-            finally:
-                os.close(fd)
+            clear_unless_held(os.path.join(root, name))
     return root
-
-
-def _clear(path: str) -> None:
-    """Remove a directory with all that is in it, as far as that goes."""
-    for place, _, names in os.walk(path, topdown=False):
-        for name in names:
-            with contextlib.suppress(OSError):
-                os.unlink(os.path.join(place, name))
-        with contextlib.suppress(OSError):
-            os.rmdir(place)
 
 
 def _remove(path: str, lock: int, pid: int) -> None:
     if pid == os.getpid():
-        _clear(path)
+        clear(path)
         with contextlib.suppress(OSError):
             os.close(lock)
+
+
+def own_directory() -> str | None:
+    """The directory of this process, if it has one yet."""
+    return _session.path if _session.pid == os.getpid() else None
 
 
 # --- listening and connecting ----------------------------------------------------------

@@ -15,17 +15,13 @@ and nowhere else is there a place for one.
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import select
 import shutil
 import signal
-import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
 
@@ -33,6 +29,7 @@ from ._control import _Handshake
 from ._frames import encode
 from ._handle import Handle
 from ._here import current
+from ._leaks import no_leaks
 from ._mailbox import Mailbox
 from ._messages import Frame, Kind
 from ._peer import Peer
@@ -320,65 +317,3 @@ class Gate:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Gate, (self._directory,)
-
-
-# --- leaks ---------------------------------------------------------------------------------
-
-SETTLE_SECONDS = 5.0
-"""How long what is ending may take to be gone."""
-
-
-@contextlib.contextmanager
-def no_leaks(seconds: float = SETTLE_SECONDS) -> Iterator[None]:
-    """Whatever is started within is gone at the end: processes, threads, descriptors.
-
-    As a fixture of pytest: `pytest_plugins = ["remoteobj.pytest_plugin"]`, then `no_leaks`.
-
-    Args:
-        seconds: how long what is ending may take.
-
-    Raises:
-        AssertionError: something is left; it says what.
-
-    >>> with no_leaks():
-    ...     pass
-    >>> with no_leaks(seconds=0):
-    ...     file = open(os.devnull)
-    Traceback (most recent call last):
-        ...
-    AssertionError: left behind: descriptor ...: /dev/null
-    >>> file.close()
-    """
-    before = _standing()
-    yield
-    end = time.monotonic() + seconds
-    while (left := _standing() - before) and time.monotonic() < end:
-        time.sleep(0.01)
-    if left:
-        raise AssertionError(f"left behind: {', '.join(sorted(left))}")
-
-
-def _standing() -> set[str]:
-    """What there is of processes, threads and descriptors of this process, each by a name."""
-    return {*_children(), *_descriptors(), *(f"thread {one.name}" for one in _threads())}
-
-
-def _threads() -> list[threading.Thread]:
-    return [one for one in threading.enumerate() if not isinstance(one, threading._DummyThread)]
-
-
-def _descriptors() -> Iterator[str]:
-    for name in os.listdir("/dev/fd"):
-        with contextlib.suppress(OSError):  # the one by which the list was read
-            where = os.readlink(f"/dev/fd/{name}") if sys.platform == "linux" else ""
-            os.fstat(int(name))
-            yield f"descriptor {name}: {where}"
-
-
-def _children() -> Iterator[str]:
-    if sys.platform == "linux":
-        for path in Path("/proc/self/task").glob("*/children"):
-            with contextlib.suppress(OSError):
-                yield from (f"process {pid}" for pid in path.read_text().split())
-    else:
-        yield from (f"process {one.pid}" for one in multiprocessing.active_children())

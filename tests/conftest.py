@@ -1,12 +1,15 @@
 """Fixtures for every test: what is left behind, and which engine an actor runs on."""
 
 import multiprocessing
+import os
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from multiprocessing.util import Finalize
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeAlias
 
 import pytest
@@ -18,6 +21,31 @@ from tests.tools import Door
 # A round trip takes as long as the machine makes it wait, and a failure must be the same tomorrow.
 settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
 settings.load_profile("repeatable")
+
+# ------------------------------------------------------------------ portability
+
+ONLY_ON_LINUX: dict[str, ModuleType] = {
+    "memfd_create": os,
+    "pidfd_open": os,
+    "send_fds": socket,
+    "SO_PEERCRED": socket,
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--without",
+        action="append",
+        choices=list(ONLY_ON_LINUX),
+        help="run as on a system that has no such thing",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name in config.getoption("--without") or []:
+        if hasattr(ONLY_ON_LINUX[name], name):
+            delattr(ONLY_ON_LINUX[name], name)
+
 
 # ------------------------------------------------------------------ leaks
 

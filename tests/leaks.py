@@ -30,7 +30,9 @@ from typing import Any
 import pytest
 
 from remoteobj._address import _session
+from remoteobj.engines._guarding import guardian
 from remoteobj.engines._popen import _fork_server
+from tests.tools import pidfd_open
 
 # An actor stopped by the garbage collector ends in the background. This long it may take.
 PATIENCE = 2.0
@@ -133,12 +135,12 @@ def wait_for_an_end(left: Snapshot, seconds: float = 0.02) -> None:
     if thread := next(iter(left.threads), None):
         assert isinstance(thread, threading.Thread)
         thread.join(seconds)
-    elif LINUX and left.processes:
+    elif pidfd_open is not None and left.processes:
         with contextlib.ExitStack() as stack:
             watched = []
             for pid in left.pids():
                 with contextlib.suppress(ProcessLookupError):
-                    watched.append(os.pidfd_open(pid))
+                    watched.append(pidfd_open(pid))
                     stack.callback(os.close, watched[-1])
             select.select(watched, [], [], seconds)
         # A dead child is readable at once, while its owner still needs a moment to reap it.
@@ -163,17 +165,17 @@ def fork_servers() -> list[Any]:
 
 
 def exempt_pids() -> set[int]:
-    """multiprocessing's resource tracker and the fork servers are started once, for good."""
+    """Started once, for good: the resource tracker, the fork servers, and the guardian."""
     tracker = getattr(resource_tracker._resource_tracker, "_pid", None)
     servers = [getattr(server, "_forkserver_pid", None) for server in fork_servers()]
-    return {pid for pid in (tracker, *servers) if pid is not None}
+    return {pid for pid in (tracker, guardian.pid, *servers) if pid is not None}
 
 
 def exempt_fds() -> set[int]:
     """The pipes that keep those alive, and the lock on the package's session directory."""
     tracker = getattr(resource_tracker._resource_tracker, "_fd", None)
     servers = [getattr(server, "_forkserver_alive_fd", None) for server in fork_servers()]
-    return {fd for fd in (tracker, _session.lock, *servers) if fd is not None}
+    return {fd for fd in (tracker, guardian.pipe, _session.lock, *servers) if fd is not None}
 
 
 def exempt_paths() -> set[str]:

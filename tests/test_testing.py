@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -207,6 +208,23 @@ def test_what_is_left_is_named() -> None:
         os.close(end)
 
 
-def test_an_actor_that_is_stopped_leaves_nothing(no_leaks: None, path: Path) -> None:
-    with Ledger.spawn(path) as ledger:
+def test_an_actor_that_is_stopped_leaves_nothing(
+    no_leaks: None, start_method: str, path: Path
+) -> None:
+    with Ledger.options(start_method=start_method).spawn(path) as ledger:
         assert ledger.write("a") == "a"
+
+
+def test_what_is_started_once_and_kept_is_no_leak() -> None:
+    program = """
+        from remoteobj import remote
+        from remoteobj.testing import no_leaks
+        @remote
+        class Actor:
+            pass
+        with no_leaks():
+            for method in multiprocessing.get_all_start_methods():
+                Actor.options(start_method=method).spawn().stop_()
+    """
+    code = f"import multiprocessing\n{textwrap.dedent(program)}"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=20)

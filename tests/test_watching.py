@@ -548,7 +548,7 @@ def test_a_start_that_fails_half_way_leaves_nothing(
     def fail(*_: object) -> Any:
         raise OSError(errno.EMFILE, "too many open files")
 
-    monkeypatch.setattr(f"remoteobj.engines.process.{part}", fail)
+    monkeypatch.setattr(f"remoteobj.engines._process.{part}", fail)
     with pytest.raises(OSError, match="too many") as caught:
         Miller.options(start_method="fork").spawn()
     assert "ulimit -n" in caught.value.__notes__[0], "it says what to do"

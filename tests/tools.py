@@ -19,6 +19,9 @@ import pytest
 from remoteobj._connection import Connection
 from remoteobj._messages import BIRTH, Kind
 
+pidfd_open: Callable[[int], int] | None = getattr(os, "pidfd_open", None)
+"""For the tests themselves, also while the package has to do without it."""
+
 # ------------------------------------------------------------------ one waits for another
 
 
@@ -217,14 +220,26 @@ class Script:
 
 def until_gone(pid: int, seconds: float) -> bool:
     """Whether a process has ended after so many seconds; it need not be a child of ours."""
+    if pidfd_open is None:
+        end = time.monotonic() + seconds
+        while (gone := _is_gone(pid)) is False and time.monotonic() < end:
+            time.sleep(0.005)
+        return gone
     try:
-        fd = os.pidfd_open(pid)
+        fd = pidfd_open(pid)
     except ProcessLookupError:
         return True
     try:
         return bool(select.select([fd], [], [], seconds)[0])
     finally:
         os.close(fd)
+
+
+def _is_gone(pid: int) -> bool:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return False
+    return True
 
 
 def is_read(connection: Any) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ._base import Engine, Launch, Link, Program, Vessel, numbered
+from ._process import ActorProcess
 from .inline import InlineEngine
-from .process import ActorProcess, ProcessEngine
+from .process import ProcessEngine
 from .thread import ThreadEngine
 
 __all__ = [

@@ -9,6 +9,8 @@ from multiprocessing import forkserver, popen_forkserver, popen_spawn_posix, spa
 from multiprocessing import util as mp_util
 from typing import Any
 
+from ._guarding import guardian
+
 __all__ = ["POPEN"]
 
 
@@ -51,6 +53,8 @@ class _OurForkServer:
             # The package too: importing a part of it imports all that its face does.
             self.server.set_forkserver_preload([f"{__name__.partition('.')[0]}._by_value"])
             mp_util.Finalize(None, self._remove_socket, exitpriority=-50)
+            self.server.ensure_running()
+            guardian.remove(self.server._forkserver_address)
         return self.server.connect_to_new_process(fds)
 
     def _remove_socket(self) -> None:

@@ -273,28 +273,46 @@ def test_10_no_actor_outlives_an_owner_that_is_killed(
 
 @fault(
     10,
-    "The owner is killed, its actor is in a C call that holds the GIL",
-    sees="the actor is gone",
+    "The owner is killed, its actor is in a C call that holds the GIL, or stopped",
+    sees="the actor is gone, and what it had started",
 )
-@pytest.mark.xfail(
-    run=False,  # it passes where the owner is killed just before the interpreter is held
-    reason="all that ends an orphan (the handler of SIGTERM, the watchdog's thread) runs in Python",
+@pytest.mark.parametrize(
+    ("state", "method"),
+    [
+        ("working", "fork"),
+        ("starting", "fork"),
+        ("starting", "spawn"),
+        ("starting", "forkserver"),
+        ("stopped", "fork"),
+    ],
 )
 def test_10_an_actor_that_holds_the_interpreter_does_not_outlive_the_killed_owner(
-    script: Scripts, within: Within
+    state: str, method: str, script: Scripts, within: Within
 ) -> None:
-    owner = script("""
+    owner = script(
+        """
         @remote
         class Actor:
-            def hold(self):
-                say(os.getpid())
-                sum(range(10**12))  # in C, and never lets go of the interpreter
-        Actor.spawn().hold()
-    """)
-    pid = int(owner.line())
-    with ended_by_force(pid), within(ORPHAN):
+            def __init__(self, state):
+                if state == "starting":
+                    self.hold(state)
+            def hold(self, state):
+                child = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL)
+                if state == "stopped":
+                    say(os.getpid(), child.pid)
+                    os.kill(os.getpid(), signal.SIGSTOP)
+                line = f"{os.getpid()} {child.pid}\\n".encode()
+                ctypes.pythonapi.write(1, line, len(line))
+                ctypes.pythonapi.sleep(60)  # it does not let go of the interpreter
+        Actor.options(start_method=sys.argv[1]).spawn(sys.argv[2]).hold(sys.argv[2])
+        """,
+        method,
+        state,
+    )
+    pids = [int(pid) for pid in owner.line().split()]
+    with ended_by_force(pids[0]), within(ORPHAN):
         owner.process.kill()
-        assert until_gone(pid, ORPHAN)
+        assert [until_gone(pid, ORPHAN) for pid in pids] == [True, True]
 
 
 @contextlib.contextmanager
@@ -312,12 +330,9 @@ def ended_by_force(pid: int) -> Iterator[None]:
     "The owner is killed, and had a fork server",
     sees="no directory and no socket file of it stays",
 )
-@pytest.mark.xfail(
-    strict=True,
-    reason="the socket of the fork server is in a directory of `multiprocessing`'s (pymp-...), "
-    "which only its owner removes; those of the package are swept by whoever starts next",
-)
-def test_10_a_killed_owner_leaves_no_files_of_its_fork_server(script: Scripts) -> None:
+def test_10_a_killed_owner_leaves_no_files_of_its_fork_server(
+    script: Scripts, within: Within
+) -> None:
     owner = script("""
         import tempfile
         @remote
@@ -328,11 +343,11 @@ def test_10_a_killed_owner_leaves_no_files_of_its_fork_server(script: Scripts) -
         signal.pause()
     """)
     temporary, pid = owner.line().split()
-    owner.process.kill()
-    assert until_gone(int(pid), ORPHAN)
-    owner.close()
-    _address.sweep()
-    assert os.listdir(temporary) == []
+    with within(ORPHAN):
+        owner.process.kill()
+        assert until_gone(int(pid), ORPHAN)
+        _address.sweep()
+        until(lambda: not os.listdir(temporary))
 
 
 @fault(

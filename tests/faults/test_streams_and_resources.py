@@ -159,29 +159,8 @@ def test_47_an_actor_without_descriptors_serves_on_and_does_not_spin(within: Wit
     "The owner has no descriptors left",
     sees="`OSError` (EMFILE) at `spawn`; the actors that it has answer, and later there are others",
 )
-@pytest.mark.parametrize(
-    "method",
-    [
-        "spawn",
-        pytest.param(
-            "fork",
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="multiprocessing's Popen leaves its first pipe where it gets no second",
-            ),
-        ),
-        pytest.param(
-            "forkserver",
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="a client that has no descriptors to send ends the fork server, which says "
-                "so with a traceback; the next start has another server",
-            ),
-        ),
-    ],
-)
 def test_47_an_owner_without_descriptors_keeps_its_actors(
-    method: str, script: Scripts, within: Within
+    start_method: str, script: Scripts, within: Within
 ) -> None:
     owner = script(
         """
@@ -223,7 +202,7 @@ def test_47_an_owner_without_descriptors_keeps_its_actors(
         with actors.spawn() as late:
             say(actor.ping(), late.ping())
         """,
-        method,
+        start_method,
     )
     with within(10.0):
         code, out, err = owner.finish()

@@ -1,0 +1,347 @@
+"""A process that runs a program, and whose death is an event."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gc
+import multiprocessing
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from functools import partial
+from multiprocessing import util as mp_util
+from multiprocessing.context import ForkProcess
+from typing import Any
+
+from .._blackbox import STACK_SIGNAL, BlackBox
+from .._codec import dumps, loads, share_classes
+from .._frames import encode
+from .._late import importing
+from .._line import Line, line, socket_line
+from .._messages import BIRTH
+from .._peer import error_frame
+from .._sockets import inheriting
+from .._transport import TRAITS, LineChannel, Traits
+from ..errors import UnsendableError
+from ._base import Certificate, Link, Program
+from ._child import (
+    Terminated,
+    die_of,
+    end_soon,
+    ignore_sigterm,
+    kill_group,
+    lead_group,
+    leave_to_the_owner,
+    unwind,
+)
+from ._guarding import guardian
+from ._oom import killed_for_memory, watch
+
+__all__ = ["ActorProcess"]
+
+TOO_MANY = "An actor takes 9 descriptors in its owner; allow more: by `ulimit -n`, or setrlimit."
+STARTING_TAKES = 8
+"""How many descriptors `multiprocessing` has at most, for itself, while it starts a process."""
+CAN_PEEK = hasattr(os, "waitid")  # not on macOS before Python 3.13
+REAP_SECONDS = 1.0
+"""How long the exit code of a dead process may take to be known."""
+
+
+class ActorProcess(multiprocessing.Process):
+    """A process that runs a program, and whose death is an event."""
+
+    def __init__(
+        self,
+        program: Program,
+        *,
+        name: str,
+        daemon: bool = True,
+        start_method: str | None = None,
+        traits: Traits = TRAITS,
+    ) -> None:
+        super().__init__(name=name, daemon=daemon)
+        # What of it belongs in the new process: multiprocessing's own part, and our link.
+        self._state: tuple[str, ...] = (*vars(self), "_link", "start_method")
+        known = multiprocessing.get_all_start_methods()
+        chosen = start_method or multiprocessing.get_start_method(allow_none=True)
+        self.start_method: str = chosen or known[0]
+        if self.start_method not in known:
+            raise ValueError(f"start_method {start_method!r} is none of {', '.join(known)}")
+        self._program: Program | None = program
+        self._link: Link | None = None
+        self._traits = traits
+        self._box: BlackBox | None = None
+        self._peak: int | None = None
+        self._certificate: Certificate | None = None
+        self._death: int | None = None
+        self._close_death: Any = None
+        self._code: int | None = None
+        self._reaping = threading.Lock()
+        self._owner_pid = os.getpid()
+
+    def start(self) -> None:
+        """Start it; then `data` and `control` lead to it."""
+        watch()
+        try:
+            self._start()
+        except OSError as exc:
+            if exc.errno == errno.EMFILE:
+                exc.add_note(TOO_MANY)
+            raise
+
+    def _start(self) -> None:
+        assert self._program is not None
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+            data, control = self._link_up(ours, theirs)
+            try:
+                if self.start_method == "fork":
+                    share_classes(*(part for _, part in self._program.parts()))
+                guardian.summon()
+                _need_descriptors(STARTING_TAKES)
+                self._start_even_if_daemonic()
+                guardian.watch(self._popen.pid)  # type: ignore[attr-defined]
+                self._death = self._open_death()
+            finally:
+                self._link = None
+                self._program = None
+            ours.pop_all()
+        self.data: LineChannel = LineChannel(data, self._death, self._traits)
+        self.control: LineChannel = LineChannel(control)
+
+    def _link_up(self, ours: contextlib.ExitStack, theirs: contextlib.ExitStack) -> list[Line]:
+        """Make what leads to it. Our ends are closed by one of the stacks, and its by the other,
+        which until then keeps them for a forked child."""
+        kept = []
+        for make in (line, socket_line):
+            for stack, end in zip((ours, theirs), make(), strict=True):
+                stack.callback(end.close)
+                kept.append(end)
+        self._link = Link(kept[1], kept[3])
+        self._box = self._link.box = BlackBox()
+        ours.callback(self._box.close)
+        theirs.enter_context(inheriting(kept[1], kept[3]))
+        return [kept[0], kept[2]]
+
+    def _start_even_if_daemonic(self) -> None:
+        """Inside a daemonic process of others, `multiprocessing` would refuse to start one."""
+        config = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+        daemonic = config.pop("daemon", None)
+        try:
+            super().start()
+        finally:
+            if daemonic is not None:
+                config["daemon"] = daemonic
+
+    def close_sentinel(self) -> None:
+        """Let go of multiprocessing's own descriptors too, but not of the exit code."""
+        self._popen.close()  # type: ignore[attr-defined]
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:
+        if process_obj.start_method == "fork":
+            return ForkProcess._Popen(process_obj)
+        with importing:
+            from . import _popen  # for a faster start-up: a fork does without
+
+        return _popen.POPEN[process_obj.start_method](process_obj)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What the new process needs: multiprocessing's own part, and what it is to run."""
+        payload, buffers = self._packed_program()
+        state = {name: self.__dict__[name] for name in self._state if name in self.__dict__}
+        return {**state, "_program": (payload, [bytes(one) for one in buffers])}
+
+    def _packed_program(self) -> tuple[bytes, list[memoryview]]:
+        assert self._program is not None
+        try:
+            return dumps(self._program, "program")
+        except UnsendableError as exc:
+            error = exc
+        for name, part in self._program.parts():
+            dumps(part, name)  # says which one it is
+        raise error
+
+    # --- its death ---
+
+    def _open_death(self) -> int:
+        """A descriptor that gets readable when the process ends.
+
+        multiprocessing's sentinel is a pipe that lives on in the process's own children;
+        under forkserver it is the server that holds it, and may die first.
+        """
+        if not hasattr(os, "pidfd_open"):
+            return self.sentinel
+        assert self.pid is not None
+        try:
+            fd = os.pidfd_open(self.pid)
+        except OSError:
+            return self.sentinel
+        self._close_death = mp_util.Finalize(self, os.close, (fd,))
+        if self.start_method == "forkserver" and _readable(self.sentinel, 0):
+            return self.sentinel  # it has been reaped: the pid may be another process's now
+        return fd
+
+    def release(self) -> None:
+        """Let go of the descriptors of a process that has been reaped."""
+        self.data.close()
+        self.control.close()
+        if self.reap() is not None:
+            self.certificate()
+            if self._box is not None:
+                self._box.close()
+                self._box = None
+            self._death = None
+            if self._close_death is not None:
+                self._close_death()
+
+    def join(self, timeout: float | None = None) -> None:
+        if self._death is not None:
+            _readable(self._death, timeout)
+            self.reap()
+        elif self._code is None:  # else it has been joined, perhaps by the parent of a fork
+            super().join(timeout)
+
+    def is_alive(self) -> bool:
+        if self._death is None or self._code is not None:
+            return False
+        if os.getpid() != self._owner_pid:
+            return not _readable(self._death, 0)
+        return self.reap() is None
+
+    def reap(self) -> int | None:
+        """The exit code, collected if the process has ended; None while it runs.
+
+        Only its parent can collect it: in a forked copy of the parent it stays None.
+        """
+        if os.getpid() != self._owner_pid:
+            return self._code
+        with self._reaping:
+            if self._death is None or not _readable(self._death, 0):
+                return self._code
+            guardian.forget(self._popen.pid)  # type: ignore[attr-defined]
+            end = time.monotonic() + REAP_SECONDS
+            while (code := self._collect()) is None and time.monotonic() < end:
+                time.sleep(0.001)  # the fork server learns of it a little later than we
+            peeked = CAN_PEEK and self.start_method != "forkserver"
+            if code is not None and code < 0 and self.pid and not peeked:
+                # Reaped already, by the server say, but a number is not given out again so soon.
+                kill_group(self.pid)
+            if code is not None:
+                super().join(0)
+                self._code = code
+            return code
+
+    def _collect(self) -> int | None:
+        """The exit code; where it is a child of ours, with the memory that it used."""
+        popen: Any = self._popen  # type: ignore[attr-defined]
+        if self.start_method != "forkserver" and popen.returncode is None:
+            with contextlib.suppress(ChildProcessError):
+                self._end_its_children(popen.pid)
+                pid, status, usage = os.wait4(popen.pid, os.WNOHANG)
+                if pid == popen.pid:
+                    popen.returncode = os.waitstatus_to_exitcode(status)
+                    self._peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return self.exitcode
+
+    def _end_its_children(self, pid: int) -> None:
+        """Where a signal has killed it, end what it had started: nobody else will. Before it is
+        reaped, since until then its number is nobody else's."""
+        if CAN_PEEK:
+            peek = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if peek is not None and peek.si_code in (os.CLD_KILLED, os.CLD_DUMPED):
+                kill_group(pid)
+
+    def kill(self) -> None:
+        """End the process at once, and those that it had started."""
+        if self.pid is not None and self.is_alive():
+            kill_group(self.pid)
+        super().kill()
+
+    def certificate(self) -> Certificate:
+        """What is known of its end."""
+        code, box = self.reap(), self._box
+        if code is not None and box is not None and self._certificate is None:
+            killed = code == -signal.SIGKILL and killed_for_memory()
+            with contextlib.suppress(OSError):  # another thread has just done so, and closed it
+                stack, output = box.stacks() or None, box.output() or None
+                self._certificate = Certificate(code, stack, output, self._peak, killed)
+        return self._certificate or Certificate(code)
+
+    def stacks(self, seconds: float) -> str:
+        """The stacks of all its threads, written by faulthandler at a signal."""
+        if self._box is None or self.pid is None or not self.is_alive():
+            raise RuntimeError(f"{self.name} does not run")
+        self._box.forget()
+        os.kill(self.pid, STACK_SIGNAL)
+        end = time.monotonic() + seconds
+        found = ""
+        # There is no event for it: it is whole once nothing has been added for a moment.
+        while time.monotonic() < end and not (found and found == self._box.stacks()):
+            found = self._box.stacks()
+            time.sleep(0.005)
+        self._box.forget()
+        if not found:
+            raise RuntimeError(f"{self.name} took no signal in {seconds} s: it is stopped")
+        return found
+
+    # --- in the child ---
+
+    def run(self) -> None:
+        """Run the program, in the new process."""
+        # The collector leaves alone what is here already. To look at an object is to write to
+        # it, and so would in time make a copy of all the memory that a fork shares.
+        gc.freeze()
+        lead_group()
+        link = self._link
+        assert link is not None
+        program = self._unpacked_program(link)
+        link.orphaned = partial(end_soon, link)
+        link.undisturbed = ignore_sigterm
+        # Daemonic means that it ends with its owner, not that it may have no children.
+        self._config["daemon"] = False  # type: ignore[attr-defined]
+        # Whoever started it may have had them blocked, and a mask is inherited.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGURG})
+        signal.signal(signal.SIGINT, leave_to_the_owner)
+        signal.signal(signal.SIGTERM, partial(unwind, link))
+        if link.box is not None:
+            link.box.install()
+        try:
+            program.run(link)
+        except Terminated:
+            mp_util._exit_function()  # type: ignore[attr-defined]
+            if link.owner_is_gone:
+                kill_group(0)
+            die_of(signal.SIGTERM)
+
+    def _unpacked_program(self, link: Link) -> Program:
+        program = self._program
+        if isinstance(program, tuple):
+            try:
+                program = loads(*program)
+            except BaseException as exc:
+                LineChannel(link.data).write(encode(error_frame(BIRTH, exc)))
+                raise SystemExit(1) from None
+        assert program is not None
+        return program
+
+
+def _need_descriptors(count: int) -> None:
+    """EMFILE unless so many are free. Where they run out half-way, `multiprocessing` loses those
+    that it has got, and its fork server ends."""
+    spare = [*os.pipe()]
+    try:
+        spare.extend(os.dup(spare[0]) for _ in range(count - 2))
+    finally:
+        for fd in spare:
+            os.close(fd)
+
+
+def _readable(fd: int, timeout: float | None) -> bool:
+    """Wait until it can be read, or `timeout` seconds have passed; whether it can."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(None if timeout is None else max(0.0, timeout) * 1000))

@@ -1,0 +1,219 @@
+"""What ends the actors that can't end by themselves, when their owner is gone."""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from remoteobj import _guardian, remote
+from remoteobj.engines import _guarding
+from remoteobj.engines._guarding import guardian
+from tests.tools import Script, until_gone
+
+
+@remote
+class Actor:
+    def ping(self) -> str:
+        return "pong"
+
+
+@pytest.fixture(params=[True, False], ids=["pidfd", "pid"])
+def by_pidfd(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not request.param:
+        monkeypatch.delattr(os, "pidfd_open", raising=False)
+
+
+@pytest.fixture
+def sleeper() -> Iterator[Callable[[], subprocess.Popen[str]]]:
+    """A process that leads a group, with a child in it whose pid it has printed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start() -> subprocess.Popen[str]:
+        command = ["sh", "-c", "sleep 60 & echo $!; wait"]
+        one = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, process_group=0)
+        started.append(one)
+        return one
+
+    yield start
+    for one in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(one.pid, signal.SIGKILL)
+        one.communicate()
+
+
+def child_of(one: subprocess.Popen[str]) -> int:
+    assert one.stdout is not None
+    return int(one.stdout.readline())
+
+
+def keep(*lines: str) -> None:
+    """Let a guardian obey these lines, in this process, until its owner is gone."""
+    reading, writing = os.pipe()
+    os.write(writing, "".join(f"{line}\n" for line in lines).encode())
+    os.close(writing)
+    _guardian.keep(reading)
+
+
+def test_what_has_not_ended_in_time_is_killed_with_its_group(
+    by_pidfd: None, sleeper: Callable[[], subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_guardian, "GRACE_SECONDS", 0.05)
+    one, forgotten = sleeper(), sleeper()
+    child, other = child_of(one), child_of(forgotten)
+    keep(f"+{one.pid}", f"+{forgotten.pid}", f"-{forgotten.pid}")
+    assert one.wait(5) == -signal.SIGKILL
+    assert until_gone(child, 5)
+    assert not until_gone(other, 0)
+
+
+def test_what_the_dead_leave_of_their_group_is_killed_at_once(
+    by_pidfd: None, sleeper: Callable[[], subprocess.Popen[str]]
+) -> None:
+    one = sleeper()
+    child = child_of(one)
+    one.kill()
+    one.wait()
+    began = time.monotonic()
+    keep(f"+{one.pid}")
+    assert until_gone(child, 5)
+    assert time.monotonic() - began < _guardian.GRACE_SECONDS
+
+
+def test_what_ends_by_itself_has_the_time_for_it(
+    by_pidfd: None, sleeper: Callable[[], subprocess.Popen[str]]
+) -> None:
+    one = sleeper()
+    child_of(one)
+    guarded = threading.Thread(target=keep, args=(f"+{one.pid}",), name="guardian")
+    guarded.start()
+    os.killpg(one.pid, signal.SIGTERM)
+    assert one.wait(5) == -signal.SIGTERM
+    guarded.join(5)
+    assert not guarded.is_alive()
+
+
+def test_a_socket_is_removed_with_its_directory_if_nothing_else_is_there(tmp_path: Path) -> None:
+    for name, others in (("alone", []), ("not-alone", ["other"])):
+        (tmp_path / name).mkdir()
+        for file in ["socket", *others]:
+            (tmp_path / name / file).touch()
+        keep(f"{tmp_path / name / 'socket'}")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["not-alone", "other"]
+
+
+# ------------------------------------------------------------------ the owner's side
+
+HOLDER = """
+    import ctypes, os, signal, sys
+    from remoteobj import remote
+    from remoteobj.engines._guarding import guardian
+    @remote
+    class Holder:
+        def hold(self):
+            line = f"{os.getpid()}\\n".encode()
+            ctypes.pythonapi.write(1, line, len(line))
+            ctypes.pythonapi.sleep(60)  # it does not let go of the interpreter
+"""
+
+
+def test_one_that_was_killed_is_replaced_and_the_new_one_knows_all(tmp_path: Path) -> None:
+    source = f"""{HOLDER}
+    holder = Holder.spawn()
+    os.kill(guardian.pid, signal.SIGKILL)
+    os.waitpid(guardian.pid, 0)
+    with Holder.spawn():
+        pass
+    holder.hold()
+    """
+    owner = Script(tmp_path / "owner.py", source)
+    pid = int(owner.line())
+    owner.process.kill()
+    assert until_gone(pid, 5)
+    owner.close()
+
+
+def test_a_forked_copy_of_the_owner_does_not_hide_its_death(tmp_path: Path) -> None:
+    source = f"""{HOLDER}
+    holder = Holder.spawn()
+    copy = os.fork()
+    if not copy:
+        signal.pause()
+    print(copy, flush=True)
+    holder.hold()
+    """
+    owner = Script(tmp_path / "owner.py", source, PYTHONWARNINGS="ignore::DeprecationWarning")
+    copy, pid = int(owner.line()), int(owner.line())
+    owner.process.kill()
+    try:
+        assert until_gone(pid, 5)
+        assert not until_gone(copy, 0)
+    finally:
+        os.kill(copy, signal.SIGKILL)
+    owner.close()
+
+
+def test_it_ends_with_its_owner(tmp_path: Path) -> None:
+    source = f"""{HOLDER}
+    holder = Holder.spawn()
+    print(guardian.pid, flush=True)
+    """
+    owner = Script(tmp_path / "owner.py", source)
+    pid = int(owner.line())
+    assert owner.finish() == (0, "", "")
+    assert until_gone(pid, 0)
+
+
+def test_one_that_does_not_read_holds_nobody_up() -> None:
+    with Actor.spawn() as actor:
+        stopped = guardian.pid
+        assert stopped is not None
+        os.kill(stopped, signal.SIGSTOP)
+        with subprocess.Popen(["true"]) as dead:
+            pass
+        while guardian.pid == stopped:
+            guardian.watch(dead.pid)
+            guardian.forget(dead.pid)
+        assert until_gone(stopped, 5)
+        assert actor.ping() == "pong"
+    with Actor.spawn() as actor:
+        assert actor.ping() == "pong"
+
+
+def test_no_output_is_held_open_by_it(tmp_path: Path) -> None:
+    with Actor.spawn():
+        pass
+    reading, writing = os.pipe()
+    os.set_inheritable(writing, True)
+    guardian._close()
+    with Actor.spawn():
+        assert guardian.pid is not None
+    os.close(writing)
+    assert select.select([reading], [], [], 5)[0]
+    assert os.read(reading, 1) == b""
+    os.close(reading)
+
+
+@pytest.mark.parametrize("program", ["", "/bin/sh", "/nowhere/python"])
+def test_where_there_is_no_interpreter_to_run_it_there_is_none(
+    program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "multiprocessing.spawn", raising=False)
+    monkeypatch.setattr(sys, "executable", program)
+    guardian._close()
+    with Actor.options(start_method="fork").spawn() as actor:
+        assert actor.ping() == "pong"
+        assert guardian.pid is guardian.pipe is None
+
+
+def test_a_frozen_program_is_no_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _guarding._executable() is not None
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    assert _guarding._executable() is None
