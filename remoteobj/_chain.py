@@ -7,19 +7,39 @@
 
 So A can tell a call that it waits for, directly or not, from all others, which have to wait for
 their turn. Calls of ordinary programs carry nothing.
+
+Calls that began independently may come to wait for each other too, in a ring: A for B, B for C, C
+for A. No chain has the whole ring then. So an actor that waits for a while says to the one it waits
+for who waits for itself, which passes that on, until it comes to one who is waited for there.
 """
 
 from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from threading import get_ident
 from typing import Any, NamedTuple, Protocol
 
 from ._messages import Bytes, Frame, Kind
 
-__all__ = ["Chain", "Host", "Link", "chain_here", "host_here", "hosts", "unwrap", "wrap"]
+__all__ = [
+    "Chain",
+    "Host",
+    "Link",
+    "Rumour",
+    "chain_here",
+    "host_here",
+    "hosts",
+    "pack",
+    "unpack",
+    "unwrap",
+    "wrap",
+]
+
+RING_SECONDS = 0.01
+"""How long an actor waits for another before it says who waits for itself."""
 
 
 class Link(NamedTuple):
@@ -46,10 +66,42 @@ class Host(Protocol):
         """End its wait, from another thread."""
         ...
 
+    def waiters(self) -> Chain:
+        """Those who wait for this actor, by what it runs or has still to run, the first first."""
+        ...
+
     def wait_beside(self, watched: dict[int, int], deadline: float | None, target: str) -> bool:
         """Wait for these descriptors, for the sake of the actor at this path, and meanwhile run
         what it waits for itself, directly or not; False when none of them is ready."""
         ...
+
+
+class Rumour:
+    """Who waits for an actor that waits itself, told to the one it waits for. Not at once, since
+    most waits are short, and again only after somebody may have come."""
+
+    def __init__(self, host: Host, tell: Callable[[Chain], None]) -> None:
+        self._host = host
+        self._tell = tell
+        self._told: Chain = ()
+        self._due: float | None = time.monotonic() + RING_SECONDS
+
+    def due_or(self, deadline: float | None) -> float | None:
+        """When it is to be spread, or `deadline`, if that comes first."""
+        if self._due is None or deadline is None:
+            return self._due if deadline is None else deadline
+        return min(self._due, deadline)
+
+    def spread(self) -> None:
+        """To be called whenever the wait has been ended by something else than what it is for."""
+        now = time.monotonic()
+        if self._due is None:
+            self._due = now + RING_SECONDS
+        elif now >= self._due:
+            self._due = None
+            if (waiters := self._host.waiters()) != self._told:
+                self._told = waiters
+                self._tell(waiters)
 
 
 hosts: dict[int, Host] = {}
@@ -74,9 +126,22 @@ def chain_here() -> Chain:
     return () if host is None else host.chain
 
 
+def pack(chain: Chain) -> bytes:
+    """A chain as bytes."""
+    return pickle.dumps(tuple(map(tuple, chain)), 5)
+
+
+def unpack(payload: Bytes) -> Chain:
+    """A chain again; a malformed one is empty."""
+    try:
+        return tuple(Link(*one) for one in pickle.loads(payload))
+    except Exception:
+        return ()
+
+
 def wrap(kind: int, payload: bytes, chain: Chain) -> tuple[int, bytes]:
     """Kind and payload of a request that carries its chain."""
-    head = pickle.dumps(tuple(map(tuple, chain)), 5)
+    head = pack(chain)
     return _CHAINED[kind], len(head).to_bytes(_LENGTH, "little") + head + payload
 
 
@@ -91,8 +156,7 @@ def unwrap(request: Frame) -> tuple[Chain, tuple[int, int, Bytes, Sequence[Any]]
     if kind not in _PLAIN:
         return (), request
     begin = _LENGTH + int.from_bytes(payload[:_LENGTH], "little")
-    try:
-        chain = tuple(Link(*one) for one in pickle.loads(payload[_LENGTH:begin]))
-    except Exception:  # malformed: the call that it is about fails when it is unpickled
+    chain = unpack(payload[_LENGTH:begin])
+    if not chain:  # malformed: the call that it is about fails when it is unpickled
         return (), (_PLAIN[kind], call_id, b"", ())
     return chain, (_PLAIN[kind], call_id, payload[begin:], buffers)

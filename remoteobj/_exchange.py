@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from ._chain import Host, chain_here, host_here, hosts, wrap
+from ._chain import Host, Rumour, chain_here, host_here, hosts, pack, wrap
 from ._frames import MalformedFrameError, encode
 from ._messages import Bytes, Frame, Kind
 from ._protocol import (
@@ -265,16 +265,18 @@ class Exchange:
     ) -> bool:
         """`wait`, in a thread that runs a request: for whose own chain its mailbox stays open."""
         bell = ticket.arm(host)  # another thread may be the one that reads
+        rumour = Rumour(host, lambda who: self.post(Frame(Kind.WAITERS, ticket.call_id, pack(who))))
         try:
             while not (ticket.over if whole else ticket.ready):
                 if self.inside:
                     raise ReenteredError
-                host.wait_beside(self._channel.watched, deadline, self.target)
+                host.wait_beside(self._channel.watched, rumour.due_or(deadline), self.target)
                 self.look()
                 if self.end is not None and not ticket.over:
                     ticket.fail(partial(self.end, False))
                 if deadline is not None and time.monotonic() >= deadline:
                     break
+                rumour.spread()
         finally:
             ticket.disarm(bell)
         return ticket.over if whole else ticket.ready

@@ -56,8 +56,9 @@ class Mailbox(Reception):
         self._forks = forks[0]
         self._turn = threading.RLock()
         self._depth = 0
-        self.current: tuple[Peer, Frame, float] | None = None
-        """Whose request is being run, which, and since when; for the control thread to see."""
+        self.current: tuple[Peer, Frame, float, Any] | None = None
+        """Whose request is being run, which, since when, and within which other one, of the same
+        form; for the control thread to see."""
         self.done = 0
         """How many were run."""
         self.runner = 0
@@ -151,7 +152,7 @@ class Mailbox(Reception):
                 steps = loads(payload, buffers) if buffers else unpickled(payload)
                 begun = clock()
                 # Right before users' code begins: who sees it may interrupt that.
-                self.current = (peer, request, begun)
+                self.current = (peer, request, begun, outer)
                 result = evaluate(steps, root)
                 if type(result) in PLAIN:
                     reply = (_VALUE, call_id, pickled(result, 5), ())
@@ -198,7 +199,7 @@ class Mailbox(Reception):
         """Run a request that nobody waits for."""
         try:
             root, steps, begun = self._root(), loads(payload, buffers), clock()
-            self.current = (peer, request, begun)
+            self.current = (peer, request, begun, self.current)
             evaluate(steps, root)
         except Interruption:
             raise
@@ -230,7 +231,8 @@ class Mailbox(Reception):
     def _flow(self, stream: OpenStream) -> bool:
         """Send some items, if nobody else waits and they come fast, else one; False: it ended."""
         peer, begun = stream.peer, clock()
-        outer, self.current = self.current, (peer, stream.request, begun)
+        outer = self.current
+        self.current = (peer, stream.request, begun, outer)
         goes_on = True
         while stream.credit > 0 and goes_on:
             frame = stream.advance()
@@ -249,6 +251,15 @@ class Mailbox(Reception):
         """Those who wait for what is being run, this actor last; empty: nothing is."""
         current = self.current
         return () if current is None else (*unwrap(current[1])[0], self._me)
+
+    def waiters(self) -> Chain:
+        """Those who wait for what is being run, or is in the queues, each once."""
+        waiting = [(peer, one) for peer in list(self._peers.values()) for one in peer.requests]
+        current = self.current
+        while current is not None:
+            waiting.append(current[:2])
+            current = current[3]
+        return tuple(dict.fromkeys(link for one in waiting for link in self.who_waits(*one)))
 
     def ring(self) -> None:
         """End its wait, from another thread."""
@@ -278,7 +289,7 @@ class Mailbox(Reception):
         have called it at the same moment."""
         for peer in list(self._peers.values()):
             for request in [] if peer.owed else list(peer.requests):
-                chain = unwrap(request)[0]
+                chain = self.who_waits(peer, request)
                 if all(link.path not in awaited for link in chain):
                     continue
                 self._take_out(peer, request)
@@ -288,7 +299,8 @@ class Mailbox(Reception):
                     self._refuse(peer, request, chain)
 
     def _refuse(self, peer: Peer, request: Frame, chain: Chain) -> None:
-        names = " → ".join([*(one.name for one in chain), self._me.name])
+        ring = [one.name for one in (*chain, self._me)]
+        names = " → ".join(ring if self._me in chain else [self._me.name, *ring])
         error = DeadlockError(
             f"this call would wait for itself: {names}; and {self._me.name} is not reentrant. "
             f"It waits here:\n{stack_here((evaluate.__code__,))}"

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ._chain import Chain
 from ._codec import OUT_OF_BAND, PLAIN, dumps, loads, pickled
 from ._frames import encode
 from ._interruption import Interruption
@@ -60,6 +61,8 @@ class Peer:
         self.gone = False
         self.cut = False
         """Whether nothing can be said to it any more."""
+        self.waiters: tuple[int, Chain] = (0, ())
+        """A call of its, and those who wait for it to have that, as it has last said."""
         self._flush_later = flush_later
         self._lock = threading.Lock()
         self.owed: list[Any] = []

@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from ._chain import Chain, unpack, unwrap
 from ._frames import MalformedFrameError
 from ._interruption import Interruption
 from ._line import Line
@@ -93,6 +94,11 @@ class Reception:
             for one in waiting
             if turn < len(one)
         ]
+
+    def who_waits(self, peer: Peer, request: Frame) -> Chain:
+        """Those who wait for a request, its caller last."""
+        call_id, beside = peer.waiters
+        return (*(beside if call_id == request.call_id else ()), *unwrap(request)[0])
 
     # --- the queues ----------------------------------------------------------------------
 
@@ -189,6 +195,9 @@ class Reception:
                 peer.channel.hear(frame)
             except MalformedFrameError:
                 self._drop(peer)
+            return
+        if frame.kind == Kind.WAITERS:
+            peer.waiters = (frame.call_id, unpack(frame.payload))
             return
         stream = peer.streams.get(frame.call_id)
         if stream is None:

@@ -1,5 +1,6 @@
 """Calls that come back to the actor which waits for them, by whatever way."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from remoteobj import DeadlockError, remote
+from remoteobj._chain import RING_SECONDS
 from tests.conftest import Launch
 from tests.tools import Door
 
@@ -159,17 +161,72 @@ def test_two_that_call_each_other_at_the_same_moment_let_each_other_in(
     pair: tuple[Any, Any], tmp_path: Path
 ) -> None:
     """Neither call belongs to the chain of the other, and each waits for the other's actor."""
-    doors = [Door(tmp_path, name) for name in ("left", "right")]
-    for _ in range(3):
-        futures = [
-            one.future_.meet(other, door)
-            for one, other, door in zip(pair, reversed(pair), doors, strict=True)
-        ]
-        for door in doors:
-            door.await_arrival()
-        for door in doors:
-            door.open()
+    for i in range(3):
+        (tmp_path / f"{i}").mkdir()
+        futures = meet(list(pair), tmp_path / f"{i}")
         assert [future.result(10) for future in futures] == [[5], [5]]
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_a_ring_of_calls_that_began_independently_is_let_in(
+    launch: Launch, tmp_path: Path, size: int
+) -> None:
+    """No chain of calls has the whole ring: that each waits for the next, they must tell."""
+    with contextlib.ExitStack() as stack:
+        ring = [stack.enter_context(Player.options(**launch).spawn()) for _ in range(size)]
+        futures = meet(ring, tmp_path)
+        assert [future.result(10) for future in futures] == [[5]] * size
+        assert [one.seen.get_() for one in ring] == [[5]] * size
+
+
+def test_one_in_a_ring_that_is_not_reentrant_refuses_and_names_the_ring(
+    launch: Launch, tmp_path: Path
+) -> None:
+    with contextlib.ExitStack() as stack:
+        ring = [
+            stack.enter_context(Player.options(**launch, name=name, reentrant=False).spawn())
+            for name in ("red", "green", "blue")
+        ]
+        futures = meet(ring, tmp_path)
+        errors = [future.exception(10) for future in futures]
+        assert any(isinstance(error, DeadlockError) for error in errors)
+        turns = ["red → green → blue → red", "green → blue → red → green"]
+        turns.append("blue → red → green → blue")
+        for error in errors:
+            assert error is None or any(turn in str(error) for turn in turns)
+        assert [one.throw([], 1) for one in ring] == [[1]] * 3, "all of them go on"
+
+
+def meet(ring: list[Any], directory: Path) -> list[Any]:
+    """Have each call the next one, when all of them are within a call."""
+    doors = [Door(directory, f"door{i}") for i in range(len(ring))]
+    nexts = [*ring[1:], ring[0]]
+    futures = [one.future_.meet(*rest) for one, *rest in zip(ring, nexts, doors, strict=True)]
+    for door in doors:
+        door.await_arrival()
+    for door in doors:
+        door.open()
+    return futures
+
+
+def test_a_chain_that_only_waits_for_its_turn_is_left_alone(
+    pair: tuple[Any, Any], launch: Launch, door: Door
+) -> None:
+    """Who waits is told on, but nobody in the chain is waited for by its end."""
+    one, other = pair
+    with Player.options(**launch).spawn() as third:
+        parked = third.future_.park(door)
+        door.await_arrival()
+        middle = other.future_.throw([third], 1)
+        first = one.future_.throw([other], 0)
+        last = other.future_.throw([], 7)
+        time.sleep(3 * RING_SECONDS)  # what is looked for is that nothing happens meanwhile
+        assert not any(future.done() for future in (parked, middle, first, last))
+        door.open()
+        assert (middle.result(), first.result(), last.result()) == ([1, 2], [0, 1], [7])
+        parked.result()
+        assert sorted(other.seen.get_()) == [1, 1, 7]
+        assert other.seen[0].get_() == 1
 
 
 def test_the_class_may_say_that_its_actors_are_not_reentrant() -> None:
