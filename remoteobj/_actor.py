@@ -252,6 +252,7 @@ class ActorProgram:
         )
         if link.shared_process:
             server.confined = set()
+        server.mailbox.box = link.box
         link.told_to_end = server.end_now
         self._owner = server.owner = server.mailbox.attach(link.data)
         if not link.shared_process:

@@ -1,9 +1,10 @@
-"""What an actor leaves behind when it dies: its last output, and the stacks of a crash.
+"""What an actor leaves behind when it dies: what it was running, its last output, and the stacks
+of a crash.
 
 ::
 
-    | end u64 | output, the last of it ... (a ring) | stacks, as faulthandler writes them ... |
-                                                    ^ STACKS
+    | running | end u64 | output, the last of it ... (a ring) | stacks, as faulthandler writes |
+              ^ HEAD    ^ RING                                ^ STACKS
 
 A file in anonymous memory that the owner made and both have, so that a SIGKILL takes nothing
 of it. faulthandler writes there without the interpreter: also when the interpreter is what
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import mmap
 import os
 import signal
 import struct
@@ -23,13 +25,18 @@ from multiprocessing import reduction
 from typing import Any, Final
 
 from ._memory import anonymous_file
+from ._messages import Bytes
 
 __all__ = ["STACK_SIGNAL", "BlackBox"]
 
+_RUNNING = struct.Struct("<?255s")
+"""Whether a request is being run, and the beginning of its payload."""
 _END = struct.Struct("<Q")
+HEAD: Final = _RUNNING.size
+RING: Final = HEAD + _END.size
 OUTPUT = 1 << 14
 """Bytes of output that are kept."""
-STACKS: Final = _END.size + OUTPUT
+STACKS: Final = RING + OUTPUT
 LONGEST = 1 << 16
 """Bytes of stacks that are read."""
 
@@ -42,6 +49,7 @@ class BlackBox:
 
     def __init__(self, fd: int | None = None) -> None:
         self._fd = anonymous_file("blackbox") if fd is None else fd
+        self._running: Any = None  # once it is installed, its head in memory
         self._lock = threading.Lock()
         if fd is None:
             os.ftruncate(self._fd, STACKS)
@@ -51,30 +59,45 @@ class BlackBox:
 
     def install(self) -> None:
         """From now on crashes, requests for stacks, and what goes to `sys.stderr` end up here."""
+        self._running = mmap.mmap(self._fd, HEAD)
         faulthandler.enable(self._fd)
         with contextlib.suppress(ValueError, RuntimeError):  # no such signal here
             faulthandler.register(STACK_SIGNAL, self._fd)
         if sys.stderr is not None:
             sys.stderr = _Tee(sys.stderr, self)
 
+    def begins(self, payload: Bytes) -> None:
+        """A request is going to be run."""
+        start = payload if type(payload) is bytes else bytes(payload[: HEAD - 1])
+        _RUNNING.pack_into(self._running, 0, True, start)
+
+    def ends(self) -> None:
+        """None is being run."""
+        self._running[0] = 0
+
     def note(self, data: bytes) -> None:
         """Add to the output, of which the beginning is forgotten once it is long."""
         with self._lock:
-            (end,) = _END.unpack(os.pread(self._fd, _END.size, 0))
+            (end,) = _END.unpack(os.pread(self._fd, _END.size, HEAD))
             data = data[-OUTPUT:]
             at = end % OUTPUT
-            os.pwrite(self._fd, data[: OUTPUT - at], _END.size + at)
+            os.pwrite(self._fd, data[: OUTPUT - at], RING + at)
             if len(data) > OUTPUT - at:
-                os.pwrite(self._fd, data[OUTPUT - at :], _END.size)
-            os.pwrite(self._fd, _END.pack(end + len(data)), 0)
+                os.pwrite(self._fd, data[OUTPUT - at :], RING)
+            os.pwrite(self._fd, _END.pack(end + len(data)), HEAD)
 
     # --- in the owner ----------------------------------------------------------------------
+
+    def running(self) -> bytes | None:
+        """The beginning of the payload of what was being run at the end; None: nothing was."""
+        runs, payload = _RUNNING.unpack(os.pread(self._fd, HEAD, 0))
+        return payload if runs else None
 
     def output(self) -> str:
         """The last output."""
         data = os.pread(self._fd, STACKS, 0)
-        (end,) = _END.unpack_from(data)
-        ring, at = data[_END.size :], end % OUTPUT
+        (end,) = _END.unpack_from(data, HEAD)
+        ring, at = data[RING:], end % OUTPUT
         whole = ring[:at] if end <= OUTPUT else ring[at:] + ring[:at]
         return whole.decode(errors="replace")
 

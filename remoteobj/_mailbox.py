@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from multiprocessing import util as mp_util
 from typing import Any
 
+from ._blackbox import BlackBox
 from ._chain import Chain, Link, hosts, unwrap
 from ._codec import PLAIN, loads, pickled, unpickled
 from ._interruption import Interruption
@@ -34,6 +35,7 @@ LAST_WORDS = 5.0
 """Seconds that the peers have, at the end, to take in what was written for them."""
 
 NOBODY = Link("", "")
+Running = tuple[Peer, Frame, float, Any]
 _CAST, _VALUE, _ITEM = int(Kind.CAST), int(Kind.VALUE), int(Kind.ITEM)
 
 
@@ -56,9 +58,11 @@ class Mailbox(Reception):
         self._forks = forks[0]
         self._turn = threading.RLock()
         self._depth = 0
-        self.current: tuple[Peer, Frame, float, Any] | None = None
+        self.current: Running | None = None
         """Whose request is being run, which, since when, and within which other one, of the same
         form; for the control thread to see."""
+        self.box: BlackBox | None = None
+        """Where it is written down what is being run."""
         self.done = 0
         """How many were run."""
         self.runner = 0
@@ -141,7 +145,7 @@ class Mailbox(Reception):
         outer = self.current
         if kind == _CAST:
             self._run_cast(peer, request, payload, buffers)
-            self.current = outer
+            self._ends(outer)
             self.done += 1
             self._after(peer)
             return
@@ -150,9 +154,7 @@ class Mailbox(Reception):
             try:
                 root = self._root()
                 steps = loads(payload, buffers) if buffers else unpickled(payload)
-                begun = clock()
-                # Right before users' code begins: who sees it may interrupt that.
-                self.current = (peer, request, begun, outer)
+                self._begins(peer, request, payload)
                 result = evaluate(steps, root)
                 if type(result) in PLAIN:
                     reply = (_VALUE, call_id, pickled(result, 5), ())
@@ -162,15 +164,29 @@ class Mailbox(Reception):
                 raise
             except BaseException as exc:
                 reply = error_frame(call_id, exc)
-            self.current = outer
-            self.done += 1
             self._end_a_fork()
+            self._ends(outer)
+            self.done += 1
             peer.send(reply)
         except Interruption:
             self._cut_off(peer, call_id, reply is not None)
             raise
         if peer.requests or peer.owed:
             self._after(peer)
+
+    def _begins(self, peer: Peer, request: Frame, payload: Bytes) -> None:
+        """To be called right before users' code begins: who sees it may interrupt that."""
+        if self.box is not None:
+            self.box.begins(payload)
+        self.current = (peer, request, clock(), self.current)
+
+    def _ends(self, outer: Running | None) -> None:
+        self.current = outer
+        if self.box is not None:
+            if outer is None:
+                self.box.ends()
+            else:
+                self.box.begins(unwrap(outer[1])[1][2])
 
     def _reply(self, peer: Peer, request: Frame, result: Any, root: Any) -> Frame:
         """The frame that answers a request with its result."""
@@ -198,8 +214,8 @@ class Mailbox(Reception):
     def _run_cast(self, peer: Peer, request: Frame, payload: Bytes, buffers: Any) -> None:
         """Run a request that nobody waits for."""
         try:
-            root, steps, begun = self._root(), loads(payload, buffers), clock()
-            self.current = (peer, request, begun, self.current)
+            root, steps = self._root(), loads(payload, buffers)
+            self._begins(peer, request, payload)
             evaluate(steps, root)
         except Interruption:
             raise
@@ -232,7 +248,7 @@ class Mailbox(Reception):
         """Send some items, if nobody else waits and they come fast, else one; False: it ended."""
         peer, begun = stream.peer, clock()
         outer = self.current
-        self.current = (peer, stream.request, begun, outer)
+        self._begins(peer, stream.request, unwrap(stream.request)[1][2])
         goes_on = True
         while stream.credit > 0 and goes_on:
             frame = stream.advance()
@@ -241,7 +257,7 @@ class Mailbox(Reception):
             goes_on = frame[0] == _ITEM
             if self._pending or self._flowing or peer.owed or clock() > begun + LOOK_SECONDS:
                 break
-        self.current = outer
+        self._ends(outer)
         return goes_on
 
     # --- calls that this actor itself waits for ------------------------------------------

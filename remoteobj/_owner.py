@@ -63,8 +63,10 @@ class _OwnedPartner(Partner):
 def died(name: str, vessel: Vessel, maybe_executed: bool | None = None) -> ActorDiedError:
     """The error of a death, with all that is known of it."""
     vessel.join(CERTIFICATE_SECONDS)
-    known = vessel.certificate()
-    return ActorDiedError.from_exit(name, maybe_executed=maybe_executed, **known._asdict())
+    known = vessel.certificate()._asdict()
+    if known["running"] is not None:
+        known["running"] = sketch(known["running"])
+    return ActorDiedError.from_exit(name, maybe_executed=maybe_executed, **known)
 
 
 class _OwnedEndpoint(Endpoint):

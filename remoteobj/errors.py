@@ -73,6 +73,8 @@ class ActorDiedError(RemoteObjError, RuntimeError):
         exitcode: exit code of the process, negative for a signal, ``None`` when not known.
         signal: the signal that ended it, or ``None``.
         maybe_executed: ``False`` only when the call surely had not begun.
+        running: the call that it was running, whoever had made it, without its arguments;
+            ``None``: it ran none, or its owner is another process, which alone can know.
         last_stack: the stacks that faulthandler wrote at a crash; ``None``: there was none.
         last_output: the end of what it wrote to ``sys.stderr``; ``None``: nothing, or not known.
         peak_memory: the most physical memory that it used, in bytes; ``None``: not known.
@@ -92,6 +94,7 @@ class ActorDiedError(RemoteObjError, RuntimeError):
         exitcode: int | None = None,
         signal: Signals | None = None,
         maybe_executed: bool = True,
+        running: str | None = None,
         last_stack: str | None = None,
         last_output: str | None = None,
         peak_memory: int | None = None,
@@ -103,6 +106,7 @@ class ActorDiedError(RemoteObjError, RuntimeError):
         self.exitcode = exitcode
         self.signal: Signals | None = _signal_of(exitcode) if signal is None else signal
         self.maybe_executed = maybe_executed
+        self.running = running
         self.last_stack = last_stack
         self.last_output = last_output
 
@@ -114,6 +118,7 @@ class ActorDiedError(RemoteObjError, RuntimeError):
         exitcode: int | None = None,
         signal: Signals | None = None,
         maybe_executed: bool | None = None,
+        running: str | None = None,
         last_stack: str | None = None,
         last_output: str | None = None,
         peak_memory: int | None = None,
@@ -127,11 +132,15 @@ class ActorDiedError(RemoteObjError, RuntimeError):
         parser-1 exited with code 3
         >>> print(ActorDiedError.from_exit("parser-1", exitcode=3, maybe_executed=True))
         parser-1 exited with code 3; the call may have been executed
+        >>> print(ActorDiedError.from_exit("parser-1", exitcode=3, running="?.parse(...)"))
+        parser-1 exited with code 3, while it ran ?.parse(...)
         """
         signal = _signal_of(exitcode) if signal is None else signal
         message = f"{who} {_manner(exitcode, signal)}"
         if out_of_memory:
             message += ", by the kernel since memory ran out"
+        if running is not None:
+            message += f", while it ran {running}"
         if maybe_executed is not None:
             whether = "may have been executed" if maybe_executed else "was not executed"
             message += f"; the call {whether}"
@@ -144,6 +153,7 @@ class ActorDiedError(RemoteObjError, RuntimeError):
             exitcode=exitcode,
             signal=signal,
             maybe_executed=bool(maybe_executed),
+            running=running,
             last_stack=last_stack,
             last_output=last_output,
             peak_memory=peak_memory,

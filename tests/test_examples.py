@@ -41,7 +41,7 @@ PROMISES: dict[str, list[str]] = {
         r"A lambda over there finds the longest name: \w{40,}",
         r"A second one, process \d+, is killed in half a second ...",
         r"... it gave [1-9]\d* answers, and then:",
-        r"ActorDiedError: Indexer-2 was killed by SIGKILL; the call .*",
+        r"ActorDiedError: Indexer-2 was killed by SIGKILL(, while it ran .*)?; the call .*",
         r"exitcode=-9, maybe_executed=(True|False)",
         r"\W*files read\W+[1-9][\d,]*\W*",
         r"\W*words indexed\W+[1-9][\d,]*\W*",

@@ -38,10 +38,14 @@ class Miller:
     def __init__(self) -> None:
         self.ground = 0
 
-    def grind(self, door: Door) -> str:
+    def grind(self, door: Door, _: bytes = b"") -> str:
         door.wait()
         self.ground += 1
         return "flour"
+
+    def by_way_of(self, other: Any, me: Any, door: Door) -> None:
+        other.passto(lambda _: me.ground.get_())
+        door.wait()
 
     def for_ever(self, door: Door) -> None:
         door.arrive()
@@ -492,6 +496,68 @@ def test_the_last_words_on_stderr_are_kept(launch: Launch, count: int) -> None:
     assert output is not None
     assert output.splitlines()[-1] == f"complaint {count - 1}"
     assert len(output) <= OUTPUT
+    miller.kill_()
+    miller.stop_()
+
+
+@pytest.mark.engines(skip=PROCESSES)
+@pytest.mark.parametrize("large", [b"", bytes(1 << 20)])
+def test_what_it_was_running_is_told_also_where_another_had_called(
+    launch: Launch, door: Door, large: bytes
+) -> None:
+    def call(miller: Any) -> None:
+        with contextlib.suppress(ActorDiedError):
+            miller.grind(door, large)
+
+    miller: Any = Miller.options(**launch).spawn()
+    with util.process(call, miller):
+        door.await_arrival()
+        os.kill(miller.pid_, signal.SIGKILL)
+    with pytest.raises(ActorDiedError, match=r"SIGKILL, while it ran \?\.grind\(") as caught:
+        miller.crash()
+    assert caught.value.running == "?.grind(...)"
+    assert not caught.value.maybe_executed
+    miller.kill_()
+    miller.stop_()
+
+
+@pytest.mark.engines(skip=PROCESSES)
+def test_one_that_dies_idle_was_running_nothing(launch: Launch) -> None:
+    miller: Any = Miller.options(**launch).spawn()
+    miller.ground.get_()
+    os.kill(miller.pid_, signal.SIGKILL)
+    with pytest.raises(ActorDiedError) as caught:
+        miller.crash()
+    assert caught.value.running is None
+    miller.kill_()
+    miller.stop_()
+
+
+@pytest.mark.engines(skip=PROCESSES)
+def test_of_calls_within_calls_it_was_running_the_outer_one_once_the_inner_is_over(
+    launch: Launch, door: Door
+) -> None:
+    miller: Any = Miller.options(**launch).spawn()
+    with Miller.options(**launch).spawn() as other:
+        call = Call(miller.by_way_of, other, miller, door)
+        door.await_arrival()
+        os.kill(miller.pid_, signal.SIGKILL)
+        call.wait()
+    assert isinstance(call.error, ActorDiedError)
+    assert call.error.running == "?.by_way_of(...)"
+    miller.kill_()
+    miller.stop_()
+
+
+@pytest.mark.engines(skip=PROCESSES)
+def test_of_a_stream_it_was_running_the_method(launch: Launch, door: Door) -> None:
+    miller: Any = Miller.options(**launch).spawn()
+    call = Call(list, miller.sacks(door))
+    door.await_arrival()
+    os.kill(miller.pid_, signal.SIGKILL)
+    call.wait()
+    assert isinstance(call.error, ActorDiedError)
+    assert call.error.running == "?.sacks(...)"
     miller.kill_()
     miller.stop_()
 

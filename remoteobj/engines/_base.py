@@ -23,6 +23,8 @@ class Certificate(NamedTuple):
     exitcode: int | None = None
     last_stack: str | None = None
     """The stacks at a crash."""
+    running: bytes | None = None
+    """The beginning of the payload of the request that it was running."""
     last_output: str | None = None
     """The end of what it wrote to `sys.stderr`."""
     peak_memory: int | None = None
@@ -46,7 +48,7 @@ class Link:
     owner_is_gone = False
     """Set by the engine: nobody is left to end what the program has started."""
     box: BlackBox | None = None
-    """Where a process leaves word of its end."""
+    """Where a process leaves word of what it runs, and of its end."""
 
     def __init__(self, data: Line, control: Line, shared_process: bool = False) -> None:
         self.data = data

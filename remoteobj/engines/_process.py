@@ -268,7 +268,9 @@ class ActorProcess(multiprocessing.Process):
             killed = code == -signal.SIGKILL and killed_for_memory()
             with contextlib.suppress(OSError):  # another thread has just done so, and closed it
                 stack, output = box.stacks() or None, box.output() or None
-                self._certificate = Certificate(code, stack, output, self._peak, killed)
+                self._certificate = Certificate(
+                    code, stack, box.running(), output, self._peak, killed
+                )
         return self._certificate or Certificate(code)
 
     def stacks(self, seconds: float) -> str:
