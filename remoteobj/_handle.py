@@ -146,6 +146,9 @@ class Handle(Proxy):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if isinstance(exc, KeyboardInterrupt) and isinstance(exc.__context__, KeyboardInterrupt):
+            self._actor.kill_impatiently()  # the second one, while another was being stopped
+            return
         self.stop_()
         if self._actor.failed():
             self._exc.raise_any()

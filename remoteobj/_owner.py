@@ -218,16 +218,33 @@ class OwnedActor:
                 return
             self._at_it = True
             try:
-                self.tell_to_stop(after_work)
-                limit = None if after_work or timeout is None else time.monotonic() + timeout
-                if self.vessel.autonomous:
-                    self._take_leave(limit)
-                left = None if limit is None else max(0.0, limit - time.monotonic())
-                if not self.vessel.join(left):
-                    self._force(timeout)
-                self._close()
+                self._end(timeout, after_work)
+            except KeyboardInterrupt:
+                self.kill_impatiently()
+                raise
             finally:
                 self._at_it = False
+
+    def _end(self, timeout: float | None, after_work: bool) -> None:
+        self.tell_to_stop(after_work)
+        limit = None if after_work or timeout is None else time.monotonic() + timeout
+        if self.vessel.autonomous:
+            self._take_leave(limit)
+        left = None if limit is None else max(0.0, limit - time.monotonic())
+        if not self.vessel.join(left):
+            self._force(timeout)
+        self._close()
+
+    def kill_impatiently(self) -> None:
+        """Ctrl-C has come again, while it was being stopped: whoever presses it has waited long
+        enough. Its cleanup has had its time, and what there is of it is lost."""
+        if self.closed or os.getpid() != self.owner_pid:
+            return
+        self.forced = True
+        with contextlib.suppress(RuntimeError):  # a thread goes on
+            self.vessel.kill()
+            self.vessel.join(KILL_SECONDS)
+            self._close()
 
     def tell_to_stop(self, after_work: bool = False) -> None:
         """Give the order, without waiting for what comes of it. Harmless when done twice."""
@@ -329,8 +346,13 @@ def _stop_all() -> None:
     actors = list(_actors)
     for actor in actors:
         actor.tell_to_stop(after_work=not actor.options.daemon)
-    for actor in actors:
-        actor.stop(actor.options.stop_timeout, after_work=not actor.options.daemon)
+    try:
+        for actor in actors:
+            actor.stop(actor.options.stop_timeout, after_work=not actor.options.daemon)
+    except KeyboardInterrupt:
+        for actor in list(_actors):
+            actor.kill_impatiently()
+        raise
 
 
 os.register_at_fork(after_in_child=_actors.clear)

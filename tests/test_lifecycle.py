@@ -355,6 +355,7 @@ def test_ctrl_c_in_the_owner_while_spawn_waits_leaves_no_actor(
     os.mkfifo(tmp_path / "never")
     started = script(
         """
+        import contextlib
         @remote
         class Slow:
             def __init__(self, path):
@@ -1187,6 +1188,7 @@ def test_an_actor_that_is_being_made_does_not_outlive_an_owner_that_is_killed(
 ) -> None:
     started = script(
         """
+        import contextlib
         @remote
         class Slow:
             def __init__(self):
@@ -1270,6 +1272,39 @@ def test_ctrl_c_in_a_call_does_not_disturb_the_actor(
     assert started.line() == "the next answer"
     assert started.finish() == (0, "", "")
     assert diary.lines == ["cleanup"]
+
+
+@pytest.mark.parametrize("held", ["with", "handles"])
+def test_a_second_ctrl_c_kills_what_is_still_being_stopped(
+    script: Callable[..., Script], held: str
+) -> None:
+    started = script(
+        """
+        import contextlib
+        @remote
+        class Slow:
+            @remote.cleanup
+            def close(self):
+                os.write(1, b"cleaning\\n")
+                signal.pause()
+        with contextlib.ExitStack() as stack:
+            actors = [Slow.spawn() for _ in range(2)]
+            if sys.argv[2] == "with":
+                for actor in actors:
+                    stack.enter_context(actor)
+            print(*[actor.pid_ for actor in actors], flush=True)
+            signal.pause()
+        """,
+        held,
+    )
+    pids = list(map(int, started.line().split()))
+    os.killpg(started.process.pid, signal.SIGINT)
+    assert started.line() == "cleaning"
+    os.killpg(started.process.pid, signal.SIGINT)
+    code, _, err = started.finish()
+    assert code == -signal.SIGINT
+    assert err.count("KeyboardInterrupt") == 2
+    assert [until_gone(pid, 0.0) for pid in pids] == [True, True]
 
 
 # ------------------------------------------------------------------ who spawns, who holds
