@@ -96,6 +96,11 @@ class Reactor:
         self.call_soon(lambda: heapq.heappush(self._timers, (when, next(self._order), timer)))
         return timer
 
+    def wake(self) -> None:
+        """Have it see at once that there is less to do. Also within a finalizer: takes no lock."""
+        with contextlib.suppress(OSError, AttributeError):  # it is not there
+            self._ringer.send(b"!")
+
     def _start(self) -> None:
         self._poll = select.poll()
         self._bell, self._ringer = bell_and_ringer()

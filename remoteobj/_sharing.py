@@ -18,7 +18,7 @@ from typing import Any
 from ._frames import MalformedFrameError, encode
 from ._line import Line
 from ._messages import Bytes, Frame, Kind
-from ._reactor import reactor
+from ._reactor import Timer, reactor
 from ._segments import SHARED, Entry, Pool, SegmentError, Shelf
 
 __all__ = ["Sharing"]
@@ -39,7 +39,7 @@ class Sharing:
         self._pool = Pool(self._dropped)
         self._shelf = Shelf(self._released)
         self._used = 0.0
-        self._trimming = False
+        self._trimming: Timer | None = None
 
     # --- sending ---------------------------------------------------------------------------
 
@@ -107,13 +107,12 @@ class Sharing:
     # --- giving memory back ----------------------------------------------------------------
 
     def _trim_later(self, when: float) -> None:
-        if not self._trimming:
-            self._trimming = True
-            reactor.call_at(when, self._trim)
+        if self._trimming is None:
+            self._trimming = reactor.call_at(when, self._trim)
 
     def _trim(self) -> None:
         """Give back what was not used for a while; look again if more may become free."""
-        self._trimming = False
+        self._trimming = None
         if self.look is not None:
             self.look()
         idle = time.monotonic() - self._used
@@ -127,6 +126,9 @@ class Sharing:
         """Let go of all; what somebody here still uses stays until he is done."""
         self._pool.close()
         self._shelf.close()
+        if self._trimming is not None:
+            self._trimming.cancel()
+            reactor.wake()
 
 
 def _ignore(frame: Frame) -> None:

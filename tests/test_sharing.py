@@ -363,7 +363,7 @@ class Painter:
 
 def list_segments() -> list[str]:
     with open("/proc/self/maps") as maps:
-        return [line for line in maps if "memfd:remoteobj" in line and " rw-s " in line]
+        return [line for line in maps if "memfd:remoteobj-segment" in line and " rw-s " in line]
 
 
 def picture(value: int) -> Any:
