@@ -142,6 +142,7 @@ def clear(path: str) -> None:
 
 if __name__ == "__main__":
     os.setsid()  # neither the terminal's signals nor those for the owner's group are for it
+    os.chdir("/")  # its directory may be removed, or unmounted
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # who waits for their closing must not wait for us
     keep(0)
     os._exit(0)

@@ -39,6 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=list(ONLY_ON_LINUX),
         help="run as on a system that has no such thing",
     )
+    parser.addoption("--write", action="store_true", help="write the soak's figures into the docs")
 
 
 def pytest_configure(config: pytest.Config) -> None:

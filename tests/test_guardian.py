@@ -213,6 +213,16 @@ def test_where_there_is_no_interpreter_to_run_it_there_is_none(
         assert guardian.pid is guardian.pipe is None
 
 
+def test_where_a_program_can_not_be_run_actors_are_started_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "devnull", "/nowhere/null")
+    guardian._close()
+    with Actor.options(start_method="fork").spawn() as actor:
+        assert actor.ping() == "pong"
+        assert guardian.pid is guardian.pipe is None
+
+
 def test_a_frozen_program_is_no_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _guarding._executable() is not None
     monkeypatch.setattr(sys, "frozen", True, raising=False)

@@ -29,6 +29,7 @@ SECONDS = float(os.environ.get("SOAK", "60"))
 CLIENTS = 4
 """So many processes, and so many threads of this one, call."""
 ROUND = 5.0
+PAGE = Path(__file__).parents[1] / "docs" / "_soak.md"
 PATIENCE = 30.0
 """Seconds after which an outcome is taken for lost."""
 ENDS = ["signal", "kill", "kill", "terminate", "stop", "stop"]
@@ -478,12 +479,36 @@ def test_a_short_soak(tmp_path: Path, places: list[Path]) -> None:
     assert_clean(soak(4.0, 1.0, tmp_path, places))
 
 
+def page_of(total: Counter[str]) -> str:
+    """The figures, as a part of the docs."""
+    names = {
+        "calls": "calls, streams and casts",
+        "ok": "answered, and executed once each",
+        "casts": "casts",
+        "refused": "ended by a death or a stop, and not executed",
+        "maybe": "ended by a death, and perhaps executed",
+        "actors": "actors that were ended, by " + ", ".join(sorted({f"`{one}`" for one in ENDS})),
+        "lost": "**without an outcome, or with two**",
+        "twice": "**executed twice**",
+        "wrong": "**with a wrong value, or an outcome that was untrue**",
+        "leaked": "**processes, threads, descriptors, segments and files left behind**",
+    }
+    rows = [f"| {text} | {total[name]:,} |" for name, text in names.items()]
+    head = f"| in {SECONDS:.0f} s, with {CLIENTS} processes and {CLIENTS} threads that call | |"
+    return "\n".join([head, "|---|---|", *rows, ""])
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(SECONDS * 1.5 + 120)
 def test_a_long_soak(
-    tmp_path: Path, places: list[Path], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    places: list[Path],
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
 ) -> None:
     total = soak(SECONDS, ROUND, tmp_path, places)
     with capsys.disabled():
-        print(f"\n{SECONDS:.0f} s:", *(f"{name} {count:,}," for name, count in total.items()))
+        print(f"\n{page_of(total)}")
     assert_clean(total)
+    if request.config.getoption("--write"):
+        PAGE.write_text(page_of(total), "utf-8")

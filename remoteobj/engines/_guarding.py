@@ -53,7 +53,7 @@ class Guardian:
         """An actor has ended; to be said before it is reaped, and its pid another's."""
         with self._lock:
             if self._told.pop(f"+{pid}", ...) is None:
-                self._tell(f"-{pid}")
+                self._write(f"-{pid}")
 
     def remove(self, path: str) -> None:
         """See to it that a socket does not outlive this process."""
@@ -66,15 +66,19 @@ class Guardian:
                 self._tell(what)
 
     def _tell(self, line: str) -> None:
+        if not self._write(line):
+            self._close()
+            self._start()
+
+    def _write(self, line: str) -> bool:
+        """False: there is none, or it has been killed, or does not read."""
         if self.pipe is not None:
-            with contextlib.suppress(OSError):  # it has been killed, or does not read
-                os.write(self.pipe, f"{line}\n".encode())
-                return
-        self._close()
-        self._start()
+            with contextlib.suppress(OSError):
+                return os.write(self.pipe, f"{line}\n".encode()) > 0
+        return False
 
     def _start(self) -> None:
-        """Start one, and tell it all. Where there is no interpreter to run it, there is none."""
+        """Start one, and tell it all. Where no interpreter can be run, there is none."""
         if (executable := _executable()) is None:
             return
         reading, self.pipe = os.pipe()
@@ -90,8 +94,10 @@ class Guardian:
                 ],
                 setsigmask=BLOCKED,
             )
-        except BaseException:
+        except BaseException as exc:
             self._close()
+            if isinstance(exc, (FileNotFoundError, PermissionError)):
+                return  # a sandbox: actors end by themselves in all other cases
             raise
         finally:
             os.close(reading)

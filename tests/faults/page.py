@@ -1,6 +1,5 @@
 """`docs/faults.md`: the table of faults, with how long it took until each had its outcome."""
 
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,20 @@ Each row is one fault and what a caller, or the owner, sees of it; a test of tha
 in milliseconds, on a virtual machine with two cores (the slowest of the start methods and kinds
 that the test runs with): `python -m tests.faults` measures it, and writes this page.
 
-"Not yet" marks what is known to be missing: its test is expected to fail, and says why.
-
 | | fault | what you see | ms | test |
 |---|---|---|---|---|
+"""
+
+CODA = """\
+
+## All at once
+
+`make soak ARGS=--write` has many clients call actors which are killed, stopped and replaced all the
+time, with streams and big arrays in between, and compares what the callers were told with what the
+actors have written down:
+
+```{include} _soak.md
+```
 """
 
 
@@ -64,4 +73,4 @@ class Watcher:
 def text_of(watcher: Watcher) -> str:
     """The page."""
     rows = sorted(FAULTS.values(), key=lambda one: one.number)
-    return textwrap.dedent(INTRODUCTION) + "".join(map(watcher.row, rows))
+    return INTRODUCTION + "".join(map(watcher.row, rows)) + CODA
