@@ -65,23 +65,16 @@ class Ward:
 
 
 def keep(source: int) -> None:
-    """Obey the lines of the owner until there are no more, which is when it has ended.
+    """Sleep until the owner has ended, then see to what it has left, by the lines it has written.
 
     `+7` is an actor of pid 7 and `-7` one that has ended. `/a/b` is to be removed: a directory
     unless somebody holds it, or a socket, with its directory if that is empty then.
     """
-    wards: dict[int, Ward] = {}
-    paths = []
-    with open(source) as lines:
-        for line in lines:
-            verb, rest = line[0], line[1:-1]
-            if verb == "+":
-                wards[int(rest)] = Ward(int(rest))
-            elif verb == "-" and (ward := wards.pop(int(rest), None)) is not None:
-                ward.release()
-            elif verb == "/":
-                paths.append(verb + rest)
-    _end(list(wards.values()))
+    poll = select.poll()
+    poll.register(source, 0)  # nothing but the closing of the other end: no line wakes us
+    poll.poll()
+    pids, paths = _read(source)
+    _end([Ward(pid) for pid in pids])
     for path in paths:
         with contextlib.suppress(OSError):
             if os.path.isdir(path):
@@ -89,6 +82,18 @@ def keep(source: int) -> None:
             else:
                 os.unlink(path)
                 os.rmdir(os.path.dirname(path))
+
+
+def _read(source: int) -> tuple[list[int], list[str]]:
+    """The actors that have not ended, and what is to be removed."""
+    left: dict[str, None] = {}
+    with open(source) as lines:
+        for line in lines.read().splitlines():
+            if line.startswith("-"):
+                left.pop(f"+{line[1:]}", None)
+            else:
+                left[line] = None
+    return [int(one) for one in left if one[0] == "+"], [one for one in left if one[0] == "/"]
 
 
 def _end(wards: list[Ward]) -> None:

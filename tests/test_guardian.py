@@ -16,7 +16,7 @@ import pytest
 from remoteobj import _guardian, remote
 from remoteobj.engines import _guarding
 from remoteobj.engines._guarding import guardian
-from tests.tools import Script, until_gone
+from tests.tools import Script, until, until_gone
 
 
 @remote
@@ -160,6 +160,26 @@ def test_a_forked_copy_of_the_owner_does_not_hide_its_death(tmp_path: Path) -> N
     owner.close()
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="there is no /proc here")
+def test_it_sleeps_while_its_owner_lives() -> None:
+    with Actor.spawn():
+        pass
+    until(lambda: os.readlink(f"/proc/{guardian.pid}/cwd") == "/")  # then nothing is left to do
+    status = until(lambda: "S (sleeping)" in status_of(guardian.pid) and status_of(guardian.pid))
+    for _ in range(10):
+        with Actor.spawn() as actor:
+            actor.ping()
+    assert switches(status_of(guardian.pid)) == switches(status)
+
+
+def status_of(pid: int | None) -> str:
+    return Path(f"/proc/{pid}/status").read_text()
+
+
+def switches(status: str) -> list[str]:
+    return [line for line in status.splitlines() if "ctxt_switches" in line]
+
+
 def test_it_ends_with_its_owner(tmp_path: Path) -> None:
     source = f"""{HOLDER}
     holder = Holder.spawn()
@@ -171,17 +191,16 @@ def test_it_ends_with_its_owner(tmp_path: Path) -> None:
     assert until_gone(pid, 0)
 
 
-def test_one_that_does_not_read_holds_nobody_up() -> None:
+def test_one_whose_pipe_is_full_is_replaced_and_holds_nobody_up() -> None:
     with Actor.spawn() as actor:
-        stopped = guardian.pid
-        assert stopped is not None
-        os.kill(stopped, signal.SIGSTOP)
+        first = guardian.pid
+        assert first is not None
         with subprocess.Popen(["true"]) as dead:
             pass
-        while guardian.pid == stopped:
+        while guardian.pid == first:  # it reads when we have ended, and not before
             guardian.watch(dead.pid)
             guardian.forget(dead.pid)
-        assert until_gone(stopped, 5)
+        assert until_gone(first, 5)
         assert actor.ping() == "pong"
     with Actor.spawn() as actor:
         assert actor.ping() == "pong"

@@ -71,7 +71,8 @@ class Guardian:
             self._start()
 
     def _write(self, line: str) -> bool:
-        """False: there is none, or it has been killed, or does not read."""
+        """False: there is none, it has been killed, or the pipe is full: it reads at our end only,
+        and the next one is told no more than is the case then."""
         if self.pipe is not None:
             with contextlib.suppress(OSError):
                 return os.write(self.pipe, f"{line}\n".encode()) > 0
