@@ -25,7 +25,7 @@ from ._frames import MalformedFrameError, encode
 from ._line import Line, receive_descriptors
 from ._messages import Frame
 from ._peer import Peer
-from ._sockets import bell_and_ringer, private
+from ._sockets import NO_SIGNAL, bell_and_ringer, private
 from ._transport import ChannelClosedError, LineChannel
 
 __all__ = ["Control", "Duties", "start", "unblock"]
@@ -83,7 +83,7 @@ class _Handshake:
         self._answer = b""
         self._fds: list[int] = []
         sock.setblocking(False)
-        sock.send(self._challenge.greeting)
+        sock.send(self._challenge.greeting, NO_SIGNAL)
 
     def go_on(self) -> bool:
         """Read on; True when the caller has proved itself. OSError, AuthenticationError."""
@@ -94,7 +94,7 @@ class _Handshake:
         self._answer += data
         if len(self._answer) < ANSWER:
             return False
-        self.sock.send(self._challenge.check(self._answer))
+        self.sock.send(self._challenge.check(self._answer), NO_SIGNAL)
         return True
 
     def line(self) -> Line:
@@ -174,7 +174,7 @@ class Control:
     def _do(self, job: Callable[[], None]) -> None:
         self._jobs.append(job)
         with contextlib.suppress(OSError):
-            self._ringer.send(b"!")
+            self._ringer.send(b"!", NO_SIGNAL)
 
     # --- in the thread -----------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from ._sockets import bell_and_ringer
+from ._sockets import NO_SIGNAL, bell_and_ringer
 
 __all__ = ["Attended", "Reactor", "Timer", "reactor"]
 
@@ -88,7 +88,7 @@ class Reactor:
             elif self._thread is threading.current_thread():
                 return  # it looks for jobs before it sleeps
             with contextlib.suppress(BlockingIOError):
-                self._ringer.send(b"!")
+                self._ringer.send(b"!", NO_SIGNAL)
 
     def call_at(self, when: float, job: Job) -> Timer:
         """Run `job` in the thread at `time.monotonic() == when`, unless it is cancelled."""
@@ -99,7 +99,7 @@ class Reactor:
     def wake(self) -> None:
         """Have it see at once that there is less to do. Also within a finalizer: takes no lock."""
         with contextlib.suppress(OSError, AttributeError):  # it is not there
-            self._ringer.send(b"!")
+            self._ringer.send(b"!", NO_SIGNAL)
 
     def _start(self) -> None:
         self._poll = select.poll()

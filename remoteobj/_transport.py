@@ -15,7 +15,8 @@ from ._frames import Decoder
 from ._line import Line
 from ._messages import Bytes, Frame
 from ._sharing import Sharing
-from ._sockets import bell_and_ringer
+from ._sigpipe import is_deadly, spared
+from ._sockets import NO_SIGNAL, bell_and_ringer
 from ._waiter import Waiter
 
 __all__ = [
@@ -198,7 +199,7 @@ class LineChannel:
     def wake(self) -> None:
         if self._ringer is not None:
             with contextlib.suppress(OSError):
-                self._ringer.send(b"!")
+                self._ringer.send(b"!", NO_SIGNAL)
 
     @property
     def watched(self) -> dict[int, int]:
@@ -208,6 +209,12 @@ class LineChannel:
         self._waiter.gives_way = gives_way
 
     def write(self, parts: Sequence[Bytes]) -> Parts:
+        if is_deadly():
+            with spared():
+                return self._write_parts(parts)
+        return self._write_parts(parts)
+
+    def _write_parts(self, parts: Sequence[Bytes]) -> Parts:
         left: Parts = parts if isinstance(parts, list) else list(parts)
         try:
             while left:

@@ -17,7 +17,7 @@ PACKAGE = "remoteobj"
 
 # From the bottom up. A module imports only from lower layers, or within its own without a cycle.
 LAYERS = [
-    ["errors", "_guardian", "_interruption", "_late", "_memory", "_ops", "_view"],
+    ["errors", "_guardian", "_interruption", "_late", "_memory", "_ops", "_sigpipe", "_view"],
     ["_by_value", "_lifting", "_codec", "_outcome", "_messages", "_segments", "_frames"],
     [
         "_address",

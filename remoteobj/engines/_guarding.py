@@ -11,6 +11,7 @@ from multiprocessing import util as mp_util
 
 from .. import _guardian
 from .._address import own_directory
+from .._sigpipe import spared
 
 __all__ = ["guardian"]
 
@@ -74,7 +75,7 @@ class Guardian:
         """False: there is none, it has been killed, or the pipe is full: it reads at our end only,
         and the next one is told no more than is the case then."""
         if self.pipe is not None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError), spared():
                 return os.write(self.pipe, f"{line}\n".encode()) > 0
         return False
 
@@ -102,7 +103,8 @@ class Guardian:
             raise
         finally:
             os.close(reading)
-        with contextlib.suppress(BrokenPipeError):  # killed already: the next word starts another
+        # Killed already: the next word starts another.
+        with contextlib.suppress(BrokenPipeError), spared():
             os.write(self.pipe, "".join(f"{line}\n" for line in self._told).encode())
         os.set_blocking(self.pipe, False)
         if self._registered_in != os.getpid():

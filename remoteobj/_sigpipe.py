@@ -1,0 +1,37 @@
+"""Programs that have given SIGPIPE its default back, as many that print into `head` do.
+
+Whoever writes to a process that is gone would die of it there, without a word. So the signal is
+held back from our own writes, which fail with EPIPE as they do in all other programs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+
+# A tenth of `signal.getsignal`, which makes an enum of the answer.
+from _signal import getsignal  # type: ignore[import-not-found]
+from collections.abc import Iterator
+
+__all__ = ["is_deadly", "spared"]
+
+_SIGPIPE = int(signal.SIGPIPE)
+_DEFAULT = int(signal.SIG_DFL)
+
+
+def is_deadly() -> bool:
+    """Whether a write to nobody ends this process."""
+    return bool(getsignal(_SIGPIPE) == _DEFAULT)
+
+
+@contextlib.contextmanager
+def spared() -> Iterator[None]:
+    """The time in which such a write is an error, in this thread, and no more."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
+    try:
+        yield
+    finally:
+        if signal.SIGPIPE not in before:
+            if signal.SIGPIPE in signal.sigpending():
+                signal.sigwait({signal.SIGPIPE})
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
