@@ -93,7 +93,8 @@ def _read(source: int) -> tuple[list[int], list[str]]:
                 left.pop(f"+{line[1:]}", None)
             else:
                 left[line] = None
-    return [int(one) for one in left if one[0] == "+"], [one for one in left if one[0] == "/"]
+    pids = [int(one[1:]) for one in left if one[:1] == "+" and one[1:].isdecimal()]
+    return pids, [one for one in left if one[:1] == "/"]
 
 
 def _end(wards: list[Ward]) -> None:
