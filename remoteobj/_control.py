@@ -25,7 +25,8 @@ from ._frames import MalformedFrameError, encode
 from ._line import Line, receive_descriptors
 from ._messages import Frame
 from ._peer import Peer
-from ._sockets import NO_SIGNAL, bell_and_ringer, private
+from ._sigpipe import sparing
+from ._sockets import bell_and_ringer, private
 from ._transport import ChannelClosedError, LineChannel
 
 __all__ = ["Control", "Duties", "start", "unblock"]
@@ -83,7 +84,8 @@ class _Handshake:
         self._answer = b""
         self._fds: list[int] = []
         sock.setblocking(False)
-        sock.send(self._challenge.greeting, NO_SIGNAL)
+        with sparing():
+            sock.send(self._challenge.greeting)
 
     def go_on(self) -> bool:
         """Read on; True when the caller has proved itself. OSError, AuthenticationError."""
@@ -94,7 +96,8 @@ class _Handshake:
         self._answer += data
         if len(self._answer) < ANSWER:
             return False
-        self.sock.send(self._challenge.check(self._answer), NO_SIGNAL)
+        with sparing():
+            self.sock.send(self._challenge.check(self._answer))
         return True
 
     def line(self) -> Line:
@@ -174,7 +177,7 @@ class Control:
     def _do(self, job: Callable[[], None]) -> None:
         self._jobs.append(job)
         with contextlib.suppress(OSError):
-            self._ringer.send(b"!", NO_SIGNAL)
+            self._ringer.send(b"!")
 
     # --- in the thread -----------------------------------------------------------------
 

@@ -18,7 +18,8 @@ from multiprocessing import reduction
 from typing import Any
 
 from ._messages import Bytes
-from ._sockets import NO_SIGNAL, made_whole, private
+from ._sigpipe import sparing
+from ._sockets import made_whole, private
 
 __all__ = ["Line", "descriptors_pass", "dial", "line", "receive_descriptors", "socket_line"]
 
@@ -80,8 +81,8 @@ class Line:
         if not self.piped:
             return False
         try:
-            sent = send_descriptors(self.side, _NUMBER.pack(number), (fd,))
-            return sent == _NUMBER.size
+            with sparing():
+                return socket.send_fds(self.side, [_NUMBER.pack(number)], [fd]) == _NUMBER.size
         except OSError:  # the socket is full, or too many descriptors are on their way
             return False
 
@@ -177,13 +178,15 @@ def dial(sock: socket.socket, answer: bytes) -> Line:
     """Make a line of a socket on which the other end waits for an answer, and for its pipes."""
     with made_whole:
         if not descriptors_pass():
-            sock.sendall(answer, NO_SIGNAL)
+            with sparing():
+                sock.sendall(answer)
             return Line(sock)
         here, there = _pipes()
         line = Line(sock, *here)
         try:
             sock.setblocking(True)
-            send_descriptors(sock, answer, there)
+            with sparing():
+                socket.send_fds(sock, [answer], there)
         except BaseException:
             line.close()
             raise
@@ -191,12 +194,6 @@ def dial(sock: socket.socket, answer: bytes) -> Line:
             for fd in there:
                 os.close(fd)
         return line
-
-
-def send_descriptors(sock: socket.socket, data: bytes, fds: tuple[int, ...]) -> int:
-    """Write to a socket, with descriptors. Not `socket.send_fds`: it forgets the flags."""
-    sent = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
-    return sock.sendmsg([data], sent, NO_SIGNAL)
 
 
 def receive_descriptors(sock: socket.socket, size: int, most: int) -> tuple[bytes, list[int]]:

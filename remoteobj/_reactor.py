@@ -18,7 +18,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from ._sockets import NO_SIGNAL, bell_and_ringer
+from ._sigpipe import sparing
+from ._sockets import bell_and_ringer
 
 __all__ = ["Attended", "Reactor", "Timer", "reactor"]
 
@@ -88,7 +89,7 @@ class Reactor:
             elif self._thread is threading.current_thread():
                 return  # it looks for jobs before it sleeps
             with contextlib.suppress(BlockingIOError):
-                self._ringer.send(b"!", NO_SIGNAL)
+                self._ringer.send(b"!")
 
     def call_at(self, when: float, job: Job) -> Timer:
         """Run `job` in the thread at `time.monotonic() == when`, unless it is cancelled."""
@@ -98,8 +99,8 @@ class Reactor:
 
     def wake(self) -> None:
         """Have it see at once that there is less to do. Also within a finalizer: takes no lock."""
-        with contextlib.suppress(OSError, AttributeError):  # it is not there
-            self._ringer.send(b"!", NO_SIGNAL)
+        with contextlib.suppress(OSError, AttributeError), sparing():  # it is not there
+            self._ringer.send(b"!")
 
     def _start(self) -> None:
         self._poll = select.poll()

@@ -23,7 +23,7 @@ from ._messages import Bytes, Frame, Kind, read_credit
 from ._outcome import pack_error
 from ._peer import PATIENCE, OpenStream, Peer, size_of, value_frame
 from ._protocol import Life
-from ._sockets import NO_SIGNAL, bell_and_ringer
+from ._sockets import bell_and_ringer
 from ._transport import TRAITS, ChannelClosedError, LineChannel, Traits
 from ._waiter import Waiter, clock
 from .errors import NotListeningError
@@ -80,7 +80,7 @@ class Reception:
     def wake(self) -> None:
         """Make the thread that waits for requests look up."""
         with contextlib.suppress(OSError):
-            self._ringer.send(b"!", NO_SIGNAL)
+            self._ringer.send(b"!")
 
     @property
     def queued(self) -> list[Frame]:

@@ -12,8 +12,9 @@ import signal
 # A tenth of `signal.getsignal`, which makes an enum of the answer.
 from _signal import getsignal  # type: ignore[import-not-found]
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
-__all__ = ["is_deadly", "spared"]
+__all__ = ["is_deadly", "spared", "sparing"]
 
 _SIGPIPE = int(signal.SIGPIPE)
 _DEFAULT = int(signal.SIG_DFL)
@@ -35,3 +36,8 @@ def spared() -> Iterator[None]:
             if signal.SIGPIPE in signal.sigpending():
                 signal.sigwait({signal.SIGPIPE})
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def sparing() -> AbstractContextManager[None]:
+    """`spared`, if it is needed."""
+    return spared() if is_deadly() else contextlib.nullcontext()

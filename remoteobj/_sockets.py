@@ -10,10 +10,7 @@ import weakref
 from collections.abc import Iterator
 from typing import Final, Protocol, TypeVar
 
-__all__ = ["NO_SIGNAL", "bell_and_ringer", "forks", "inheriting", "made_whole", "private"]
-
-NO_SIGNAL: Final[int] = getattr(socket, "MSG_NOSIGNAL", 0)
-"""For whoever sends: that the other end is gone is an error, and no SIGPIPE (`_sigpipe`)."""
+__all__ = ["bell_and_ringer", "forks", "inheriting", "made_whole", "private"]
 
 # A forked child that kept a copy of our end of a connection would hide our death from the
 # other end, which sees EOF only when the last copy closes. So a child closes what it
@@ -66,8 +63,6 @@ os.register_at_fork(
 
 def private(end: C) -> C:
     """Mark an end of a connection as this process's own: a forked child closes its copy."""
-    if isinstance(end, socket.socket) and hasattr(socket, "SO_NOSIGPIPE"):  # macOS
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_NOSIGPIPE, 1)
     _ours.add(end)
     return end
 

@@ -16,7 +16,7 @@ from ._line import Line
 from ._messages import Bytes, Frame
 from ._sharing import Sharing
 from ._sigpipe import is_deadly, spared
-from ._sockets import NO_SIGNAL, bell_and_ringer
+from ._sockets import bell_and_ringer
 from ._waiter import Waiter
 
 __all__ = [
@@ -199,7 +199,7 @@ class LineChannel:
     def wake(self) -> None:
         if self._ringer is not None:
             with contextlib.suppress(OSError):
-                self._ringer.send(b"!", NO_SIGNAL)
+                self._ringer.send(b"!")
 
     @property
     def watched(self) -> dict[int, int]:

@@ -11,7 +11,7 @@ from multiprocessing import util as mp_util
 
 from .. import _guardian
 from .._address import own_directory
-from .._sigpipe import spared
+from .._sigpipe import sparing
 
 __all__ = ["guardian"]
 
@@ -75,7 +75,7 @@ class Guardian:
         """False: there is none, it has been killed, or the pipe is full: it reads at our end only,
         and the next one is told no more than is the case then."""
         if self.pipe is not None:
-            with contextlib.suppress(OSError), spared():
+            with contextlib.suppress(OSError), sparing():
                 return os.write(self.pipe, f"{line}\n".encode()) > 0
         return False
 
@@ -104,7 +104,7 @@ class Guardian:
         finally:
             os.close(reading)
         # Killed already: the next word starts another.
-        with contextlib.suppress(BrokenPipeError), spared():
+        with contextlib.suppress(BrokenPipeError), sparing():
             os.write(self.pipe, "".join(f"{line}\n" for line in self._told).encode())
         os.set_blocking(self.pipe, False)
         if self._registered_in != os.getpid():
