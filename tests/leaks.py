@@ -246,8 +246,11 @@ def list_mappings() -> Iterator[str]:
     """Memory shared with others, mapped here: it may outlive the descriptor it was made from."""
     if LINUX:
         for line in Path("/proc/self/maps").read_text().splitlines():
-            addresses, _, _, _, inode, *path = line.split(None, 5)
-            if path and path[0].startswith(("/memfd:", "/dev/shm/", "/dev/zero")):
+            addresses, mode, _, _, inode, *path = line.split(None, 5)
+            if not path:
+                continue
+            nameless = mode.endswith("s") and path[0].endswith(" (deleted)")  # in place of a memfd
+            if nameless or path[0].startswith(("/memfd:", "/dev/shm/", "/dev/zero")):
                 yield f"{path[0]}, inode {inode}, at {addresses}"
 
 

@@ -363,7 +363,13 @@ class Painter:
 
 def list_segments() -> list[str]:
     with open("/proc/self/maps") as maps:
-        return [line for line in maps if "memfd:remoteobj-segment" in line and " rw-s " in line]
+        mine = [line for line in maps if " rw-s " in line and "(deleted)" in line]
+    return [line for line in mine if _size_of(line) >= MB]  # a black box is small
+
+
+def _size_of(line: str) -> int:
+    begin, end = (int(one, 16) for one in line.split()[0].split("-"))
+    return end - begin
 
 
 def picture(value: int) -> Any:
