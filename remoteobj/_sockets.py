@@ -49,6 +49,7 @@ def _close_inherited() -> None:
     forks[0] += 1
     made_whole.release()
     kept = getattr(_heritage, "ends", ())
+    _heritage.ends = ()  # its own children get nothing of that
     for end in list(_ours):
         if all(end is not one for one in kept):
             end.close()

@@ -25,6 +25,7 @@ from remoteobj._transport import ChannelClosedError, LineChannel
 from remoteobj._waiter import RETRY, TRUST, Waiter
 from remoteobj.errors import ActorDiedError
 from tests.conftest import Launch
+from tests.marks import needs_descriptors
 
 Ends = tuple[Line, Line]
 
@@ -208,6 +209,7 @@ def frame(call_id: int, size: int = 3) -> bytes:
     return b"".join(encode((Kind.VALUE, call_id, bytes(size), ())))
 
 
+@needs_descriptors  # a socket keeps the reply together with the end, and has no such moment
 @pytest.mark.parametrize("size", [3, 200_000])
 def test_a_reply_between_the_last_look_and_the_death_is_taken(
     ends: Ends, monkeypatch: pytest.MonkeyPatch, size: int

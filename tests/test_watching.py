@@ -513,6 +513,7 @@ def test_what_it_was_running_is_told_also_where_another_had_called(
     with util.process(call, miller):
         door.await_arrival()
         os.kill(miller.pid_, signal.SIGKILL)
+    assert miller.join_(10)
     with pytest.raises(ActorDiedError, match=r"SIGKILL, while it ran \?\.grind\(") as caught:
         miller.crash()
     assert caught.value.running == "?.grind(...)"

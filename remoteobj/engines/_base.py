@@ -7,7 +7,7 @@ whose two channels lead to the owner: one for calls, one for orders and the sign
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from .._blackbox import BlackBox
@@ -47,6 +47,8 @@ class Link:
 
     owner_is_gone = False
     """Set by the engine: nobody is left to end what the program has started."""
+    life: Sequence[Line] = ()
+    """What closes when the process ends, where the owner needs that."""
     box: BlackBox | None = None
     """Where a process leaves word of what it runs, and of its end."""
 

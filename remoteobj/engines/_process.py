@@ -96,7 +96,7 @@ class ActorProcess(multiprocessing.Process):
     def _start(self) -> None:
         assert self._program is not None
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
-            data, control = self._link_up(ours, theirs)
+            data, control, *life = self._link_up(ours, theirs)
             try:
                 if self.start_method == "fork":
                     share_classes(*(part for _, part in self._program.parts()))
@@ -104,7 +104,7 @@ class ActorProcess(multiprocessing.Process):
                 _need_descriptors(STARTING_TAKES)
                 self._start_even_if_daemonic()
                 guardian.watch(self._popen.pid)  # type: ignore[attr-defined]
-                self._death = self._open_death()
+                self._death = self._open_death(*life)
             finally:
                 self._link = None
                 self._program = None
@@ -115,16 +115,20 @@ class ActorProcess(multiprocessing.Process):
     def _link_up(self, ours: contextlib.ExitStack, theirs: contextlib.ExitStack) -> list[Line]:
         """Make what leads to it. Our ends are closed by one of the stacks, and its by the other,
         which until then keeps them for a forked child."""
-        kept = []
-        for make in (line, socket_line):
-            for stack, end in zip((ours, theirs), make(), strict=True):
-                stack.callback(end.close)
-                kept.append(end)
-        self._link = Link(kept[1], kept[3])
+        makers = (line, socket_line) if _has_pidfds() else (line, socket_line, socket_line)
+        ends, its = [], []
+        for make in makers:
+            end, other = make()
+            ours.callback(end.close)
+            theirs.callback(other.close)
+            ends.append(end)
+            its.append(other)
+        self._link = Link(its[0], its[1])
+        self._link.life = its[2:]
         self._box = self._link.box = BlackBox()
         ours.callback(self._box.close)
-        theirs.enter_context(inheriting(kept[1], kept[3]))
-        return [kept[0], kept[2]]
+        theirs.enter_context(inheriting(*its))
+        return ends
 
     def _start_even_if_daemonic(self) -> None:
         """Inside a daemonic process of others, `multiprocessing` would refuse to start one."""
@@ -167,21 +171,21 @@ class ActorProcess(multiprocessing.Process):
 
     # --- its death ---
 
-    def _open_death(self) -> int:
+    def _open_death(self, life: Line | None = None) -> int:
         """A descriptor that gets readable when the process ends.
 
-        multiprocessing's sentinel is a pipe that lives on in the process's own children;
-        under forkserver it is the server that holds it, and may die first.
+        That is not multiprocessing's sentinel, a pipe that lives on in the process's own children;
+        under forkserver it is the server that holds it, and may die first. Where processes have no
+        descriptors, it is a line that a process closes in its children, and never writes to.
         """
-        if not hasattr(os, "pidfd_open"):
-            return self.sentinel
         assert self.pid is not None
-        try:
+        if life is not None:
+            fd = os.dup(life.fileno())  # a forked child may look, too
+            life.close()
+        else:
             fd = os.pidfd_open(self.pid)
-        except OSError:
-            return self.sentinel
         self._close_death = mp_util.Finalize(self, os.close, (fd,))
-        if self.start_method == "forkserver" and _readable(self.sentinel, 0):
+        if life is None and self.start_method == "forkserver" and _readable(self.sentinel, 0):
             return self.sentinel  # it has been reaped: the pid may be another process's now
         return fd
 
@@ -329,6 +333,15 @@ class ActorProcess(multiprocessing.Process):
                 raise SystemExit(1) from None
         assert program is not None
         return program
+
+
+def _has_pidfds() -> bool:
+    """Whether processes have descriptors here: on Linux, but not in every sandbox."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return True
 
 
 def _need_descriptors(count: int) -> None:

@@ -37,6 +37,7 @@ from tests.faults._actors import (
 from tests.faults._table import fault
 from tests.faults.conftest import Scripts, Within
 from tests.leaks import list_mappings
+from tests.marks import needs_descriptors, needs_peers_user
 from tests.tools import Call, Door, process, until, until_gone
 
 MB = 1 << 20
@@ -239,6 +240,7 @@ def test_48_where_there_is_no_room_for_shared_memory_large_values_go_through_the
     "No room for shared memory, many times",
     sees="no descriptor is lost",
 )
+@needs_descriptors
 def test_48_where_there_is_no_room_for_shared_memory_no_descriptor_is_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -290,6 +292,7 @@ def test_48_an_argument_past_the_memory_limit_is_an_error_of_its_call(within: Wi
 
 
 @fault(49, "Shared memory of a killed actor", sees="it is freed with the last value that uses it")
+@needs_descriptors
 def test_49_the_shared_memory_of_a_killed_actor_is_freed(
     start_method: str, door: Door, within: Within
 ) -> None:
@@ -460,6 +463,7 @@ def test_52_clients_that_say_nothing_hinder_nobody(start_method: str, within: Wi
     sees="he can't reach the socket; where he could, he is refused by his uid, with the key or not",
 )
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+@needs_peers_user
 @pytest.mark.parametrize("reachable", [False, True])
 def test_52_a_client_of_another_user_is_refused(reachable: bool, within: Within) -> None:
     def call_as_nobody(address: Address) -> int:

@@ -1,0 +1,16 @@
+"""Marks for what some systems lack. Not imported before `--without` has had its effect."""
+
+import socket
+import sys
+
+import pytest
+
+from remoteobj._line import descriptors_pass
+
+needs_descriptors = pytest.mark.skipif(
+    not descriptors_pass(), reason="descriptors can't be passed here"
+)
+needs_peers_user = pytest.mark.skipif(
+    sys.platform == "linux" and not hasattr(socket, "SO_PEERCRED"),
+    reason="nobody can be asked who the other end is",
+)
