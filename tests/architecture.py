@@ -246,6 +246,17 @@ def threads_have_names(tree: Tree) -> Iterator[str]:
                 yield f"{module}:{node.lineno}: a thread without a name"
 
 
+def time_is_monotonic(tree: Tree) -> Iterator[str]:
+    """The wall clock jumps."""
+    for module, source in tree.items():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Attribute) and ast.unparse(node) in (
+                "time.time",
+                "time.time_ns",
+            ):
+                yield f"{module}:{node.lineno}: {ast.unparse(node)} is the wall clock"
+
+
 RULES: list[Callable[[Tree], Iterator[str]]] = [
     every_module_has_a_layer,
     imports_come_from_below,
@@ -257,4 +268,5 @@ RULES: list[Callable[[Tree], Iterator[str]]] = [
     face_is_short,
     face_lists_its_names_sorted,
     threads_have_names,
+    time_is_monotonic,
 ]

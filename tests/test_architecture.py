@@ -120,6 +120,11 @@ BAD: list[tuple[Callable[[Tree], Iterator[str]], Tree, str]] = [
         {"_ops": "\nthreading.Thread(target=f, daemon=True).start()\n"},
         "_ops:2: a thread without a name",
     ),
+    (
+        architecture.time_is_monotonic,
+        {"_ops": "import time\nend = time.time() + 1\n"},
+        "_ops:2: time.time is the wall clock",
+    ),
 ]
 
 

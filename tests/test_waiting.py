@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import select
 import threading
 import time
 from array import array
@@ -21,11 +22,13 @@ from remoteobj._frames import Decoder, encode
 from remoteobj._lifting import lift
 from remoteobj._line import Line, line
 from remoteobj._messages import Frame, Kind
+from remoteobj._protocol import Ticket
 from remoteobj._transport import ChannelClosedError, LineChannel
 from remoteobj._waiter import RETRY, TRUST, Waiter
 from remoteobj.errors import ActorDiedError
 from tests.conftest import Launch
 from tests.marks import needs_descriptors
+from tests.tools import Call, until
 
 Ends = tuple[Line, Line]
 
@@ -234,6 +237,27 @@ def test_a_reply_between_the_last_look_and_the_death_is_taken(
     with pytest.raises(ChannelClosedError):
         channel.take()
     channel.close()
+
+
+def test_a_late_reply_that_comes_alone_answers_no_later_call(ends: Ends) -> None:
+    ours, theirs = ends
+    connection = Connection(LineChannel(ours), lambda _: TimeoutError(), lambda _: TimeoutError)
+    late = connection.call(b"first", ())
+    assert not connection.wait(late, time.monotonic())
+    connection.abandon(late)
+    call = Call(connection.ask, b"second")
+    decoder, asked = Decoder(), [Frame(Kind.CLOSE, 0)]
+    while asked[-1].payload != b"second":
+        asked += decoder.feed(theirs.read(4096) or b"")
+    theirs.write(b"".join(map(bytes, encode((Kind.VALUE, late.call_id, b"late", ())))))
+    until(lambda: not select.select([ours], [], [], 0)[0])  # it has been read, alone
+    theirs.write(b"".join(map(bytes, encode((Kind.VALUE, asked[-1].call_id, b"right", ())))))
+    answer: Any = call.result()
+    if isinstance(answer, Ticket):
+        assert connection.wait(answer, time.monotonic() + 10)
+        answer = answer.first
+    assert answer.payload == b"right"
+    connection.close()
 
 
 def test_a_thread_that_waits_is_woken_when_another_one_closes(ends: Ends) -> None:

@@ -563,6 +563,27 @@ def test_of_a_stream_it_was_running_the_method(launch: Launch, door: Door) -> No
     miller.stop_()
 
 
+@pytest.mark.parametrize(
+    ("ours", "events", "count"),
+    [
+        ("0::/a/b\n", "low 0\noom 3\noom_kill 2\noom_group_kill 1\n", 2),
+        ("12:cpu:/x\n0::/a/b\n", "oom_kill 7\n", 7),
+        ("12:cpu:/x\n", "oom_kill 7\n", None),
+        ("0::/a/b\n", "low 0\n", None),
+        ("0::/elsewhere\n", "oom_kill 7\n", None),
+    ],
+)
+def test_the_kernel_tells_how_many_were_killed_for_memory_where_it_has_such_groups(
+    ours: str, events: str, count: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "groups" / "a" / "b").mkdir(parents=True)
+    (tmp_path / "groups" / "a" / "b" / "memory.events").write_text(events)
+    (tmp_path / "ours").write_text(ours)
+    monkeypatch.setattr(_oom, "OURS", str(tmp_path / "ours"))
+    monkeypatch.setattr(_oom, "GROUPS", str(tmp_path / "groups"))
+    assert _oom._count() == count
+
+
 def test_a_function_that_dies_has_its_certificate_too() -> None:
     def end() -> None:
         print("no more", file=sys.stderr)

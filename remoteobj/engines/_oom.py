@@ -6,6 +6,9 @@ import contextlib
 
 __all__ = ["killed_for_memory", "watch"]
 
+OURS = "/proc/self/cgroup"
+GROUPS = "/sys/fs/cgroup"
+
 _seen: list[int] = []
 """The count at the last look; empty before the first one, and where there is none."""
 
@@ -13,9 +16,9 @@ _seen: list[int] = []
 def _count() -> int | None:
     """How many processes of our control group were killed so."""
     with contextlib.suppress(OSError, ValueError, IndexError, StopIteration):
-        with open("/proc/self/cgroup") as file:
+        with open(OURS) as file:
             path = next(line[3:].strip() for line in file if line.startswith("0::"))
-        with open(f"/sys/fs/cgroup{path}/memory.events") as file:
+        with open(f"{GROUPS}{path}/memory.events") as file:
             return int(next(line.split()[1] for line in file if line.startswith("oom_kill ")))
     return None
 

@@ -224,7 +224,7 @@ class ActorProcess(multiprocessing.Process):
         if os.getpid() != self._owner_pid:
             return self._code
         with self._reaping:
-            if self._death is None or not _readable(self._death, 0):
+            if self._code is not None or self._death is None or not _readable(self._death, 0):
                 return self._code
             guardian.forget(self._popen.pid)  # type: ignore[attr-defined]
             end = time.monotonic() + REAP_SECONDS

@@ -17,7 +17,7 @@ from tests.tools import Script
 MILLISECONDS = "milliseconds to the outcome"
 """The name under which a test's report has what `within` measured."""
 
-Within: TypeAlias = Callable[[float], AbstractContextManager[None]]
+Within: TypeAlias = Callable[..., AbstractContextManager[None]]
 Scripts: TypeAlias = Callable[..., Script]
 
 PRELUDE = """\
@@ -36,15 +36,19 @@ QUIET = {"PYTHONWARNINGS": "ignore::DeprecationWarning"}
 
 @pytest.fixture
 def within(request: pytest.FixtureRequest) -> Within:
-    """``with within(1.0):`` from the fault to its outcome. It is measured, and must be in time."""
+    """``with within(1.0):`` from the fault to its outcome. It is measured, and must be in time.
+
+    ``at_least=0.2`` is for limits, which must not fire early either.
+    """
 
     @contextlib.contextmanager
-    def measure(seconds: float) -> Iterator[None]:
+    def measure(seconds: float, at_least: float = 0.0) -> Iterator[None]:
         began = time.monotonic()
         yield
         took = time.monotonic() - began
         request.node.user_properties.append((MILLISECONDS, took * 1000))
         assert took < seconds, f"it took {took:.2f} s, and may take {seconds} s"
+        assert took >= at_least, f"it took {took:.2f} s, and must take {at_least} s"
 
     return measure
 
