@@ -5,12 +5,14 @@
     program ──> A.step ──> B.check ──> A.report
                            carries (A,)   carries (A, B): A waits for this very call
 
-So A can tell a call that it waits for, directly or not, from all others, which have to wait for
-their turn. Calls of ordinary programs carry nothing.
+So A, which waits for B, can tell a call for which B waits, directly or not, from all others, which
+have to wait for their turn. Calls of ordinary programs carry nothing.
 
-Calls that began independently may come to wait for each other too, in a ring: A for B, B for C, C
-for A. No chain has the whole ring then. So an actor that waits for a while says to the one it waits
-for who waits for itself, which passes that on, until it comes to one who is waited for there.
+A chain knows nothing of what comes about later: that an actor comes to wait for a future; or that
+calls which began independently wait for each other, in a ring: A for B, B for C, C for A. So an
+actor that waits for a while says to the one it waits for who waits, and that one passes it on.
+
+Invariant: whoever is said to wait does so, or has only just stopped. Nobody waits for a cast.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from __future__ import annotations
 import os
 import pickle
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from threading import get_ident
 from typing import Any, NamedTuple, Protocol
 
@@ -67,7 +69,7 @@ class Host(Protocol):
         ...
 
     def waiters(self) -> Chain:
-        """Those who wait for this actor, by what it runs or has still to run, the first first."""
+        """Those who wait for this actor, by what it runs or has still to run; itself last."""
         ...
 
     def wait_beside(self, watched: dict[int, int], deadline: float | None, target: str) -> bool:
@@ -78,22 +80,25 @@ class Host(Protocol):
 
 class Rumour:
     """Who waits for an actor that waits itself, told to the one it waits for. Not at once, since
-    most waits are short, and again only after somebody may have come."""
+    most waits are short, and again only after somebody may have come.
 
-    def __init__(self, host: Host, tell: Callable[[Chain], None]) -> None:
+    `told` is what the call has carried of it.
+    """
+
+    def __init__(self, host: Host, told: Chain) -> None:
         self._host = host
-        self._tell = tell
-        self._told: Chain = ()
+        self._told = told
         self._due: float | None = time.monotonic() + RING_SECONDS
 
     def due_or(self, deadline: float | None) -> float | None:
-        """When it is to be spread, or `deadline`, if that comes first."""
+        """When there may be news, or `deadline`, if that comes first."""
         if self._due is None or deadline is None:
             return self._due if deadline is None else deadline
         return min(self._due, deadline)
 
-    def spread(self) -> None:
-        """To be called whenever the wait has been ended by something else than what it is for."""
+    def news(self) -> bytes | None:
+        """What is to be told now, if anything. To be asked whenever the wait has been ended by
+        something else than what it is for."""
         now = time.monotonic()
         if self._due is None:
             self._due = now + RING_SECONDS
@@ -101,7 +106,8 @@ class Rumour:
             self._due = None
             if (waiters := self._host.waiters()) != self._told:
                 self._told = waiters
-                self._tell(waiters)
+                return pack(waiters)
+        return None
 
 
 hosts: dict[int, Host] = {}
@@ -109,8 +115,12 @@ hosts: dict[int, Host] = {}
 
 os.register_at_fork(after_in_child=hosts.clear)
 
-_CHAINED = {int(Kind.CALL): int(Kind.CHAINED_CALL), int(Kind.CAST): int(Kind.CHAINED_CAST)}
-_PLAIN = {chained: plain for plain, chained in _CHAINED.items()}
+_CHAINED = {
+    (int(Kind.CALL), False): int(Kind.CHAINED_CALL),
+    (int(Kind.CALL), True): int(Kind.CHAINED_LATER),
+    (int(Kind.CAST), False): int(Kind.CHAINED_CAST),
+}
+_PLAIN = {chained: plain for (plain, _), chained in _CHAINED.items()}
 _LENGTH = 4
 
 
@@ -139,16 +149,16 @@ def unpack(payload: Bytes) -> Chain:
         return ()
 
 
-def wrap(kind: int, payload: bytes, chain: Chain) -> tuple[int, bytes]:
-    """Kind and payload of a request that carries its chain."""
+def wrap(kind: int, payload: bytes, chain: Chain, later: bool) -> tuple[int, bytes]:
+    """Kind and payload of a request that carries its chain; `later`: nobody waits for it yet."""
     head = pack(chain)
-    return _CHAINED[kind], len(head).to_bytes(_LENGTH, "little") + head + payload
+    return _CHAINED[kind, later], len(head).to_bytes(_LENGTH, "little") + head + payload
 
 
 def unwrap(request: Frame) -> tuple[Chain, tuple[int, int, Bytes, Sequence[Any]]]:
     """The chain of a request, and the request without it.
 
-    >>> kind, payload = wrap(Kind.CALL, b"payload", (Link("/a", "A"),))
+    >>> kind, payload = wrap(Kind.CALL, b"payload", (Link("/a", "A"),), later=False)
     >>> unwrap(Frame(kind, 7, payload))
     ((Link(path='/a', name='A'),), (1, 7, b'payload', ()))
     """

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from ._chain import Host, Rumour, chain_here, host_here, hosts, pack, wrap
+from ._chain import Host, Rumour, chain_here, host_here, hosts, wrap
 from ._frames import MalformedFrameError, encode
 from ._messages import Bytes, Frame, Kind
 from ._protocol import (
@@ -131,7 +131,7 @@ class Exchange:
             ticket = self._calls.open() if kind == _CALL else Ticket()
             ticket.sent = payload
             if hosts and (chain := chain_here()):
-                kind, payload = wrap(kind, payload, chain)
+                kind, payload = wrap(kind, payload, chain, later=heard is not None)
             try:
                 if heard is not None:
                     ticket.heard = heard
@@ -265,7 +265,7 @@ class Exchange:
     ) -> bool:
         """`wait`, in a thread that runs a request: for whose own chain its mailbox stays open."""
         bell = ticket.arm(host)  # another thread may be the one that reads
-        rumour = Rumour(host, lambda who: self.post(Frame(Kind.WAITERS, ticket.call_id, pack(who))))
+        rumour = Rumour(host, () if ticket.heard else host.chain)
         try:
             while not (ticket.over if whole else ticket.ready):
                 if self.inside:
@@ -276,7 +276,8 @@ class Exchange:
                     ticket.fail(partial(self.end, False))
                 if deadline is not None and time.monotonic() >= deadline:
                     break
-                rumour.spread()
+                if (news := rumour.news()) is not None:
+                    self.post(Frame(Kind.WAITERS, ticket.call_id, news))
         finally:
             ticket.disarm(bell)
         return ticket.over if whole else ticket.ready

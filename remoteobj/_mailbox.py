@@ -266,16 +266,18 @@ class Mailbox(Reception):
     def chain(self) -> Chain:
         """Those who wait for what is being run, this actor last; empty: nothing is."""
         current = self.current
-        return () if current is None else (*unwrap(current[1])[0], self._me)
+        return () if current is None else (*self.who_waits(*current[:2]), self._me)
 
     def waiters(self) -> Chain:
-        """Those who wait for what is being run, or is in the queues, each once."""
+        """Those who wait for what is being run, or is in the queues, each once; this actor last."""
         waiting = [(peer, one) for peer in list(self._peers.values()) for one in peer.requests]
         current = self.current
         while current is not None:
             waiting.append(current[:2])
             current = current[3]
-        return tuple(dict.fromkeys(link for one in waiting for link in self.who_waits(*one)))
+        links = dict.fromkeys(link for one in waiting for link in self.who_waits(*one))
+        links.pop(self._me, None)
+        return (*links, self._me)
 
     def ring(self) -> None:
         """End its wait, from another thread."""
@@ -283,8 +285,7 @@ class Mailbox(Reception):
 
     def wait_beside(self, watched: dict[int, int], deadline: float | None, target: str) -> bool:
         """Wait for these descriptors, in the midst of a request; see `_chain.Host`."""
-        awaited = {self._me.path, target}
-        self._run_chained(awaited)
+        self._run_chained(target)
         for fd, events in watched.items():
             self._waiter.watch(fd, events)
         try:
@@ -295,36 +296,43 @@ class Mailbox(Reception):
         others = [one for one in ready if one[0] not in watched]
         if others:
             self._collect(others)
-            self._run_chained(awaited)
+            self._run_chained(target)
         self.safe_point()
         return len(others) < len(ready)
 
-    def _run_chained(self, awaited: set[str]) -> None:
-        """Run, or refuse, the requests for which somebody waits who is waited for here: else both
-        would wait for ever. That is this actor itself, or the one that it has called, which may
-        have called it at the same moment."""
+    def _run_chained(self, target: str) -> None:
+        """Run, or refuse, the requests for which the actor waits that is waited for here: else both
+        would wait for ever."""
         for peer in list(self._peers.values()):
-            for request in [] if peer.owed else list(peer.requests):
-                chain = self.who_waits(peer, request)
-                if all(link.path not in awaited for link in chain):
-                    continue
+            # What one of them does may change the queue, so it is looked through anew.
+            while not peer.owed and (found := self._due(peer, target)) is not None:
+                due, first = found
+                request = first if self._reentrant else due
                 self._take_out(peer, request)
                 if self._reentrant:
                     self._run(peer, request)
                 else:
-                    self._refuse(peer, request, chain)
+                    self._refuse(peer, request)
 
-    def _refuse(self, peer: Peer, request: Frame, chain: Chain) -> None:
+    def _due(self, peer: Peer, target: str) -> tuple[Frame, Frame] | None:
+        """A request of a peer that can't wait for its turn, since `target` waits for it; and the
+        first that was sent on behalf of the same, since those are run in order."""
+        first: dict[Chain, Frame] = {}
+        for request in peer.requests:
+            eldest = first.setdefault(unwrap(request)[0], request)
+            if any(link.path == target for link in self.who_waits(peer, request)):
+                return request, eldest
+        return None
+
+    def _refuse(self, peer: Peer, request: Frame) -> None:
+        chain = self.who_waits(peer, request)
         ring = [one.name for one in (*chain, self._me)]
         names = " → ".join(ring if self._me in chain else [self._me.name, *ring])
         error = DeadlockError(
             f"this call would wait for itself: {names}; and {self._me.name} is not reentrant. "
             f"It waits here:\n{stack_here((evaluate.__code__,))}"
         )
-        if request.kind in CALLS:
-            peer.send(error_frame(request.call_id, error))
-        else:
-            self._report(error)
+        peer.send(error_frame(request.call_id, error))
 
     # --- ending ------------------------------------------------------------------------
 

@@ -45,7 +45,8 @@ class Kind(enum.IntEnum):
     RAISE = 6  # ... raises an exception in its generator
     CHAINED_CALL = 7  # a call, made by an actor while it is being called (`_chain`)
     CHAINED_CAST = 8
-    WAITERS = 9  # those who wait for the caller, which waits for this call
+    CHAINED_LATER = 9  # a call that the actor may wait for later: a future's, or an await's
+    WAITERS = 17  # the caller waits for this call now, and so do those
     # actor to caller: exactly one of the first five answers each CALL ...
     VALUE = 10
     ITSELF = 11  # the result is the actor's own object

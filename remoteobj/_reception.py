@@ -35,7 +35,7 @@ LOOK_SECONDS = 50e-6
 HELD = 1 << 24
 """Bytes that the requests of one caller may take before no more are read from it."""
 
-CALLS = frozenset(map(int, (Kind.CALL, Kind.CHAINED_CALL)))
+CALLS = frozenset(map(int, (Kind.CALL, Kind.CHAINED_CALL, Kind.CHAINED_LATER)))
 _REQUESTS = CALLS | frozenset(map(int, (Kind.CAST, Kind.CHAINED_CAST)))
 
 
@@ -96,9 +96,11 @@ class Reception:
         ]
 
     def who_waits(self, peer: Peer, request: Frame) -> Chain:
-        """Those who wait for a request, its caller last."""
-        call_id, beside = peer.waiters
-        return (*(beside if call_id == request.call_id else ()), *unwrap(request)[0])
+        """Those who wait for a request, its caller last: as that has said last, or at first."""
+        call_id, told = peer.waiters
+        if call_id == request.call_id:
+            return told
+        return unwrap(request)[0] if request.kind == Kind.CHAINED_CALL else ()
 
     # --- the queues ----------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ import pytest
 from remoteobj import DeadlockError, remote
 from remoteobj._chain import RING_SECONDS
 from tests.conftest import Launch
-from tests.tools import Door
+from tests.tools import Door, until
 
 pytestmark = pytest.mark.engines(skip={"inline": "has no listener that another could reach"})
 
@@ -73,6 +73,14 @@ class Player:
 
     def park(self, door: Door) -> None:
         door.wait()
+
+    def send_then_park(
+        self, way: str, other: Any, others: list[Any], third: Any, door: Door
+    ) -> str:
+        """Ask another one for something, and not wait for that."""
+        getattr(other, way).throw(others, 1)
+        third.park(door)
+        return "parked"
 
     def raise_back(self, other: Any, me: Any) -> None:
         other.fail_at(me)
@@ -227,6 +235,48 @@ def test_a_chain_that_only_waits_for_its_turn_is_left_alone(
         parked.result()
         assert sorted(other.seen.get_()) == [1, 1, 7]
         assert other.seen[0].get_() == 1
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+@pytest.mark.parametrize("way", ["cast_", "future_"])
+def test_a_call_on_behalf_of_what_nobody_waits_for_waits_for_its_turn(
+    pair: tuple[Any, Any], launch: Launch, door: Door, way: str, reentrant: bool
+) -> None:
+    """It is no deadlock, and what the caller is at is not disturbed."""
+    third, other = pair
+    with Player.options(**launch, reentrant=reentrant).spawn() as one:
+        parked = one.future_.send_then_park(way, other, [one], third, door)
+        door.await_arrival()
+        until(lambda: other.status_().call == "?.throw(...)")
+        time.sleep(3 * RING_SECONDS)  # what is looked for is that nothing happens meanwhile
+        assert not parked.done()
+        door.open()
+        assert parked.result(10) == "parked"
+        until(lambda: one.seen.get_() == [2])
+        assert other.seen.get_() == [1]
+        assert not other.exc_.group("work")
+
+
+@pytest.mark.parametrize("way", ["cast_", "future_"])
+def test_who_does_not_wait_for_a_call_is_no_part_of_its_chain(
+    pair: tuple[Any, Any], launch: Launch, tmp_path: Path, way: str
+) -> None:
+    """One has called another, and not waited; that one calls a third, which waits for the first."""
+    parker, other = pair
+    inner, outer = Door(tmp_path, "inner"), Door(tmp_path, "outer")
+    spawner = Player.options(**launch, reentrant=False)
+    with spawner.spawn() as one, spawner.spawn() as third:
+        meeting = third.future_.meet(one, inner)
+        inner.await_arrival()
+        parked = one.future_.send_then_park(way, other, [third], parker, outer)
+        outer.await_arrival()
+        inner.open()
+        time.sleep(3 * RING_SECONDS)  # what is looked for is that nothing happens meanwhile
+        assert not meeting.done()
+        outer.open()
+        assert (parked.result(10), meeting.result(10)) == ("parked", [5])
+        until(lambda: third.seen.get_() == [2])
+        assert not other.exc_.group("work")
 
 
 def test_the_class_may_say_that_its_actors_are_not_reentrant() -> None:
