@@ -61,7 +61,7 @@ class Host(Protocol):
 
     @property
     def chain(self) -> Chain:
-        """Those who wait for what it is running, itself last; empty: it runs nothing."""
+        """Those who wait for what this thread is at, itself last; empty: the thread is not its."""
         ...
 
     def ring(self) -> None:

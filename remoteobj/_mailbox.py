@@ -10,9 +10,10 @@ import os
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from multiprocessing import util as mp_util
-from typing import Any
+from typing import Any, Final
 
 from ._blackbox import BlackBox
 from ._chain import Chain, Link, hosts, unwrap
@@ -58,6 +59,8 @@ class Mailbox(Reception):
         self._forks = forks[0]
         self._turn = threading.RLock()
         self._depth = 0
+        self._home: tuple[int, Callable[[], threading.Thread | None]] = NOWHERE
+        """The thread that runs requests now and then, and is at something of its own else."""
         self.current: Running | None = None
         """Whose request is being run, which, since when, and within which other one, of the same
         form; for the control thread to see."""
@@ -79,9 +82,11 @@ class Mailbox(Reception):
             while not until() and not self.life.stopping:
                 self._step(None)
 
-    def process(self, deadline: float | None, limit: int = sys.maxsize) -> int:
+    def process(
+        self, deadline: float | None, limit: int = sys.maxsize, lasting: bool = False
+    ) -> int:
         """Run what is there, waiting for the first until `deadline`; how much was run."""
-        with self._at_work():
+        with self._at_work(lasting):
             done = self._step(deadline)
             while (self._pending or self._flowing) and 0 < done < limit:
                 done += self._step(deadline)
@@ -89,11 +94,16 @@ class Mailbox(Reception):
         return done
 
     @contextlib.contextmanager
-    def _at_work(self) -> Iterator[None]:
-        """The time in which this thread runs requests, and calls that it makes say for whom."""
+    def _at_work(self, lasting: bool = False) -> Iterator[None]:
+        """The time in which this thread runs requests, and calls that it makes say for whom.
+
+        With `lasting` it remains the one that does: a work loop, that calls others meanwhile.
+        """
         me = threading.get_ident()
-        before = hosts.get(me)
         with self._turn:
+            if me != self._home[0]:
+                self._leave_home()
+            before = hosts.get(me)
             self._depth += 1
             self.runner = me
             hosts[me] = self
@@ -101,10 +111,18 @@ class Mailbox(Reception):
                 yield
             finally:
                 self._depth -= 1
-                if before is None:
-                    hosts.pop(me, None)
-                else:
+                if before is not None:
                     hosts[me] = before
+                elif lasting:
+                    self._home = (me, weakref.ref(threading.current_thread()))
+                else:
+                    hosts.pop(me, None)
+
+    def _leave_home(self) -> None:
+        """The thread that ran requests does so no more."""
+        if hosts.get(self._home[0]) is self:
+            del hosts[self._home[0]]
+        self._home = NOWHERE
 
     def _step(self, deadline: float | None) -> int:
         """Run one request and one step of a stream, waiting until `deadline` if there is neither;
@@ -264,9 +282,12 @@ class Mailbox(Reception):
 
     @property
     def chain(self) -> Chain:
-        """Those who wait for what is being run, this actor last; empty: nothing is."""
+        """Those who wait for what is being run, or for the work loop; this actor last."""
         current = self.current
-        return () if current is None else (*self.who_waits(*current[:2]), self._me)
+        if current is not None:
+            return (*self.who_waits(*current[:2]), self._me)
+        # The number of a thread that has ended may be another's now.
+        return (self._me,) if self._home[1]() is threading.current_thread() else ()
 
     def waiters(self) -> Chain:
         """Those who wait for what is being run, or is in the queues, each once; this actor last."""
@@ -341,6 +362,10 @@ class Mailbox(Reception):
         self.life.on(Event.STOP)
         self.wake()
 
+    def close(self) -> None:
+        self._leave_home()
+        super().close()
+
     def drain(self, fulfil: bool, last_word: Bytes = b"") -> None:
         """Fulfil or refuse every request that has arrived, say goodbye, and close."""
         with self._turn:
@@ -364,3 +389,6 @@ class Mailbox(Reception):
 
 def _nothing() -> None:
     pass
+
+
+NOWHERE: Final[tuple[int, Callable[[], threading.Thread | None]]] = (0, _nothing)

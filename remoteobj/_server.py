@@ -152,7 +152,7 @@ class Server:
             return 0
         deadline = None if timeout is None else time.monotonic() + timeout
         nested = self.mailbox.running
-        done = self.mailbox.process(deadline, limit)
+        done = self.mailbox.process(deadline, limit, lasting=True)
         if not self.listening and not nested and self.ends_itself:
             self._finish()
         return done

@@ -1,6 +1,7 @@
 """Calls that come back to the actor which waits for them, by whatever way."""
 
 import contextlib
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from remoteobj import DeadlockError, remote
+from remoteobj import DeadlockError, current, remote
 from remoteobj._chain import RING_SECONDS
 from tests.conftest import Launch
 from tests.tools import Door, until
@@ -277,6 +278,44 @@ def test_who_does_not_wait_for_a_call_is_no_part_of_its_chain(
         assert (parked.result(10), meeting.result(10)) == ("parked", [5])
         until(lambda: third.seen.get_() == [2])
         assert not other.exc_.group("work")
+
+
+@remote
+class Looper(Player):
+    """Its own loop calls others, and takes requests in now and then."""
+
+    def __init__(self, other: Any) -> None:
+        super().__init__()
+        self.other = other
+        self.got: list[Any] = []
+
+    @remote.work
+    def loop(self) -> None:
+        current().process_requests()
+        while current().listening_:
+            try:
+                self.got.append(self.other.throw([current()], 0))
+            except DeadlockError as error:
+                self.got.append(str(error))
+            current().process_requests(timeout=None)
+
+
+@pytest.mark.engines(skip={"inline": "has no work loop"})
+def test_a_call_that_comes_back_to_a_work_loop_is_let_in(
+    pair: tuple[Any, Any], launch: Launch
+) -> None:
+    with Looper.options(**launch).spawn(pair[0]) as looper:
+        assert until(lambda: looper.got.get_())[0] == [0, 1]
+        assert looper.throw([pair[1], looper], 5) == [5, 6, 7]
+
+
+@pytest.mark.engines(skip={"inline": "has no work loop"})
+def test_a_work_loop_that_is_not_reentrant_is_told_that_it_waits_for_itself(
+    pair: tuple[Any, Any], launch: Launch
+) -> None:
+    with Looper.options(**launch, name="proud", reentrant=False).spawn(pair[0]) as looper:
+        (told, *_) = until(lambda: looper.got.get_())
+        assert re.search(r"proud → Player-\d+ → proud", told)
 
 
 def test_the_class_may_say_that_its_actors_are_not_reentrant() -> None:
