@@ -6,28 +6,22 @@ One thread at a time runs requests, so the object needs no lock against them.
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from multiprocessing import util as mp_util
 from typing import Any, Final
 
-from ._blackbox import BlackBox
 from ._chain import Chain, Link, hosts, unwrap
-from ._codec import PLAIN, loads, pickled, unpickled
-from ._interruption import Interruption
 from ._messages import Bytes, Frame, Kind
-from ._peer import OpenStream, Peer, cut_off_frame, error_frame, is_iterator, value_frame
+from ._peer import Peer, error_frame
 from ._protocol import Event
-from ._reception import CALLS, LOOK_SECONDS, Reception
-from ._sockets import forks
+from ._reception import CALLS
 from ._status import stack_here
 from ._transport import TRAITS, Traits
+from ._turns import Turns
 from ._view import evaluate
-from ._waiter import clock
 from .errors import DeadlockError
 
 __all__ = ["Mailbox"]
@@ -36,11 +30,9 @@ LAST_WORDS = 5.0
 """Seconds that the peers have, at the end, to take in what was written for them."""
 
 NOBODY = Link("", "")
-Running = tuple[Peer, Frame, float, Any]
-_CAST, _VALUE, _ITEM = int(Kind.CAST), int(Kind.VALUE), int(Kind.ITEM)
 
 
-class Mailbox(Reception):
+class Mailbox(Turns):
     """The requests of all peers, run one at a time by whichever thread calls in here."""
 
     def __init__(
@@ -52,22 +44,13 @@ class Mailbox(Reception):
         me: Link = NOBODY,
         reentrant: bool = True,
     ) -> None:
-        super().__init__(flush_later, report, traits)
+        super().__init__(root, flush_later, report, traits)
         self._me = me
         self._reentrant = reentrant
-        self._root = root
-        self._forks = forks[0]
         self._turn = threading.RLock()
         self._depth = 0
         self._home: tuple[int, Callable[[], threading.Thread | None]] = NOWHERE
         """The thread that runs requests now and then, and is at something of its own else."""
-        self.current: Running | None = None
-        """Whose request is being run, which, since when, and within which other one, of the same
-        form; for the control thread to see."""
-        self.box: BlackBox | None = None
-        """Where it is written down what is being run."""
-        self.done = 0
-        """How many were run."""
         self.runner = 0
         """The thread that runs them, at the moment."""
         self.safe_point: Callable[[], None] = _nothing
@@ -124,16 +107,6 @@ class Mailbox(Reception):
             del hosts[self._home[0]]
         self._home = NOWHERE
 
-    def _step(self, deadline: float | None) -> int:
-        """Run one request and one step of a stream, waiting until `deadline` if there is neither;
-        how much was run."""
-        if self._pending or self._flowing:
-            self._look()
-        elif request := self._collect(self._waiter.wait(deadline), lone=True):
-            self._run(*request)
-            return 1
-        return self._work()
-
     @property
     def running(self) -> bool:
         """Whether this thread is within a request."""
@@ -143,140 +116,6 @@ class Mailbox(Reception):
             finally:
                 self._turn.release()
         return False
-
-    def _work(self) -> int:
-        """Run one request and one step of a stream."""
-        done = 0
-        if self._pending:
-            peer = self._pending.popleft()
-            self._run(peer, self._next_request(peer))
-            done += 1
-        if self._flowing:
-            self._advance(self._flowing.popleft())
-            done += 1
-        return done
-
-    def _run(self, peer: Peer, request: Frame) -> None:
-        kind, call_id, payload, buffers = request
-        if kind > _CAST:
-            kind, call_id, payload, buffers = unwrap(request)[1]
-        outer = self.current
-        if kind == _CAST:
-            self._run_cast(peer, request, payload, buffers)
-            self._ends(outer)
-            self.done += 1
-            self._after(peer)
-            return
-        reply: tuple[int, int, Bytes, Any] | None = None
-        try:
-            try:
-                root = self._root()
-                steps = loads(payload, buffers) if buffers else unpickled(payload)
-                self._begins(peer, request, payload)
-                result = evaluate(steps, root)
-                if type(result) in PLAIN:
-                    reply = (_VALUE, call_id, pickled(result, 5), ())
-                else:
-                    reply = self._reply(peer, request, result, root)
-            except Interruption:
-                raise
-            except BaseException as exc:
-                reply = error_frame(call_id, exc)
-            self._end_a_fork()
-            self._ends(outer)
-            self.done += 1
-            peer.send(reply)
-        except Interruption:
-            self._cut_off(peer, call_id, reply is not None)
-            raise
-        if peer.requests or peer.owed:
-            self._after(peer)
-
-    def _begins(self, peer: Peer, request: Frame, payload: Bytes) -> None:
-        """To be called right before users' code begins: who sees it may interrupt that."""
-        if self.box is not None:
-            self.box.begins(payload)
-        self.current = (peer, request, clock(), self.current)
-
-    def _ends(self, outer: Running | None) -> None:
-        self.current = outer
-        if self.box is not None:
-            if outer is None:
-                self.box.ends()
-            else:
-                self.box.begins(unwrap(outer[1])[1][2])
-
-    def _reply(self, peer: Peer, request: Frame, result: Any, root: Any) -> Frame:
-        """The frame that answers a request with its result."""
-        if result is root:
-            return Frame(Kind.ITSELF, request.call_id)
-        if is_iterator(type(result)):
-            return self._open_stream(peer, request, result)
-        return value_frame(_VALUE, request.call_id, result, peer.channel.floor)
-
-    def _cut_off(self, peer: Peer, call_id: int, carried_out: bool) -> None:
-        """The process ends, in the midst of a request: its caller must not be told that it was
-        not executed. Where its reply may have been begun, nothing more can be said."""
-        if carried_out:
-            peer.cut_off()
-        else:
-            peer.send(cut_off_frame(call_id))
-
-    def _end_a_fork(self) -> None:
-        """End the child, where a method forked and returned on both sides: its connections are
-        its parent's, and it has nothing to serve."""
-        if forks[0] != self._forks:
-            mp_util._flush_std_streams()  # type: ignore[attr-defined]
-            os._exit(0)
-
-    def _run_cast(self, peer: Peer, request: Frame, payload: Bytes, buffers: Any) -> None:
-        """Run a request that nobody waits for."""
-        try:
-            root, steps = self._root(), loads(payload, buffers)
-            self._begins(peer, request, payload)
-            evaluate(steps, root)
-        except Interruption:
-            raise
-        except BaseException as exc:
-            self._report(exc)
-        self._end_a_fork()
-
-    def _open_stream(self, peer: Peer, request: Frame, iterator: Iterator[Any]) -> Frame:
-        peer.streams[request.call_id] = OpenStream(peer, request, iterator)
-        return Frame(Kind.STREAM, request.call_id)
-
-    def _advance(self, stream: OpenStream) -> None:
-        peer = stream.peer
-        if peer.gone or stream.call_id not in peer.streams:
-            return
-        goes_on = True
-        if not peer.owed:
-            try:
-                goes_on = self._flow(stream)
-            except Interruption:
-                peer.send(cut_off_frame(stream.call_id))
-                raise
-            if not goes_on:
-                del peer.streams[stream.call_id]
-            self._after(peer)
-        if goes_on and stream.credit > 0 and not peer.owed:
-            self._flowing.append(stream)
-
-    def _flow(self, stream: OpenStream) -> bool:
-        """Send some items, if nobody else waits and they come fast, else one; False: it ended."""
-        peer, begun = stream.peer, clock()
-        outer = self.current
-        self._begins(peer, stream.request, unwrap(stream.request)[1][2])
-        goes_on = True
-        while stream.credit > 0 and goes_on:
-            frame = stream.advance()
-            peer.send(frame)
-            stream.credit -= 1
-            goes_on = frame[0] == _ITEM
-            if self._pending or self._flowing or peer.owed or clock() > begun + LOOK_SECONDS:
-                break
-        self._ends(outer)
-        return goes_on
 
     # --- calls that this actor itself waits for ------------------------------------------
 

@@ -40,6 +40,7 @@ LAYERS = [
     [
         "_peer",
         "_reception",
+        "_turns",
         "_interrupting",
         "_status",
         "_inquiry",
