@@ -50,7 +50,7 @@ class BlackBox:
     def __init__(self, fd: int | None = None) -> None:
         self._fd = anonymous_file("blackbox") if fd is None else fd
         self._running: Any = None  # once it is installed, its head in memory
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may print within a print
         if fd is None:
             os.ftruncate(self._fd, STACKS)
             os.lseek(self._fd, STACKS, os.SEEK_SET)  # where faulthandler goes on, in both
@@ -63,8 +63,10 @@ class BlackBox:
         faulthandler.enable(self._fd)
         with contextlib.suppress(ValueError, RuntimeError):  # no such signal here
             faulthandler.register(STACK_SIGNAL, self._fd)
-        if sys.stderr is not None:
-            sys.stderr = _Tee(sys.stderr, self)
+        stream: Any = sys.stderr
+        if stream is not None:
+            # That of an owner which is an actor itself has been inherited, and is not ours.
+            sys.stderr = _Tee(stream.stream if isinstance(stream, _Tee) else stream, self)
 
     def begins(self, payload: Bytes) -> None:
         """A request is going to be run."""
@@ -129,17 +131,21 @@ class _Tee:
     """A text stream whose text is noted too, and which is the original in all else."""
 
     def __init__(self, stream: Any, box: BlackBox) -> None:
-        self._stream = stream
+        self.stream = stream
         self._box = box
+        self._pid = os.getpid()
 
-    def write(self, text: str) -> int:
-        with contextlib.suppress(Exception):  # the box is a help, and must hinder nobody
-            self._box.note(text.encode(errors="replace"))
-        return int(self._stream.write(text))
+    def write(self, text: str) -> Any:
+        # A forked child says no last words of the actor's; and another thread of that may have
+        # held the lock when it forked.
+        if os.getpid() == self._pid:
+            with contextlib.suppress(Exception):  # the box is a help, and must hinder nobody
+                self._box.note(text.encode(errors="replace"))
+        return self.stream.write(text)
 
     def writelines(self, lines: Any) -> None:
         for one in lines:
             self.write(one)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+        return getattr(self.stream, name)

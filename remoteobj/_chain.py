@@ -77,6 +77,11 @@ class Host(Protocol):
         what it waits for itself, directly or not; False when none of them is ready."""
         ...
 
+    def take_in_beside(self, watched: dict[int, int], deadline: float | None) -> bool:
+        """Wait for these descriptors, and take in what comes meanwhile without running it: whoever
+        writes to us may not read before we do. False when none of them is ready."""
+        ...
+
 
 class Rumour:
     """Who waits for an actor that waits itself, told to the one it waits for. Not at once, since

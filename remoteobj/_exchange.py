@@ -210,13 +210,14 @@ class Exchange:
 
     def _press(self) -> None:
         """Write what is left as the other side makes room."""
+        host = host_here() if hosts else None
         while self._unsent:
             # The other side may be waiting for us to read before it reads on.
             if self.end is not None:
                 raise ChannelClosedError
             try:
                 may_read = self._try_reading()
-                if not self._channel.wait_to_write(or_read=may_read) and may_read:
+                if not self._channel.wait_to_write(may_read, None, host) and may_read:
                     self._take_in(time.monotonic())
             finally:
                 self._yield_reading()
@@ -265,7 +266,7 @@ class Exchange:
     ) -> bool:
         """`wait`, in a thread that runs a request: for whose own chain its mailbox stays open."""
         bell = ticket.arm(host)  # another thread may be the one that reads
-        rumour = Rumour(host, () if ticket.heard else host.chain)
+        rumour = Rumour(host, () if ticket.heard or ticket.items is not None else host.chain)
         try:
             while not (ticket.over if whole else ticket.ready):
                 if self.inside:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from ._chain import Chain, Link, hosts, unwrap
 from ._messages import Bytes, Frame, Kind
-from ._peer import Peer, error_frame
+from ._peer import OpenStream, Peer, error_frame
 from ._protocol import Event
 from ._reception import CALLS
 from ._status import stack_here
@@ -136,6 +136,9 @@ class Mailbox(Turns):
             waiting.append(current[:2])
             current = current[3]
         links = dict.fromkeys(link for one in waiting for link in self.who_waits(*one))
+        for peer in list(self._peers.values()):
+            for call_id in peer.streams:
+                links.update(dict.fromkeys(peer.waiters.get(call_id, ())))
         links.pop(self._me, None)
         return (*links, self._me)
 
@@ -145,7 +148,14 @@ class Mailbox(Turns):
 
     def wait_beside(self, watched: dict[int, int], deadline: float | None, target: str) -> bool:
         """Wait for these descriptors, in the midst of a request; see `_chain.Host`."""
+        goes_on = self._run_chained(target)
+        ready = self.take_in_beside(watched, time.monotonic() if goes_on else deadline)
         self._run_chained(target)
+        self.safe_point()
+        return ready
+
+    def take_in_beside(self, watched: dict[int, int], deadline: float | None) -> bool:
+        """Wait for these descriptors, and take in what comes meanwhile; see `_chain.Host`."""
         for fd, events in watched.items():
             self._waiter.watch(fd, events)
         try:
@@ -154,15 +164,12 @@ class Mailbox(Turns):
             for fd in watched:
                 self._waiter.ignore(fd)
         others = [one for one in ready if one[0] not in watched]
-        if others:
-            self._collect(others)
-            self._run_chained(target)
-        self.safe_point()
+        self._collect(others)
         return len(others) < len(ready)
 
-    def _run_chained(self, target: str) -> None:
-        """Run, or refuse, the requests for which the actor waits that is waited for here: else both
-        would wait for ever."""
+    def _run_chained(self, target: str) -> bool:
+        """Run, or refuse, the requests for which the actor waits that is waited for here, and a
+        step of each such stream: else both would wait for ever. Whether a stream can go on."""
         for peer in list(self._peers.values()):
             # What one of them does may change the queue, so it is looked through anew.
             while not peer.owed and (found := self._due(peer, target)) is not None:
@@ -172,7 +179,26 @@ class Mailbox(Turns):
                 if self._reentrant:
                     self._run(peer, request)
                 else:
-                    self._refuse(peer, request)
+                    peer.send(error_frame(request.call_id, self._deadlock(peer, request)))
+        for stream in list(self._flowing):
+            if stream in self._flowing and self._is_due(stream, target):
+                self._flowing.remove(stream)
+                if self._reentrant:
+                    self._advance(stream)
+                else:
+                    self._break_off(stream, self._deadlock(stream.peer, stream.request))
+        return any(self._is_due(one, target) for one in self._flowing)
+
+    def _is_due(self, stream: OpenStream, target: str) -> bool:
+        """Whether `target` waits for the next item, which is not being made already."""
+        if self._is_running(stream.peer, stream.call_id):
+            return False
+        peer = stream.peer
+        if self._reentrant:  # that it has asked for the stream is enough: to go ahead does no harm
+            waits = self.who_waits(peer, stream.request)
+        else:
+            waits = peer.waiters.get(stream.call_id, ())
+        return any(link.path == target for link in waits)
 
     def _due(self, peer: Peer, target: str) -> tuple[Frame, Frame] | None:
         """A request of a peer that can't wait for its turn, since `target` waits for it; and the
@@ -184,15 +210,14 @@ class Mailbox(Turns):
                 return request, eldest
         return None
 
-    def _refuse(self, peer: Peer, request: Frame) -> None:
+    def _deadlock(self, peer: Peer, request: Frame) -> DeadlockError:
         chain = self.who_waits(peer, request)
         ring = [one.name for one in (*chain, self._me)]
         names = " → ".join(ring if self._me in chain else [self._me.name, *ring])
-        error = DeadlockError(
+        return DeadlockError(
             f"this call would wait for itself: {names}; and {self._me.name} is not reentrant. "
             f"It waits here:\n{stack_here((evaluate.__code__,))}"
         )
-        peer.send(error_frame(request.call_id, error))
 
     # --- ending ------------------------------------------------------------------------
 

@@ -61,8 +61,8 @@ class Peer:
         self.gone = False
         self.cut = False
         """Whether nothing can be said to it any more."""
-        self.waiters: tuple[int, Chain] = (0, ())
-        """A call of its, and those who wait for it to have that, as it has last said."""
+        self.waiters: dict[int, Chain] = {}
+        """By the id of an open call: those who wait for it, as the caller has last said."""
         self._flush_later = flush_later
         self._lock = threading.Lock()
         self.owed: list[Any] = []

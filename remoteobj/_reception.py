@@ -97,8 +97,7 @@ class Reception:
 
     def who_waits(self, peer: Peer, request: Frame) -> Chain:
         """Those who wait for a request, its caller last: as that has said last, or at first."""
-        call_id, told = peer.waiters
-        if call_id == request.call_id:
+        if (told := peer.waiters.get(request.call_id)) is not None:
             return told
         return unwrap(request)[0] if request.kind == Kind.CHAINED_CALL else ()
 
@@ -199,7 +198,8 @@ class Reception:
                 self._drop(peer)
             return
         if frame.kind == Kind.WAITERS:
-            peer.waiters = (frame.call_id, unpack(frame.payload))
+            if self._is_open(peer, frame.call_id):
+                peer.waiters[frame.call_id] = unpack(frame.payload)
             return
         stream = peer.streams.get(frame.call_id)
         if stream is None:
@@ -208,6 +208,7 @@ class Reception:
             return  # or its stream has ended meanwhile
         if frame.kind == Kind.CLOSE:
             del peer.streams[frame.call_id]
+            peer.waiters.pop(frame.call_id, None)
             self._close(stream)
             peer.send(value_frame(Kind.END, frame.call_id, None))
             self._after(peer)
@@ -220,11 +221,16 @@ class Reception:
         if stream not in self._flowing:
             self._flowing.append(stream)
 
+    def _is_open(self, peer: Peer, call_id: int) -> bool:
+        """Whether a call is in the queue, or is being run, or streams."""
+        return call_id in peer.streams or any(one.call_id == call_id for one in peer.requests)
+
     def _withdraw(self, peer: Peer, call_id: int) -> None:
         """Give up a call that has not begun; one that has runs on."""
         for request in peer.requests:
             if request.call_id == call_id and request.kind in CALLS:
                 self._take_out(peer, request)
+                peer.waiters.pop(call_id, None)
                 peer.send(Frame(Kind.REFUSED, call_id))
                 return
 

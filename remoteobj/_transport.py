@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
+from ._chain import Host
 from ._codec import OUT_OF_BAND
 from ._frames import Decoder
 from ._line import Line
@@ -113,7 +114,9 @@ class Channel(Protocol):
         """
         ...
 
-    def wait_to_write(self, or_read: bool) -> bool:
+    def wait_to_write(
+        self, or_read: bool, deadline: float | None = None, host: Host | None = None
+    ) -> bool:
         """Wait until more can be written; False: first take in what can be read, if `or_read`."""
         ...
 
@@ -231,16 +234,22 @@ class LineChannel:
             raise ChannelClosedError(str(exc)) from exc
         return left
 
-    def wait_to_write(self, or_read: bool, deadline: float | None = None) -> bool:
-        poll = select.poll()
+    def wait_to_write(
+        self, or_read: bool, deadline: float | None = None, host: Host | None = None
+    ) -> bool:
         reads, writes = self.fileno(), self.writes
         if writes < 0:
             return True  # to be told so by the write
+        watched = {end: select.POLLIN * (end == self._death) for end in self._ends}
         if or_read or reads == writes:
-            poll.register(reads, select.POLLIN if or_read else 0)
-        poll.register(writes, select.POLLOUT | (select.POLLIN * (or_read and reads == writes)))
-        for end in self._ends:
-            poll.register(end, select.POLLIN * (end == self._death))
+            watched[reads] = select.POLLIN if or_read else 0
+        watched[writes] = select.POLLOUT | (select.POLLIN * (or_read and reads == writes))
+        if host is not None:
+            host.take_in_beside(watched, deadline)
+            return False
+        poll = select.poll()
+        for fd, events in watched.items():
+            poll.register(fd, events)
         seconds = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
         ready = dict(poll.poll(seconds))
         return bool(ready.get(writes, 0) & (select.POLLOUT | select.POLLERR))

@@ -101,12 +101,30 @@ class Turns(Reception):
             self._end_a_fork()
             self._ends(outer)
             self.done += 1
+            if peer.waiters:
+                peer.waiters.pop(call_id, None)
             peer.send(reply)
         except Interruption:
             self._cut_off(peer, call_id, reply is not None)
             raise
         if peer.requests or peer.owed:
             self._after(peer)
+
+    def _is_running(self, peer: Peer, call_id: int) -> bool:
+        """Whether a call is being run, or an item of its stream made."""
+        current = self.current
+        while current is not None:
+            if current[0] is peer and current[1].call_id == call_id:
+                return True
+            current = current[3]
+        return False
+
+    def _is_open(self, peer: Peer, call_id: int) -> bool:
+        return self._is_running(peer, call_id) or super()._is_open(peer, call_id)
+
+    def _close(self, stream: OpenStream) -> None:
+        super()._close(stream)
+        self._end_a_fork()
 
     def _begins(self, peer: Peer, request: Frame, payload: Bytes) -> None:
         """To be called right before users' code begins: who sees it may interrupt that."""
@@ -174,9 +192,19 @@ class Turns(Reception):
                 raise
             if not goes_on:
                 del peer.streams[stream.call_id]
+                peer.waiters.pop(stream.call_id, None)
             self._after(peer)
-        if goes_on and stream.credit > 0 and not peer.owed:
+        if goes_on and stream.credit > 0 and not peer.owed and stream not in self._flowing:
             self._flowing.append(stream)
+
+    def _break_off(self, stream: OpenStream, error: BaseException) -> None:
+        """End a stream by an error that is not its generator's."""
+        peer = stream.peer
+        del peer.streams[stream.call_id]
+        peer.waiters.pop(stream.call_id, None)
+        self._close(stream)
+        peer.send(error_frame(stream.call_id, error))
+        self._after(peer)
 
     def _flow(self, stream: OpenStream) -> bool:
         """Send some items, if nobody else waits and they come fast, else one; False: it ended."""
@@ -186,6 +214,9 @@ class Turns(Reception):
         goes_on = True
         while stream.credit > 0 and goes_on:
             frame = stream.advance()
+            self._end_a_fork()
+            if peer.waiters:
+                peer.waiters.pop(stream.call_id, None)  # it waits for this item no more
             peer.send(frame)
             stream.credit -= 1
             goes_on = frame[0] == _ITEM

@@ -72,6 +72,13 @@ class Player:
         door.wait()
         return other.throw([], 5)
 
+    def nest(self, other: Any, ring: list[Any], depth: int) -> int:
+        """Call on, by a future, from one to the next, with all of them at it at once."""
+        if not depth:
+            return 0
+        rest = [*ring[1:], ring[0]]
+        return 1 + int(other.future_.nest(rest[0], rest, depth - 1).result())
+
     def park(self, door: Door) -> None:
         door.wait()
 
@@ -82,6 +89,27 @@ class Player:
         getattr(other, way).throw(others, 1)
         third.park(door)
         return "parked"
+
+    def collect_back(self, other: Any, me: Any) -> list[Any]:
+        """What another one collects of our own stream meanwhile."""
+        return list(other.collect_plain(me))
+
+    def collect_plain(self, other: Any) -> list[int]:
+        return list(other.count(40))
+
+    def count(self, n: int) -> Iterator[int]:
+        yield from range(n)
+
+    def meet_stream(self, other: Any, door: Door) -> list[int]:
+        door.wait()
+        return list(other.count(40))
+
+    def meet_large(self, other: Any, door: Door, size: int) -> int:
+        door.wait()
+        return int(other.size_of("x" * size))
+
+    def size_of(self, value: str) -> int:
+        return len(value)
 
     def raise_back(self, other: Any, me: Any) -> None:
         other.fail_at(me)
@@ -188,6 +216,49 @@ def test_a_ring_of_calls_that_began_independently_is_let_in(
         assert [one.seen.get_() for one in ring] == [[5]] * size
 
 
+def test_a_stream_of_an_actor_that_waits_for_its_consumer_goes_on(pair: tuple[Any, Any]) -> None:
+    one, other = pair
+    assert one.collect_back(other, one) == list(range(40))
+
+
+def test_two_that_consume_a_stream_of_each_other_at_the_same_moment_both_get_it(
+    pair: tuple[Any, Any], tmp_path: Path
+) -> None:
+    futures = meet(list(pair), tmp_path, "meet_stream")
+    assert [future.result(10) for future in futures] == [list(range(40))] * 2
+
+
+def test_streams_of_two_that_are_not_reentrant_end_with_an_error(
+    launch: Launch, tmp_path: Path
+) -> None:
+    spawner = Player.options(**launch, reentrant=False)
+    with spawner.spawn() as one, spawner.spawn() as other:
+        futures = meet([one, other], tmp_path, "meet_stream")
+        errors = [future.exception(10) for future in futures]
+        assert any(isinstance(error, DeadlockError) for error in errors)
+        assert one.throw([other], 1) == [1, 2]
+
+
+@pytest.mark.parametrize("size", [300_000, 5_000_000])
+def test_two_that_send_each_other_more_than_the_line_holds_both_take_it_in(
+    pair: tuple[Any, Any], tmp_path: Path, size: int
+) -> None:
+    futures = meet(list(pair), tmp_path, "meet_large", size)
+    assert [future.result(10) for future in futures] == [size] * 2
+
+
+def test_of_several_calls_that_wait_for_each_other_each_is_told_of(launch: Launch) -> None:
+    """A call within a call may make another to the same actor: what is said of one stays true."""
+    with contextlib.ExitStack() as stack:
+        ring = [stack.enter_context(Player.options(**launch).spawn()) for _ in range(3)]
+        others = [*ring[1:], ring[0]]
+        for _ in range(5):
+            made = [
+                one.future_.nest(other, ring, 3) for one, other in zip(ring, others, strict=True)
+            ]
+            assert [future.result(15) for future in made] == [3] * 3
+
+
 def test_one_in_a_ring_that_is_not_reentrant_refuses_and_names_the_ring(
     launch: Launch, tmp_path: Path
 ) -> None:
@@ -206,11 +277,14 @@ def test_one_in_a_ring_that_is_not_reentrant_refuses_and_names_the_ring(
         assert [one.throw([], 1) for one in ring] == [[1]] * 3, "all of them go on"
 
 
-def meet(ring: list[Any], directory: Path) -> list[Any]:
+def meet(ring: list[Any], directory: Path, method: str = "meet", *args: Any) -> list[Any]:
     """Have each call the next one, when all of them are within a call."""
     doors = [Door(directory, f"door{i}") for i in range(len(ring))]
     nexts = [*ring[1:], ring[0]]
-    futures = [one.future_.meet(*rest) for one, *rest in zip(ring, nexts, doors, strict=True)]
+    futures = [
+        getattr(one.future_, method)(*rest, *args)
+        for one, *rest in zip(ring, nexts, doors, strict=True)
+    ]
     for door in doors:
         door.await_arrival()
     for door in doors:

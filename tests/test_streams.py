@@ -17,7 +17,7 @@ from remoteobj._endpoint import Endpoint
 from remoteobj._messages import WINDOW
 from remoteobj._view import View
 from tests.conftest import Launch
-from tests.tools import Door, until
+from tests.tools import Door, until, until_gone
 
 NO_THREAD = {"inline": "works only while its caller waits"}
 
@@ -45,6 +45,16 @@ class Source:
             return "all of it"
         finally:
             self.closed.append(name)
+
+    def fork_inside(self, at: str) -> Iterator[int]:
+        try:
+            yield 0
+            if at == "step":
+                yield os.fork()
+            yield 1
+        finally:
+            if at == "close":
+                self.items.append(os.fork())
 
     def fail_after(self, n: int) -> Iterator[int]:
         yield from range(n)
@@ -146,6 +156,22 @@ def test_an_exception_comes_after_the_items_before_it(launch: Launch, n: int) ->
             next(stream)
         assert caught.value.args == ("after", n)
         assert source.ping() == "pong"
+
+
+@pytest.mark.engines(skip={"thread": "is no process", "inline": "is no process"})
+@pytest.mark.parametrize("at", ["step", "close"])
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_generator_that_forks_goes_on_in_the_actor_alone(launch: Launch, at: str) -> None:
+    with Source.options(**launch).spawn() as source:
+        stream = source.fork_inside(at)
+        assert next(stream) == 0
+        if at == "step":
+            child = next(stream)
+            assert list(stream) == [1]
+        else:
+            stream.close()
+            child = until(lambda: source.items.get_()[3:])[0]
+        assert until_gone(child, 10)
 
 
 def test_system_exit_in_a_generator_ends_the_stream_alone(launch: Launch) -> None:

@@ -584,6 +584,66 @@ def test_the_kernel_tells_how_many_were_killed_for_memory_where_it_has_such_grou
     assert _oom._count() == count
 
 
+def test_a_print_by_a_signal_handler_within_a_print_hangs_nobody() -> None:
+    def write(miller: Any) -> int:
+        handled: list[int] = []
+
+        def tick(*_: object) -> None:
+            handled.append(sys.stderr.write("tick"))
+
+        signal.signal(signal.SIGALRM, tick)
+        signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+        try:
+            while len(handled) < 200:
+                with contextlib.suppress(RuntimeError):  # by the buffer below: it was re-entered
+                    sys.stderr.write("work")
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        return len(handled)
+
+    with Miller.spawn() as miller:
+        assert miller.with_(timeout=15).passto(write) >= 200
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_the_words_of_a_child_are_not_the_actors_and_its_lock_is_not_the_childs() -> None:
+    def fork_in_a_note(miller: Any) -> int:
+        stream: Any = sys.stderr
+        with stream._box._lock:  # as another thread of it may
+            child = os.fork()
+            if not child:
+                sys.stderr.write("the child's words")
+                os._exit(0)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    def have_another(miller: Any) -> None:
+        with Miller.options(start_method="fork").spawn() as inner:
+            inner.passto(lambda _: print("inner words", file=sys.stderr))
+
+    miller: Any = Miller.options(start_method="fork").spawn()
+    assert miller.with_(timeout=10).passto(fork_in_a_note) == 0
+    miller.passto(have_another)
+    with pytest.raises(ActorDiedError) as caught:
+        miller.complain(1)
+    assert caught.value.last_output == "complaint 0\n"
+    miller.kill_()
+
+
+def test_a_stderr_whose_write_gives_nothing_stays_as_good_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Quiet:
+        def write(self, text: str) -> None:
+            pass
+
+        def flush(self) -> None:
+            pass
+
+    monkeypatch.setattr(sys, "stderr", Quiet())
+    with Miller.options(start_method="fork").spawn() as miller:
+        assert miller.passto(lambda _: print("hello", file=sys.stderr)) is None
+
+
 def test_a_function_that_dies_has_its_certificate_too() -> None:
     def end() -> None:
         print("no more", file=sys.stderr)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
+from .._chain import Host
 from .._line import Line, line, socket_line
 from .._transport import LineChannel, Traits
 from .._waiter import Waiter
@@ -44,7 +45,9 @@ class _TurningChannel(LineChannel):
         super().__init__(line, traits=traits, waiter=_TurningWaiter(turn))
         self._turn = turn
 
-    def wait_to_write(self, or_read: bool, deadline: float | None = None) -> bool:
+    def wait_to_write(
+        self, or_read: bool, deadline: float | None = None, host: Host | None = None
+    ) -> bool:
         self._turn()
         poll = select.poll()
         poll.register(self.writes, select.POLLOUT)
