@@ -164,6 +164,9 @@ class SharedStore(LocalStore):
         self.key = journal.key
 
     def append(self, kind: int, group: Groups, value: Any = None) -> None:
+        if kind == CLEAR and self._journal.closed:  # of an actor that has ended: nobody else looks
+            super().append(kind, group)
+            return
         parts: list[Any] = [b"*" if group is ANY else b"-"]
         if isinstance(group, str):
             parts = [b"=" + group.encode("utf-8", "surrogatepass")]

@@ -17,10 +17,14 @@ import select
 import signal
 import time
 
-__all__ = ["GRACE_SECONDS", "clear", "clear_unless_held", "keep"]
+__all__ = ["GRACE_SECONDS", "SLOT", "clear", "clear_unless_held", "keep"]
 
-GRACE_SECONDS = 1.7
+SLOT = 128
+"""Bytes of an entry in the list."""
+GRACE_SECONDS = 1.6
 """How long an actor has to end by itself, once its owner is gone."""
+DESCENDANTS_SECONDS = 0.2
+"""How long those below one that had to be killed have."""
 KILL_SECONDS = 1.0
 """How long the kernel may take to end what was killed."""
 LOOK_SECONDS = 0.02
@@ -31,20 +35,20 @@ class Ward:
     """An actor, of which nothing more is known than its pid; it may lead a process group."""
 
     def __init__(self, pid: int) -> None:
-        self._pid = pid
-        self._pidfd = -1
+        self.pid = pid
+        self.pidfd = -1
         if hasattr(os, "pidfd_open"):
             with contextlib.suppress(OSError):
-                self._pidfd = os.pidfd_open(pid)
+                self.pidfd = os.pidfd_open(pid)
 
     def ended(self) -> bool:
         """Whether it has; a zombie that nobody reaps has ended too, where the kernel tells."""
-        if self._pidfd >= 0:
+        if self.pidfd >= 0:
             poll = select.poll()
-            poll.register(self._pidfd, select.POLLIN)
+            poll.register(self.pidfd, select.POLLIN)
             return bool(poll.poll(0))
         try:
-            os.kill(self._pid, 0)
+            os.kill(self.pid, 0)
         except ProcessLookupError:
             return True
         return False
@@ -52,28 +56,31 @@ class Ward:
     def kill(self) -> None:
         """End it, and the processes of its group, which may have outlived it."""
         with contextlib.suppress(OSError):
-            os.killpg(self._pid, signal.SIGKILL)
+            os.killpg(self.pid, signal.SIGKILL)
         with contextlib.suppress(OSError):  # it may not have had the time to lead a group
-            if self._pidfd >= 0:
-                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            if self.pidfd >= 0:
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
             elif not self.ended():
-                os.kill(self._pid, signal.SIGKILL)
+                os.kill(self.pid, signal.SIGKILL)
 
     def release(self) -> None:
-        if self._pidfd >= 0:
-            os.close(self._pidfd)
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
 
 
-def keep(source: int) -> None:
-    """Sleep until the owner has ended, then see to what it has left, by the lines it has written.
+def keep(life: int, names: int) -> None:
+    """Sleep until the owner has ended, then see to what it has left, by its list.
 
-    `+7` is an actor of pid 7 and `-7` one that has ended. `/a/b` is to be removed: a directory
-    unless somebody holds it, or a socket, with its directory if that is empty then.
+    Args:
+        life: a pipe that closes with the owner.
+        names: a file of slots, each empty, or `+7` for an actor of pid 7, or `/a/b` for what is to
+            be removed: a directory unless somebody holds it, or a socket, with its directory if
+            that is empty then.
     """
     poll = select.poll()
-    poll.register(source, 0)  # nothing but the closing of the other end: no line wakes us
+    poll.register(life, 0)  # nothing but its closing
     poll.poll()
-    pids, paths = _read(source)
+    pids, paths = _read(names)
     _end([Ward(pid) for pid in pids])
     for path in paths:
         with contextlib.suppress(OSError):
@@ -84,24 +91,34 @@ def keep(source: int) -> None:
                 os.rmdir(os.path.dirname(path))
 
 
-def _read(source: int) -> tuple[list[int], list[str]]:
+def _read(names: int) -> tuple[list[int], list[str]]:
     """The actors that have not ended, and what is to be removed."""
-    left: dict[str, None] = {}
-    with open(source) as lines:
-        for line in lines.read().splitlines():
-            if line.startswith("-"):
-                left.pop(f"+{line[1:]}", None)
-            else:
-                left[line] = None
-    pids = [int(one[1:]) for one in left if one[:1] == "+" and one[1:].isdecimal()]
-    return pids, [one for one in left if one[:1] == "/"]
+    data = os.pread(names, os.fstat(names).st_size, 0)
+    slots = [data[at : at + SLOT].rstrip(b"\0") for at in range(0, len(data), SLOT)]
+    pids = [int(one[1:]) for one in slots if one[:1] == b"+" and one[1:].isdigit()]
+    return pids, [os.fsdecode(one) for one in slots if one[:1] == b"/"]
 
 
 def _end(wards: list[Ward]) -> None:
     left = _wait_for_ends(wards, GRACE_SECONDS)
+    below = [Ward(pid) for ward in left for pid in _descendants(ward.pid)]
+    for ward in left:
+        ward.kill()
+    # Actors of theirs hear of it now; but those may be no more able to end than they were.
+    left = _wait_for_ends([*left, *below], DESCENDANTS_SECONDS)
     for ward in left:
         ward.kill()
     _wait_for_ends(left, KILL_SECONDS)  # what they hold is free only then
+
+
+def _descendants(pid: int) -> list[int]:
+    """The processes below another one, as far as the system tells."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children") as children:
+                found += map(int, children.read().split())
+    return found + [one for child in found for one in _descendants(child)]
 
 
 def _wait_for_ends(wards: list[Ward], seconds: float) -> list[Ward]:
@@ -150,5 +167,5 @@ if __name__ == "__main__":
     os.setsid()  # neither the terminal's signals nor those for the owner's group are for it
     os.chdir("/")  # its directory may be removed, or unmounted
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # who waits for their closing must not wait for us
-    keep(0)
+    keep(0, 1)
     os._exit(0)

@@ -11,7 +11,7 @@ from ._address import new_address
 from ._anchor import Anchor
 from ._except import Except
 from ._options import Options
-from ._owner import OwnedActor, own, stop_in_background
+from ._owner import IMPATIENT, OwnedActor, own, stop_in_background
 from ._proxy import Proxy
 from ._status import Status
 from ._transport import Traits
@@ -146,8 +146,8 @@ class Handle(Proxy):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if isinstance(exc, KeyboardInterrupt) and isinstance(exc.__context__, KeyboardInterrupt):
-            self._actor.kill_impatiently()  # the second one, while another was being stopped
+        if getattr(exc, IMPATIENT, False):
+            self._actor.kill_impatiently()
             return
         self.stop_()
         if self._actor.failed():

@@ -64,7 +64,7 @@ def _standing() -> set[str]:
 def _kept() -> Iterator[tuple[int | None, int | None]]:
     """What is started once, and kept until the program ends: pids, and what they are held by."""
     yield guardian.pid, guardian.pipe
-    yield None, _session.lock
+    yield from ((None, fd) for fd in (guardian.list, _session.lock))
     tracker = resource_tracker._resource_tracker
     yield getattr(tracker, "_pid", None), getattr(tracker, "_fd", None)
     for server in (_fork_server.server, forkserver._forkserver):

@@ -32,7 +32,7 @@ from .errors import (
     SpawnTimeoutError,
 )
 
-__all__ = ["OwnedActor", "own", "stop_in_background"]
+__all__ = ["IMPATIENT", "OwnedActor", "own", "stop_in_background"]
 
 TERM_SECONDS = 3.0
 """How long an actor has after SIGTERM, before SIGKILL."""
@@ -42,6 +42,8 @@ STACK_SECONDS = 2.0
 """How long a process may take to write its stacks at a signal."""
 EXPLAIN_SECONDS = 0.25
 """How long an actor may take to say why a call takes so long."""
+IMPATIENT = "_remoteobj_impatient"
+"""Marks the Ctrl-C that came while an actor was being stopped: those outside it need not wait."""
 CERTIFICATE_SECONDS = 1.0
 """How long the exit code of a process may take after its connection broke."""
 
@@ -219,7 +221,8 @@ class OwnedActor:
             self._at_it = True
             try:
                 self._end(timeout, after_work)
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as exc:
+                setattr(exc, IMPATIENT, True)
                 self.kill_impatiently()
                 raise
             finally:

@@ -47,7 +47,6 @@ asking for the process id."""
 
 def _close_inherited() -> None:
     forks[0] += 1
-    made_whole.release()
     kept = getattr(_heritage, "ends", ())
     _heritage.ends = ()  # its own children get nothing of that
     for end in list(_ours):
@@ -55,11 +54,11 @@ def _close_inherited() -> None:
             end.close()
 
 
+# No code of ours between a fork and its release: a Ctrl-C there would leave it held.
 os.register_at_fork(
-    before=made_whole.acquire,
-    after_in_parent=made_whole.release,
-    after_in_child=_close_inherited,
+    before=made_whole.acquire, after_in_parent=made_whole.release, after_in_child=made_whole.release
 )
+os.register_at_fork(after_in_child=_close_inherited)
 
 
 def private(end: C) -> C:

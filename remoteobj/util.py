@@ -228,11 +228,13 @@ class process(ActorProcess, Job):
         super().kill()
 
     def _give_up(self) -> None:
-        self.terminate()
-        self.join(timeout=3.0, raises=False)
-        if self.is_alive():
-            self.kill()
-            self.join(raises=False)
+        try:
+            self.terminate()
+            self.join(timeout=3.0, raises=False)
+        finally:  # Ctrl-C once more kills
+            if self.is_alive():
+                self.kill()
+                self.join(raises=False)
 
     def __del__(self) -> None:
         if getattr(self, "_code", None) and self._raises and not self._told:

@@ -175,7 +175,11 @@ def exempt_fds() -> set[int]:
     """The pipes that keep those alive, and the lock on the package's session directory."""
     tracker = getattr(resource_tracker._resource_tracker, "_fd", None)
     servers = [getattr(server, "_forkserver_alive_fd", None) for server in fork_servers()]
-    return {fd for fd in (tracker, guardian.pipe, _session.lock, *servers) if fd is not None}
+    return {
+        fd
+        for fd in (tracker, guardian.pipe, guardian.list, _session.lock, *servers)
+        if fd is not None
+    }
 
 
 def exempt_paths() -> set[str]:

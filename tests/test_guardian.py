@@ -6,17 +6,20 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from remoteobj import _guardian, remote
+from remoteobj._guardian import SLOT
 from remoteobj.engines import _guarding
 from remoteobj.engines._guarding import guardian
-from tests.tools import Script, until, until_gone
+from tests.tools import Call, Script, until, until_gone
 
 
 @remote
@@ -54,24 +57,26 @@ def child_of(one: subprocess.Popen[str]) -> int:
     return int(one.stdout.readline())
 
 
-def keep(*lines: str) -> None:
-    """Let a guardian obey these lines, in this process, until its owner is gone."""
+def keep(*entries: str) -> None:
+    """Let a guardian see to these entries, in this process, as when its owner is gone."""
     reading, writing = os.pipe()
-    os.write(writing, "".join(f"{line}\n" for line in lines).encode())
     os.close(writing)
-    _guardian.keep(reading)
+    with tempfile.TemporaryFile() as names:
+        names.write(b"".join(one.encode().ljust(SLOT, b"\0") for one in entries))
+        names.flush()
+        _guardian.keep(reading, names.fileno())
+    os.close(reading)
 
 
 def test_what_has_not_ended_in_time_is_killed_with_its_group(
     by_pidfd: None, sleeper: Callable[[], subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_guardian, "GRACE_SECONDS", 0.05)
-    one, forgotten = sleeper(), sleeper()
-    child, other = child_of(one), child_of(forgotten)
-    keep(f"+{one.pid}", f"+{forgotten.pid}", f"-{forgotten.pid}")
+    one = sleeper()
+    child = child_of(one)
+    keep("", f"+{one.pid}", "+", "+x", "what is this")
     assert one.wait(5) == -signal.SIGKILL
     assert until_gone(child, 5)
-    assert not until_gone(other, 0)
 
 
 def test_what_the_dead_leave_of_their_group_is_killed_at_once(
@@ -191,19 +196,40 @@ def test_it_ends_with_its_owner(tmp_path: Path) -> None:
     assert until_gone(pid, 0)
 
 
-def test_one_whose_pipe_is_full_is_replaced_and_holds_nobody_up() -> None:
+def test_its_list_has_those_that_live_and_grows_no_longer_than_that() -> None:
+    def entries() -> list[bytes]:
+        assert guardian.list is not None
+        data = os.pread(guardian.list, 1 << 20, 0)
+        return [data[at : at + SLOT].rstrip(b"\0") for at in range(0, len(data), SLOT)]
+
     with Actor.spawn() as actor:
-        first = guardian.pid
-        assert first is not None
-        with subprocess.Popen(["true"]) as dead:
-            pass
-        while guardian.pid == first:  # it reads when we have ended, and not before
-            guardian.watch(dead.pid)
-            guardian.forget(dead.pid)
-        assert until_gone(first, 5)
-        assert actor.ping() == "pong"
-    with Actor.spawn() as actor:
-        assert actor.ping() == "pong"
+        assert f"+{actor.pid_}".encode() in entries()
+        most = len(entries()) + 2
+        for _ in range(10):
+            with Actor.spawn() as one, Actor.spawn() as other:
+                living = {b"+%d" % each.pid_ for each in (actor, one, other)}
+                assert {each for each in entries() if each[:1] == b"+"} == living
+        assert len(entries()) == most
+    assert not [each for each in entries() if each[:1] == b"+"]
+
+
+def test_a_fork_holds_its_lock_where_no_code_of_ours_could_be_interrupted() -> None:
+    ran: list[str] = []
+
+    def trace(frame: Any, event: str, arg: Any) -> None:
+        if "_guarding" in frame.f_code.co_filename:
+            ran.append(frame.f_code.co_name)
+
+    sys.settrace(trace)
+    try:
+        child = os.fork()
+        if not child:
+            os._exit(0)
+    finally:
+        sys.settrace(None)
+    os.waitpid(child, 0)
+    assert ran == []
+    Call(guardian.summon).result()
 
 
 def test_no_output_is_held_open_by_it(tmp_path: Path) -> None:

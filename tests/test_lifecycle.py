@@ -1307,6 +1307,103 @@ def test_a_second_ctrl_c_kills_what_is_still_being_stopped(
     assert [until_gone(pid, 0.0) for pid in pids] == [True, True]
 
 
+def test_the_errors_of_an_actor_that_has_ended_can_be_forgotten(launch: Launch) -> None:
+    def fail(_: Any) -> None:
+        raise ValueError("of a cast")
+
+    actor = Counter.options(**launch).spawn()
+    actor.cast_.passto(fail)
+    actor.stop_()
+    assert len(actor.exc_) == 1
+    actor.exc_.clear("work")
+    assert len(actor.exc_) == 0
+    with actor:
+        pass
+
+
+def test_a_ctrl_c_that_is_raised_anew_is_no_second_one(
+    script: Callable[..., Script], diary: Diary
+) -> None:
+    started = script("""
+        with spawn() as actor:
+            print("ready", flush=True)
+            try:
+                signal.pause()
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt("and out")
+    """)
+    started.line()
+    started.line()
+    os.killpg(started.process.pid, signal.SIGINT)
+    assert started.finish().code == -signal.SIGINT
+    assert diary.lines == ["cleanup"]
+
+
+def test_a_second_ctrl_c_kills_a_function_that_is_being_ended(
+    script: Callable[..., Script],
+) -> None:
+    started = script("""
+        from remoteobj import util
+        def stubborn():
+            while True:
+                try:
+                    os.write(1, f"{os.getpid()}\\n".encode())
+                    signal.pause()
+                except BaseException:
+                    pass
+        with util.process(stubborn):
+            signal.pause()
+    """)
+    pid = int(started.line())
+    os.killpg(started.process.pid, signal.SIGINT)
+    assert int(started.line()) == pid, "it has taken the SIGTERM, and goes on"
+    os.killpg(started.process.pid, signal.SIGINT)
+    assert started.finish().code == -signal.SIGINT
+    assert until_gone(pid, 0.0)
+
+
+@pytest.mark.parametrize("how", ["handler", "ignored"])
+def test_where_somebody_else_reaps_all_children_ends_are_seen_all_the_same(
+    script: Callable[..., Script], how: str
+) -> None:
+    started = script(
+        """
+        import contextlib, time
+        from remoteobj import ActorDiedError, util
+        def reap(*_):
+            with contextlib.suppress(ChildProcessError):
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+        signal.signal(signal.SIGCHLD, reap if sys.argv[2] == "handler" else signal.SIG_IGN)
+        begun = time.monotonic()
+        with spawn() as actor:
+            assert actor.alive_
+        assert not actor.alive_ and actor.exitcode_ is None
+        dead = spawn()
+        try:
+            dead.passto(lambda _: os._exit(3))
+        except ActorDiedError as error:
+            print(error.exitcode, error.maybe_executed)
+        assert not dead.alive_
+        dead.stop_()
+        assert not len(dead.exc_)
+        killed = spawn()
+        killed.kill_()
+        assert killed.join_(5) and not killed.alive_
+        killed.stop_()
+        with util.process(lambda: 5) as p:
+            pass
+        assert p.result == 5 and not p.is_alive()
+        print(time.monotonic() - begun < 5)
+        """,
+        how,
+    )
+    code, out, err = started.finish()
+    assert (code, err) == (0, "")
+    assert "None True" in out.splitlines()
+    assert out.splitlines()[-1] == "True"
+
+
 # ------------------------------------------------------------------ who spawns, who holds
 
 

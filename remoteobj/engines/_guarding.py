@@ -1,8 +1,9 @@
-"""An owner's side of its guardian: it is started with the first actor, and told of each."""
+"""An owner's side of its guardian: it is started with the first actor, and has a list of all."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import sys
@@ -11,7 +12,8 @@ from multiprocessing import util as mp_util
 
 from .. import _guardian
 from .._address import own_directory
-from .._sigpipe import sparing
+from .._guardian import SLOT
+from .._memory import anonymous_file
 
 __all__ = ["guardian"]
 
@@ -20,70 +22,68 @@ BLOCKED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Guardian:
-    """The guardian of this process.
+    """The guardian of this process, and the list that it reads when this process has ended.
 
-    Invariant: no other process than the owner has the end of the pipe that is written to, since
-    its closing is the news of the owner's death. So a fork waits for the lock, and then closes it.
+    Invariant: no other process than the owner has the end of the pipe of which the guardian has
+    the other, since its closing is the news of the owner's death. So a fork waits for the lock, and
+    then closes it.
     """
 
     def __init__(self) -> None:
         self.pid: int | None = None
         self.pipe: int | None = None
-        self._lock = threading.RLock()  # a signal handler may spawn an actor, too
-        self._told: dict[str, None] = {}  # in order, what it is to know
+        self.list: int | None = None
+        # Reentrant, since a signal handler may spawn an actor too.
+        self._lock = lock = threading.RLock()
+        self._slots: dict[str, int] = {}
+        self._free: list[int] = []
         self._registered_in = -1
+        # No code of ours between a fork and its release: a Ctrl-C there would leave it held.
         os.register_at_fork(
-            before=lambda: self._lock.acquire(),
-            after_in_parent=lambda: self._lock.release(),
-            after_in_child=self._renew,
+            before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release
         )
+        os.register_at_fork(after_in_child=self._renew)
 
     def summon(self) -> None:
-        """Have it there, so that it can be told of an actor as soon as that is."""
+        """Have it there, before there is an actor. Where no interpreter can be run, it is not."""
         with self._lock:
-            if self.pipe is None:
+            if self.pid is None or not _lives(self.pid):
+                self._close()
                 self._start()
 
     def watch(self, pid: int) -> None:
         """See to it that an actor does not outlive this process, nor a directory of ours."""
-        self._hand_over(f"+{pid}")
+        self._enter(f"+{pid}")
         if directory := own_directory():
-            self._hand_over(directory)
+            self._enter(directory)
 
     def forget(self, pid: int) -> None:
         """An actor has ended; to be said before it is reaped, and its pid another's."""
         with self._lock:
-            if self._told.pop(f"+{pid}", ...) is None:
-                self._write(f"-{pid}")
+            slot = self._slots.pop(f"+{pid}", None)
+            if slot is not None and self.list is not None:
+                os.pwrite(self.list, bytes(SLOT), slot * SLOT)
+                self._free.append(slot)
 
     def remove(self, path: str) -> None:
         """See to it that a socket does not outlive this process."""
-        self._hand_over(path)
+        self._enter(path)
 
-    def _hand_over(self, what: str) -> None:
+    def _enter(self, what: str) -> None:
         with self._lock:
-            if what not in self._told:
-                self._told[what] = None
-                self._tell(what)
-
-    def _tell(self, line: str) -> None:
-        if not self._write(line):
-            self._close()
-            self._start()
-
-    def _write(self, line: str) -> bool:
-        """False: there is none, it has been killed, or the pipe is full: it reads at our end only,
-        and the next one is told no more than is the case then."""
-        if self.pipe is not None:
-            with contextlib.suppress(OSError), sparing():
-                return os.write(self.pipe, f"{line}\n".encode()) > 0
-        return False
+            if what in self._slots or len(os.fsencode(what)) > SLOT:
+                return
+            self._have_list()
+            assert self.list is not None
+            slot = self._free.pop() if self._free else len(self._slots)
+            self._slots[what] = slot
+            os.pwrite(self.list, os.fsencode(what).ljust(SLOT, b"\0"), slot * SLOT)
 
     def _start(self) -> None:
-        """Start one, and tell it all. Where no interpreter can be run, there is none."""
         if (executable := _executable()) is None:
             return
-        reading, self.pipe = os.pipe()
+        self._have_list()
+        reading, self.pipe = map(_beyond_stdio, os.pipe())
         try:
             self.pid = os.posix_spawn(
                 executable,
@@ -91,8 +91,8 @@ class Guardian:
                 os.environ,
                 file_actions=[
                     (os.POSIX_SPAWN_DUP2, reading, 0),
-                    (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-                    (os.POSIX_SPAWN_DUP2, 1, 2),
+                    (os.POSIX_SPAWN_DUP2, self.list, 1),
+                    (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
                 ],
                 setsigmask=BLOCKED,
             )
@@ -103,40 +103,57 @@ class Guardian:
             raise
         finally:
             os.close(reading)
-        # Killed already: the next word starts another.
-        with contextlib.suppress(BrokenPipeError), sparing():
-            os.write(self.pipe, "".join(f"{line}\n" for line in self._told).encode())
-        os.set_blocking(self.pipe, False)
         if self._registered_in != os.getpid():
             self._registered_in = os.getpid()
             # After all processes have been stopped, and multiprocessing has joined its own.
             mp_util.Finalize(None, self._dismiss, exitpriority=-100)
 
+    def _have_list(self) -> None:
+        if self.list is None:
+            self.list = _beyond_stdio(anonymous_file("guardian"))
+
     def _dismiss(self) -> None:
         """This process ends, in order."""
         with self._lock:
-            if not any(line.startswith("+") for line in self._told):
+            if not any(what.startswith("+") for what in self._slots):
                 self._close()
 
     def _close(self) -> None:
-        """End it, at once: what it is for is over, or is told to another one."""
+        """End it, at once: what it is for is over, or is another one's."""
         pid, self.pid = self.pid, None
         pipe, self.pipe = self.pipe, None
-        if pid is not None:
-            with contextlib.suppress(ChildProcessError):  # reaped by a wait for any child
-                if os.waitpid(pid, os.WNOHANG) == (0, 0):
-                    os.kill(pid, signal.SIGKILL)
-                    os.waitpid(pid, 0)
+        if pid is not None and _lives(pid):
+            with contextlib.suppress(OSError):  # we may have given up the right to
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
         if pipe is not None:
             os.close(pipe)
 
     def _renew(self) -> None:
         """In a forked child, which has no actors yet."""
-        if self.pipe is not None:
-            os.close(self.pipe)
-        self.pid = self.pipe = None
-        self._told = {}
-        self._lock = threading.RLock()
+        for fd in (self.pipe, self.list):
+            if fd is not None:
+                os.close(fd)
+        self.pid = self.pipe = self.list = None
+        self._slots = {}
+        self._free = []
+
+
+def _lives(pid: int) -> bool:
+    """Whether a child of ours does; it is reaped, if not."""
+    try:
+        return os.waitpid(pid, os.WNOHANG) == (0, 0)
+    except ChildProcessError:  # reaped by a wait for any child
+        return False
+
+
+def _beyond_stdio(fd: int) -> int:
+    """The same, where a program that has closed its standard streams does not print to."""
+    if fd > 2:
+        return fd
+    other = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.close(fd)
+    return other
 
 
 def _executable() -> str | None:

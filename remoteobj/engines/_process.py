@@ -47,6 +47,10 @@ TOO_MANY = "An actor takes 9 descriptors in its owner; allow more: by `ulimit -n
 STARTING_TAKES = 8
 """How many descriptors `multiprocessing` has at most, for itself, while it starts a process."""
 CAN_PEEK = hasattr(os, "waitid")  # not on macOS before Python 3.13
+UNKNOWN = 255
+"""What `multiprocessing` is told of an exit code that somebody else has collected."""
+THEFT_SECONDS = 0.05
+"""How long a child that somebody else seems to have reaped may still turn out to be ours."""
 REAP_SECONDS = 1.0
 """How long the exit code of a dead process may take to be known."""
 
@@ -80,6 +84,9 @@ class ActorProcess(multiprocessing.Process):
         self._death: int | None = None
         self._close_death: Any = None
         self._code: int | None = None
+        self._childless = False
+        self._stolen = False
+        """Whether somebody else has reaped it, so that its exit code will never be known."""
         self._reaping = threading.Lock()
         self._owner_pid = os.getpid()
 
@@ -193,7 +200,7 @@ class ActorProcess(multiprocessing.Process):
         """Let go of the descriptors of a process that has been reaped."""
         self.data.close()
         self.control.close()
-        if self.reap() is not None:
+        if not self.is_alive():
             self.certificate()
             if self._box is not None:
                 self._box.close()
@@ -206,7 +213,9 @@ class ActorProcess(multiprocessing.Process):
         if self._death is not None:
             _readable(self._death, timeout)
             self.reap()
-        elif self._code is None:  # else it has been joined, perhaps by the parent of a fork
+        elif (
+            self._code is None and not self._stolen
+        ):  # else it has been joined, perhaps by the parent of a fork
             super().join(timeout)
 
     def is_alive(self) -> bool:
@@ -214,41 +223,63 @@ class ActorProcess(multiprocessing.Process):
             return False
         if os.getpid() != self._owner_pid:
             return not _readable(self._death, 0)
-        return self.reap() is None
+        return self.reap() is None and not self._stolen
+
+    def terminate(self) -> None:
+        if self.is_alive():
+            super().terminate()
 
     def reap(self) -> int | None:
         """The exit code, collected if the process has ended; None while it runs.
 
-        Only its parent can collect it: in a forked copy of the parent it stays None.
+        Only its parent can collect it: in a forked copy of the parent it stays None; and so it does
+        where a handler of SIGCHLD, say, collects whatever there is.
         """
         if os.getpid() != self._owner_pid:
             return self._code
         with self._reaping:
-            if self._code is not None or self._death is None or not _readable(self._death, 0):
+            known = self._code is not None or self._stolen
+            if known or self._death is None or not _readable(self._death, 0):
                 return self._code
             guardian.forget(self._popen.pid)  # type: ignore[attr-defined]
-            end = time.monotonic() + REAP_SECONDS
-            while (code := self._collect()) is None and time.monotonic() < end:
-                time.sleep(0.001)  # the fork server learns of it a little later than we
+            code = self._collect_soon()
             peeked = CAN_PEEK and self.start_method != "forkserver"
             if code is not None and code < 0 and self.pid and not peeked:
                 # Reaped already, by the server say, but a number is not given out again so soon.
                 kill_group(self.pid)
-            if code is not None:
+            if code is not None or self._stolen:
                 super().join(0)
                 self._code = code
             return code
+
+    def _collect_soon(self) -> int | None:
+        """The exit code of one that has ended; None: it can't be had."""
+        begun = time.monotonic()
+        while (code := self._collect()) is None:
+            # The fork server learns of it a little later than we do; and another thread that
+            # has just reaped it, in `multiprocessing`, says so in a moment.
+            limit = THEFT_SECONDS if self._childless else REAP_SECONDS
+            if time.monotonic() > begun + limit:
+                self._stolen = self._childless
+                break
+            time.sleep(0.001)
+        if self._stolen:
+            self._popen.returncode = UNKNOWN  # type: ignore[attr-defined]
+        return code
 
     def _collect(self) -> int | None:
         """The exit code; where it is a child of ours, with the memory that it used."""
         popen: Any = self._popen  # type: ignore[attr-defined]
         if self.start_method != "forkserver" and popen.returncode is None:
-            with contextlib.suppress(ChildProcessError):
+            try:
                 self._end_its_children(popen.pid)
                 pid, status, usage = os.wait4(popen.pid, os.WNOHANG)
-                if pid == popen.pid:
-                    popen.returncode = os.waitstatus_to_exitcode(status)
-                    self._peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+            except ChildProcessError:
+                self._childless = True
+                return self.exitcode
+            if pid == popen.pid:
+                popen.returncode = os.waitstatus_to_exitcode(status)
+                self._peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         return self.exitcode
 
     def _end_its_children(self, pid: int) -> None:
@@ -263,12 +294,12 @@ class ActorProcess(multiprocessing.Process):
         """End the process at once, and those that it had started."""
         if self.pid is not None and self.is_alive():
             kill_group(self.pid)
-        super().kill()
+            super().kill()
 
     def certificate(self) -> Certificate:
         """What is known of its end."""
         code, box = self.reap(), self._box
-        if code is not None and box is not None and self._certificate is None:
+        if (code is not None or self._stolen) and box is not None and self._certificate is None:
             killed = code == -signal.SIGKILL and killed_for_memory()
             with contextlib.suppress(OSError):  # another thread has just done so, and closed it
                 stack, output = box.stacks() or None, box.output() or None

@@ -53,7 +53,7 @@ class ProcessVessel:
 
     def close(self) -> None:
         self._process.release()
-        if self._process.reap() is not None:
+        if not self._process.is_alive():
             self._process.close_sentinel()
 
 

@@ -319,6 +319,30 @@ def test_10_an_actor_that_holds_the_interpreter_does_not_outlive_the_killed_owne
         assert [until_gone(pid, ORPHAN) for pid in pids] == [True, True]
 
 
+@fault(
+    10,
+    "The owner is killed, its actor holds the GIL, and so does an actor of that",
+    sees="both are gone",
+)
+def test_10_nor_does_an_actor_of_such_an_actor(script: Scripts, within: Within) -> None:
+    owner = script("""
+        @remote
+        class Actor:
+            def hold(self, inner=None):
+                if inner:
+                    self.inner = Actor.spawn()
+                    self.inner.cast_.hold()
+                line = f"{os.getpid()}\\n".encode()
+                ctypes.pythonapi.write(1, line, len(line))
+                ctypes.pythonapi.sleep(60)  # it does not let go of the interpreter
+        Actor.spawn().hold(True)
+    """)
+    pids = [int(owner.line()) for _ in range(2)]
+    with ended_by_force(pids[0]), ended_by_force(pids[1]), within(ORPHAN):
+        owner.process.kill()
+        assert [until_gone(pid, ORPHAN) for pid in pids] == [True, True]
+
+
 @contextlib.contextmanager
 def ended_by_force(pid: int) -> Iterator[None]:
     """A process that may outlive the test does not."""
