@@ -209,7 +209,7 @@ def test_its_list_has_those_that_live_and_grows_no_longer_than_that() -> None:
             with Actor.spawn() as one, Actor.spawn() as other:
                 living = {b"+%d" % each.pid_ for each in (actor, one, other)}
                 assert {each for each in entries() if each[:1] == b"+"} == living
-        assert len(entries()) == most
+        assert len(entries()) <= most
     assert not [each for each in entries() if each[:1] == b"+"]
 
 

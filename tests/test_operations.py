@@ -1052,8 +1052,8 @@ def test_a_result_of_very_many_arrays_does_not_end_the_actor(thing: Any) -> None
     def answer(obj: Any) -> Any:
         # Where the reply would be written: its head alone tells.
         from remoteobj._frames import encode
-        from remoteobj._mailbox import value_frame
         from remoteobj._messages import Kind
+        from remoteobj._peer import value_frame
 
         return len(encode(value_frame(Kind.VALUE, 1, many_views(obj)))) > 0
 
