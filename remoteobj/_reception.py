@@ -209,7 +209,8 @@ class Reception:
         if frame.kind == Kind.CLOSE:
             del peer.streams[frame.call_id]
             peer.waiters.pop(frame.call_id, None)
-            self._close(stream)
+            if not self._is_running(peer, frame.call_id):  # else whoever runs it closes it then
+                self._close(stream)
             peer.send(value_frame(Kind.END, frame.call_id, None))
             self._after(peer)
             return
@@ -221,9 +222,14 @@ class Reception:
         if stream not in self._flowing:
             self._flowing.append(stream)
 
+    def _is_running(self, peer: Peer, call_id: int) -> bool:
+        """Whether a call is being run, or an item of its stream made."""
+        raise NotImplementedError
+
     def _is_open(self, peer: Peer, call_id: int) -> bool:
         """Whether a call is in the queue, or is being run, or streams."""
-        return call_id in peer.streams or any(one.call_id == call_id for one in peer.requests)
+        queued = any(one.call_id == call_id for one in peer.requests)
+        return queued or call_id in peer.streams or self._is_running(peer, call_id)
 
     def _withdraw(self, peer: Peer, call_id: int) -> None:
         """Give up a call that has not begun; one that has runs on."""
@@ -246,9 +252,10 @@ class Reception:
         """A peer is gone. What it had sent before still runs: it may have meant it."""
         peer.gone = True
         self._forget(peer)
-        for stream in list(peer.streams.values()):
-            self._close(stream)
-        peer.streams.clear()
+        streams, peer.streams = peer.streams, {}
+        for stream in streams.values():
+            if not self._is_running(peer, stream.call_id):
+                self._close(stream)
         peer.channel.close()
 
     def _forget(self, peer: Peer) -> None:

@@ -111,16 +111,12 @@ class Turns(Reception):
             self._after(peer)
 
     def _is_running(self, peer: Peer, call_id: int) -> bool:
-        """Whether a call is being run, or an item of its stream made."""
         current = self.current
         while current is not None:
             if current[0] is peer and current[1].call_id == call_id:
                 return True
             current = current[3]
         return False
-
-    def _is_open(self, peer: Peer, call_id: int) -> bool:
-        return self._is_running(peer, call_id) or super()._is_open(peer, call_id)
 
     def _close(self, stream: OpenStream) -> None:
         super()._close(stream)
@@ -190,7 +186,10 @@ class Turns(Reception):
             except Interruption:
                 peer.send(cut_off_frame(stream.call_id))
                 raise
-            if not goes_on:
+            if stream.call_id not in peer.streams:
+                self._close(stream)
+                goes_on = False
+            elif not goes_on:
                 del peer.streams[stream.call_id]
                 peer.waiters.pop(stream.call_id, None)
             self._after(peer)
@@ -207,7 +206,10 @@ class Turns(Reception):
         self._after(peer)
 
     def _flow(self, stream: OpenStream) -> bool:
-        """Send some items, if nobody else waits and they come fast, else one; False: it ended."""
+        """Send some items, if nobody else waits and they come fast, else one; False: it ended.
+
+        It may be given up meanwhile, if its generator waits for another actor.
+        """
         peer, begun = stream.peer, clock()
         outer = self.current
         self._begins(peer, stream.request, unwrap(stream.request)[1][2])
@@ -215,6 +217,8 @@ class Turns(Reception):
         while stream.credit > 0 and goes_on:
             frame = stream.advance()
             self._end_a_fork()
+            if stream.call_id not in peer.streams:
+                break
             if peer.waiters:
                 peer.waiters.pop(stream.call_id, None)  # it waits for this item no more
             peer.send(frame)

@@ -90,6 +90,15 @@ class Player:
         third.park(door)
         return "parked"
 
+    def park_within(self, other: Any, door: Door) -> Iterator[int]:
+        """A stream that waits for another actor before its second item."""
+        try:
+            yield 1
+            other.park(door)
+            yield 2
+        finally:
+            self.seen.append("closed")
+
     def collect_back(self, other: Any, me: Any) -> list[Any]:
         """What another one collects of our own stream meanwhile."""
         return list(other.collect_plain(me))
@@ -226,6 +235,20 @@ def test_two_that_consume_a_stream_of_each_other_at_the_same_moment_both_get_it(
 ) -> None:
     futures = meet(list(pair), tmp_path, "meet_stream")
     assert [future.result(10) for future in futures] == [list(range(40))] * 2
+
+
+def test_a_stream_that_is_given_up_while_its_generator_waits_for_another_is_closed_then(
+    pair: tuple[Any, Any], door: Door
+) -> None:
+    one, other = pair
+    stream = iter(one.park_within(other, door))
+    assert next(stream) == 1
+    door.await_arrival()
+    stream.close()
+    assert one.status_().call == "?.park_within(...)"
+    door.open()
+    until(lambda: one.seen.get_() == ["closed"])
+    assert not one.exc_.group("work")
 
 
 def test_streams_of_two_that_are_not_reentrant_end_with_an_error(
