@@ -82,13 +82,25 @@ def keep(life: int, names: int) -> None:
     poll.poll()
     pids, paths = _read(names)
     _end([Ward(pid) for pid in pids])
-    for path in paths:
-        with contextlib.suppress(OSError):
-            if os.path.isdir(path):
-                clear_unless_held(path)
-            else:
-                os.unlink(path)
-                os.rmdir(os.path.dirname(path))
+    # The end of the pipe may come before the end of the owner's lock on its directory.
+    deadline = time.monotonic() + KILL_SECONDS
+    while (paths := [one for one in paths if not _removed(one)]) and time.monotonic() < deadline:
+        time.sleep(LOOK_SECONDS)
+
+
+def _removed(path: str) -> bool:
+    """Remove it; False: another process holds it."""
+    try:
+        if os.path.isdir(path):
+            clear_unless_held(path)
+        else:
+            os.unlink(path)
+            os.rmdir(os.path.dirname(path))
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def _read(names: int) -> tuple[list[int], list[str]]:

@@ -1,6 +1,7 @@
 """What ends the actors that can't end by themselves, when their owner is gone."""
 
 import contextlib
+import fcntl
 import os
 import select
 import signal
@@ -112,6 +113,20 @@ def test_a_socket_is_removed_with_its_directory_if_nothing_else_is_there(tmp_pat
             (tmp_path / name / file).touch()
         keep(f"{tmp_path / name / 'socket'}")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["not-alone", "other"]
+
+
+def test_a_directory_that_is_held_is_removed_as_soon_as_it_is_not(tmp_path: Path) -> None:
+    directory = tmp_path / "session"
+    directory.mkdir()
+    fd = os.open(directory, os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_SH)
+    guarded = threading.Thread(target=keep, args=(str(directory),), name="guardian")
+    guarded.start()
+    guarded.join(0.05)
+    assert directory.exists()
+    os.close(fd)
+    guarded.join(5)
+    assert not directory.exists()
 
 
 # ------------------------------------------------------------------ the owner's side
