@@ -34,14 +34,16 @@ __all__ = [
     "chain_here",
     "host_here",
     "hosts",
-    "pack",
-    "unpack",
+    "read_waiters",
     "unwrap",
+    "waiters_frame",
     "wrap",
 ]
 
 RING_SECONDS = 0.01
 """How long an actor waits for another before it says who waits for itself."""
+SOON_SECONDS = 0.001
+"""The same where the call has not said that it is waited for."""
 
 
 class Link(NamedTuple):
@@ -93,7 +95,8 @@ class Rumour:
     def __init__(self, host: Host, told: Chain) -> None:
         self._host = host
         self._told = told
-        self._due: float | None = time.monotonic() + RING_SECONDS
+        # Of a future, and of the next item of a stream, nothing is known over there until then.
+        self._due: float | None = time.monotonic() + (RING_SECONDS if told else SOON_SECONDS)
 
     def due_or(self, deadline: float | None) -> float | None:
         """When there may be news, or `deadline`, if that comes first."""
@@ -101,7 +104,7 @@ class Rumour:
             return self._due if deadline is None else deadline
         return min(self._due, deadline)
 
-    def news(self) -> bytes | None:
+    def news(self) -> Chain | None:
         """What is to be told now, if anything. To be asked whenever the wait has been ended by
         something else than what it is for."""
         now = time.monotonic()
@@ -111,7 +114,7 @@ class Rumour:
             self._due = None
             if (waiters := self._host.waiters()) != self._told:
                 self._told = waiters
-                return pack(waiters)
+                return waiters
         return None
 
 
@@ -152,6 +155,20 @@ def unpack(payload: Bytes) -> Chain:
         return tuple(Link(*one) for one in pickle.loads(payload))
     except Exception:
         return ()
+
+
+def waiters_frame(call_id: int, items: int, chain: Chain) -> Frame:
+    """By which a caller says that it waits, with so many items of the stream that it has."""
+    return Frame(Kind.WAITERS, call_id, items.to_bytes(8, "little") + pack(chain))
+
+
+def read_waiters(frame: Frame) -> tuple[int, Chain]:
+    """The items, and those who wait.
+
+    >>> read_waiters(waiters_frame(7, 3, (Link("/a", "A"),)))
+    (3, (Link(path='/a', name='A'),))
+    """
+    return int.from_bytes(frame.payload[:8], "little"), unpack(frame.payload[8:])
 
 
 def wrap(kind: int, payload: bytes, chain: Chain, later: bool) -> tuple[int, bytes]:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from ._chain import Host, Rumour, chain_here, host_here, hosts, wrap
+from ._chain import Host, Rumour, chain_here, host_here, hosts, waiters_frame, wrap
 from ._frames import MalformedFrameError, encode
 from ._messages import Bytes, Frame, Kind
 from ._protocol import (
@@ -278,7 +278,7 @@ class Exchange:
                 if deadline is not None and time.monotonic() >= deadline:
                     break
                 if (news := rumour.news()) is not None:
-                    self.post(Frame(Kind.WAITERS, ticket.call_id, news))
+                    self.post(waiters_frame(ticket.call_id, ticket.seen, news))
         finally:
             ticket.disarm(bell)
         return ticket.over if whole else ticket.ready

@@ -75,12 +75,17 @@ def keep(life: int, names: int) -> None:
         life: a pipe that closes with the owner.
         names: a file of slots, each empty, or `+7` for an actor of pid 7, or `/a/b` for what is to
             be removed: a directory unless somebody holds it, or a socket, with its directory if
-            that is empty then.
+            that is empty then; and `=8` for the guardian, by its pid. One whose pid is not there
+            was started in vain, by an owner that was interrupted, and does nothing.
     """
     poll = select.poll()
     poll.register(life, 0)  # nothing but its closing
     poll.poll()
-    pids, paths = _read(names)
+    slots = _read(names)
+    if b"=%d" % os.getpid() not in slots:
+        return
+    pids = [int(one[1:]) for one in slots if one[:1] == b"+" and one[1:].isdigit()]
+    paths = [os.fsdecode(one) for one in slots if one[:1] == b"/"]
     _end([Ward(pid) for pid in pids])
     # The end of the pipe may come before the end of the owner's lock on its directory.
     deadline = time.monotonic() + KILL_SECONDS
@@ -103,12 +108,9 @@ def _removed(path: str) -> bool:
     return True
 
 
-def _read(names: int) -> tuple[list[int], list[str]]:
-    """The actors that have not ended, and what is to be removed."""
+def _read(names: int) -> list[bytes]:
     data = os.pread(names, os.fstat(names).st_size, 0)
-    slots = [data[at : at + SLOT].rstrip(b"\0") for at in range(0, len(data), SLOT)]
-    pids = [int(one[1:]) for one in slots if one[:1] == b"+" and one[1:].isdigit()]
-    return pids, [os.fsdecode(one) for one in slots if one[:1] == b"/"]
+    return [data[at : at + SLOT].rstrip(b"\0") for at in range(0, len(data), SLOT)]
 
 
 def _end(wards: list[Ward]) -> None:

@@ -130,13 +130,14 @@ class Mailbox(Turns):
 
     def waiters(self) -> Chain:
         """Those who wait for what is being run, or is in the queues, each once; this actor last."""
-        waiting = [(peer, one) for peer in list(self._peers.values()) for one in peer.requests]
+        peers = [one for one in self._peers.values() if one.awaited or one.waiters]
+        waiting = [(peer, one) for peer in peers for one in peer.requests]
         current = self.current
         while current is not None:
             waiting.append(current[:2])
             current = current[3]
         links = dict.fromkeys(link for one in waiting for link in self.who_waits(*one))
-        for peer in list(self._peers.values()):
+        for peer in peers:
             for call_id in peer.streams:
                 links.update(dict.fromkeys(peer.waiters.get(call_id, ())))
         links.pop(self._me, None)
@@ -156,15 +157,20 @@ class Mailbox(Turns):
 
     def take_in_beside(self, watched: dict[int, int], deadline: float | None) -> bool:
         """Wait for these descriptors, and take in what comes meanwhile; see `_chain.Host`."""
+        self._read_from_hosts(True)
         for fd, events in watched.items():
             self._waiter.watch(fd, events)
+        self._beside += 1
         try:
             ready = self._waiter.wait(deadline)
+            others = [one for one in ready if one[0] not in watched]
+            self._collect(others)
         finally:
+            self._beside -= 1
             for fd in watched:
                 self._waiter.ignore(fd)
-        others = [one for one in ready if one[0] not in watched]
-        self._collect(others)
+            if not self._beside:
+                self._read_from_hosts(False)
         return len(others) < len(ready)
 
     def _run_chained(self, target: str) -> bool:
@@ -193,19 +199,17 @@ class Mailbox(Turns):
         """Whether `target` waits for the next item, which is not being made already."""
         if self._is_running(stream.peer, stream.call_id):
             return False
-        peer = stream.peer
-        if self._reentrant:  # that it has asked for the stream is enough: to go ahead does no harm
-            waits = self.who_waits(peer, stream.request)
-        else:
-            waits = peer.waiters.get(stream.call_id, ())
-        return any(link.path == target for link in waits)
+        return any(link.path == target for link in self.who_waits(stream.peer, stream.request))
 
     def _due(self, peer: Peer, target: str) -> tuple[Frame, Frame] | None:
         """A request of a peer that can't wait for its turn, since `target` waits for it; and the
-        first that was sent on behalf of the same, since those are run in order."""
-        first: dict[Chain, Frame] = {}
+        first that the same actor has sent, since those are run in order."""
+        if not (peer.awaited or peer.waiters):
+            return None  # as mostly, however long the queue is
+        first: dict[Link | None, Frame] = {}
         for request in peer.requests:
-            eldest = first.setdefault(unwrap(request)[0], request)
+            chain = unwrap(request)[0]
+            eldest = first.setdefault(chain[-1] if chain else None, request)
             if any(link.path == target for link in self.who_waits(peer, request)):
                 return request, eldest
         return None

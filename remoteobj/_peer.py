@@ -61,6 +61,10 @@ class Peer:
         self.gone = False
         self.cut = False
         """Whether nothing can be said to it any more."""
+        self.hosts = False
+        """Whether actors call from there."""
+        self.awaited = 0
+        """How many calls in the queue are such that an actor waits for them."""
         self.waiters: dict[int, Chain] = {}
         """By the id of an open call: those who wait for it, as the caller has last said."""
         self._flush_later = flush_later
@@ -138,6 +142,8 @@ class OpenStream:
         self.request = request._replace(buffers=())
         self.call_id = request.call_id
         self.credit = 0
+        self.sent = 0
+        """Items that have been sent."""
         self.said: deque[Frame] = deque()
         """What the consumer sends and raises in it, each for one step."""
         self._iterator: Any = iterator

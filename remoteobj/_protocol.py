@@ -119,6 +119,8 @@ class Ticket:
     """Called once, by the thread that reads, when something came; for who does not wait."""
     sent: Bytes = b""
     """The call, as it was sent."""
+    seen = 0
+    """Items that have come."""
     _bells: tuple[Rings, ...] = ()
 
     def __init__(self, call_id: int = BIRTH) -> None:
@@ -135,6 +137,7 @@ class Ticket:
             return False
         else:
             self.items.append(frame)
+            self.seen += 1
         self.over = over = kind not in _GOES_ON
         self.ready = True
         if self._bells or self.heard is not None:

@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from ._chain import Chain, unpack, unwrap
+from ._chain import Chain, read_waiters, unwrap
 from ._frames import MalformedFrameError
 from ._interruption import Interruption
 from ._line import Line
@@ -33,9 +33,11 @@ __all__ = ["CALLS", "LOOK_SECONDS", "Reception"]
 LOOK_SECONDS = 50e-6
 """How long a busy mailbox may take up what has come before it looks for more."""
 HELD = 1 << 24
-"""Bytes that the requests of one caller may take before no more are read from it."""
+"""Bytes that the requests of one caller may take before no more are read from it; but while we wait
+for another actor, more are read from actors: what we wait for may come behind them."""
 
 CALLS = frozenset(map(int, (Kind.CALL, Kind.CHAINED_CALL, Kind.CHAINED_LATER)))
+_CAST, _CHAINED_CALL = int(Kind.CAST), int(Kind.CHAINED_CALL)
 _REQUESTS = CALLS | frozenset(map(int, (Kind.CAST, Kind.CHAINED_CAST)))
 
 
@@ -59,6 +61,8 @@ class Reception:
         self._flowing: deque[OpenStream] = deque()  # streams with credit, each once
         self._waiter = Waiter(traits.spin)
         self._looked = 0.0
+        self._beside = 0
+        """Within how many waits for other actors the thread is that runs requests."""
         self._bell, self._ringer = bell_and_ringer()
         self._waiter.watch(self._bell.fileno())
 
@@ -99,12 +103,15 @@ class Reception:
         """Those who wait for a request, its caller last: as that has said last, or at first."""
         if (told := peer.waiters.get(request.call_id)) is not None:
             return told
+        if request.call_id in peer.streams:
+            return ()  # for the stream it has waited; that it waits for an item it says
         return unwrap(request)[0] if request.kind == Kind.CHAINED_CALL else ()
 
     # --- the queues ----------------------------------------------------------------------
 
     def _next_request(self, peer: Peer) -> Frame:
         request = peer.requests.popleft()
+        peer.awaited -= request[0] == _CHAINED_CALL
         held, peer.held = peer.held, peer.held - size_of(request)
         if held > HELD:
             self._listen_again(peer, held)
@@ -114,6 +121,13 @@ class Reception:
         """Fewer bytes are held for this peer: read from it again, if that was given up."""
         if held > HELD >= peer.held and not (peer.gone or peer.owed):
             self._waiter.watch(peer.channel.fileno())
+
+    def _read_from_hosts(self, more: bool) -> None:
+        """Whether to read more from actors for which much is held."""
+        for peer in self._peers.values():
+            if peer.held > HELD and peer.hosts and not peer.owed:
+                change = self._waiter.watch if more else self._waiter.ignore
+                change(peer.channel.fileno())
 
     def _after(self, peer: Peer) -> None:
         """After something was written for a peer: line it up again, or hold it."""
@@ -164,11 +178,14 @@ class Reception:
             if frame[0] in _REQUESTS:
                 if not peer.requests:
                     self._pending.append(peer)
+                if frame[0] > _CAST:
+                    peer.hosts = True
+                    peer.awaited += frame[0] == _CHAINED_CALL
                 peer.requests.append(frame)
                 peer.held += size_of(frame)
             else:
                 self._hear(peer, frame)
-        if peer.held > HELD:
+        if peer.held > HELD and not (self._beside and peer.hosts):
             self._waiter.ignore(peer.channel.fileno())
 
     def _take_news(self) -> None:
@@ -198,8 +215,11 @@ class Reception:
                 self._drop(peer)
             return
         if frame.kind == Kind.WAITERS:
-            if self._is_open(peer, frame.call_id):
-                peer.waiters[frame.call_id] = unpack(frame.payload)
+            items, waiters = read_waiters(frame)
+            stream = peer.streams.get(frame.call_id)
+            # It may have waited for an item that was on its way.
+            if self._is_open(peer, frame.call_id) and items == (stream.sent if stream else 0):
+                peer.waiters[frame.call_id] = waiters
             return
         stream = peer.streams.get(frame.call_id)
         if stream is None:
@@ -243,6 +263,7 @@ class Reception:
     def _take_out(self, peer: Peer, request: Frame) -> None:
         """A request is dealt with before its turn."""
         peer.requests.remove(request)
+        peer.awaited -= request[0] == _CHAINED_CALL
         held, peer.held = peer.held, peer.held - size_of(request)
         self._listen_again(peer, held)
         if not peer.requests and peer in self._pending:

@@ -33,11 +33,12 @@ made_whole: Final = threading.RLock()
 @contextlib.contextmanager
 def inheriting(*ends: _Closable) -> Iterator[None]:
     """A child that this thread forks in here keeps these ends."""
+    before = getattr(_heritage, "ends", ())  # a signal handler may start one within a start
     _heritage.ends = ends
     try:
         yield
     finally:
-        _heritage.ends = ()
+        _heritage.ends = before
 
 
 forks = [0]

@@ -223,6 +223,7 @@ class Turns(Reception):
                 peer.waiters.pop(stream.call_id, None)  # it waits for this item no more
             peer.send(frame)
             stream.credit -= 1
+            stream.sent += 1
             goes_on = frame[0] == _ITEM
             if self._pending or self._flowing or peer.owed or clock() > begun + LOOK_SECONDS:
                 break

@@ -274,8 +274,13 @@ def _end_with_the_program(started: process) -> None:
 def _end_all() -> None:
     for one in (living := [one for one in _running if one.daemon and one.is_alive()]):
         one.terminate()
-    for one in living:
-        one._give_up()
+    try:
+        for one in living:
+            one._give_up()
+    except KeyboardInterrupt:
+        for one in living:
+            one.kill()
+        raise
 
 
 # --- listeners -----------------------------------------------------------------------------

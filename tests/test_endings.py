@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -580,6 +581,28 @@ def read_to_the_end(stream: Iterator[int]) -> None:
     with contextlib.suppress(NotListeningError):
         for _ in stream:
             pass
+
+
+def test_of_two_that_ask_a_fork_server_for_an_exit_code_both_get_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It can be read once: the second would find the end of the pipe, and take it for 255."""
+    with Plain.options(start_method="forkserver").spawn() as actor:
+        popen: Any = process_of(actor._actor.vessel)._popen
+        original = forkserver.read_signed
+        asked = threading.Event()
+
+        def read_signed(fd: int) -> int:
+            code = int(original(fd))
+            asked.set()
+            time.sleep(0.1)  # the other one comes before this is known
+            return code
+
+        monkeypatch.setattr(forkserver, "read_signed", read_signed)
+        actor._actor.tell_to_stop()
+        first = Call(popen.poll, 0)
+        asked.wait(20)
+        assert popen.poll(0) == first.result() == 0
 
 
 def test_an_actor_outlives_the_fork_server_that_started_it(

@@ -58,11 +58,12 @@ def child_of(one: subprocess.Popen[str]) -> int:
     return int(one.stdout.readline())
 
 
-def keep(*entries: str) -> None:
+def keep(*entries: str, guardian_pid: int | None = None) -> None:
     """Let a guardian see to these entries, in this process, as when its owner is gone."""
     reading, writing = os.pipe()
     os.close(writing)
     with tempfile.TemporaryFile() as names:
+        entries = (f"={guardian_pid or os.getpid()}", *entries)
         names.write(b"".join(one.encode().ljust(SLOT, b"\0") for one in entries))
         names.flush()
         _guardian.keep(reading, names.fileno())
@@ -113,6 +114,15 @@ def test_a_socket_is_removed_with_its_directory_if_nothing_else_is_there(tmp_pat
             (tmp_path / name / file).touch()
         keep(f"{tmp_path / name / 'socket'}")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["not-alone", "other"]
+
+
+def test_one_that_was_started_in_vain_ends_nobody(
+    sleeper: Callable[[], subprocess.Popen[str]],
+) -> None:
+    one = sleeper()
+    child_of(one)
+    keep(f"+{one.pid}", guardian_pid=os.getpid() + 1)
+    assert one.poll() is None
 
 
 def test_a_directory_that_is_held_is_removed_as_soon_as_it_is_not(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from remoteobj import (
     current,
     remote,
 )
+from remoteobj._blackbox import BlackBox
 from tests.conftest import Launch
 from tests.tools import Call, Door, Script, until, until_gone, until_sent
 
@@ -1411,6 +1412,26 @@ def test_a_thread_may_spawn() -> None:
     actor = Call(Counter.spawn, 5).wait().value
     with actor:
         assert actor.add() == 6
+
+
+def test_a_signal_handler_may_spawn_within_a_spawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    handled: list[Any] = []
+    original = BlackBox.__init__
+
+    def init(self: BlackBox, *args: Any) -> None:
+        original(self, *args)
+        if not handled:
+            handled.append(None)
+            os.kill(os.getpid(), signal.SIGUSR1)  # when all that leads to the outer one is there
+
+    monkeypatch.setattr(BlackBox, "__init__", init)
+    before = signal.signal(signal.SIGUSR1, lambda *_: handled.append(Counter.spawn(1)))
+    try:
+        with Counter.options(start_method="fork").spawn(2) as outer, handled[1] as inner:
+            assert (outer.add(), inner.add()) == (3, 2)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        handled.clear()
 
 
 def test_threads_may_spawn_at_once() -> None:

@@ -251,6 +251,120 @@ def test_a_stream_that_is_given_up_while_its_generator_waits_for_another_is_clos
     assert not one.exc_.group("work")
 
 
+@remote
+class Node:
+    """One of several that know each other by name."""
+
+    a: Any
+    b: Any
+    c: Any
+    d: Any
+
+    def __init__(self) -> None:
+        self.log: list[int] = []
+
+    def know(self, **others: Any) -> None:
+        self.__dict__.update(others)
+
+    def note(self, n: int) -> list[int]:
+        self.log.append(n)
+        return list(self.log)
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def ask(self, way: str, name: str, method: str) -> Any:
+        """What another one says, waited for as this says."""
+        other = self.__dict__[name]
+        if way == "future":
+            return getattr(other.future_, method)().result()
+        return getattr(other, method)()
+
+    def cast_wait_call(self) -> Any:
+        self.b.cast_.note(1)
+        self.d.sleep(20 * RING_SECONDS)
+        return self.b.note(2)
+
+    def ping_c(self) -> str:
+        time.sleep(10 * RING_SECONDS)
+        return str(self.c.ping())
+
+    def ping(self) -> str:
+        return "pong"
+
+    def report(self, count: int, size: int) -> str:
+        for n in range(count):
+            self.a.cast_.take(bytes(size), n)
+        return "reported"
+
+    def take(self, _: bytes, n: int) -> None:
+        self.log.append(n)
+
+    def have_reported(self, count: int, size: int) -> Any:
+        return self.b.report(count, size)
+
+
+def test_what_becomes_known_of_who_waits_changes_no_order() -> None:
+    """The call of one comes after its cast, though others wait for it by then."""
+    with contextlib.ExitStack() as stack:
+        a, b, c, d = (stack.enter_context(Node.spawn()) for _ in range(4))
+        a.know(b=b, d=d)
+        b.know(c=c)
+        c.know(a=a)
+        holding = b.future_.ping_c()
+        asking = c.future_.ask("future", "a", "cast_wait_call")
+        assert (holding.result(15), asking.result(15)) == ("pong", [1, 2])
+
+
+@pytest.mark.parametrize(("count", "size"), [(20_000, 1000), (40, 1_000_000)])
+def test_what_an_actor_waits_for_may_come_behind_any_number_of_casts(count: int, size: int) -> None:
+    with Node.spawn() as a, Node.spawn() as b:
+        a.know(b=b)
+        b.know(a=a)
+        assert a.future_.have_reported(count, size).result(20) == "reported"
+        until(lambda: len(a.log) == count)
+        assert a.log.get_() == list(range(count))
+
+
+@remote
+class Relay:
+    """Its stream is that of another one, which calls it meanwhile."""
+
+    def know(self, x: Any, y: Any, z: Any) -> None:
+        self.x, self.y, self.z = x, y, z
+
+    def start(self) -> list[int]:
+        items = self.x.outer()
+        got = [next(items)]
+        time.sleep(20 * RING_SECONDS)
+        iter(items)  # goes ahead from here on, and nobody waits for it
+        time.sleep(30 * RING_SECONDS)
+        return got + list(items)
+
+    def outer(self) -> Iterator[int]:
+        yield from self.z.inner()
+
+    def inner(self) -> Iterator[int]:
+        yield 1
+        time.sleep(10 * RING_SECONDS)
+        self.x.f()
+        yield 2
+
+    def f(self) -> Any:
+        return self.y.one()
+
+    def one(self) -> int:
+        return 1
+
+
+def test_a_stream_that_goes_ahead_buries_no_request_that_it_needs() -> None:
+    with contextlib.ExitStack() as stack:
+        x, y, z = (stack.enter_context(Relay.spawn()) for _ in range(3))
+        for one in (x, y, z):
+            one.know(x, y, z)
+        assert y.future_.start().result(15) == [1, 2]
+
+
 def test_streams_of_two_that_are_not_reentrant_end_with_an_error(
     launch: Launch, tmp_path: Path
 ) -> None:

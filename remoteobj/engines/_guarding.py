@@ -69,23 +69,28 @@ class Guardian:
         """See to it that a socket does not outlive this process."""
         self._enter(path)
 
-    def _enter(self, what: str) -> None:
+    def _enter(self, what: str, key: str = "") -> None:
+        """Put it into the list, in place of what is there of the same key."""
         with self._lock:
-            if what in self._slots or len(os.fsencode(what)) > SLOT:
+            known = what in self._slots and not key
+            if known or len(os.fsencode(what)) > SLOT:
                 return
             self._have_list()
             assert self.list is not None
-            slot = self._free.pop() if self._free else len(self._slots)
-            self._slots[what] = slot
+            slot = self._slots.get(key or what)
+            if slot is None:
+                slot = self._free.pop() if self._free else len(self._slots)
+            self._slots[key or what] = slot
             os.pwrite(self.list, os.fsencode(what).ljust(SLOT, b"\0"), slot * SLOT)
 
     def _start(self) -> None:
         if (executable := _executable()) is None:
             return
         self._have_list()
-        reading, self.pipe = map(_beyond_stdio, os.pipe())
+        assert self.list is not None
+        reading, writing = map(_beyond_stdio, os.pipe())
         try:
-            self.pid = os.posix_spawn(
+            pid = os.posix_spawn(
                 executable,
                 [executable, "-I", "-S", _guardian.__file__],
                 os.environ,
@@ -97,12 +102,17 @@ class Guardian:
                 setsigmask=BLOCKED,
             )
         except BaseException as exc:
-            self._close()
+            os.close(
+                writing
+            )  # if it was interrupted at the very end, that one ends: it has no name
             if isinstance(exc, (FileNotFoundError, PermissionError)):
                 return  # a sandbox: actors end by themselves in all other cases
             raise
         finally:
             os.close(reading)
+        self._close()  # of a signal handler that has started one meanwhile
+        self.pid, self.pipe = pid, writing
+        self._enter(f"={pid}", "=")
         if self._registered_in != os.getpid():
             self._registered_in = os.getpid()
             # After all processes have been stopped, and multiprocessing has joined its own.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import types
 from multiprocessing import forkserver, popen_forkserver, popen_spawn_posix, spawn
 from multiprocessing import util as mp_util
+from multiprocessing.connection import wait
 from typing import Any
 
 from ._guarding import guardian
@@ -98,6 +100,23 @@ _fork_server = _OurForkServer()
 
 class _ForkServerPopen(popen_forkserver.Popen):
     _fds: list[int]
+    sentinel: int
+    returncode: int | None
+
+    def __init__(self, process_obj: Any) -> None:
+        self._polling = threading.Lock()
+        super().__init__(process_obj)
+
+    def poll(self, flag: int = os.WNOHANG) -> int | None:
+        """The exit code, which can be read once: of two threads that do, the second would find the
+        end of the pipe, and take it for the code 255."""
+        if flag != os.WNOHANG:
+            wait([self.sentinel])
+        with self._polling:
+            if self.returncode is None:
+                super().poll(os.WNOHANG)
+            return self.returncode
+
     _launch = _launcher(popen_forkserver.Popen, spawn=_SpawnWithoutMain(), forkserver=_fork_server)
 
     def duplicate_for_child(self, fd: int) -> int:
