@@ -151,7 +151,8 @@ class Mailbox(Turns):
         """Wait for these descriptors, in the midst of a request; see `_chain.Host`."""
         goes_on = self._run_chained(target)
         ready = self.take_in_beside(watched, time.monotonic() if goes_on else deadline)
-        self._run_chained(target)
+        if not ready:
+            self._run_chained(target)
         self.safe_point()
         return ready
 
@@ -199,7 +200,10 @@ class Mailbox(Turns):
         """Whether `target` waits for the next item, which is not being made already."""
         if self._is_running(stream.peer, stream.call_id):
             return False
-        return any(link.path == target for link in self.who_waits(stream.peer, stream.request))
+        # And does so on our behalf: else it is free to answer what it is waited for here, and the
+        # step, on top of that, could need what comes of the answer.
+        waits = self.who_waits(stream.peer, stream.request)
+        return self._me in waits and any(link.path == target for link in waits)
 
     def _due(self, peer: Peer, target: str) -> tuple[Frame, Frame] | None:
         """A request of a peer that can't wait for its turn, since `target` waits for it; and the

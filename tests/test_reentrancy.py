@@ -330,15 +330,15 @@ def test_what_an_actor_waits_for_may_come_behind_any_number_of_casts(count: int,
 class Relay:
     """Its stream is that of another one, which calls it meanwhile."""
 
-    def know(self, x: Any, y: Any, z: Any) -> None:
-        self.x, self.y, self.z = x, y, z
+    def know(self, x: Any, y: Any, z: Any, pause: int) -> None:
+        self.x, self.y, self.z, self.pause = x, y, z, pause
 
     def start(self) -> list[int]:
         items = self.x.outer()
         got = [next(items)]
         time.sleep(20 * RING_SECONDS)
         iter(items)  # goes ahead from here on, and nobody waits for it
-        time.sleep(30 * RING_SECONDS)
+        time.sleep(self.pause * RING_SECONDS)
         return got + list(items)
 
     def outer(self) -> Iterator[int]:
@@ -354,14 +354,16 @@ class Relay:
         return self.y.one()
 
     def one(self) -> int:
+        time.sleep(5 * RING_SECONDS)  # meanwhile it is told that its caller waits
         return 1
 
 
-def test_a_stream_that_goes_ahead_buries_no_request_that_it_needs() -> None:
+@pytest.mark.parametrize("pause", [0, 5, 30])
+def test_a_stream_that_goes_ahead_buries_no_request_that_it_needs(pause: int) -> None:
     with contextlib.ExitStack() as stack:
         x, y, z = (stack.enter_context(Relay.spawn()) for _ in range(3))
         for one in (x, y, z):
-            one.know(x, y, z)
+            one.know(x, y, z, pause)
         assert y.future_.start().result(15) == [1, 2]
 
 
