@@ -17,7 +17,7 @@ from typing import Any
 
 from ._address import Address, Listener, sweep_for_the_dead
 from ._anchor import Anchor
-from ._chain import unwrap
+from ._chain import payload_of
 from ._except import USER_ERRORS, Except
 from ._here import here
 from ._interrupting import Interrupter, run_loop
@@ -115,9 +115,9 @@ class _ActorServer(Server):
         mailbox, current = self.mailbox, self.mailbox.current
         return Status(
             state=mailbox.life.state.name.lower(),
-            call=None if current is None else sketch(unwrap(current[1])[1][2]),
+            call=None if current is None else sketch(payload_of(current[1])),
             age=0.0 if current is None else clock() - current[2],
-            queued=tuple(sketch(unwrap(one)[1][2]) for one in mailbox.queued),
+            queued=tuple(sketch(payload_of(one)) for one in mailbox.queued),
             done=mailbox.done,
             memory=memory(),
             threads=tuple(one.name for one in threading.enumerate()),

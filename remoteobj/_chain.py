@@ -34,6 +34,7 @@ __all__ = [
     "chain_here",
     "host_here",
     "hosts",
+    "payload_of",
     "read_waiters",
     "unwrap",
     "waiters_frame",
@@ -192,3 +193,8 @@ def unwrap(request: Frame) -> tuple[Chain, tuple[int, int, Bytes, Sequence[Any]]
     if not chain:  # malformed: the call that it is about fails when it is unpickled
         return (), (_PLAIN[kind], call_id, b"", ())
     return chain, (_PLAIN[kind], call_id, payload[begin:], buffers)
+
+
+def payload_of(request: Frame) -> Bytes:
+    """The payload of a request, without its chain."""
+    return unwrap(request)[1][2]

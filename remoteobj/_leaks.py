@@ -16,7 +16,7 @@ from ._address import _session
 from .engines._guarding import guardian
 from .engines._popen import _fork_server
 
-__all__ = ["no_leaks"]
+__all__ = ["kept", "no_leaks"]
 
 SETTLE_SECONDS = 5.0
 """How long what is ending may take to be gone."""
@@ -56,12 +56,12 @@ def no_leaks(seconds: float = SETTLE_SECONDS) -> Iterator[None]:
 
 def _standing() -> set[str]:
     """What there is of processes, threads and descriptors of this process, each by a name."""
-    kept = {f"process {pid}" for pid, _ in _kept()} | {f"descriptor {fd}" for _, fd in _kept()}
+    names = {f"process {pid}" for pid, _ in kept()} | {f"descriptor {fd}" for _, fd in kept()}
     found = [*_children(), *_descriptors(), *(f"thread {one.name}" for one in _threads())]
-    return {what for what in found if what.partition(":")[0] not in kept}
+    return {what for what in found if what.partition(":")[0] not in names}
 
 
-def _kept() -> Iterator[tuple[int | None, int | None]]:
+def kept() -> Iterator[tuple[int | None, int | None]]:
     """What is started once, and kept until the program ends: pids, and what they are held by."""
     yield guardian.pid, guardian.pipe
     yield from ((None, fd) for fd in (guardian.list, _session.lock))

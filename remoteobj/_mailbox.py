@@ -132,10 +132,7 @@ class Mailbox(Turns):
         """Those who wait for what is being run, or is in the queues, each once; this actor last."""
         peers = [one for one in self._peers.values() if one.awaited or one.waiters]
         waiting = [(peer, one) for peer in peers for one in peer.requests]
-        current = self.current
-        while current is not None:
-            waiting.append(current[:2])
-            current = current[3]
+        waiting += self._being_run()
         links = dict.fromkeys(link for one in waiting for link in self.who_waits(*one))
         for peer in peers:
             for call_id in peer.streams:
@@ -179,9 +176,7 @@ class Mailbox(Turns):
         step of each such stream: else both would wait for ever. Whether a stream can go on."""
         for peer in list(self._peers.values()):
             # What one of them does may change the queue, so it is looked through anew.
-            while not peer.owed and (found := self._due(peer, target)) is not None:
-                due, first = found
-                request = first if self._reentrant else due
+            while not peer.owed and (request := self._due(peer, target)) is not None:
                 self._take_out(peer, request)
                 if self._reentrant:
                     self._run(peer, request)
@@ -205,9 +200,9 @@ class Mailbox(Turns):
         waits = self.who_waits(stream.peer, stream.request)
         return self._me in waits and any(link.path == target for link in waits)
 
-    def _due(self, peer: Peer, target: str) -> tuple[Frame, Frame] | None:
-        """A request of a peer that can't wait for its turn, since `target` waits for it; and the
-        first that the same actor has sent, since those are run in order."""
+    def _due(self, peer: Peer, target: str) -> Frame | None:
+        """A request of a peer that can't wait for its turn, since `target` waits for it; where it
+        is to be run, the first that the same actor has sent, since those are run in order."""
         if not (peer.awaited or peer.waiters):
             return None  # as mostly, however long the queue is
         first: dict[Link | None, Frame] = {}
@@ -215,7 +210,7 @@ class Mailbox(Turns):
             chain = unwrap(request)[0]
             eldest = first.setdefault(chain[-1] if chain else None, request)
             if any(link.path == target for link in self.who_waits(peer, request)):
-                return request, eldest
+                return eldest if self._reentrant else request
         return None
 
     def _deadlock(self, peer: Peer, request: Frame) -> DeadlockError:

@@ -99,6 +99,11 @@ class Peer:
         self.cut = True
         self.channel.finish()
 
+    def end_stream(self, call_id: int) -> None:
+        """A stream of its is over, or given up."""
+        del self.streams[call_id]
+        self.waiters.pop(call_id, None)
+
     def _tell(self, frame: Frame) -> None:
         self.told.append(frame)
         self._wake()

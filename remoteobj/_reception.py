@@ -111,14 +111,13 @@ class Reception:
 
     def _next_request(self, peer: Peer) -> Frame:
         request = peer.requests.popleft()
-        peer.awaited -= request[0] == _CHAINED_CALL
-        held, peer.held = peer.held, peer.held - size_of(request)
-        if held > HELD:
-            self._listen_again(peer, held)
+        self._taken(peer, request)
         return request
 
-    def _listen_again(self, peer: Peer, held: int) -> None:
-        """Fewer bytes are held for this peer: read from it again, if that was given up."""
+    def _taken(self, peer: Peer, request: Frame) -> None:
+        """A request has left the queue: read from its peer again, if that was given up."""
+        peer.awaited -= request[0] == _CHAINED_CALL
+        held, peer.held = peer.held, peer.held - size_of(request)
         if held > HELD >= peer.held and not (peer.gone or peer.owed):
             self._waiter.watch(peer.channel.fileno())
 
@@ -227,8 +226,7 @@ class Reception:
                 self._withdraw(peer, frame.call_id)
             return  # or its stream has ended meanwhile
         if frame.kind == Kind.CLOSE:
-            del peer.streams[frame.call_id]
-            peer.waiters.pop(frame.call_id, None)
+            peer.end_stream(frame.call_id)
             if not self._is_running(peer, frame.call_id):  # else whoever runs it closes it then
                 self._close(stream)
             peer.send(value_frame(Kind.END, frame.call_id, None))
@@ -263,9 +261,7 @@ class Reception:
     def _take_out(self, peer: Peer, request: Frame) -> None:
         """A request is dealt with before its turn."""
         peer.requests.remove(request)
-        peer.awaited -= request[0] == _CHAINED_CALL
-        held, peer.held = peer.held, peer.held - size_of(request)
-        self._listen_again(peer, held)
+        self._taken(peer, request)
         if not peer.requests and peer in self._pending:
             self._pending.remove(peer)
 

@@ -11,7 +11,7 @@ from multiprocessing import util as mp_util
 from typing import Any
 
 from ._blackbox import BlackBox
-from ._chain import unwrap
+from ._chain import payload_of, unwrap
 from ._codec import PLAIN, loads, pickled, unpickled
 from ._interruption import Interruption
 from ._messages import Bytes, Frame, Kind
@@ -110,13 +110,15 @@ class Turns(Reception):
         if peer.requests or peer.owed:
             self._after(peer)
 
-    def _is_running(self, peer: Peer, call_id: int) -> bool:
+    def _being_run(self) -> Iterator[tuple[Peer, Frame]]:
+        """The requests that are being run, each within the next."""
         current = self.current
         while current is not None:
-            if current[0] is peer and current[1].call_id == call_id:
-                return True
-            current = current[3]
-        return False
+            peer, request, _, current = current
+            yield peer, request
+
+    def _is_running(self, peer: Peer, call_id: int) -> bool:
+        return any(one is peer and each.call_id == call_id for one, each in self._being_run())
 
     def _close(self, stream: OpenStream) -> None:
         super()._close(stream)
@@ -134,7 +136,7 @@ class Turns(Reception):
             if outer is None:
                 self.box.ends()
             else:
-                self.box.begins(unwrap(outer[1])[1][2])
+                self.box.begins(payload_of(outer[1]))
 
     def _reply(self, peer: Peer, request: Frame, result: Any, root: Any) -> Frame:
         """The frame that answers a request with its result."""
@@ -190,8 +192,7 @@ class Turns(Reception):
                 self._close(stream)
                 goes_on = False
             elif not goes_on:
-                del peer.streams[stream.call_id]
-                peer.waiters.pop(stream.call_id, None)
+                peer.end_stream(stream.call_id)
             self._after(peer)
         if goes_on and stream.credit > 0 and not peer.owed and stream not in self._flowing:
             self._flowing.append(stream)
@@ -199,8 +200,7 @@ class Turns(Reception):
     def _break_off(self, stream: OpenStream, error: BaseException) -> None:
         """End a stream by an error that is not its generator's."""
         peer = stream.peer
-        del peer.streams[stream.call_id]
-        peer.waiters.pop(stream.call_id, None)
+        peer.end_stream(stream.call_id)
         self._close(stream)
         peer.send(error_frame(stream.call_id, error))
         self._after(peer)
@@ -212,7 +212,7 @@ class Turns(Reception):
         """
         peer, begun = stream.peer, clock()
         outer = self.current
-        self._begins(peer, stream.request, unwrap(stream.request)[1][2])
+        self._begins(peer, stream.request, payload_of(stream.request))
         goes_on = True
         while stream.credit > 0 and goes_on:
             frame = stream.advance()

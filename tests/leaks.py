@@ -23,14 +23,13 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from multiprocessing import forkserver, process, resource_tracker
+from multiprocessing import forkserver, process
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from remoteobj._address import _session
-from remoteobj.engines._guarding import guardian
+from remoteobj._leaks import kept
 from remoteobj.engines._popen import _fork_server
 from tests.tools import pidfd_open
 
@@ -166,20 +165,12 @@ def fork_servers() -> list[Any]:
 
 def exempt_pids() -> set[int]:
     """Started once, for good: the resource tracker, the fork servers, and the guardian."""
-    tracker = getattr(resource_tracker._resource_tracker, "_pid", None)
-    servers = [getattr(server, "_forkserver_pid", None) for server in fork_servers()]
-    return {pid for pid in (tracker, guardian.pid, *servers) if pid is not None}
+    return {pid for pid, _ in kept() if pid is not None}
 
 
 def exempt_fds() -> set[int]:
-    """The pipes that keep those alive, and the lock on the package's session directory."""
-    tracker = getattr(resource_tracker._resource_tracker, "_fd", None)
-    servers = [getattr(server, "_forkserver_alive_fd", None) for server in fork_servers()]
-    return {
-        fd
-        for fd in (tracker, guardian.pipe, guardian.list, _session.lock, *servers)
-        if fd is not None
-    }
+    """What those are held by, and the lock on the package's session directory."""
+    return {fd for _, fd in kept() if fd is not None}
 
 
 def exempt_paths() -> set[str]:

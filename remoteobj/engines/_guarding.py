@@ -59,29 +59,28 @@ class Guardian:
 
     def forget(self, pid: int) -> None:
         """An actor has ended; to be said before it is reaped, and its pid another's."""
-        with self._lock:
-            slot = self._slots.pop(f"+{pid}", None)
-            if slot is not None and self.list is not None:
-                os.pwrite(self.list, bytes(SLOT), slot * SLOT)
-                self._free.append(slot)
+        self._erase(f"+{pid}")
 
     def remove(self, path: str) -> None:
         """See to it that a socket does not outlive this process."""
         self._enter(path)
 
-    def _enter(self, what: str, key: str = "") -> None:
-        """Put it into the list, in place of what is there of the same key."""
+    def _enter(self, what: str) -> None:
         with self._lock:
-            known = what in self._slots and not key
-            if known or len(os.fsencode(what)) > SLOT:
+            if what in self._slots or len(os.fsencode(what)) > SLOT:
                 return
             self._have_list()
             assert self.list is not None
-            slot = self._slots.get(key or what)
-            if slot is None:
-                slot = self._free.pop() if self._free else len(self._slots)
-            self._slots[key or what] = slot
+            slot = self._free.pop() if self._free else len(self._slots)
+            self._slots[what] = slot
             os.pwrite(self.list, os.fsencode(what).ljust(SLOT, b"\0"), slot * SLOT)
+
+    def _erase(self, what: str) -> None:
+        with self._lock:
+            slot = self._slots.pop(what, None)
+            if slot is not None and self.list is not None:
+                os.pwrite(self.list, bytes(SLOT), slot * SLOT)
+                self._free.append(slot)
 
     def _start(self) -> None:
         if (executable := _executable()) is None:
@@ -102,9 +101,8 @@ class Guardian:
                 setsigmask=BLOCKED,
             )
         except BaseException as exc:
-            os.close(
-                writing
-            )  # if it was interrupted at the very end, that one ends: it has no name
+            # If one was started all the same, it ends: its pid is not in the list.
+            os.close(writing)
             if isinstance(exc, (FileNotFoundError, PermissionError)):
                 return  # a sandbox: actors end by themselves in all other cases
             raise
@@ -112,7 +110,7 @@ class Guardian:
             os.close(reading)
         self._close()  # of a signal handler that has started one meanwhile
         self.pid, self.pipe = pid, writing
-        self._enter(f"={pid}", "=")
+        self._enter(f"={pid}")
         if self._registered_in != os.getpid():
             self._registered_in = os.getpid()
             # After all processes have been stopped, and multiprocessing has joined its own.
@@ -132,10 +130,12 @@ class Guardian:
         """End it, at once: what it is for is over, or is another one's."""
         pid, self.pid = self.pid, None
         pipe, self.pipe = self.pipe, None
-        if pid is not None and _lives(pid):
-            with contextlib.suppress(OSError):  # we may have given up the right to
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
+        if pid is not None:
+            if _lives(pid):
+                with contextlib.suppress(OSError):  # we may have given up the right to
+                    os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
+            self._erase(f"={pid}")
         if pipe is not None:
             os.close(pipe)
 

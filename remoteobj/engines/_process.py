@@ -213,10 +213,9 @@ class ActorProcess(multiprocessing.Process):
         if self._death is not None:
             _readable(self._death, timeout)
             self.reap()
-        elif (
-            self._code is None and not self._stolen
-        ):  # else it has been joined, perhaps by the parent of a fork
+        elif self._code is None and not self._stolen:
             super().join(timeout)
+        # Else it has been joined, perhaps by the parent of a fork.
 
     def is_alive(self) -> bool:
         if self._death is None or self._code is not None:

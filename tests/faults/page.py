@@ -42,16 +42,13 @@ class Watcher:
 
     def __init__(self) -> None:
         self.milliseconds: dict[str, float] = {}
-        self.missing: set[str] = set()
         self.passed: set[str] = set()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         name = report.nodeid.rpartition("::")[2].partition("[")[0]
         if report.when != "call" or name not in FAULTS:
             return
-        if report.skipped and hasattr(report, "wasxfail"):
-            self.missing.add(name)
-        elif report.passed:
+        if report.passed:
             self.passed.add(name)
             for key, value in report.user_properties:
                 if key == MILLISECONDS and isinstance(value, float):
@@ -62,8 +59,6 @@ class Watcher:
         return f"| {' | '.join(map(str, cells))} |\n"
 
     def _time(self, test: str) -> str:
-        if test in self.missing:
-            return "not yet"
         took = self.milliseconds.get(test)
         if took is None:
             return ""
