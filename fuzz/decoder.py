@@ -11,10 +11,10 @@ from pathlib import Path
 import atheris  # pyright: ignore[reportMissingImports, reportMissingModuleSource]
 
 with atheris.instrument_imports(  # pyright: ignore[reportAttributeAccessIssue]
-    include=["remoteobj._frames", "remoteobj._segments"]
+    include=["remoteobj._protocol.frames", "remoteobj._wire.segments"]
 ):
-    from remoteobj._frames import Decoder, MalformedFrameError, encode
-from remoteobj._messages import Frame, Kind
+    from remoteobj._protocol.frames import Decoder, MalformedFrameError, encode
+from remoteobj._protocol.messages import Frame, Kind
 from tests.reference import Plain, plain, right
 
 LIMIT = 1 << 17

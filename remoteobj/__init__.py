@@ -5,12 +5,12 @@
 """
 
 from . import errors, util
-from ._except import Except, LocalExcept
+from ._actor.current import current
+from ._actor.status import Status
+from ._catching.catchers import Except, LocalExcept
 from ._handle import Handle
-from ._here import current
 from ._proxy import Proxy, get
 from ._remote import remote
-from ._status import Status
 from .errors import (
     ActorDiedError,
     CallTimeoutError,

@@ -6,17 +6,17 @@ import weakref
 from types import TracebackType
 from typing import Any
 
-from ._actor import ActorProgram, role_of
-from ._address import new_address
-from ._anchor import Anchor
-from ._except import Except
+from ._actor.program import ActorProgram, role_of
+from ._actor.status import Status
+from ._catching.catchers import Except
+from ._engines.registry import unique_name
 from ._options import Options
-from ._owner import IMPATIENT, OwnedActor, own, stop_in_background
+from ._ownership import SECOND_CTRL_C, OwnedActor, register_at_exit, stop_in_background
+from ._protocol.views import show
 from ._proxy import Proxy
-from ._status import Status
-from ._transport import Traits
-from ._view import show
-from .engines import numbered
+from ._reference import RemoteRef
+from ._wire.channel import WireOptions
+from ._wire.unix import new_address
 from .errors import ActorDiedError
 
 __all__ = ["Handle", "spawn"]
@@ -37,7 +37,7 @@ class Handle(Proxy):
     @property
     def pid_(self) -> int | None:
         """The process in which the object lives."""
-        return self._actor.vessel.pid
+        return self._actor.instance.pid
 
     @property
     def name_(self) -> str:
@@ -47,12 +47,12 @@ class Handle(Proxy):
     @property
     def alive_(self) -> bool:
         """Whether the actor runs. True to the fact."""
-        return self._actor.vessel.alive
+        return self._actor.instance.alive
 
     @property
     def exitcode_(self) -> int | None:
         """Its exit code: negative for a signal, None while it runs."""
-        return self._actor.vessel.exitcode
+        return self._actor.instance.exitcode
 
     @property
     def exc_(self) -> Except:
@@ -70,17 +70,17 @@ class Handle(Proxy):
 
     def join_(self, timeout: float | None = None) -> bool:
         """Wait until the actor has ended by itself; False when that took too long."""
-        return self._actor.vessel.join(timeout)
+        return self._actor.instance.join(timeout)
 
     def terminate_(self) -> None:
         """Send SIGTERM: the actor drops what it is doing, cleans up and ends."""
         self._actor.forced = True
-        self._actor.vessel.terminate()
+        self._actor.instance.terminate()
 
     def kill_(self) -> None:
         """End the process at once. Nothing of it runs any more, its cleanup neither."""
         self._actor.forced = True
-        self._actor.vessel.kill()
+        self._actor.instance.kill()
 
     def status_(self, timeout: float | None = 1.0) -> Status:
         """What the actor is doing: it says so at once, also while a method runs.
@@ -146,8 +146,8 @@ class Handle(Proxy):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if getattr(exc, IMPATIENT, False):
-            self._actor.kill_impatiently()
+        if getattr(exc, SECOND_CTRL_C, False):
+            self._actor.kill_now()
             return
         self.stop_()
         if self._actor.failed():
@@ -167,7 +167,7 @@ def spawn(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: Opt
             f"{cls.__name__} has a @remote.work loop, and an inline actor has no thread to run "
             'it in; use engine="thread" or "process"'
         )
-    name = options.name or numbered(cls.__name__)
+    name = options.name or unique_name(cls.__name__)
     address = new_address()
     exc = options.exc if options.exc is not None else Except()
     program = ActorProgram(
@@ -178,22 +178,22 @@ def spawn(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: Opt
         name=name,
         exc=exc,
         eager=options.eager_proxy,
-        traits=Traits(options.spin, options.writable),
+        wire_options=WireOptions(options.spin, options.writable),
         reentrant=options.reentrant,
     )
     actor = OwnedActor(program, address, name, options, exc)
-    own(actor)
+    register_at_exit(actor)
     handle = _handle_of(actor, exc)  # made while the process starts
     actor.wait_for_birth()
     return handle
 
 
 def _handle_of(actor: OwnedActor, exc: Except) -> Handle:
-    anchor = Anchor(
+    anchor = RemoteRef(
         actor.address,
         actor.name,
         eager=actor.options.eager_proxy,
-        traits=Traits(actor.options.spin, actor.options.writable),
+        wire_options=WireOptions(actor.options.spin, actor.options.writable),
         endpoint=actor.endpoint,
     )
     handle: Handle = Handle._at(anchor)

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 
-from ._address import _session
-from .engines._guarding import guardian
-from .engines._popen import _fork_server
+from ._engines.guardian import guardian
+from ._engines.without_main import _fork_server
+from ._wire.unix import _session
 
 __all__ = ["kept", "no_leaks"]
 

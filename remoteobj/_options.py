@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ._except import Except
+from ._catching.catchers import Except
 
 __all__ = ["Options"]
 

@@ -6,13 +6,13 @@ import builtins
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
-from ._address import Address
-from ._anchor import ITSELF, UNSET, Anchor, describe
-from ._manner import Manner, Manners, Way, in_manner
-from ._ops import OPS
-from ._serving import Serving
-from ._transport import Traits
-from ._view import Steps, show
+from ._listening import ListenMixin
+from ._protocol.operations import OPS
+from ._protocol.views import Steps, show
+from ._reference import MISSING, RETURNED_SELF, RemoteRef, describe
+from ._views import Manner, Manners, Way, in_manner
+from ._wire.channel import WireOptions
+from ._wire.unix import Address
 
 __all__ = ["Proxy", "get"]
 
@@ -20,7 +20,7 @@ __all__ = ["Proxy", "get"]
 _SILENT = (Way.NOW, Way.CAST)
 
 
-class Proxy(Manners, Serving):
+class Proxy(Manners, ListenMixin):
     """Stands for an object that lives in another process, or for a part of it.
 
     What is done to a proxy is done to the object: attributes and items give further
@@ -59,9 +59,9 @@ class Proxy(Manners, Serving):
     False
     """
 
-    __slots__ = ("__weakref__", "_anchor", "_parent", "_steps")
+    __slots__ = ("__weakref__", "_ref", "_parent", "_steps")
 
-    _anchor: Anchor
+    _ref: RemoteRef
     _steps: Steps
     _parent: Proxy | None
 
@@ -74,17 +74,19 @@ class Proxy(Manners, Serving):
         spin: float | None = None,
         writable: bool = True,
     ) -> None:
-        traits = Traits(spin, writable)
-        anchor = Anchor.of(obj, eager=eager_proxy, fulfil=fulfill_final, traits=traits)
+        wire_options = WireOptions(spin, writable)
+        anchor = RemoteRef.of(
+            obj, eager=eager_proxy, fulfil=fulfill_final, wire_options=wire_options
+        )
         self._fill(anchor, (), None)
 
     @classmethod
-    def _at(cls, anchor: Anchor, steps: Steps = (), parent: Proxy | None = None) -> Self:
+    def _at(cls, anchor: RemoteRef, steps: Steps = (), parent: Proxy | None = None) -> Self:
         proxy = object.__new__(cls)
         proxy._fill(anchor, steps, parent)
         return proxy
 
-    def _fill(self, anchor: Anchor, steps: Steps, root: Proxy | None) -> None:
+    def _fill(self, anchor: RemoteRef, steps: Steps, root: Proxy | None) -> None:
         _put_anchor(self, anchor)
         _put_steps(self, steps)
         # Every part keeps the root, and so the actor that a handle owns, alive.
@@ -98,7 +100,7 @@ class Proxy(Manners, Serving):
 
     def _then(self, name: str, *operands: Any) -> Proxy:
         assert name in OPS
-        return Proxy._at(self._anchor, (*self._steps, (name, *operands)), self._root)
+        return Proxy._at(self._ref, (*self._steps, (name, *operands)), self._root)
 
     def __init_subclass__(cls) -> None:
         cls.__getattribute__ = _attribute_of(cls)  # type: ignore[method-assign, assignment]
@@ -136,20 +138,20 @@ class Proxy(Manners, Serving):
         return part
 
     def _in_manner(self, terms: dict[str, Any] | None = None, **changes: Any) -> Proxy:
-        return Proxy._at(in_manner(self._anchor, terms=terms, **changes), self._steps, self._root)
+        return Proxy._at(in_manner(self._ref, terms=terms, **changes), self._steps, self._root)
 
     # --- evaluating ----------------------------------------------------------------------
 
-    def _evaluate(self, steps: Steps, default: Any = UNSET, default_local: bool = False) -> Any:
-        result = self._anchor.evaluate(steps, self._root, default, default_local)
-        return self._root if result is ITSELF else result
+    def _evaluate(self, steps: Steps, default: Any = MISSING, default_local: bool = False) -> Any:
+        result = self._ref.evaluate(steps, self._root, default, default_local)
+        return self._root if result is RETURNED_SELF else result
 
     def _do(self, name: str, *operands: Any) -> Any:
         return self._evaluate((*self._steps, (name, *operands)))
 
     def _do_by_syntax(self, name: str, *operands: Any, ways: tuple[Way, ...] = (Way.NOW,)) -> Any:
         """Do what Python's own syntax asks for, of which it drops all but a plain outcome."""
-        anchor = self._anchor
+        anchor = self._ref
         if isinstance(anchor, Manner) and anchor.how.way not in ways:
             func = name if hasattr(builtins, name) else f"operator.{name}"
             raise TypeError(
@@ -158,7 +160,7 @@ class Proxy(Manners, Serving):
             )
         return self._do(name, *operands)
 
-    def get_(self, default: Any = UNSET, *, default_local: bool = False) -> Any:
+    def get_(self, default: Any = MISSING, *, default_local: bool = False) -> Any:
         """The value over there.
 
         Args:
@@ -173,7 +175,7 @@ class Proxy(Manners, Serving):
         return self._evaluate(self._steps, default, default_local)
 
     def __call__(
-        self, /, *args: Any, _default: Any = UNSET, _proxy: bool | None = None, **kwargs: Any
+        self, /, *args: Any, _default: Any = MISSING, _proxy: bool | None = None, **kwargs: Any
     ) -> Any:
         """Call it over there; the value, or with `_proxy=True` a proxy, lazily."""
         if _proxy or (_proxy is None and _anchor_of(self).eager):
@@ -182,7 +184,7 @@ class Proxy(Manners, Serving):
         root = self if parent is None else parent
         steps = (*_steps_of(self), ("call", args, kwargs))
         result = _anchor_of(self).evaluate(steps, root, _default)
-        return root if result is ITSELF else result
+        return root if result is RETURNED_SELF else result
 
     def passto(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call `func(obj, *args, **kwargs)` over there, `obj` being the real object.
@@ -233,14 +235,14 @@ class Proxy(Manners, Serving):
     def __reduce__(self) -> tuple[Any, ...]:
         if self._parent is not None:
             return (_part, (self._parent, self._steps))
-        return (_whole, (self._anchor.reference(),), *self._anchor.possession())
+        return (_whole, (self._ref.reference(),), *self._ref.local_copy_for_child())
 
     def __setstate__(self, local: Any) -> None:
-        self._anchor.local = local
+        self._ref.local = local
 
     def __repr__(self) -> str:
-        anchor = self._anchor
-        name = anchor.name if anchor.local is UNSET else describe(anchor.local)
+        anchor = self._ref
+        name = anchor.name if anchor.local is MISSING else describe(anchor.local)
         return f"<Remote {name} : ({show(self._steps)})>"
 
     def __dir__(self) -> list[str]:
@@ -249,7 +251,7 @@ class Proxy(Manners, Serving):
 
 # The slots themselves: to write them around the proxy's own `__setattr__`, which sets the
 # object's attributes, and to read them without the way through `__getattribute__`.
-_put_anchor, _anchor_of = vars(Proxy)["_anchor"].__set__, vars(Proxy)["_anchor"].__get__
+_put_anchor, _anchor_of = vars(Proxy)["_ref"].__set__, vars(Proxy)["_ref"].__get__
 _put_steps, _steps_of = vars(Proxy)["_steps"].__set__, vars(Proxy)["_steps"].__get__
 _put_parent, _parent_of = vars(Proxy)["_parent"].__set__, vars(Proxy)["_parent"].__get__
 _new, _own = object.__new__, object.__getattribute__
@@ -292,7 +294,7 @@ def _underscored(proxy: Proxy, name: str) -> Any:
 Proxy.__getattribute__ = _attribute_of(Proxy)  # type: ignore[method-assign, assignment]
 
 
-def get(view: Any, default: Any = UNSET, *, default_local: bool = False) -> Any:
+def get(view: Any, default: Any = MISSING, *, default_local: bool = False) -> Any:
     """The value of a proxy, as `get_` gives it; anything else is its own value.
 
     >>> get(5)
@@ -303,10 +305,12 @@ def get(view: Any, default: Any = UNSET, *, default_local: bool = False) -> Any:
     return view
 
 
-def _whole(reference: tuple[Address, str, bool, bool, Traits]) -> Proxy:
-    address, name, eager, fulfil, traits = reference
-    return Proxy._at(Anchor(address, name, eager=eager, fulfil=fulfil, traits=traits))
+def _whole(reference: tuple[Address, str, bool, bool, WireOptions]) -> Proxy:
+    address, name, eager, fulfil, wire_options = reference
+    return Proxy._at(
+        RemoteRef(address, name, eager=eager, fulfil=fulfil, wire_options=wire_options)
+    )
 
 
 def _part(root: Proxy, steps: tuple[Any, ...]) -> Proxy:
-    return Proxy._at(root._anchor, steps, root)
+    return Proxy._at(root._ref, steps, root)

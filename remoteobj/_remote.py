@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
-from ._actor import mark
+from ._actor.program import mark
 from ._handle import Handle, spawn
 from ._options import Options
 

@@ -25,16 +25,26 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
 
-from ._control import _Handshake
-from ._frames import encode
+from ._actor.clients import Client
+from ._actor.control import _Handshake
+from ._actor.current import current
+from ._actor.mailbox import Mailbox
 from ._handle import Handle
-from ._here import current
 from ._leaks import no_leaks
-from ._mailbox import Mailbox
-from ._messages import Frame, Kind
-from ._peer import Peer
+from ._protocol.frames import encode
+from ._protocol.messages import Frame, Kind
 
-__all__ = ["Fault", "Gate", "bad_pickle", "delay", "die", "drop", "no_leaks", "script", "stillborn"]
+__all__ = [
+    "Fault",
+    "Gate",
+    "bad_pickle",
+    "delay",
+    "die",
+    "drop",
+    "no_leaks",
+    "script",
+    "dies_in_init",
+]
 
 When = Literal["before receive", "after receive", "after execution", "in mid-frame", "in handshake"]
 """At which moment of a request its actor dies: before it has read it; before it has run it; when
@@ -111,12 +121,12 @@ def script(handle: Handle, *faults: Fault) -> None:
     handle.passto(_install, faults)
 
 
-def stillborn(cls: type, exitcode: int | None = None) -> Any:
+def dies_in_init(cls: type, exitcode: int | None = None) -> Any:
     """A spawner of a class whose actors die within their `__init__`.
 
     >>> from remoteobj import remote
     >>> Box = remote(type("Box", (), {}))
-    >>> stillborn(Box, exitcode=3).spawn()
+    >>> dies_in_init(Box, exitcode=3).spawn()
     Traceback (most recent call last):
         ...
     remoteobj.errors.ActorDiedError: ... exited with code 3; the call may have been executed
@@ -146,7 +156,7 @@ def _end(exitcode: int | None) -> None:
 
 
 def _install(_: object, faults: tuple[Fault, ...]) -> None:
-    home = current()._anchor.home
+    home = current()._ref.home
     assert home is not None
     mailbox = home.mailbox
     for name in ("_run", "_collect"):
@@ -169,13 +179,13 @@ class _Script:
         self._count = 0
         self._look_ahead()
 
-    def run(self, peer: Peer, request: Frame) -> None:
+    def run(self, client: Client, request: Frame) -> None:
         self._count += 1
         fault = self._faults.get(self._count)
         if fault is None:
-            self._run(peer, request)
+            self._run(client, request)
         else:
-            self._fail(fault, peer, request)
+            self._fail(fault, client, request)
         self._look_ahead()
 
     def _look_ahead(self) -> None:
@@ -189,43 +199,43 @@ class _Script:
             _Handshake.go_on = lambda _: _end(fault.exitcode)  # type: ignore[method-assign,assignment,return-value]
 
     def _at_news(self, ready: list[tuple[int, int]], fault: Fault) -> None:
-        if any(fd in self._mailbox._peers for fd, _ in ready):
+        if any(fd in self._mailbox._clients for fd, _ in ready):
             _end(fault.exitcode)
         Mailbox._collect(self._mailbox, ready)
 
-    def _fail(self, fault: Fault, peer: Peer, request: Frame) -> None:
+    def _fail(self, fault: Fault, client: Client, request: Frame) -> None:
         if fault.what == "delay":
             time.sleep(fault.seconds)
         elif fault.what == "die" and fault.when == "after receive":
             _end(fault.exitcode)
-        with _replies(peer, _SENDS.get((fault.what, fault.when), Peer.send), fault):
-            self._run(peer, request)
+        with _replies(client, _SENDS.get((fault.what, fault.when), Client.send), fault):
+            self._run(client, request)
 
 
 @contextlib.contextmanager
-def _replies(peer: Peer, send: Callable[..., None], fault: Fault) -> Iterator[None]:
+def _replies(client: Client, send: Callable[..., None], fault: Fault) -> Iterator[None]:
     """Have the reply of one request sent in another way."""
-    if send is not Peer.send:
-        vars(peer)["send"] = lambda frame: send(peer, Frame(*frame), fault)
+    if send is not Client.send:
+        vars(client)["send"] = lambda frame: send(client, Frame(*frame), fault)
     try:
         yield
     finally:
-        vars(peer).pop("send", None)
+        vars(client).pop("send", None)
 
 
-def _send_nothing(peer: Peer, frame: Frame, fault: Fault) -> None:
+def _send_nothing(client: Client, frame: Frame, fault: Fault) -> None:
     """The reply is lost."""
 
 
-def _send_and_die(peer: Peer, frame: Frame, fault: Fault) -> None:
+def _send_and_die(client: Client, frame: Frame, fault: Fault) -> None:
     if fault.when == "in mid-frame":
         data = b"".join(map(bytes, encode(frame)))
-        peer.channel.write([data[: len(data) // 2]])
+        client.channel.write([data[: len(data) // 2]])
     _end(fault.exitcode)
 
 
-def _send_garbage(peer: Peer, frame: Frame, fault: Fault) -> None:
-    Peer.send(peer, Frame(Kind.VALUE, frame.call_id, b"\x80\x05no pickle"))
+def _send_garbage(client: Client, frame: Frame, fault: Fault) -> None:
+    Client.send(client, Frame(Kind.VALUE, frame.call_id, b"\x80\x05no pickle"))
 
 
 _SENDS: dict[tuple[str, str], Callable[..., None]] = {

@@ -10,18 +10,18 @@ from collections.abc import Generator
 from multiprocessing import util as mp_util
 from typing import Any, Self
 
-from ._connection import Connection
-from ._endpoint import read
-from ._except import Except, LocalExcept
-from ._frames import encode
-from ._function import FunctionProgram
-from ._job import Function, Job, name_of, thread, yields
-from ._messages import Frame, Kind
-from ._outcome import pack_error
+from ._actor.function import FunctionProgram
+from ._actor.server import report_unraisable
+from ._caller.connection import Connection
+from ._caller.endpoint import decode_answer
+from ._catching.catchers import Except, LocalExcept
+from ._engines.registry import ActorProcess, unique_name
+from ._jobs import Function, Job, name_of, thread, yields
+from ._pickling.outcome import pack_error
+from ._protocol.frames import encode
+from ._protocol.messages import Frame, Kind
 from ._proxy import Proxy
-from ._server import report_unraisable
-from ._transport import ChannelClosedError
-from .engines import ActorProcess, numbered
+from ._wire.channel import ChannelClosedError
 from .errors import ActorDiedError, NotListeningError
 
 __all__ = ["job", "listener", "process", "thread"]
@@ -78,7 +78,7 @@ class process(ActorProcess, Job):
     ) -> None:
         if group_ is not None:
             raise ValueError("group_ must be None, as for multiprocessing.Process")
-        name = name_ or numbered(name_of(func))
+        name = name_ or unique_name(name_of(func))
         exc = exc_ if exc_ is not None else Except()
         self.exc: Except | LocalExcept = exc
         program = FunctionProgram(func, args, kwargs, name=name, exc=exc, results=results_)
@@ -113,58 +113,58 @@ class process(ActorProcess, Job):
         if self._connection is None:
             return None
         self._connection.look()
-        ticket = self._connection.born
-        if ticket.items is not None or (self._yields and ticket.first is None):
+        pending = self._connection.init_call
+        if pending.items is not None or (self._yields and pending.first is None):
             return self._items(self._connection)
-        if ticket.first is not None and ticket.first.kind == Kind.VALUE:
-            if ticket.first.payload:
-                self._value = read(ticket.first)
-                ticket.first = ticket.first._replace(payload=b"", buffers=())
+        if pending.first is not None and pending.first.kind == Kind.VALUE:
+            if pending.first.payload:
+                self._value = decode_answer(pending.first)
+                pending.first = pending.first._replace(payload=b"", buffers=())
             return self._value
         return None
 
     def _items(self, connection: Connection) -> Generator[Any, None, Any]:
-        ticket = connection.born
+        pending = connection.init_call
         while True:
-            yields = ticket.items is not None
+            yields = pending.items is not None
             if yields:
-                ticket.stream()
-            connection.wait(ticket)
-            if ticket.items is not None and not yields:
+                pending.stream()
+            connection.wait(pending)
+            if pending.items is not None and not yields:
                 continue  # it has begun to yield: now wait for an item
-            if ticket.items:
-                frame = ticket.items.popleft()
-            elif ticket.failure is None and ticket.first is not None:
-                frame = ticket.first
+            if pending.items:
+                frame = pending.items.popleft()
+            elif pending.failure is None and pending.first is not None:
+                frame = pending.first
             else:
                 self._told = True
-                assert ticket.failure is not None
-                raise ticket.failure()
+                assert pending.failure is not None
+                raise pending.failure()
             if frame.kind != Kind.ITEM:
-                if ticket.items is not None:
-                    ticket.items.append(frame)  # the end stays the end, however often asked
+                if pending.items is not None:
+                    pending.items.append(frame)  # the end stays the end, however often asked
                 self._told = self._told or frame.kind == Kind.ERROR
-                return read(frame)
-            yield read(frame)
+                return decode_answer(frame)
+            yield decode_answer(frame)
 
     def _error(self) -> BaseException | None:
         if self._connection is None:
             return None
-        ticket = self._connection.born
-        last = ticket.items[-1] if ticket.items else ticket.first
+        pending = self._connection.init_call
+        last = pending.items[-1] if pending.items else pending.first
         if last is not None and last.kind == Kind.ERROR:
             try:
-                read(last)
+                decode_answer(last)
             except BaseException as exc:
                 return exc
         code = self.reap()
         if code not in (None, 0) and not self._asked_to_end:
-            return ActorDiedError.from_exit(self.name, **self.certificate()._asdict())
+            return ActorDiedError.from_exit(self.name, **self.exit_report()._asdict())
         return None
 
     def _lost(self, maybe_executed: bool) -> BaseException:
         ActorProcess.join(self, 1.0)
-        return ActorDiedError.from_exit(self.name, **self.certificate()._asdict())
+        return ActorDiedError.from_exit(self.name, **self.exit_report()._asdict())
 
     # --- its end -------------------------------------------------------------------------
 
@@ -183,7 +183,7 @@ class process(ActorProcess, Job):
         deadline = None if timeout is None else time.monotonic() + timeout
         connection = self._connection
         if connection is not None:
-            connection.wait(connection.born, deadline, whole=True)
+            connection.wait(connection.init_call, deadline, whole=True)
         super().join(None if deadline is None else max(0.0, deadline - time.monotonic()))
         if self.is_alive():
             return
@@ -333,7 +333,7 @@ def listener(
     if not isinstance(remote, Proxy):
         remote = Proxy(obj)
     kind = _ThreadListener if threaded_ else _ProcessListener
-    options.setdefault("name_", numbered("listener"))
+    options.setdefault("name_", unique_name("listener"))
     serving = kind(_serve, remote, bg, **options)
     serving.remote = remote
     return serving
@@ -341,7 +341,7 @@ def listener(
 
 def _serve(remote: Proxy, bg: bool | None) -> None:
     with remote.listen_(bg=bg):
-        remote._anchor.serve()
+        remote._ref.serve()
 
 
 def _stop_listening(_: object, remote: Proxy) -> None:

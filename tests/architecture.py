@@ -1,6 +1,6 @@
 """The rules of the source tree, as functions over source text: `tests/test_architecture.py`.
 
-A `Tree` maps the name of a module below the package (``_view``, ``engines.process``, ``__init__``;
+A `Tree` maps the name of a module below the package (``_protocol.views``, ``engines.process``, ``__init__``;
 of a package, its own name: ``engines``) to its source. Every rule takes a tree and yields breaches.
 """
 
@@ -28,7 +28,7 @@ LAYERS = [
         "_blackbox",
         "_reactor",
         "_sharing",
-        "_waiter",
+        "_poller",
         "_transport",
         "_protocol",
         "_exchange",
@@ -50,7 +50,7 @@ LAYERS = [
         "_future",
         "_awaiting",
         "_server",
-        "_anchor",
+        "_ref",
         "engines",
         "engines.*",
     ],

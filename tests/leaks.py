@@ -29,8 +29,8 @@ from typing import Any
 
 import pytest
 
+from remoteobj._engines.without_main import _fork_server
 from remoteobj._leaks import kept
-from remoteobj.engines._popen import _fork_server
 from tests.tools import pidfd_open
 
 # An actor stopped by the garbage collector ends in the background. This long it may take.

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from remoteobj._line import descriptors_pass
+from remoteobj._wire.duplex import descriptors_pass
 
 needs_descriptors = pytest.mark.skipif(
     not descriptors_pass(), reason="descriptors can't be passed here"

@@ -17,10 +17,10 @@ from remoteobj import (
     NotListeningError,
     Proxy,
     UnsendableError,
-    _connection,
     remote,
 )
-from remoteobj._reactor import Reactor
+from remoteobj._caller import connection
+from remoteobj._os.io_thread import Reactor
 from tests.conftest import Launch
 from tests.tools import Call, Door, process, until, until_sent
 
@@ -70,7 +70,7 @@ def clerk(launch: Launch) -> Iterator[Any]:
 
 
 def connection_of(clerk: Any) -> Any:
-    return clerk._anchor.endpoint._connection
+    return clerk._ref.endpoint._connection
 
 
 # ------------------------------------------------------------------ futures
@@ -174,7 +174,7 @@ def test_many_calls_of_many_sizes_pass_each_other_without_a_deadlock(clerk: Any)
 def test_a_full_window_makes_the_next_call_wait_for_room(
     clerk: Any, door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_connection, "IN_FLIGHT", 4)
+    monkeypatch.setattr(connection, "IN_FLIGHT", 4)
     parked = clerk.future_.wait_at(door)
     door.await_arrival()
     futures = [clerk.future_.write(i) for i in range(3)]

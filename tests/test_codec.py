@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remoteobj._codec import OUT_OF_BAND, dumps, loads, share_classes
+from remoteobj._pickling.codec import OUT_OF_BAND, dumps, loads, share_classes
 from remoteobj.errors import UnsendableError
 
 
@@ -421,7 +421,7 @@ PRELUDE = """
 import dataclasses, enum, os, subprocess, sys, multiprocessing
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
-from remoteobj._codec import dumps, loads, share_classes
+from remoteobj._pickling.codec import dumps, loads, share_classes
 
 @dataclasses.dataclass
 class Point:
@@ -478,7 +478,7 @@ def started_without_main():
     code = '''
 import sys
 from multiprocessing.connection import Connection
-from remoteobj._codec import dumps, loads
+from remoteobj._pickling.codec import dumps, loads
 conn = Connection(int(sys.argv[1]))
 while (call := loads(conn.recv_bytes())) is not None:
     func, *args = call

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from remoteobj import ActorDiedError, NotListeningError, current, remote
-from remoteobj._auth import connect_with_key
-from remoteobj._codec import dumps
-from remoteobj._frames import encode
-from remoteobj._messages import Frame, Kind
-from remoteobj._transport import LineChannel
+from remoteobj._pickling.codec import dumps
+from remoteobj._protocol.frames import encode
+from remoteobj._protocol.messages import Frame, Kind
+from remoteobj._wire.auth import connect_with_key
+from remoteobj._wire.channel import StreamChannel
 from tests.conftest import Launch
 from tests.tools import Call, Door, Script, processes, until_sent
 
@@ -127,7 +127,7 @@ class RawClient:
     """A client that sends calls, and reads only when it is told to."""
 
     def __init__(self, handle: Any) -> None:
-        self.channel = LineChannel(connect_with_key(handle._anchor.address))
+        self.channel = StreamChannel(connect_with_key(handle._ref.address))
         self.number = 0
 
     def call(self, *steps: tuple[Any, ...]) -> None:
@@ -287,7 +287,7 @@ def test_threads_that_sleep_learn_of_the_death_that_another_has_read(
 PRELUDE = """\
 import os, signal, sys, threading, time
 from remoteobj import remote
-from remoteobj._transport import LineChannel
+from remoteobj._wire.channel import LineChannel
 
 @remote
 class Actor:

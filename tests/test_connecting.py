@@ -18,16 +18,16 @@ from typing import Any
 import pytest
 
 from remoteobj import NotListeningError, Proxy, remote
-from remoteobj import _address as address_module
-from remoteobj._address import Address
-from remoteobj._auth import ANSWER, GREETING, AuthenticationError, answer_to, connect_with_key
-from remoteobj._codec import dumps
-from remoteobj._control import HANDSHAKES
-from remoteobj._endpoint import Endpoint
-from remoteobj._frames import HEADER, MAX_FRAME, encode
-from remoteobj._messages import Frame, Kind
-from remoteobj._transport import LineChannel
-from remoteobj._view import View
+from remoteobj._actor.control import HANDSHAKES
+from remoteobj._caller.endpoint import Endpoint
+from remoteobj._pickling.codec import dumps
+from remoteobj._protocol.frames import HEADER, MAX_FRAME, encode
+from remoteobj._protocol.messages import Frame, Kind
+from remoteobj._protocol.views import View
+from remoteobj._wire import unix as address_module
+from remoteobj._wire.auth import ANSWER, GREETING, AuthenticationError, answer_to, connect_with_key
+from remoteobj._wire.channel import StreamChannel
+from remoteobj._wire.unix import Address
 from tests.conftest import Launch
 from tests.tools import Ended, Script
 
@@ -69,7 +69,7 @@ class Marker:
 
 
 def address_of(handle: Any) -> Address:
-    address: Address = handle._anchor.address
+    address: Address = handle._ref.address
     return address
 
 
@@ -164,7 +164,7 @@ def test_what_killed_processes_left_is_swept_and_what_lives_is_not(
     (dead / "socket").write_text("")
     living = root / "alive"
     living.mkdir(mode=0o700)
-    holder = address_module._hold(str(living))
+    holder = address_module._lock_shared(str(living))
     try:
         result = script(tmp_path, SPAWN, XDG_RUNTIME_DIR=str(base))
     finally:
@@ -377,7 +377,7 @@ def test_silent_clients_do_not_hinder_good_ones(launch: Launch, count: int) -> N
 
 
 def test_a_silent_client_is_dropped_when_its_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("remoteobj._control.HANDSHAKE_SECONDS", 0.1)
+    monkeypatch.setattr("remoteobj._actor.control.HANDSHAKE_SECONDS", 0.1)
     with Target.options(engine="thread").spawn() as target:
         with connected(address_of(target)) as silent, connected(address_of(target)) as slow:
             slow.sendall(b"x")  # a byte now and then does not help
@@ -470,7 +470,7 @@ def test_a_frame_that_is_none_of_a_caller_s_business_does_nothing(kind: Kind) ->
     with Target.spawn() as target:
         with contextlib.closing(connect_with_key(address_of(target))) as client:
             client.write(header(kind, 0, 77, 4) + bytes(4))
-            channel = LineChannel(client)
+            channel = StreamChannel(client)
             payload, buffers = dumps((("attr", "ping"), ("call", (), {})))
             channel.write(encode(Frame(Kind.CALL, 1, payload, buffers)))
             with contextlib.suppress(Exception):
@@ -502,7 +502,7 @@ def test_a_truncated_call_is_dropped_with_its_connection(
 @pytest.mark.engines(skip=NO_LISTENER)
 def test_a_payload_that_can_not_be_unpickled_fails_that_call_alone(launch: Launch) -> None:
     with Target.options(**launch).spawn() as target:
-        channel = LineChannel(connect_with_key(address_of(target)))
+        channel = StreamChannel(connect_with_key(address_of(target)))
         good, buffers = dumps((("attr", "ping"), ("call", (), {})))
         for call_id, payload in ((1, b"not a pickle"), (2, b""), (3, good)):
             assert not channel.write(encode(Frame(Kind.CALL, call_id, payload, buffers)))

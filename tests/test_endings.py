@@ -18,17 +18,10 @@ from typing import Any
 
 import pytest
 
-from remoteobj import (
-    ActorDiedError,
-    NotListeningError,
-    RemoteError,
-    _address,
-    current,
-    remote,
-    util,
-)
-from remoteobj._transport import LineChannel
-from remoteobj.engines._popen import _fork_server
+from remoteobj import ActorDiedError, NotListeningError, RemoteError, current, remote, util
+from remoteobj._engines.without_main import _fork_server
+from remoteobj._wire import unix
+from remoteobj._wire.channel import StreamChannel
 from tests.tools import (
     Call,
     Door,
@@ -71,7 +64,7 @@ def script(tmp_path: Path) -> Iterator[Callable[..., Script]]:
     yield start
     for one in started:
         one.close()
-    _address.sweep()
+    unix.sweep()
 
 
 @contextlib.contextmanager
@@ -290,16 +283,16 @@ def test_calls_that_other_threads_have_in_hand_at_a_stop_get_their_replies(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     actor = Plain.options(start_method="fork").spawn()
-    channel = actor._anchor.endpoint.first._channel
-    take = LineChannel.take
+    channel = actor._ref.endpoint.first._channel
+    take = StreamChannel.take
 
-    def take_late(self: LineChannel) -> Any:
+    def take_late(self: StreamChannel) -> Any:
         if self is channel:  # a thread that does not get to run before the actor has ended
             until_gone(actor.pid_, 20)
             time.sleep(0.2)
         return take(self)
 
-    monkeypatch.setattr(LineChannel, "take", take_late)
+    monkeypatch.setattr(StreamChannel, "take", take_late)
     waiting = Call(actor.wait_at, door)
     door.await_arrival()
     others = [Call(actor.echo, number) for number in range(5)]
@@ -420,7 +413,7 @@ def test_closing_a_stream_ends_the_wait_of_another_thread_for_its_next_item(door
         stream = iter(actor.one_and_more(door))
         assert next(stream) == 1
         rest = Call(list, stream)
-        until(partial(is_read, actor._anchor.endpoint.first))
+        until(partial(is_read, actor._ref.endpoint.first))
         door.await_arrival()
         stream.close()
         door.open()
@@ -513,11 +506,11 @@ def test_what_a_method_forks_is_gone_after_the_method() -> None:
 
 def test_a_forked_child_may_ask_for_a_life_that_a_thread_of_its_parent_is_asking_for() -> None:
     with Plain.spawn() as actor:
-        vessel = actor._actor.vessel
+        instance = actor._actor.instance
         asked, told = threading.Event(), threading.Event()
 
         def hold() -> None:
-            with process_of(vessel)._reaping:
+            with process_of(instance)._reaping:
                 asked.set()
                 told.wait(20)
 
@@ -539,9 +532,9 @@ def test_a_forked_child_may_join_an_actor_that_its_parent_has_stopped() -> None:
     assert run("fork", join_one_that_ended, actor) == 0
 
 
-def process_of(vessel: Any) -> Any:
+def process_of(instance: Any) -> Any:
     """The `ActorProcess` in what the engine launched."""
-    return next(one for one in vars(vessel).values() if hasattr(one, "_reaping"))
+    return next(one for one in vars(instance).values() if hasattr(one, "_reaping"))
 
 
 def ask(actor: Any) -> None:
@@ -567,7 +560,7 @@ def test_a_stream_of_the_parent_ends_in_a_forked_child_though_a_thread_was_readi
         assert next(stream) == 0
         reading = Call(actor.wait_at, door)
         door.await_arrival()
-        until(partial(is_read, actor._anchor.endpoint.first))
+        until(partial(is_read, actor._ref.endpoint.first))
         with process("fork", read_to_the_end, stream) as child:
             child.join(10)
             code = child.exitcode
@@ -588,7 +581,7 @@ def test_of_two_that_ask_a_fork_server_for_an_exit_code_both_get_it(
 ) -> None:
     """It can be read once: the second would find the end of the pipe, and take it for 255."""
     with Plain.options(start_method="forkserver").spawn() as actor:
-        popen: Any = process_of(actor._actor.vessel)._popen
+        popen: Any = process_of(actor._actor.instance)._popen
         original = forkserver.read_signed
         asked = threading.Event()
 
@@ -614,7 +607,7 @@ def test_an_actor_outlives_the_fork_server_that_started_it(
     try:
         os.kill(server._forkserver_pid, signal.SIGKILL)
         os.waitpid(server._forkserver_pid, 0)
-        wait([process_of(actor._actor.vessel).sentinel], 10)  # the news is here
+        wait([process_of(actor._actor.instance).sentinel], 10)  # the news is here
         assert actor.ping() == "pong"
         assert actor.alive_
         pid = actor.pid_
@@ -629,7 +622,7 @@ def test_an_actor_outlives_the_fork_server_that_started_it(
 def test_many_processes_that_call_at_once_are_all_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_address, "BACKLOG", BACKLOG)
+    monkeypatch.setattr(unix, "BACKLOG", BACKLOG)
     with Plain.options(start_method="fork").spawn() as actor:
         ready, say_ready = os.pipe()
         go, hold = os.pipe()

@@ -8,8 +8,8 @@ from signal import SIGSEGV, Signals
 import pytest
 
 from remoteobj import errors
-from remoteobj._codec import dumps, loads
-from remoteobj._outcome import pack_error, unpack_error
+from remoteobj._pickling.codec import dumps, loads
+from remoteobj._pickling.outcome import pack_error, unpack_error
 from remoteobj.errors import (
     ActorDiedError,
     CallTimeoutError,

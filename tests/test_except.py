@@ -19,9 +19,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remoteobj import _caught
-from remoteobj._except import ANY, Except, LocalExcept
-from remoteobj._journal import Journal, Replay
+from remoteobj._catching import store
+from remoteobj._catching.catchers import ANY, Except, LocalExcept
+from remoteobj._catching.journal import Journal, Projection
 from tests.tools import finish, run, start
 
 Catcher = Except | LocalExcept
@@ -456,14 +456,14 @@ def test_two_threads_that_unpack_at_once_get_the_same_object(
 ) -> None:
     catch(shared, "work", ValueError("no!"))
     inner: list[BaseException | None] = []
-    unpack = _caught.unpack_error
+    unpack = store.unpack_error
 
     def overtaken(data: bytes) -> BaseException:
         monkeypatch.undo()
         inner.append(shared.last())  # as another thread may, while this one is unpacking
         return unpack(data)
 
-    monkeypatch.setattr(_caught, "unpack_error", overtaken)
+    monkeypatch.setattr(store, "unpack_error", overtaken)
     assert shared.last() is inner[0]
 
 
@@ -730,16 +730,16 @@ def test_ctrl_c_while_reading_loses_and_doubles_nothing(
 ) -> None:
     for number in range(3):
         catch(shared, "work", ValueError(number))
-    advance = Replay.advance
+    advance = Projection.advance
 
-    def interrupted(self: Replay[Any], step: Callable[[Any], Any]) -> Any:
+    def interrupted(self: Projection[Any], step: Callable[[Any], Any]) -> Any:
         def half(state: Any) -> Any:
             step(state)
             raise KeyboardInterrupt
 
         return advance(self, half)
 
-    monkeypatch.setattr(Replay, "advance", interrupted)
+    monkeypatch.setattr(Projection, "advance", interrupted)
     with pytest.raises(KeyboardInterrupt):
         shared.all()
     monkeypatch.undo()

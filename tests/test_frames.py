@@ -8,8 +8,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from remoteobj._frames import HEADER, IN_PLACE, JOINED, Decoder, MalformedFrameError, encode
-from remoteobj._messages import Frame, Kind, StopOrder, credit_frame, read_credit
+from remoteobj._protocol.frames import (
+    HEADER,
+    IN_PLACE,
+    JOINED,
+    Decoder,
+    MalformedFrameError,
+    encode,
+)
+from remoteobj._protocol.messages import Frame, Kind, StopOrder, credit_frame, read_credit
 
 Plain = tuple[int, int, bytes, list[bytes]]
 

@@ -16,13 +16,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from remoteobj import remote
-from remoteobj._address import Address
-from remoteobj._auth import ANSWER, GREETING, answer_to, connect_with_key
-from remoteobj._codec import dumps
-from remoteobj._endpoint import Endpoint
-from remoteobj._frames import HEADER, IN_PLACE, MAX_FRAME, Decoder, MalformedFrameError
-from remoteobj._messages import Frame, Kind
-from remoteobj._view import View
+from remoteobj._caller.endpoint import Endpoint
+from remoteobj._pickling.codec import dumps
+from remoteobj._protocol.frames import HEADER, IN_PLACE, MAX_FRAME, Decoder, MalformedFrameError
+from remoteobj._protocol.messages import Frame, Kind
+from remoteobj._protocol.views import View
+from remoteobj._wire.auth import ANSWER, GREETING, answer_to, connect_with_key
+from remoteobj._wire.unix import Address
 from tests.reference import KINDS, Plain, plain, right
 from tests.test_connecting import Marker, address_of, connected, header, is_closed, receive
 from tests.test_frames import cut, decode, frames_, written

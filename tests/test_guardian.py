@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 
-from remoteobj import _guardian, remote
-from remoteobj._guardian import SLOT
-from remoteobj.engines import _guarding
-from remoteobj.engines._guarding import guardian
+from remoteobj import remote
+from remoteobj._engines import guardian
+from remoteobj._engines.guardian import guardian
+from remoteobj._os import guardian_main
+from remoteobj._os.guardian_main import SLOT
 from tests.tools import Call, Script, until, until_gone
 
 
@@ -66,14 +67,14 @@ def keep(*entries: str, guardian_pid: int | None = None) -> None:
         entries = (f"={guardian_pid or os.getpid()}", *entries)
         names.write(b"".join(one.encode().ljust(SLOT, b"\0") for one in entries))
         names.flush()
-        _guardian.keep(reading, names.fileno())
+        guardian_main.keep(reading, names.fileno())
     os.close(reading)
 
 
 def test_what_has_not_ended_in_time_is_killed_with_its_group(
     by_pidfd: None, sleeper: Callable[[], subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_guardian, "GRACE_SECONDS", 0.05)
+    monkeypatch.setattr(guardian_main, "GRACE_SECONDS", 0.05)
     one = sleeper()
     child = child_of(one)
     keep("", f"+{one.pid}", "+", "+x", "what is this")
@@ -91,7 +92,7 @@ def test_what_the_dead_leave_of_their_group_is_killed_at_once(
     began = time.monotonic()
     keep(f"+{one.pid}")
     assert until_gone(child, 5)
-    assert time.monotonic() - began < _guardian.GRACE_SECONDS
+    assert time.monotonic() - began < guardian_main.GRACE_SECONDS
 
 
 def test_what_ends_by_itself_has_the_time_for_it(
@@ -144,7 +145,7 @@ def test_a_directory_that_is_held_is_removed_as_soon_as_it_is_not(tmp_path: Path
 HOLDER = """
     import ctypes, os, signal, sys
     from remoteobj import remote
-    from remoteobj.engines._guarding import guardian
+    from remoteobj._engines.guardian import guardian
     @remote
     class Holder:
         def hold(self):
@@ -294,6 +295,6 @@ def test_where_a_program_can_not_be_run_actors_are_started_all_the_same(
 
 
 def test_a_frozen_program_is_no_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _guarding._executable() is not None
+    assert guardian._executable() is not None
     monkeypatch.setattr(sys, "frozen", True, raising=False)
-    assert _guarding._executable() is None
+    assert guardian._executable() is None

@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remoteobj._journal import START, Cursor, Journal, Record, Replay
+from remoteobj._catching.journal import START, Cursor, Journal, Projection, Record
 from tests.tools import finish, run, start
 
 HEADER, TRAILER = 36, 8
@@ -462,7 +462,7 @@ def test_the_marker_is_not_in_the_pickle() -> None:
 
 
 def test_a_step_that_a_signal_handler_overtook_runs_again() -> None:
-    replay: Replay[tuple[int, str]] = Replay((0, ""))
+    replay: Projection[tuple[int, str]] = Projection((0, ""))
     calls = []
 
     def step(state: tuple[int, str]) -> tuple[int, str]:
@@ -475,7 +475,7 @@ def test_a_step_that_a_signal_handler_overtook_runs_again() -> None:
 
 
 def test_a_child_forked_while_another_thread_held_the_lock_can_go_on() -> None:
-    replay = Replay(0)
+    replay = Projection(0)
     held, release = threading.Event(), threading.Event()
 
     def hold(state: int) -> int:

@@ -25,11 +25,11 @@ from remoteobj import (
     NotListeningError,
     RemoteError,
     SpawnTimeoutError,
-    _address,
     current,
     remote,
 )
-from remoteobj._blackbox import BlackBox
+from remoteobj._engines.flight_recorder import FlightRecorder
+from remoteobj._wire import unix
 from tests.conftest import Launch
 from tests.tools import Call, Door, Script, until, until_gone, until_sent
 
@@ -119,7 +119,7 @@ def script(tmp_path: Path, diary: Diary) -> Iterator[Callable[..., Script]]:
 
 def sweep() -> None:
     """Remove what processes left that were killed or just left: the next to start would do it."""
-    _address.sweep()
+    unix.sweep()
 
 
 # ------------------------------------------------------------------ classes
@@ -864,7 +864,7 @@ def test_a_stop_by_force_is_recorded_by_an_except_that_is_for_other_types(
 def test_an_actor_that_ignores_sigterm_too_gets_sigkill(
     monkeypatch: pytest.MonkeyPatch, door: Door
 ) -> None:
-    monkeypatch.setattr("remoteobj._owner.TERM_SECONDS", 0.1)
+    monkeypatch.setattr("remoteobj._ownership.TERM_SECONDS", 0.1)
     with pytest.raises(ActorDiedError, match=r"did not stop within 0\.1 s .* SIGKILL"):
         with Patient.spawn() as actor:
             call = Call(actor.hang, door)
@@ -993,7 +993,7 @@ def test_a_copy_of_a_descriptor_in_a_grandchild_does_not_hide_the_death() -> Non
 
 def test_a_handle_that_is_garbage_collected_stops_its_actor(launch: Launch, diary: Diary) -> None:
     actor: Any = Patient.options(**launch).spawn(diary)
-    vessel = actor._actor.vessel
+    instance = actor._actor.instance
     part = actor.done
     del actor
     gc.collect()
@@ -1003,7 +1003,7 @@ def test_a_handle_that_is_garbage_collected_stops_its_actor(launch: Launch, diar
     for thread in threading.enumerate():
         if thread.name.startswith("remoteobj-stop-"):
             thread.join(10)
-    assert vessel.join(10)
+    assert instance.join(10)
     assert diary.lines == ["cleanup"]
 
 
@@ -1018,12 +1018,12 @@ def test_a_handle_whose_error_was_raised_is_collected_all_the_same(
         assert worker.join_(10)
         with pytest.raises(SpawnError):
             worker.exc_.raise_any("work")
-        return weakref.ref(worker), worker._actor.vessel
+        return weakref.ref(worker), worker._actor.instance
 
-    handle, vessel = look()
+    handle, instance = look()
     gc.collect()
     assert handle() is None
-    assert vessel.join(10)
+    assert instance.join(10)
     assert diary.lines == ["cleanup"]
 
 
@@ -1116,7 +1116,7 @@ def test_an_actor_that_is_no_daemon_does_its_work_even_if_the_end_comes_before_i
     """1. the object is made; 2. the owner ends and says so; 3. only then the work loop begins."""
     started = script(
         """
-        from remoteobj._actor import _ActorServer
+        from remoteobj._actor.program import _ActorServer
 
         heard = threading.Event()
         obey, begin = _ActorServer.obey, _ActorServer.run_in_background
@@ -1416,15 +1416,15 @@ def test_a_thread_may_spawn() -> None:
 
 def test_a_signal_handler_may_spawn_within_a_spawn(monkeypatch: pytest.MonkeyPatch) -> None:
     handled: list[Any] = []
-    original = BlackBox.__init__
+    original = FlightRecorder.__init__
 
-    def init(self: BlackBox, *args: Any) -> None:
+    def init(self: FlightRecorder, *args: Any) -> None:
         original(self, *args)
         if not handled:
             handled.append(None)
             os.kill(os.getpid(), signal.SIGUSR1)  # when all that leads to the outer one is there
 
-    monkeypatch.setattr(BlackBox, "__init__", init)
+    monkeypatch.setattr(FlightRecorder, "__init__", init)
     before = signal.signal(signal.SIGUSR1, lambda *_: handled.append(Counter.spawn(1)))
     try:
         with Counter.options(start_method="fork").spawn(2) as outer, handled[1] as inner:

@@ -27,7 +27,7 @@ from remoteobj import (
     current,
     remote,
 )
-from remoteobj._connection import Connection
+from remoteobj._caller.connection import Connection
 from tests.conftest import Launch
 from tests.tools import spy_on_calls
 
@@ -160,7 +160,7 @@ class Home:
         finally:
             process.kill()
             process.join()
-            proxy._anchor.endpoint.close()
+            proxy._ref.endpoint.close()
             process.close()
 
     def close(self) -> None:
@@ -362,7 +362,7 @@ def test_a_proxy_and_its_parts_travel_by_pickle(thing: Any) -> None:
         assert type(again) is Proxy
         assert str(again).partition(" : ")[2] == str(proxy).partition(" : ")[2]
     assert pickle.loads(pickle.dumps(thing.items["a"]))[1]["b"].__ == 2
-    again._anchor.endpoint.close()
+    again._ref.endpoint.close()
 
 
 # --- calls -----------------------------------------------------------------------------------
@@ -764,7 +764,7 @@ def test_calls_stay_lazy_for_other_processes_too(home: Home) -> None:
     again = pickle.loads(pickle.dumps(thing))
     assert isinstance(again.echo(5), Proxy)
     assert again.echo(5).__ == 5
-    again._anchor.endpoint.close()
+    again._ref.endpoint.close()
 
 
 # --- attributes and names --------------------------------------------------------------------
@@ -839,7 +839,7 @@ def test_every_name_of_ours_ends_in_one_underscore(cls: type) -> None:
 
 def test_dir_shows_names_that_work(thing: Any) -> None:
     assert {"get_", "passto", "__"} <= set(dir(thing))
-    assert "_anchor" not in dir(thing)
+    assert "_ref" not in dir(thing)
 
 
 # --- printing --------------------------------------------------------------------------------
@@ -1051,9 +1051,9 @@ def many_views(_: Any) -> Any:
 def test_a_result_of_very_many_arrays_does_not_end_the_actor(thing: Any) -> None:
     def answer(obj: Any) -> Any:
         # Where the reply would be written: its head alone tells.
-        from remoteobj._frames import encode
-        from remoteobj._messages import Kind
-        from remoteobj._peer import value_frame
+        from remoteobj._actor.clients import value_frame
+        from remoteobj._protocol.frames import encode
+        from remoteobj._protocol.messages import Kind
 
         return len(encode(value_frame(Kind.VALUE, 1, many_views(obj)))) > 0
 

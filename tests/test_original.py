@@ -36,7 +36,7 @@ def started(target: Callable[..., Any], *args: Any, **options: Any) -> Iterator[
 
 def closed(*proxies: Any) -> None:
     for proxy in proxies:
-        proxy._anchor.endpoint.close()
+        proxy._ref.endpoint.close()
 
 
 # --- at a glance -----------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remoteobj._outcome import for_caller, pack_error, unpack_error
+from remoteobj._pickling.outcome import for_caller, pack_error, unpack_error
 from remoteobj.errors import RemoteError
 
 LOCK = threading.Lock()
@@ -401,7 +401,7 @@ def test_an_uncaught_exception_is_printed_by_the_interpreter(tmp_path: Path) -> 
     # Before 3.13 that is C code of its own.
     script = tmp_path / "script.py"
     script.write_text(
-        "from remoteobj._outcome import *\n"
+        "from remoteobj._pickling.outcome import *\n"
         "def fail(): return (lambda: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12][1 + 2 * 3 + 90])()\n"
         "try: fail()\n"
         "except IndexError as error: arrived = unpack_error(pack_error(error))\n"

@@ -19,10 +19,10 @@ from typing import Any
 import pytest
 
 from remoteobj import ActorDiedError, NotListeningError, remote
-from remoteobj._blackbox import BlackBox
-from remoteobj._line import Line
-from remoteobj._peer import Peer
-from remoteobj._transport import LineChannel
+from remoteobj._actor.clients import Peer
+from remoteobj._engines.flight_recorder import FlightRecorder
+from remoteobj._wire.channel import StreamChannel
+from remoteobj._wire.duplex import DuplexStream
 from tests import leaks
 from tests.conftest import Launch
 from tests.marks import needs_descriptors
@@ -185,7 +185,7 @@ def sigterm_within(_: object, cls: type, name: str) -> None:
     setattr(cls, name, interrupted)
 
 
-@pytest.mark.parametrize(("cls", "name"), [(Peer, "send"), (LineChannel, "write")])
+@pytest.mark.parametrize(("cls", "name"), [(Peer, "send"), (StreamChannel, "write")])
 def test_what_sigterm_cuts_off_is_not_told_that_it_was_not_executed(
     cls: type, name: str, tmp_path: Path, door: Door
 ) -> None:
@@ -215,14 +215,14 @@ def test_a_stop_by_another_thread_leaves_the_error_of_a_call_what_it_is(
     parked = scribe.future_.passto(wait_at, door)
     door.await_arrival()
     scribe.kill_()
-    original = BlackBox.stacks
+    original = FlightRecorder.stacks
 
-    def stacks(self: BlackBox) -> str:
-        monkeypatch.setattr(BlackBox, "stacks", original)
+    def stacks(self: FlightRecorder) -> str:
+        monkeypatch.setattr(FlightRecorder, "stacks", original)
         Call(scribe.stop_).wait()  # at the worst moment
         return original(self)
 
-    monkeypatch.setattr(BlackBox, "stacks", stacks)
+    monkeypatch.setattr(FlightRecorder, "stacks", stacks)
     error = parked.exception(timeout=10)
     scribe.stop_()
     if isinstance(error, OSError):
@@ -235,14 +235,14 @@ def test_a_stop_by_another_thread_while_a_big_array_is_sent_ends_the_call_as_any
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scribe = Scribe.options(start_method="fork").spawn(str(tmp_path / "executed"))
-    original = Line.pass_on
+    original = DuplexStream.send_fd
 
-    def pass_on(self: Line, number: int, fd: int) -> bool:
-        monkeypatch.setattr(Line, "pass_on", original)
+    def send_fd(self: DuplexStream, number: int, fd: int) -> bool:
+        monkeypatch.setattr(DuplexStream, "send_fd", original)
         Call(scribe.stop_).wait()
         return original(self, number, fd)
 
-    monkeypatch.setattr(Line, "pass_on", pass_on)
+    monkeypatch.setattr(DuplexStream, "send_fd", send_fd)
     what = None
     try:
         scribe.execute(bytes(2_000_000))
@@ -301,8 +301,8 @@ def test_shared_memory_of_a_dropped_proxy_goes_with_the_receiver_that_was_killed
     source = """\
         import gc, os, signal, threading, time
         from remoteobj import ActorDiedError, _sharing, remote
-        from remoteobj._endpoint import Endpoint
-        from remoteobj._view import View
+        from remoteobj._caller.endpoint import Endpoint
+        from remoteobj._protocol.views import View
 
         _sharing.IDLE_SECONDS = 0.02
 

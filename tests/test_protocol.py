@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remoteobj._messages import BIRTH, Frame, Kind
-from remoteobj._protocol import Bell, CallTable, Event, Life, State, Ticket
+from remoteobj._protocol.calls import CallTable, Event, Lifecycle, OneShotEvent, PendingCall, State
+from remoteobj._protocol.messages import INIT_ID, Frame, Kind
 
 
 class Lost(Exception):
@@ -17,7 +17,7 @@ class Lost(Exception):
         self.maybe_executed = maybe_executed
 
 
-def executed(ticket: Ticket) -> bool:
+def executed(ticket: PendingCall) -> bool:
     """What a lost call's error says of it."""
     assert ticket.failure is not None
     error = ticket.failure()
@@ -38,11 +38,11 @@ def table() -> CallTable:
 
 
 def test_ids_go_upwards_from_one_since_zero_is_the_birth(table: CallTable) -> None:
-    assert table.expect_birth().call_id == BIRTH == 0
+    assert table.expect_birth().call_id == INIT_ID == 0
     assert [table.open().call_id for _ in range(3)] == [1, 2, 3]
 
 
-@pytest.mark.parametrize("kind", [Kind.VALUE, Kind.ITSELF, Kind.ERROR, Kind.REFUSED])
+@pytest.mark.parametrize("kind", [Kind.VALUE, Kind.RETURNED_SELF, Kind.ERROR, Kind.REFUSED])
 def test_a_reply_ends_its_call_and_no_other(table: CallTable, kind: Kind) -> None:
     first, second = table.open(), table.open()
     reply = Frame(kind, second.call_id, b"x")
@@ -54,7 +54,7 @@ def test_a_reply_ends_its_call_and_no_other(table: CallTable, kind: Kind) -> Non
 
 def test_the_answer_to_the_birth_is_a_reply_like_any_other(table: CallTable) -> None:
     born, call = table.expect_birth(), table.open()
-    table.receive(Frame(Kind.VALUE, BIRTH))
+    table.receive(Frame(Kind.VALUE, INIT_ID))
     assert (born.ready, call.ready) == (True, False)
 
 
@@ -121,10 +121,10 @@ def test_an_error_ends_a_stream(table: CallTable) -> None:
     ids=["reply", "stream", "failure", "ring"],
 )
 def test_whatever_comes_wakes_the_thread_that_sleeps_for_it(
-    wake: Callable[[Ticket], object],
+    wake: Callable[[PendingCall], object],
 ) -> None:
-    ticket = Ticket()
-    bell = ticket.arm(Bell())
+    ticket = PendingCall()
+    bell = ticket.add_waiter(OneShotEvent())
     awake = threading.Event()
 
     def sleep() -> None:
@@ -143,9 +143,9 @@ def test_whatever_comes_wakes_the_thread_that_sleeps_for_it(
 
 
 def test_ringing_when_nobody_sleeps_is_harmless() -> None:
-    ticket = Ticket()
+    ticket = PendingCall()
     ticket.ring()
-    bell = ticket.arm(Bell())
+    bell = ticket.add_waiter(OneShotEvent())
     bell.ring()  # as another thread would have rung it
     ticket.ring()
     assert not ticket.ready
@@ -287,7 +287,7 @@ moves = st.lists(
 @given(moves)
 def test_every_call_ends_exactly_once_whatever_happens(moves: list[Step]) -> None:
     table = CallTable()
-    tickets: list[Ticket] = []
+    tickets: list[PendingCall] = []
     state: dict[int, str] = {}
     kinds = {"reply": Kind.VALUE, "stream": Kind.STREAM, "item": Kind.ITEM, "end": Kind.END}
     for move, pick in moves:
@@ -340,7 +340,7 @@ LIVES: dict[tuple[State, Event], State | None] = {
 
 @pytest.mark.parametrize(("before", "event"), LIVES)
 def test_an_event_moves_a_listener_on_or_is_an_error(before: State, event: Event) -> None:
-    life = Life()
+    life = Lifecycle()
     life.state = before
     after = LIVES[before, event]
     if after is None:
@@ -357,7 +357,7 @@ def test_the_table_of_lives_is_complete() -> None:
 
 
 def test_a_listener_is_stopping_from_the_order_to_the_end() -> None:
-    life = Life()
+    life = Lifecycle()
     seen = [life.stopping]
     for event in (Event.READY, Event.STOP, Event.DRAINED):
         life.on(event)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from remoteobj import DeadlockError, current, remote
-from remoteobj._chain import RING_SECONDS
+from remoteobj._protocol.chains import RING_SECONDS
 from tests.conftest import Launch
 from tests.tools import Door, until
 

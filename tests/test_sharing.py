@@ -13,12 +13,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remoteobj import _segments, remote
-from remoteobj._frames import MalformedFrameError
-from remoteobj._line import line
-from remoteobj._messages import Frame, Kind
-from remoteobj._segments import SEGMENTS, SHARED, Entry, Pool, SegmentError, Shelf, is_shared
-from remoteobj._sharing import Sharing
+from remoteobj import remote
+from remoteobj._protocol.frames import MalformedFrameError
+from remoteobj._protocol.messages import Frame, Kind
+from remoteobj._wire import segments
+from remoteobj._wire.buffer_exchange import BufferExchange
+from remoteobj._wire.duplex import line
+from remoteobj._wire.segments import (
+    SEGMENTS,
+    SHARED,
+    Entry,
+    ReceivedSegments,
+    SegmentError,
+    SegmentPool,
+    is_shared,
+)
 from tests.conftest import Launch
 from tests.marks import needs_descriptors
 from tests.tools import process, until
@@ -35,8 +44,8 @@ class Ends:
     def __init__(self) -> None:
         self.released: list[tuple[int, bool]] = []
         self.dropped: list[int] = []
-        self.pool = Pool(self.dropped.append)
-        self.shelf = Shelf(self._release)
+        self.pool = SegmentPool(self.dropped.append)
+        self.shelf = ReceivedSegments(self._release)
 
     def _release(self, number: int, discard: bool) -> None:
         self.released.append((number, discard))
@@ -61,10 +70,10 @@ def ends() -> Iterator[Ends]:
 
 
 @contextlib.contextmanager
-def sharing() -> Iterator[Sharing]:
+def buffer_exchange() -> Iterator[BufferExchange]:
     ours, theirs = line()
     with contextlib.closing(ours), contextlib.closing(theirs):
-        yield Sharing(ours)
+        yield BufferExchange(ours)
 
 
 # ------------------------------------------------------------------ segments
@@ -135,7 +144,7 @@ def test_whatever_leads_to_the_memory_keeps_it(
 def test_a_pool_makes_no_more_segments_than_it_may(
     ends: Ends, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_segments, "SEGMENTS", 3)
+    monkeypatch.setattr(segments, "SEGMENTS", 3)
     views = [ends.send(bytes(MB)) for _ in range(3)]
     assert ends.pool.put(memoryview(bytes(MB))) is None
     views.pop()
@@ -146,7 +155,7 @@ def test_a_pool_makes_no_more_segments_than_it_may(
 def test_a_pool_takes_no_more_memory_than_it_may_but_for_one_buffer(
     ends: Ends, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_segments, "MOST_BYTES", 3 * MB)
+    monkeypatch.setattr(segments, "MOST_BYTES", 3 * MB)
     first = ends.send(bytes(8 * MB))  # however big, where it is the only one
     assert ends.pool.put(memoryview(bytes(MB))) is None
     first.release()
@@ -162,7 +171,7 @@ def test_a_pool_takes_no_more_memory_than_it_may_but_for_one_buffer(
 def test_free_memory_past_the_bound_is_given_back_at_once(
     ends: Ends, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_segments, "FREE_BYTES", 2 * MB)
+    monkeypatch.setattr(segments, "FREE_BYTES", 2 * MB)
     views = [ends.send(bytes(MB)) for _ in range(4)]
     views.clear()
     assert sum(one.size for one in ends.pool._segments.values()) <= 2 * MB
@@ -217,7 +226,7 @@ def test_a_fork_has_the_memory_that_was_in_use_discarded(ends: Ends) -> None:
     ids=["unknown", "no descriptor", "longer than it is", "empty"],
 )
 def test_an_entry_that_can_not_be_is_refused(ends: Ends, entry: Entry, with_fd: bool) -> None:
-    fd = _segments._new_memory(MB) if with_fd else -1
+    fd = segments._new_memory(MB) if with_fd else -1
     with pytest.raises(SegmentError):
         ends.shelf.lease(entry, fd)
 
@@ -241,7 +250,7 @@ def test_releasing_what_is_not_in_use_is_refused(ends: Ends) -> None:
 
 
 def test_the_memory_can_not_be_cut_off_under_its_receiver() -> None:
-    fd = _segments._new_memory(MB)
+    fd = segments._new_memory(MB)
     try:
         if not hasattr(os, "memfd_create"):
             pytest.skip("only a memfd can be sealed")
@@ -287,13 +296,13 @@ def test_what_is_in_use_is_intact_whatever_happens(steps: list[Step]) -> None:
 
 
 def test_a_release_of_what_was_never_sent_is_refused() -> None:
-    with sharing() as one, pytest.raises(MalformedFrameError):
+    with buffer_exchange() as one, pytest.raises(MalformedFrameError):
         one.hear(Frame(Kind.RELEASE, 7))
 
 
 @pytest.mark.parametrize("new", [False, True])
 def test_memory_that_was_never_passed_is_refused(new: bool) -> None:
-    with sharing() as one, pytest.raises(MalformedFrameError):
+    with buffer_exchange() as one, pytest.raises(MalformedFrameError):
         one.lease(Entry(7, 100, new).pack())
 
 
@@ -301,14 +310,14 @@ def test_memory_that_was_never_passed_is_refused(new: bool) -> None:
 def test_descriptors_are_taken_by_their_number_in_any_order() -> None:
     ours, theirs = line()
     with open(os.devnull) as first, open(os.__file__) as second:
-        assert ours.pass_on(1, first.fileno())
-        assert ours.pass_on(2, second.fileno())
-        taken = {number: theirs.take_on(number) for number in (2, 1)}
+        assert ours.send_fd(1, first.fileno())
+        assert ours.send_fd(2, second.fileno())
+        taken = {number: theirs.receive_fd(number) for number in (2, 1)}
         for number, file in ((1, first), (2, second)):
             assert os.path.samestat(os.fstat(taken[number]), os.fstat(file.fileno()))
             assert not os.get_inheritable(taken[number])
             os.close(taken[number])
-    assert theirs.take_on(3) == -1
+    assert theirs.receive_fd(3) == -1
     ours.close()
     theirs.close()
 
@@ -318,8 +327,8 @@ def test_a_descriptor_that_nobody_took_goes_with_the_line() -> None:
     ours, theirs = line()
     before = len(os.listdir("/dev/fd"))
     with open(os.devnull) as file:
-        assert ours.pass_on(1, file.fileno())
-        assert theirs.take_on(2) == -1
+        assert ours.send_fd(1, file.fileno())
+        assert theirs.receive_fd(2) == -1
         theirs.close()
     ours.close()
     assert len(os.listdir("/dev/fd")) == before - 6
@@ -327,7 +336,7 @@ def test_a_descriptor_that_nobody_took_goes_with_the_line() -> None:
 
 def test_where_the_descriptor_can_not_be_passed_on_the_buffer_goes_through_the_pipe() -> None:
     ours, theirs = line()
-    one, data = Sharing(ours), bytes(SHARED)
+    one, data = BufferExchange(ours), bytes(SHARED)
     before = len(list_segments())
     ours.side.close()
     parts = one.encode(Frame(Kind.CALL, 1, b"", [data]))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from remoteobj import ActorDiedError, remote, util
-from remoteobj._sigpipe import is_deadly, spared
+from remoteobj._os.sigpipe import sigpipe_blocked, sigpipe_is_default
 from tests.tools import Door, Script
 
 
@@ -83,10 +83,10 @@ def test_an_actor_does_not_die_of_a_client_that_was_killed(start_method: str, do
 
 
 def test_who_is_spared_has_no_signal_left_and_dies_of_the_next(deadly: None) -> None:
-    assert is_deadly()
+    assert sigpipe_is_default()
     reading, writing = os.pipe()
     os.close(reading)
-    with pytest.raises(BrokenPipeError), spared():
+    with pytest.raises(BrokenPipeError), sigpipe_blocked():
         os.write(writing, b"!")
     assert signal.SIGPIPE not in signal.sigpending()
     assert signal.SIGPIPE not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
@@ -101,7 +101,7 @@ def test_who_is_spared_has_no_signal_left_and_dies_of_the_next(deadly: None) -> 
 def test_who_has_it_blocked_keeps_it_so(deadly: None) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
     try:
-        with spared():
+        with sigpipe_blocked():
             pass
         assert signal.SIGPIPE in signal.pthread_sigmask(signal.SIG_BLOCK, [])
     finally:

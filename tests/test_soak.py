@@ -63,7 +63,7 @@ class Worker:
 
 
 @remote
-class Desk:
+class LoopBridge:
     """Tells the clients which actor works now; it is the one that nobody kills."""
 
     def __init__(self) -> None:
@@ -410,7 +410,7 @@ def soak(seconds: float, round_seconds: float, directory: Path, places: list[Pat
     context = multiprocessing.get_context("fork")
     total: Counter[str] = Counter()
     with contextlib.ExitStack() as stack:
-        desk = stack.enter_context(Desk.options(start_method="fork").spawn())
+        desk = stack.enter_context(LoopBridge.options(start_method="fork").spawn())
         crew = Crew(directory, desk, random.Random(1))
         orders, processes = [], []
         for who in range(CLIENTS):

@@ -449,7 +449,7 @@ class Homebody:
 
 
 @remote
-class Host:
+class ServingThread:
     def __init__(self, guest: Homebody) -> None:
         self.guest = guest
 
@@ -457,7 +457,7 @@ class Host:
 @pytest.mark.parametrize("method", ["forkserver", "spawn"])
 def test_an_argument_that_fails_to_unpickle_over_there_is_the_error_of_spawn(method: str) -> None:
     with pytest.raises(LookupError, match="not over here"):
-        Host.options(start_method=method).spawn(Homebody())
+        ServingThread.options(start_method=method).spawn(Homebody())
 
 
 @pytest.mark.parametrize("method", ["forkserver", "spawn"])

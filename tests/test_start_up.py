@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from remoteobj import remote
-from remoteobj._late import importing
+from remoteobj._os.lazy_import import importing
 
 LATE = {
     "asyncio",

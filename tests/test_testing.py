@@ -13,7 +13,17 @@ from typing import Any
 import pytest
 
 from remoteobj import ActorDiedError, CallTimeoutError, NotListeningError, remote, util
-from remoteobj.testing import Gate, When, bad_pickle, delay, die, drop, no_leaks, script, stillborn
+from remoteobj.testing import (
+    Gate,
+    When,
+    bad_pickle,
+    delay,
+    die,
+    dies_in_init,
+    drop,
+    no_leaks,
+    script,
+)
 
 pytest_plugins = ["remoteobj.pytest_plugin"]
 
@@ -98,7 +108,7 @@ def test_it_dies_while_a_stranger_connects(path: Path) -> None:
 @pytest.mark.parametrize("exitcode", [None, 5])
 def test_it_dies_while_it_is_born(path: Path, exitcode: int | None) -> None:
     with pytest.raises(ActorDiedError) as caught:
-        stillborn(Ledger, exitcode).spawn(path)
+        dies_in_init(Ledger, exitcode).spawn(path)
     assert caught.value.exitcode == (-signal.SIGKILL if exitcode is None else exitcode)
     with Ledger.spawn(path) as ledger:  # the class itself is as it was
         assert ledger.write("alive") == "alive"

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remoteobj._ops import OPS
-from remoteobj._view import View, evaluate
+from remoteobj._protocol.operations import OPS
+from remoteobj._protocol.views import View, evaluate
 
 
 class Base:

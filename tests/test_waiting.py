@@ -15,22 +15,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remoteobj import Proxy, _lifting, _waiter, current, remote, util
-from remoteobj._codec import dumps, loads
-from remoteobj._connection import Connection
-from remoteobj._frames import Decoder, encode
-from remoteobj._lifting import lift
-from remoteobj._line import Line, line
-from remoteobj._messages import Frame, Kind
-from remoteobj._protocol import Ticket
-from remoteobj._transport import ChannelClosedError, LineChannel
-from remoteobj._waiter import RETRY, TRUST, Waiter
+from remoteobj import Proxy, current, remote, util
+from remoteobj._caller.connection import Connection
+from remoteobj._os import poller
+from remoteobj._os.poller import MAX_CREDIT, RETRY_EVERY, SpinPoller
+from remoteobj._pickling import out_of_band
+from remoteobj._pickling.codec import dumps, loads
+from remoteobj._pickling.out_of_band import extract_large
+from remoteobj._protocol.calls import PendingCall
+from remoteobj._protocol.frames import Decoder, encode
+from remoteobj._protocol.messages import Frame, Kind
+from remoteobj._wire.channel import ChannelClosedError, StreamChannel
+from remoteobj._wire.duplex import DuplexStream, line
 from remoteobj.errors import ActorDiedError
 from tests.conftest import Launch
 from tests.marks import needs_descriptors
 from tests.tools import Call, until
 
-Ends = tuple[Line, Line]
+Ends = tuple[DuplexStream, DuplexStream]
 
 
 @pytest.fixture
@@ -66,14 +68,14 @@ def looks() -> Looks:
 
 
 def waiter(looks: Looks, spin: float | None = None) -> Any:
-    made: Any = Waiter(spin)
-    made._poll = made._urgent = looks
+    made: Any = SpinPoller(spin)
+    made._poll = made._hot = looks
     return made
 
 
 @pytest.fixture(autouse=True)
 def two_processors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_waiter, "_processors", lambda: 2)
+    monkeypatch.setattr(poller, "_processors", lambda: 2)
 
 
 def test_what_comes_at_once_is_found_without_sleeping(looks: Looks) -> None:
@@ -90,10 +92,10 @@ def test_what_does_not_come_soon_is_slept_for(looks: Looks) -> None:
 
 def test_polling_that_does_not_pay_is_given_up_and_tried_again_now_and_then(looks: Looks) -> None:
     one = waiter(looks)
-    while one._trust > 0:
+    while one._credit > 0:
         one.wait()
     looks.looks = 0
-    for _ in range(RETRY - 1):
+    for _ in range(RETRY_EVERY - 1):
         one.wait()
     assert looks.looks == 0
     one.wait()
@@ -102,19 +104,19 @@ def test_polling_that_does_not_pay_is_given_up_and_tried_again_now_and_then(look
 
 def test_polling_that_pays_again_is_trusted_again(looks: Looks) -> None:
     one = waiter(looks)
-    while one._trust > 0:
+    while one._credit > 0:
         one.wait()
-    one._skipped = RETRY - 1
-    for _ in range(TRUST):
+    one._skipped = RETRY_EVERY - 1
+    for _ in range(MAX_CREDIT):
         looks.found = [[(7, 1)]]
         assert one.wait() == [(7, 1)]
-    assert one._trust == TRUST
+    assert one._credit == MAX_CREDIT
 
 
 @pytest.mark.parametrize("spin", [0, 0.0])
 def test_polling_can_be_switched_off(looks: Looks, spin: float) -> None:
     one = waiter(looks, spin)
-    for _ in range(2 * RETRY):
+    for _ in range(2 * RETRY_EVERY):
         one.wait()
     assert looks.looks == 0
 
@@ -122,9 +124,9 @@ def test_polling_can_be_switched_off(looks: Looks, spin: float) -> None:
 def test_one_processor_alone_is_never_polled_on(
     looks: Looks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_waiter, "_processors", lambda: 1)
+    monkeypatch.setattr(poller, "_processors", lambda: 1)
     one = waiter(looks)
-    for _ in range(2 * RETRY):
+    for _ in range(2 * RETRY_EVERY):
         one.wait()
     assert looks.looks == 0
 
@@ -142,13 +144,13 @@ def test_who_polls_for_long_gives_way_and_is_not_charged_for_what_others_used(
         now[0] += 1e-6
         return now[0]
 
-    monkeypatch.setattr(_waiter, "clock", clock)
-    monkeypatch.setattr(_waiter, "_give_way", give_way)
+    monkeypatch.setattr(poller, "clock", clock)
+    monkeypatch.setattr(poller, "_yield_cpu", give_way)
     looks.found = [[]] * 25 + [[(7, 1)]]
     one = waiter(looks)  # 50 µs by default, of which others use none
     assert one.wait() == [(7, 1)]
     assert len(given_way) > 5
-    assert one._crowded
+    assert one._contended
 
 
 def test_polling_ends_though_others_always_use_the_processor(
@@ -163,8 +165,8 @@ def test_polling_ends_though_others_always_use_the_processor(
         now[0] += 1e-6
         return now[0]
 
-    monkeypatch.setattr(_waiter, "clock", clock)
-    monkeypatch.setattr(_waiter, "_give_way", give_way)
+    monkeypatch.setattr(poller, "clock", clock)
+    monkeypatch.setattr(poller, "_yield_cpu", give_way)
     waiter(looks).wait()
     assert looks.sleeps == 1
     assert now[0] < 3e-3
@@ -182,8 +184,8 @@ def test_a_machine_that_is_full_ends_the_polling(
         now[0] += 1e-6
         return now[0]
 
-    monkeypatch.setattr(_waiter, "clock", clock)
-    monkeypatch.setattr(_waiter, "_give_way", give_way)
+    monkeypatch.setattr(poller, "clock", clock)
+    monkeypatch.setattr(poller, "_yield_cpu", give_way)
     one = waiter(looks)
     one.wait()
     assert looks.sleeps == 1
@@ -193,8 +195,8 @@ def test_a_machine_that_is_full_ends_the_polling(
 def test_the_option_reaches_both_sides_and_strangers(launch: Launch) -> None:
     with Keeper.options(**launch, spin=0).spawn() as keeper:
         assert keeper.spins() is False
-        assert keeper._anchor.endpoint._connection._channel._waiter._alone
-        with util.process(lambda stranger: stranger._anchor.traits, keeper.echo) as p:
+        assert keeper._ref.endpoint._connection._channel.poller._alone
+        with util.process(lambda stranger: stranger._ref.wire_options, keeper.echo) as p:
             pass
         assert p.result == (0, True)
 
@@ -202,7 +204,7 @@ def test_the_option_reaches_both_sides_and_strangers(launch: Launch) -> None:
 def test_a_proxy_hands_the_option_on() -> None:
     proxy: Any = Proxy([1], spin=0, writable=False)
     again = proxy.__reduce__()
-    assert again[0](*again[1])._anchor.traits == (0, False)
+    assert again[0](*again[1])._ref.wire_options == (0, False)
 
 
 # ------------------------------------------------------------------ the last word
@@ -218,7 +220,7 @@ def test_a_reply_between_the_last_look_and_the_death_is_taken(
     ends: Ends, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     ours, theirs = ends
-    channel: Any = LineChannel(ours)
+    channel: Any = StreamChannel(ours)
     original = channel._ended
 
     def dies() -> bool:
@@ -241,7 +243,7 @@ def test_a_reply_between_the_last_look_and_the_death_is_taken(
 
 def test_a_late_reply_that_comes_alone_answers_no_later_call(ends: Ends) -> None:
     ours, theirs = ends
-    connection = Connection(LineChannel(ours), lambda _: TimeoutError(), lambda _: TimeoutError)
+    connection = Connection(StreamChannel(ours), lambda _: TimeoutError(), lambda _: TimeoutError)
     late = connection.call(b"first", ())
     assert not connection.wait(late, time.monotonic())
     connection.abandon(late)
@@ -253,7 +255,7 @@ def test_a_late_reply_that_comes_alone_answers_no_later_call(ends: Ends) -> None
     until(lambda: not select.select([ours], [], [], 0)[0])  # it has been read, alone
     theirs.write(b"".join(map(bytes, encode((Kind.VALUE, asked[-1].call_id, b"right", ())))))
     answer: Any = call.result()
-    if isinstance(answer, Ticket):
+    if isinstance(answer, PendingCall):
         assert connection.wait(answer, time.monotonic() + 10)
         answer = answer.first
     assert answer.payload == b"right"
@@ -261,7 +263,7 @@ def test_a_late_reply_that_comes_alone_answers_no_later_call(ends: Ends) -> None
 
 
 def test_a_thread_that_waits_is_woken_when_another_one_closes(ends: Ends) -> None:
-    channel = LineChannel(ends[0])
+    channel = StreamChannel(ends[0])
     about_to, ended = threading.Event(), threading.Event()
 
     def wait() -> None:
@@ -284,9 +286,9 @@ def test_a_big_reply_is_taken_in_while_a_big_call_is_sent(ends: Ends) -> None:
     """Both write more than the line holds; the other end reads only once it has written all."""
     ours, theirs = ends
     lost: Callable[[bool], BaseException] = lambda maybe: ActorDiedError()  # noqa: E731
-    connection = Connection(LineChannel(ours), lost, lambda payload: lost)
+    connection = Connection(StreamChannel(ours), lost, lambda payload: lost)
     first = connection.call(b"?", ())
-    other = LineChannel(theirs)
+    other = StreamChannel(theirs)
     taken: list[Frame] = []
 
     def answer() -> None:
@@ -316,7 +318,7 @@ def test_what_another_thread_posts_while_a_lone_call_is_written_is_sent_after_it
     """The post finds the writing taken, and leaves its frame to the one who writes."""
     ours, theirs = ends
     lost: Callable[[bool], BaseException] = lambda maybe: ActorDiedError()  # noqa: E731
-    connection: Any = Connection(LineChannel(ours), lost, lambda payload: lost)
+    connection: Any = Connection(StreamChannel(ours), lost, lambda payload: lost)
     original = connection._write
 
     def write(*args: Any) -> None:
@@ -331,7 +333,7 @@ def test_what_another_thread_posts_while_a_lone_call_is_written_is_sent_after_it
     monkeypatch.setattr(connection, "_write", write)
     asking = threading.Thread(target=connection.ask, args=(b"?",), name="test-asks")
     asking.start()
-    other = LineChannel(theirs)
+    other = StreamChannel(theirs)
     taken: list[Frame] = []
     while len(taken) < 2:
         assert other.wait(time.monotonic() + 10), "the frame was left behind"
@@ -348,16 +350,16 @@ def test_frames_of_one_turn_of_a_loop_leave_together(
 ) -> None:
     with Keeper.options(**launch).spawn() as keeper:
         keeper.spins()
-        channel = keeper._anchor.endpoint._connection._channel
+        channel = keeper._ref.endpoint._connection._channel
         sizes: list[int] = []
-        original = LineChannel.write
+        original = StreamChannel.write
 
-        def write(self: LineChannel, parts: Any) -> Any:
+        def write(self: StreamChannel, parts: Any) -> Any:
             if self is channel and parts:
                 sizes.append(len(parts))
             return original(self, parts)
 
-        monkeypatch.setattr(LineChannel, "write", write)
+        monkeypatch.setattr(StreamChannel, "write", write)
 
         async def main() -> list[int]:
             return list(await asyncio.gather(*(keeper.async_.echo(i) for i in range(40))))
@@ -375,7 +377,7 @@ def test_frames_of_one_turn_of_a_loop_leave_together(
 class Keeper:
     def spins(self) -> bool:
         here: Any = current()
-        return not here._anchor.home.mailbox._waiter._alone
+        return not here._ref.home.mailbox.poller._alone
 
     def echo(self, value: Any) -> Any:
         return value
@@ -418,7 +420,7 @@ def test_a_stranger_gets_read_only_arrays_too() -> None:
 # ------------------------------------------------------------------ bytes and their like
 
 
-BIG = _lifting.BIG
+BIG = out_of_band.BIG
 
 
 @pytest.mark.parametrize("size", [0, 5, BIG - 1, BIG, 3 * BIG + 1])
@@ -475,11 +477,11 @@ nested = st.recursive(
 @given(nested, st.integers(1, 30))
 def test_what_is_lifted_is_equal_and_nothing_is_touched_without_need(value: Any, big: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_lifting, "BIG", big)
+        patch.setattr(out_of_band, "BIG", big)
         payload, buffers = dumps(value)
         assert loads(payload, buffers) == value
-        patch.setattr(_lifting, "BIG", 1000)
-        assert lift(value) is value
+        patch.setattr(out_of_band, "BIG", 1000)
+        assert extract_large(value) is value
 
 
 def test_the_decoder_hands_out_read_only_buffers_if_told_to() -> None:

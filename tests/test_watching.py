@@ -16,17 +16,10 @@ from typing import Any
 
 import pytest
 
-from remoteobj import (
-    ActorDiedError,
-    CallTimeoutError,
-    NotListeningError,
-    RemoteError,
-    remote,
-    util,
-)
-from remoteobj._blackbox import OUTPUT, BlackBox
-from remoteobj._status import sketch
-from remoteobj.engines import _oom
+from remoteobj import ActorDiedError, CallTimeoutError, NotListeningError, RemoteError, remote, util
+from remoteobj._actor.status import sketch
+from remoteobj._engines import out_of_memory
+from remoteobj._engines.flight_recorder import OUTPUT, FlightRecorder
 from tests.conftest import Launch
 from tests.tools import Call, Door, until, until_sent
 
@@ -579,9 +572,9 @@ def test_the_kernel_tells_how_many_were_killed_for_memory_where_it_has_such_grou
     (tmp_path / "groups" / "a" / "b").mkdir(parents=True)
     (tmp_path / "groups" / "a" / "b" / "memory.events").write_text(events)
     (tmp_path / "ours").write_text(ours)
-    monkeypatch.setattr(_oom, "OURS", str(tmp_path / "ours"))
-    monkeypatch.setattr(_oom, "GROUPS", str(tmp_path / "groups"))
-    assert _oom._count() == count
+    monkeypatch.setattr(out_of_memory, "OURS", str(tmp_path / "ours"))
+    monkeypatch.setattr(out_of_memory, "GROUPS", str(tmp_path / "groups"))
+    assert out_of_memory._count() == count
 
 
 def test_a_print_by_a_signal_handler_within_a_print_hangs_nobody() -> None:
@@ -655,7 +648,7 @@ def test_a_function_that_dies_has_its_certificate_too() -> None:
 
 
 def test_the_black_box_keeps_the_end_of_what_is_noted() -> None:
-    box = BlackBox()
+    box = FlightRecorder()
     assert box.output() == box.stacks() == ""
     box.note(b"ab")
     box.note(b"c" * OUTPUT)
@@ -673,18 +666,18 @@ def test_a_kill_for_want_of_memory_is_known_by_the_count_of_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     counts: list[int | None] = [4]
-    monkeypatch.setattr(_oom, "_count", lambda: counts[-1])
-    monkeypatch.setattr(_oom, "_seen", [])
-    _oom.watch()
-    assert not _oom.killed_for_memory()
+    monkeypatch.setattr(out_of_memory, "_count", lambda: counts[-1])
+    monkeypatch.setattr(out_of_memory, "_seen", [])
+    out_of_memory.watch()
+    assert not out_of_memory.killed_for_memory()
     counts.append(5)
     miller: Any = Miller.spawn()
     with pytest.raises(ActorDiedError, match="since memory ran out") as caught:
         miller.passto(lambda m: os.kill(os.getpid(), signal.SIGKILL))
     assert caught.value.out_of_memory
-    assert not _oom.killed_for_memory(), "it was that one"
+    assert not out_of_memory.killed_for_memory(), "it was that one"
     counts.append(None)
-    assert not _oom.killed_for_memory()
+    assert not out_of_memory.killed_for_memory()
     miller.kill_()
     miller.stop_()
 
@@ -696,7 +689,7 @@ def test_a_start_that_fails_half_way_leaves_nothing(
     def fail(*_: object) -> Any:
         raise OSError(errno.EMFILE, "too many open files")
 
-    monkeypatch.setattr(f"remoteobj.engines._process.{part}", fail)
+    monkeypatch.setattr(f"remoteobj._engines.process.{part}", fail)
     with pytest.raises(OSError, match="too many") as caught:
         Miller.options(start_method="fork").spawn()
     assert "ulimit -n" in caught.value.__notes__[0], "it says what to do"
@@ -708,7 +701,7 @@ def test_calls_that_wait_are_counted_by_their_connection(door: Door) -> None:
         door.await_arrival()
         second = miller.future_.ground.get_()
         until_sent(miller, 2)
-        connection = miller._anchor.endpoint._connection
+        connection = miller._ref.endpoint._connection
         assert [sketch(one) for one in connection.ahead_of(second._ticket)] == ["?.grind(...)"]
         door.open()
         first.result()
@@ -760,4 +753,4 @@ def test_a_work_loop_that_is_interrupted_over_and_over_keeps_its_mailbox_in_orde
         interrupting.join()
         assert stubborn.echo(1) == 1
         assert stubborn.caught.get_() > 0
-        assert stubborn.passto(lambda s: s.remote._anchor.home.mailbox._depth) == 1
+        assert stubborn.passto(lambda s: s.remote._ref.home.mailbox._depth) == 1

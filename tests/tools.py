@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from remoteobj._connection import Connection
-from remoteobj._messages import BIRTH, Kind
+from remoteobj._caller.connection import Connection
+from remoteobj._protocol.messages import INIT_ID, Kind
 
 pidfd_open: Callable[[int], int] | None = getattr(os, "pidfd_open", None)
 """For the tests themselves, also while the package has to do without it."""
@@ -104,7 +104,7 @@ class Call:
 
 def until_sent(handle: Any, count: int) -> None:
     """Wait until so many calls of this process are on their way to the object."""
-    endpoint = handle._anchor.endpoint
+    endpoint = handle._ref.endpoint
     while endpoint._connection is None or _open_calls(endpoint._connection) < count:
         time.sleep(0.001)
     with endpoint._connection._sending:
@@ -113,7 +113,7 @@ def until_sent(handle: Any, count: int) -> None:
 
 def _open_calls(connection: Any) -> int:
     calls = connection._calls
-    return len([call_id for call_id in list(calls._open) if call_id > BIRTH]) + bool(calls.alone)
+    return len([call_id for call_id in list(calls._open) if call_id > INIT_ID]) + bool(calls.alone)
 
 
 # ------------------------------------------------------------------ processes

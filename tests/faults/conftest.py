@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import pytest
 
-from remoteobj import _address
+from remoteobj._wire import unix
 from tests.tools import Script
 
 MILLISECONDS = "milliseconds to the outcome"
@@ -69,4 +69,4 @@ def script(tmp_path: Path) -> Iterator[Scripts]:
     for one in started:
         one.close()
     shutil.rmtree(temporary)
-    _address.sweep()  # what those left that were killed; the next to start would do it
+    unix.sweep()  # what those left that were killed; the next to start would do it

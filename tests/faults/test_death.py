@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from remoteobj import ActorDiedError, CallTimeoutError, _address
-from remoteobj.engines import _oom
+from remoteobj import ActorDiedError, CallTimeoutError
+from remoteobj._engines import out_of_memory
+from remoteobj._wire import unix
 from tests.faults._actors import (
     DEATH,
     ORPHAN,
@@ -93,7 +94,7 @@ def test_04_of_many_calls_in_flight_only_the_one_that_began_may_be_executed(
 
 def waiting_to_be_read(actor: Any) -> int:
     """Bytes that the actor has written and nobody has read."""
-    channel = actor._anchor.endpoint.first._channel
+    channel = actor._ref.endpoint.first._channel
     answer = fcntl.ioctl(channel.fileno(), termios.FIONREAD, bytes(4))
     count: int = struct.unpack("i", answer)[0]
     return count
@@ -114,7 +115,7 @@ def test_05_half_a_reply_is_a_death(
     until(lambda: waiting_to_be_read(actor) > 4096)  # it has begun, and nobody reads yet
     os.kill(actor.pid_, signal.SIGSTOP)
     reading = Call(reply.exception, 10)
-    decoder = actor._anchor.endpoint.first._channel._decoder
+    decoder = actor._ref.endpoint.first._channel._decoder
     until(lambda: decoder.filling)  # there is a place for the whole of it
     with within(DEATH):
         os.kill(actor.pid_, signal.SIGKILL)
@@ -220,8 +221,8 @@ def test_09_a_kill_for_want_of_memory_is_said_to_be_one(
     door: Door, within: Within, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kills = [4]
-    monkeypatch.setattr(_oom, "_count", lambda: kills[-1])
-    monkeypatch.setattr(_oom, "_seen", [])
+    monkeypatch.setattr(out_of_memory, "_count", lambda: kills[-1])
+    monkeypatch.setattr(out_of_memory, "_seen", [])
     actor = Subject.spawn()
     call = parked(actor, door)
     with within(DEATH):
@@ -374,7 +375,7 @@ def test_10_a_killed_owner_leaves_no_files_of_its_fork_server(
     with within(ORPHAN):
         owner.process.kill()
         assert until_gone(int(pid), ORPHAN)
-        _address.sweep()
+        unix.sweep()
         until(lambda: not os.listdir(temporary))
 
 

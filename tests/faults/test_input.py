@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from remoteobj import Except, RemoteError, UnsendableError, util
-from remoteobj._frames import Decoder, MalformedFrameError, encode
-from remoteobj._messages import Kind
+from remoteobj._protocol.frames import Decoder, MalformedFrameError, encode
+from remoteobj._protocol.messages import Kind
 from tests.faults._actors import DEATH, ORPHAN, Subject, ended
 from tests.faults._table import fault
 from tests.faults.conftest import Scripts, Within

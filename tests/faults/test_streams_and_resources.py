@@ -17,14 +17,14 @@ import numpy as np
 import pytest
 
 from remoteobj import ActorDiedError, NotListeningError
-from remoteobj import _address as address_module
-from remoteobj._address import Address
-from remoteobj._auth import DIGEST, GREETING, Challenge, answer_to, connect_with_key
-from remoteobj._codec import dumps
-from remoteobj._endpoint import Endpoint
-from remoteobj._frames import HEADER, MAX_FRAME, encode
-from remoteobj._messages import WINDOW, Frame, Kind
-from remoteobj._view import View
+from remoteobj._caller.endpoint import Endpoint
+from remoteobj._pickling.codec import dumps
+from remoteobj._protocol.frames import HEADER, MAX_FRAME, encode
+from remoteobj._protocol.messages import WINDOW, Frame, Kind
+from remoteobj._protocol.views import View
+from remoteobj._wire import unix as address_module
+from remoteobj._wire.auth import DIGEST, GREETING, Challenge, answer_to, connect_with_key
+from remoteobj._wire.unix import Address
 from tests.faults._actors import (
     DEATH,
     ORPHAN,
@@ -108,7 +108,7 @@ def test_46_the_generator_of_a_client_that_died_is_closed(
 
 def stranger(actor: Any) -> Endpoint:
     """As another process would be connected, with the key."""
-    return Endpoint(actor._anchor.address, "stranger")
+    return Endpoint(actor._ref.address, "stranger")
 
 
 @contextlib.contextmanager
@@ -144,7 +144,7 @@ def test_47_an_actor_without_descriptors_serves_on_and_does_not_spin(within: Wit
         actor.passto(close_up)
         with contextlib.ExitStack() as stack, within(DEATH):
             for _ in range(20):
-                stack.enter_context(connected(actor._anchor.address))
+                stack.enter_context(connected(actor._ref.address))
             used = actor.passto(lambda _: time.process_time())
             time.sleep(0.2)  # what is looked for is that nothing happens meanwhile
             assert actor.passto(lambda _: time.process_time()) - used < 0.1
@@ -396,7 +396,7 @@ def test_51_a_bad_frame_costs_the_one_who_sends_it_his_connection(
         good = stranger(actor)
         assert good.call(PING) == "pong"
         before = memory_of(actor.pid_)
-        with contextlib.closing(connect_with_key(actor._anchor.address)) as bad, within(DEATH):
+        with contextlib.closing(connect_with_key(actor._ref.address)) as bad, within(DEATH):
             bad.write(MALFORMED.get(what, call_with(marker)[:-1]))
             bad.side.settimeout(10)
             if what in MALFORMED:
@@ -417,7 +417,7 @@ def test_51_a_bad_frame_costs_the_one_who_sends_it_his_connection(
 def test_51_a_frame_that_is_only_announced_takes_no_memory() -> None:
     with Subject.spawn() as actor:
         before = memory_of(actor.pid_)
-        with contextlib.closing(connect_with_key(actor._anchor.address)) as bad:
+        with contextlib.closing(connect_with_key(actor._ref.address)) as bad:
             bad.write(HEADER.pack(Kind.CALL, 0, 1, 256 * MB))
             for _ in range(20):
                 assert actor.ping() == "pong"
@@ -433,7 +433,7 @@ def test_51_a_frame_that_is_only_announced_takes_no_memory() -> None:
 def test_52_nothing_is_unpickled_of_who_has_a_wrong_key(tmp_path: Path, within: Within) -> None:
     marker = tmp_path / "unpickled"
     with Subject.spawn() as actor:
-        wrong = Address(actor._anchor.address.path, bytes(32))
+        wrong = Address(actor._ref.address.path, bytes(32))
         with within(DEATH):
             with pytest.raises(NotListeningError):
                 Endpoint(wrong, "stranger").call(PING)
@@ -452,7 +452,7 @@ def test_52_clients_that_say_nothing_hinder_nobody(start_method: str, within: Wi
         Subject.options(start_method=start_method).spawn() as actor,
     ):
         for _ in range(50):
-            stack.enter_context(connected(actor._anchor.address))
+            stack.enter_context(connected(actor._ref.address))
         with within(DEATH):
             good = stranger(actor)
             assert good.call(PING) == actor.ping() == "pong"
@@ -488,7 +488,7 @@ def test_52_a_client_of_another_user_is_refused(
 
     answer_to(Challenge(b"key").greeting, b"key")  # imports what nobody could not read
     with Subject.spawn() as actor, contextlib.ExitStack() as stack:
-        address: Address = actor._anchor.address
+        address: Address = actor._ref.address
         if not keyed:
             address = address._replace(key=bytes(32))
         place = Path(address.path)

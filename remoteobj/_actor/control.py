@@ -1,0 +1,310 @@
+"""The control thread of a listener: responsive while the object works.
+
+It accepts callers and lets them prove that they may call, hears the owner's orders and the
+owner's death, and writes what slow readers have not taken yet. It sleeps in the kernel
+until one of these happens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import signal
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from .._os.fork_safety import bell_and_ringer, close_in_child
+from .._os.sigpipe import sigpipe_blocked_if_default
+from .._protocol.frames import MalformedFrameError, encode
+from .._protocol.messages import Frame
+from .._wire.auth import ANSWER, AuthenticationError, Challenge, same_user
+from .._wire.channel import ChannelClosedError, StreamChannel
+from .._wire.duplex import DuplexStream, receive_descriptors
+from .._wire.unix import Listener
+from .clients import Client
+
+__all__ = ["Control", "ControlHandler", "start", "unblock"]
+
+HANDSHAKE_SECONDS = 5.0
+"""How long a caller may take to prove itself."""
+HANDSHAKES = 256
+"""How many callers may be at that at once; the eldest is dropped for the next one."""
+BREATHER = 0.2
+"""Seconds without accepting when descriptors have run out."""
+
+
+def start(thread: threading.Thread) -> None:
+    """Start a thread whole, or not at all: no signal handler may raise half-way, as far as
+    that is in this thread's power.
+
+    The new thread inherits the blocked signals. One that runs other people's code must lift
+    that, by `unblock`: the processes that such code starts would inherit it again.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    try:
+        thread.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def unblock() -> None:
+    """Let this thread take signals again."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
+
+
+class ControlHandler(Protocol):
+    """Whom the control thread tells."""
+
+    def attach(self, duplex: DuplexStream) -> None:
+        """A caller has proved itself."""
+
+    def resume(self, client: Client) -> None:
+        """A slow reader has taken what it was owed."""
+
+    def handle_order(self, order: Frame) -> Frame | None:
+        """The owner says something; the answer, if it wants one."""
+
+    def owner_gone(self) -> None:
+        """The owner is gone."""
+
+
+class _Handshake:
+    """A caller on its way in. Each of its messages has a fixed length."""
+
+    def __init__(self, sock: socket.socket, key: bytes) -> None:
+        self.sock = sock
+        self.deadline = time.monotonic() + HANDSHAKE_SECONDS
+        self._challenge = Challenge(key)
+        self._answer = b""
+        self._fds: list[int] = []
+        sock.setblocking(False)
+        with sigpipe_blocked_if_default():
+            sock.send(self._challenge.greeting)
+
+    def go_on(self) -> bool:
+        """Read on; True when the caller has proved itself. OSError, AuthenticationError."""
+        data, fds = receive_descriptors(self.sock, ANSWER - len(self._answer), 2)
+        self._fds += fds
+        if not data:
+            raise AuthenticationError("the caller left")
+        self._answer += data
+        if len(self._answer) < ANSWER:
+            return False
+        with sigpipe_blocked_if_default():
+            self.sock.send(self._challenge.check(self._answer))
+        return True
+
+    def duplex(self) -> DuplexStream:
+        """The line that they have from now on: with the pipes that came with the answer."""
+        fds, self._fds = self._fds, []
+        for fd in fds:
+            os.set_blocking(fd, False)
+        return DuplexStream(self.sock, *fds)
+
+    def close(self) -> None:
+        self.sock.close()
+        while self._fds:
+            os.close(self._fds.pop())
+
+
+class Control:
+    """Owns the thread; `close` ends and joins it."""
+
+    def __init__(self, duties: ControlHandler, name: str) -> None:
+        self._handler = duties
+        self._poll = select.poll()
+        self._acts: dict[int, Callable[[], None]] = {}
+        self._handshakes: dict[int, _Handshake] = {}
+        self._jobs: deque[Callable[[], None]] = deque()
+        self._bell, self._ringer = bell_and_ringer()
+        self._on(self._bell.fileno(), self._answer_bell)
+        self._open = True
+        self._listener: Listener | None = None
+        self._resting_until = 0.0
+        self._thread = threading.Thread(
+            target=self._run, name=f"remoteobj-control-{name}", daemon=True
+        )
+
+    def start(self, listener: Listener | None, owner: DuplexStream | None = None) -> None:
+        """Begin; `owner` is the other end of the owner's control channel."""
+        self._listener = listener
+        if owner is not None:
+            fd, channel = owner.fileno(), StreamChannel(owner)
+            self._on(fd, lambda: self.hear(fd, channel))
+        self._open_door()
+        start(self._thread)
+
+    # --- from other threads ------------------------------------------------------------
+
+    def flush_later(self, client: Client) -> None:
+        """Write what this peer is owed as it takes it in."""
+        self._do(lambda: self._watch(client))
+
+    def stop_accepting(self) -> None:
+        """Take no more callers; those on their way in find the connection closed."""
+        done = threading.Event()
+        self._do(self._close_door)
+        self._do(done.set)
+        if threading.current_thread() is not self._thread and self._thread.is_alive():
+            done.wait(HANDSHAKE_SECONDS)
+
+    def close(self) -> None:
+        """End the thread and join it. Harmless when done twice."""
+        if self._thread.ident is None:  # it never started: an inline actor needs none
+            self.abort()
+            return
+        self._do(self._end)
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+            self._thread.join(HANDSHAKE_SECONDS)
+
+    def drop_listener(self) -> None:
+        """Remove the socket file, from any thread, at the end of all."""
+        listener = self._listener
+        if listener is not None:
+            listener.close()
+
+    def abort(self) -> None:
+        """Let go of what a thread that never started would have used."""
+        self._bell.close()
+        self._ringer.close()
+
+    def _do(self, job: Callable[[], None]) -> None:
+        self._jobs.append(job)
+        with contextlib.suppress(OSError):
+            self._ringer.send(b"!")
+
+    # --- in the thread -----------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while self._open:
+                for fd, events in self._poll.poll(self._patience()):
+                    self._act(fd, events)
+                self._expire()
+        finally:
+            self._close_door()
+            self.abort()
+
+    def _act(self, fd: int, events: int) -> None:
+        if events & select.POLLNVAL:  # another thread has closed it
+            self._off(fd)
+        elif fd in self._acts:  # else one before it in the same row has seen to it
+            self._acts[fd]()
+
+    def _end(self) -> None:
+        self._open = False
+
+    def _on(self, fd: int, act: Callable[[], None], events: int = select.POLLIN) -> None:
+        if fd >= 0:  # else it was closed meanwhile
+            self._acts[fd] = act
+            self._poll.register(fd, events)
+
+    def _off(self, fd: int) -> None:
+        if self._acts.pop(fd, None) is not None:
+            self._poll.unregister(fd)
+
+    def _answer_bell(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._bell.recv(4096)
+        while self._jobs:
+            self._jobs.popleft()()
+
+    def _patience(self) -> float | None:
+        """Milliseconds until something must be given up; None, for ever, when nothing is."""
+        times = [one.deadline for one in self._handshakes.values()]
+        if self._resting_until:
+            times.append(self._resting_until)
+        return max(0.0, min(times) - time.monotonic()) * 1000 if times else None
+
+    def _expire(self) -> None:
+        now = time.monotonic()
+        for handshake in list(self._handshakes.values()):
+            if handshake.deadline <= now:
+                self._refuse(handshake)
+        if self._resting_until and self._resting_until <= now:
+            self._resting_until = 0.0
+            self._open_door()
+
+    # --- callers -----------------------------------------------------------------------
+
+    def _open_door(self) -> None:
+        if self._listener is not None:
+            self._on(self._listener.socket.fileno(), self._accept)
+
+    def _accept(self) -> None:
+        assert self._listener is not None
+        try:
+            sock, _ = self._listener.socket.accept()
+        except OSError as exc:
+            if exc.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                # Still readable, so that the loop would spin: look again a little later.
+                self._off(self._listener.socket.fileno())
+                self._resting_until = time.monotonic() + BREATHER
+            return
+        close_in_child(sock)
+        try:
+            if not same_user(sock):
+                raise AuthenticationError("another user")
+            handshake = _Handshake(sock, self._listener.address.key)
+        except (OSError, AuthenticationError):
+            sock.close()
+            return
+        if len(self._handshakes) >= HANDSHAKES:
+            self._refuse(next(iter(self._handshakes.values())))
+        self._handshakes[sock.fileno()] = handshake
+        self._on(sock.fileno(), lambda: self._shake_hands(handshake))
+
+    def _shake_hands(self, handshake: _Handshake) -> None:
+        try:
+            proved = handshake.go_on()
+        except BlockingIOError:
+            return
+        except (OSError, AuthenticationError):
+            self._refuse(handshake)
+            return
+        if proved:
+            self._handshakes.pop(handshake.sock.fileno())
+            self._off(handshake.sock.fileno())
+            self._handler.attach(handshake.duplex())
+
+    def _refuse(self, handshake: _Handshake) -> None:
+        self._handshakes.pop(handshake.sock.fileno(), None)
+        self._off(handshake.sock.fileno())
+        handshake.close()
+
+    def _close_door(self) -> None:
+        for handshake in list(self._handshakes.values()):
+            self._refuse(handshake)
+        if self._listener is not None:
+            self._off(self._listener.socket.fileno())
+            self._listener.close()
+            self._listener = None
+
+    # --- the owner, and slow readers ---------------------------------------------------
+
+    def hear(self, fd: int, owner: StreamChannel) -> None:
+        """Take in what the owner says, and answer it."""
+        try:
+            for frame in owner.take():
+                answer = self._handler.handle_order(frame)
+                if answer is not None:
+                    owner.write(encode(answer))
+        except (ChannelClosedError, MalformedFrameError):
+            self._off(fd)
+            owner.close()
+            self._handler.owner_gone()
+
+    def _watch(self, client: Client) -> None:
+        fd = client.channel.writes
+        self._on(fd, lambda: self._flush(fd, client), select.POLLOUT)
+
+    def _flush(self, fd: int, client: Client) -> None:
+        if client.flush():
+            self._off(fd)
+            self._handler.resume(client)

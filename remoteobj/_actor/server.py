@@ -1,0 +1,261 @@
+"""An object served from this process: its mailbox, its control thread, and who runs requests.
+
+Requests run in one of two places: a background thread, or the thread of the owner whenever
+it calls `process_requests`. In the mode `AUTO` the first such call takes over for good.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import sys
+import threading
+import time
+from types import SimpleNamespace
+from typing import Any
+
+from .._pickling.outcome import pack_error
+from .._protocol.chains import ActorId
+from .._protocol.messages import Bytes, Frame
+from .._wire.channel import DEFAULT_WIRE_OPTIONS, WireOptions
+from .._wire.duplex import DuplexStream
+from .._wire.unix import Address, listen
+from ..errors import NotListeningError
+from .clients import Client
+from .control import Control, start, unblock
+from .mailbox import Mailbox
+
+__all__ = ["Mode", "Server", "local_server", "local_servers"]
+
+
+class Mode(enum.Enum):
+    """Where requests run."""
+
+    AUTO = enum.auto()  # in the background, until the owner first processes some itself
+    BACKGROUND = enum.auto()
+    MANUAL = enum.auto()
+
+
+def report_unraisable(exc: BaseException) -> None:
+    """Say that something failed where nobody waits for an outcome."""
+    told: Any = SimpleNamespace(  # the interpreter's own kind of it can't be made
+        exc_type=type(exc),
+        exc_value=exc,
+        exc_traceback=exc.__traceback__,
+        err_msg="Exception ignored in a remote object",
+        object=None,
+    )
+    sys.unraisablehook(told)
+
+
+class Server:
+    """Serves one object at one address, until `stop`.
+
+    Guarantee: a request that arrives while it stops is fulfilled or refused.
+    """
+
+    def __init__(
+        self,
+        root: object,
+        address: Address,
+        name: str,
+        fulfil: bool = True,
+        mode: Mode = Mode.AUTO,
+        wire_options: WireOptions = DEFAULT_WIRE_OPTIONS,
+        reentrant: bool = True,
+    ) -> None:
+        self.root = root
+        self.mode = mode
+        self.address = address
+        self.fulfil = fulfil
+        self.last_word: Bytes = b""
+        self.home_threads: set[int] | None = None
+        """The threads that are its home; None: every thread of this process is."""
+        self.ends_itself = True
+        """False: whoever runs it calls `finish` and `close` when it is told to stop."""
+        self._name = name
+        self.control = Control(self, name)
+        self.mailbox = Mailbox(
+            lambda: self.root,
+            self.control.flush_later,
+            self.report,
+            wire_options,
+            ActorId(address.path, name),
+            reentrant,
+        )
+        self._thread: threading.Thread | None = None
+        self._background = False
+        self._take_over = threading.Lock()
+        self._finishing = threading.Lock()  # taken once, by whoever ends it, and never released
+        self._stop_seen = False
+
+    def open(self) -> None:
+        """Begin to accept callers; they are served once a thread runs requests.
+
+        Raises:
+            FileExistsError: another process serves this address.
+        """
+        self.control.start(listen(self.address))
+        self.register_local()
+
+    def register_local(self) -> None:
+        """Be the home of the object for this process, without accepting callers."""
+        local_servers[self.address.path] = self
+
+    @property
+    def listening(self) -> bool:
+        return not self.mailbox.life.stopping
+
+    # --- running requests --------------------------------------------------------------
+
+    def run_in_background(self) -> None:
+        """Run requests in a thread of their own from now on."""
+        self._background = True
+        self._thread = threading.Thread(
+            target=self._run, name=f"remoteobj-mailbox-{self._name}", daemon=True
+        )
+        start(self._thread)
+
+    def _run(self) -> None:
+        unblock()
+        if self.home_threads is not None:
+            self.home_threads.add(threading.get_ident())
+        try:
+            self.mailbox.serve(until=lambda: not self._background)
+        except BaseException as exc:
+            # Never leave callers with nobody who serves them.
+            self.last_word = pack_error(exc)
+            self.mailbox.stop()
+            self.report(exc)
+        if self.ends_itself and (self._background or not self.listening):
+            self._finish()
+
+    def take_over(self) -> None:
+        """Run requests in the calling thread from now on, no longer in the background."""
+        thread = self._thread
+        if thread is None or thread is threading.current_thread():
+            return
+        with self._take_over:
+            if self._thread is not None:
+                self._background = False
+                self.mailbox.wake()
+                thread.join()
+                self._thread = None
+
+    def process(self, timeout: float | None = 0.0, limit: int = sys.maxsize) -> int:
+        """Run the requests that have arrived, waiting up to `timeout` s for the first."""
+        if not self.listening:
+            if self._stop_seen:
+                raise NotListeningError(f"{self._name} does not listen any more")
+            # The stop may have come since the owner's loop last looked: no fault of it.
+            self._stop_seen = True
+            return 0
+        deadline = None if timeout is None else time.monotonic() + timeout
+        nested = self.mailbox.running
+        done = self.mailbox.process(deadline, limit, lasting=True)
+        if not self.listening and not nested and self.ends_itself:
+            self._finish()
+        return done
+
+    def stand_by(self, timeout: float | None) -> int:
+        """Let the background run the requests: wait for the stop, so that a loop that is
+        paced by its requests neither spins nor hangs."""
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout)
+        return 0
+
+    def serve(self) -> None:
+        """Run requests in this thread until it is told to stop. Does not drain yet."""
+        self.take_over()
+        self.mailbox.serve(until=lambda: False)
+
+    # --- ending ------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """End: fulfil or refuse what has arrived, then close. Harmless when done twice.
+
+        From within a request it only begins to end: the request is answered first.
+        """
+        self.mailbox.stop()
+        if self.mailbox.running or not self.ends_itself:
+            return
+        thread = self._thread
+        if thread is None:
+            self._finish()
+        elif thread is not threading.current_thread():
+            thread.join()
+
+    def join(self) -> None:
+        """Wait until it has stopped, if it runs requests in the background."""
+        thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def finish(self) -> None:
+        """Fulfil or refuse what has arrived, in this thread; orders are still heard."""
+        self.mailbox.stop()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+        self.control.stop_accepting()
+        self.mailbox.drain(self.fulfil, self.last_word)
+
+    def close(self) -> None:
+        """Let go of everything; nothing runs here any more."""
+        self.control.close()
+        self.release()
+
+    def release(self) -> None:
+        """Let go of everything but the control thread."""
+        self.mailbox.close()
+        local_servers.pop(self.address.path, None)
+
+    def abort(self) -> None:
+        """Let go of a server that could not open."""
+        self._finishing.acquire(blocking=False)
+        self.control.abort()
+        self.mailbox.close()
+
+    def _finish(self) -> None:
+        if not self._finishing.acquire(blocking=False):
+            return
+        self.finish()
+        self.close()
+
+    # --- what the control thread reports -----------------------------------------------
+
+    def attach(self, duplex: DuplexStream) -> None:
+        self.mailbox.attach(duplex)
+
+    def resume(self, client: Client) -> None:
+        self.mailbox.resume(client)
+
+    def handle_order(self, order: Frame) -> Frame | None:
+        """An object that its own process serves has no owner who gives orders."""
+
+    def owner_gone(self) -> None:
+        """Nor one that could be gone."""
+
+    def report(self, exc: BaseException) -> None:
+        """A generator failed in its `finally`, after its consumer had left."""
+        report_unraisable(exc)
+
+
+# --- which objects live here ---------------------------------------------------------------
+
+local_servers: dict[str, Server] = {}
+"""By the path of their address."""
+
+
+def local_server(address: Address) -> Server | None:
+    """The server of this address, if the calling thread is at the object's home."""
+    server = local_servers.get(address.path)
+    if (
+        server is None
+        or server.home_threads is None
+        or threading.get_ident() in server.home_threads
+    ):
+        return server
+    return None
+
+
+os.register_at_fork(after_in_child=local_servers.clear)

@@ -1,0 +1,58 @@
+"""Asking an actor something beside its calls, which its control thread answers at once."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from .._protocol.frames import MalformedFrameError, encode
+from .._wire.channel import Channel, ChannelClosedError
+from ..errors import CallTimeoutError
+from .endpoint import decode_answer
+
+__all__ = ["ControlClient"]
+
+
+class ControlClient:
+    """The owner's end of the control channel, for one question at a time."""
+
+    def __init__(self, channel: Channel, name: str, lost: Callable[[], BaseException]) -> None:
+        self._channel = channel
+        self._name = name
+        self._lost = lost
+        self._lock = threading.Lock()
+        self._ids = itertools.count(1)
+
+    def request(self, kind: int, payload: bytes = b"", seconds: float | None = None) -> Any:
+        """The answer to a question of this kind.
+
+        Raises:
+            CallTimeoutError: there was none after so many seconds.
+            ActorDiedError: there will be none.
+        """
+        deadline = None if seconds is None else time.monotonic() + seconds
+        if not self._lock.acquire(timeout=-1 if seconds is None else seconds):
+            raise self._late(seconds)
+        try:
+            call_id = next(self._ids)
+            self._channel.write(encode((kind, call_id, payload, ())))
+            while True:
+                for frame in self._channel.take():
+                    if frame.call_id == call_id:
+                        return decode_answer(frame)
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise self._late(seconds)
+                self._channel.wait(deadline)
+        except (ChannelClosedError, MalformedFrameError) as exc:
+            raise self._lost() from exc
+        finally:
+            self._lock.release()
+
+    def _late(self, seconds: float | None) -> CallTimeoutError:
+        return CallTimeoutError(
+            f"{self._name} did not answer within {seconds} s what it is doing: it is stopped, or "
+            "code that holds the interpreter keeps it busy; stack_() shows where"
+        )

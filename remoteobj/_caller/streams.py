@@ -1,0 +1,203 @@
+"""The caller's end of an iterator that lives in another process."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
+from typing import Any, NoReturn
+
+from .._os.fork_safety import fork_generation
+from .._os.lazy_import import import_lock
+from .._pickling.codec import dumps
+from .._pickling.outcome import pack_error
+from .._protocol.calls import PendingCall
+from .._protocol.messages import Frame, Kind, credit_frame
+from ..errors import CallTimeoutError, NotListeningError
+from .connection import Connection
+
+__all__ = ["Stream"]
+
+_ITEM = int(Kind.ITEM)  # plain numbers compare in half the time
+
+
+class Stream(Iterator[Any], AsyncIterator[Any]):
+    """The items of an iterator that lives in another process, as they come.
+
+    It begins when it is asked to: `for`, and whatever else calls `iter`, lets it run ahead, by
+    at most a window of items; a bare `next`, and `send` and `throw`, which a generator has, go
+    step by step. Its exception arrives after the items
+    before it; closing or dropping the stream closes it. All of it has its `async` form.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        pending: PendingCall,
+        read: Callable[[Frame], Any],
+        owner: object = None,
+        *,
+        window: int,
+        timeout: float | None = None,
+    ) -> None:
+        self.connection = connection
+        self.pending = pending
+        pending.stream()
+        self._read = read
+        self._owner = owner  # the handle: while items are wanted, its actor must not stop
+        self._window = window
+        self.timeout = timeout
+        self._fork_generation = fork_generation[0]
+        self._lock = threading.Lock()
+        self._ahead = 1  # items that it may run ahead
+        self._low = 0  # when no more than these are left of them, more are asked for
+        self._asked = 0  # items that were asked for and not taken
+        self._over = False
+        self._being_awaited = False
+
+    def __repr__(self) -> str:
+        return f"<Stream of remote items, {'over' if self._over else 'open'}>"
+
+    # --- iterating -------------------------------------------------------------------------
+
+    def __iter__(self) -> Stream:
+        with self._lock, contextlib.suppress(StopIteration):
+            self._run_ahead()
+            self._ask()
+        return self
+
+    def __next__(self) -> Any:
+        with self._lock:
+            if (
+                self._asked <= self._low
+                or self._over
+                or self._fork_generation != fork_generation[0]
+            ):
+                self._ask()
+            return self.take() if self.pending.ready else self._next()
+
+    def send(self, value: Any) -> Any:
+        """Give the generator a value, as its own `send` does; the next item.
+
+        Raises:
+            RuntimeError: it has run ahead, so that the value would come too late.
+            UnsendableError: the value can't be pickled. The stream goes on.
+        """
+        if value is None:
+            return next(self)
+        with self._lock:
+            self._say(Kind.SEND, *dumps(value, "value", self.connection.floor))
+            return self._next()
+
+    def throw(self, error: BaseException) -> Any:
+        """Raise an exception in the generator, as its own `throw` does; the next item."""
+        with self._lock:
+            self._say(Kind.RAISE, pack_error(error))
+            return self._next()
+
+    def close(self) -> None:
+        """End the iterator over there; its `finally` runs. Harmless when it is over."""
+        if not self._over and self._fork_generation == fork_generation[0]:
+            self._over = True
+            self.connection.abandon(self.pending)
+
+    def __del__(self) -> None:
+        self.close()
+
+    # --- the same, awaited -----------------------------------------------------------------
+
+    def __aiter__(self) -> Stream:
+        self._run_ahead()
+        return self
+
+    def __anext__(self) -> Awaitable[Any]:
+        return self._step(partial(self._ask, wait=False))
+
+    def asend(self, value: Any) -> Awaitable[Any]:
+        """`send`, awaited."""
+        if value is None:
+            return self.__anext__()
+        said = dumps(value, "value", self.connection.floor)
+        return self._step(partial(self._say, Kind.SEND, *said, wait=False))
+
+    def athrow(self, error: BaseException) -> Awaitable[Any]:
+        """`throw`, awaited."""
+        return self._step(partial(self._say, Kind.RAISE, pack_error(error), wait=False))
+
+    async def aclose(self) -> None:
+        """`close`, which waits for nothing either."""
+        self.close()
+
+    def _step(self, begin: Callable[[], None]) -> Awaitable[Any]:
+        with import_lock:
+            # asyncio at start-up would double the time of our import.
+            from .event_loop import step
+
+        return step(self, begin)
+
+    # --- the steps of both -------------------------------------------------------------------
+
+    def _run_ahead(self) -> None:
+        self._ahead, self._low = self._window, self._window // 2
+
+    def _ask(self, wait: bool = True) -> None:
+        """Let it run as far ahead as it may: again once half of that has been taken."""
+        self._check()
+        if self._asked <= self._low:
+            more = self._ahead - self._asked
+            self._asked = self._ahead
+            self.connection.post(credit_frame(self.pending.call_id, more), wait)
+
+    def _say(self, kind: Kind, payload: bytes, buffers: Any = (), wait: bool = True) -> None:
+        self._check()
+        if self._asked:
+            raise RuntimeError(
+                "this stream has run ahead of its consumer, so that what is sent to it would "
+                "come too late; use next(), send() and throw() alone, or with_(window=1)"
+            )
+        self._asked = 1
+        self.connection.post(Frame(kind, self.pending.call_id, payload, buffers), wait)
+
+    def _check(self) -> None:
+        if self._fork_generation != fork_generation[0]:
+            raise NotListeningError("a stream belongs to the process that opened it")
+        if self._over:
+            raise StopIteration
+
+    def _next(self) -> Any:
+        deadline = None if self.timeout is None else time.monotonic() + self.timeout
+        if not self.connection.wait(self.pending, deadline):
+            self.time_out()
+        return self.take()
+
+    @contextlib.contextmanager
+    def awaited(self) -> Iterator[None]:
+        """The time in which a coroutine waits for an item; one at a time may."""
+        if self._being_awaited:
+            raise RuntimeError("this stream is being awaited already")
+        self._being_awaited = True
+        try:
+            yield
+        finally:
+            self._being_awaited = False
+
+    def time_out(self) -> NoReturn:
+        """Say that the next item takes too long."""
+        raise CallTimeoutError(f"no item of the stream came within {self.timeout} s")
+
+    def take(self) -> Any:
+        """The item that is here; raises what ended the stream, be it StopIteration."""
+        if self._over:
+            raise StopIteration  # closed by another thread, meanwhile
+        frame = self.pending.next()
+        if frame is None:
+            self._over = True
+            assert self.pending.failure is not None
+            raise self.pending.failure()
+        if frame[0] != _ITEM:
+            self._over = True
+            raise StopIteration(self._read(frame))  # or the iterator's own exception
+        self._asked -= 1
+        return self._read(frame)

@@ -1,0 +1,151 @@
+"""What an actor leaves behind when it dies: what it was running, its last output, and the stacks
+of a crash.
+
+::
+
+    | running | end u64 | output, the last of it ... (a ring) | stacks, as faulthandler writes |
+              ^ HEAD    ^ RING                                ^ STACKS
+
+A file in anonymous memory that the owner made and both have, so that a SIGKILL takes nothing
+of it. faulthandler writes there without the interpreter: also when the interpreter is what
+crashed, or is held by code in C.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import mmap
+import os
+import signal
+import struct
+import sys
+import threading
+from multiprocessing import reduction
+from typing import Any, Final
+
+from .._os.memfd import anonymous_file
+from .._protocol.messages import Bytes
+
+__all__ = ["STACK_SIGNAL", "FlightRecorder"]
+
+_RUNNING = struct.Struct("<?255s")
+"""Whether a request is being run, and the beginning of its payload."""
+_END = struct.Struct("<Q")
+HEAD: Final = _RUNNING.size
+RING: Final = HEAD + _END.size
+OUTPUT = 1 << 14
+"""Bytes of output that are kept."""
+STACKS: Final = RING + OUTPUT
+STACKS_READ = 1 << 16
+"""Bytes of stacks that are read."""
+
+STACK_SIGNAL: Final[int] = getattr(signal, "SIGRTMAX", signal.SIGUSR2 + 1) - 1
+"""By which the owner asks for the stacks. Of the real-time signals, which few programs use."""
+
+
+class FlightRecorder:
+    """One file of that kind. Both ends have one object each, on the same file."""
+
+    def __init__(self, fd: int | None = None) -> None:
+        self._fd = anonymous_file("blackbox") if fd is None else fd
+        self._running: Any = None  # once it is installed, its head in memory
+        self._lock = threading.RLock()  # a signal handler may print within a print
+        if fd is None:
+            os.ftruncate(self._fd, STACKS)
+            os.lseek(self._fd, STACKS, os.SEEK_SET)  # where faulthandler goes on, in both
+
+    # --- in the actor ----------------------------------------------------------------------
+
+    def install(self) -> None:
+        """From now on crashes, requests for stacks, and what goes to `sys.stderr` end up here."""
+        self._running = mmap.mmap(self._fd, HEAD)
+        faulthandler.enable(self._fd)
+        with contextlib.suppress(ValueError, RuntimeError):  # no such signal here
+            faulthandler.register(STACK_SIGNAL, self._fd)
+        stream: Any = sys.stderr
+        if stream is not None:
+            # That of an owner which is an actor itself has been inherited, and is not ours.
+            sys.stderr = _Tee(stream.stream if isinstance(stream, _Tee) else stream, self)
+
+    def begins(self, payload: Bytes) -> None:
+        """A request is going to be run."""
+        start = payload if type(payload) is bytes else bytes(payload[: HEAD - 1])
+        _RUNNING.pack_into(self._running, 0, True, start)
+
+    def ends(self) -> None:
+        """None is being run."""
+        self._running[0] = 0
+
+    def note(self, data: bytes) -> None:
+        """Add to the output, of which the beginning is forgotten once it is long."""
+        with self._lock:
+            (end,) = _END.unpack(os.pread(self._fd, _END.size, HEAD))
+            data = data[-OUTPUT:]
+            at = end % OUTPUT
+            os.pwrite(self._fd, data[: OUTPUT - at], RING + at)
+            if len(data) > OUTPUT - at:
+                os.pwrite(self._fd, data[OUTPUT - at :], RING)
+            os.pwrite(self._fd, _END.pack(end + len(data)), HEAD)
+
+    # --- in the owner ----------------------------------------------------------------------
+
+    def running(self) -> bytes | None:
+        """The beginning of the payload of what was being run at the end; None: nothing was."""
+        runs, payload = _RUNNING.unpack(os.pread(self._fd, HEAD, 0))
+        return payload if runs else None
+
+    def output(self) -> str:
+        """The last output."""
+        data = os.pread(self._fd, STACKS, 0)
+        (end,) = _END.unpack_from(data, HEAD)
+        ring, at = data[RING:], end % OUTPUT
+        whole = ring[:at] if end <= OUTPUT else ring[at:] + ring[:at]
+        return whole.decode(errors="replace")
+
+    def stacks(self) -> str:
+        """What faulthandler wrote since the last `forget`."""
+        return os.pread(self._fd, STACKS_READ, STACKS).decode(errors="replace")
+
+    def forget(self) -> None:
+        """Forget the stacks."""
+        os.lseek(self._fd, STACKS, os.SEEK_SET)
+        os.ftruncate(self._fd, STACKS)
+
+    def close(self) -> None:
+        """Let go of it. Harmless when done twice."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To a process that is being started."""
+        return _arrived, (reduction.DupFd(self._fd),)
+
+
+def _arrived(fd: Any) -> FlightRecorder:
+    return FlightRecorder(fd.detach())
+
+
+class _Tee:
+    """A text stream whose text is noted too, and which is the original in all else."""
+
+    def __init__(self, stream: Any, recorder: FlightRecorder) -> None:
+        self.stream = stream
+        self._recorder = recorder
+        self._pid = os.getpid()
+
+    def write(self, text: str) -> Any:
+        # A forked child says no last words of the actor's; and another thread of that may have
+        # held the lock when it forked.
+        if os.getpid() == self._pid:
+            with contextlib.suppress(Exception):  # the box is a help, and must hinder nobody
+                self._recorder.note(text.encode(errors="replace"))
+        return self.stream.write(text)
+
+    def writelines(self, lines: Any) -> None:
+        for one in lines:
+            self.write(one)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)

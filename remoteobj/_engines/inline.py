@@ -1,0 +1,119 @@
+"""An object in the caller's own thread: it works whenever the caller waits for it.
+
+For tests and debugging: a breakpoint in a method stops the program that called it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Callable
+from typing import NoReturn
+
+from .._os.poller import SpinPoller
+from .._protocol.chains import ServingThread
+from .._wire.channel import StreamChannel, WireOptions
+from .._wire.duplex import DuplexStream, duplex_pair, socket_pair
+from .contract import ExitReport, LaunchSpec, OwnerLink
+
+__all__ = ["InlineEngine"]
+
+
+class _InlinePoller(SpinPoller):
+    """Gives the other end its turn, in place of waiting for it."""
+
+    def __init__(self, turn: Callable[[], None]) -> None:
+        super().__init__(spin=0)
+        self._turn = turn
+
+    def wait(self, deadline: float | None = None) -> list[tuple[int, int]]:
+        self._turn()
+        while not (ready := self.ready()):
+            if deadline is not None and time.monotonic() >= deadline:
+                break
+            self._turn()
+        return ready
+
+
+class _InlineChannel(StreamChannel):
+    """A channel whose other end gets its turn while this end waits."""
+
+    runs_inline: bool = True
+
+    def __init__(
+        self, duplex_pair: DuplexStream, wire_options: WireOptions, turn: Callable[[], None]
+    ) -> None:
+        super().__init__(duplex_pair, wire_options=wire_options, waiter=_InlinePoller(turn))
+        self._turn = turn
+
+    def wait_to_write(
+        self, or_read: bool, deadline: float | None = None, host: ServingThread | None = None
+    ) -> bool:
+        self._turn()
+        poll = select.poll()
+        poll.register(self.writes, select.POLLOUT)
+        return bool(poll.poll(0))
+
+
+class InlineInstance:
+    """A program that shares its owner's thread."""
+
+    def __init__(self, launch: LaunchSpec) -> None:
+        data, their_data = duplex_pair()
+        control, their_control = socket_pair()
+        self._link = OwnerLink(their_data, their_control, shared_process=True)
+        self._program = launch.program
+        self._name = launch.name
+        self._ended = False
+        turn = launch.program.begin(self._link)
+        self.data: StreamChannel = _InlineChannel(data, launch.wire_options, turn)
+        self.control: StreamChannel = _InlineChannel(control, launch.wire_options, turn)
+
+    runs_by_itself: bool = False
+
+    @property
+    def pid(self) -> int:
+        return os.getpid()
+
+    @property
+    def alive(self) -> bool:
+        return not self._ended
+
+    @property
+    def exitcode(self) -> int | None:
+        return 0 if self._ended else None
+
+    def join(self, timeout: float | None = None) -> bool:
+        """End it: there is no other thread in which it could come to its end."""
+        if not self._ended:
+            self._ended = True
+            self._program.end()
+        return True
+
+    def terminate(self) -> None:
+        self.join()
+
+    def kill(self) -> NoReturn:
+        raise RuntimeError(
+            f"{self._name} runs in the caller's own thread and can't be killed; "
+            'use stop_(), or engine="process"'
+        )
+
+    def exit_report(self) -> ExitReport:
+        return ExitReport(self.exitcode)
+
+    def stacks(self, seconds: float) -> NoReturn:
+        raise RuntimeError(f"{self._name} runs in the caller's own thread")
+
+    def close(self) -> None:
+        self.data.close()
+        self.control.close()
+        self._link.control.close()
+
+
+class InlineEngine:
+    """Launches programs in the calling thread."""
+
+    def launch(self, launch: LaunchSpec) -> InlineInstance:
+        return InlineInstance(launch)

@@ -1,0 +1,126 @@
+"""How a process is started anew: as the interpreter does it, but without its `__main__`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import types
+from multiprocessing import forkserver, popen_forkserver, popen_spawn_posix, spawn
+from multiprocessing import util as mp_util
+from multiprocessing.connection import wait
+from typing import Any
+
+from .guardian import guardian
+
+__all__ = ["POPEN"]
+
+
+class _SpawnWithoutMain:
+    """`multiprocessing.spawn`, but a child is not told where the main module is."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(spawn, name)
+
+    def get_preparation_data(self, name: str) -> dict[str, Any]:
+        data = spawn.get_preparation_data(name)
+        data.pop("init_main_from_name", None)
+        data.pop("init_main_from_path", None)
+        return data
+
+
+class _OurForkServer:
+    """`multiprocessing.forkserver`, with a server that preloads us and not `__main__`."""
+
+    def __init__(self) -> None:
+        self.server: Any = None
+        os.register_at_fork(after_in_child=self._forget)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(forkserver, name)
+
+    def connect_to_new_process(self, fds: list[int]) -> Any:
+        try:
+            return self._connect(fds)
+        except (ConnectionRefusedError, FileNotFoundError):
+            # It has just ended, and its parent does not know it yet: somebody who had no
+            # descriptors left, say, hung up on it in the midst of a request.
+            self._remove_socket()
+            self._forget()
+            return self._connect(fds)
+
+    def _connect(self, fds: list[int]) -> Any:
+        if self.server is None:
+            self.server = forkserver.ForkServer()
+            # The package too: importing a part of it imports all that its face does.
+            self.server.set_forkserver_preload([f"{__name__.partition('.')[0]}._by_value"])
+            mp_util.Finalize(None, self._remove_socket, exitpriority=-50)
+            self.server.ensure_running()
+            guardian.remove(self.server._forkserver_address)
+        return self.server.connect_to_new_process(fds)
+
+    def _remove_socket(self) -> None:
+        """Its directory is that of the whole family of processes, which may live on."""
+        with contextlib.suppress(OSError, AttributeError, TypeError):
+            os.unlink(self.server._forkserver_address)
+
+    def _forget(self) -> None:
+        """A forked child must not wait for a server that is its parent's child."""
+        server, self.server = self.server, None
+        alive = getattr(server, "_forkserver_alive_fd", None)
+        if alive is not None:
+            with contextlib.suppress(OSError):
+                os.close(alive)
+
+
+def _launcher(popen: Any, **modules: Any) -> Any:
+    """The interpreter's own way to launch, with other modules in place of those it uses.
+
+    `multiprocessing` has no hook for what we change, and a copy of its code would have to
+    follow every version of it.
+    """
+    original = popen._launch
+    scope = {**original.__globals__, **modules}
+    return types.FunctionType(
+        original.__code__, scope, original.__name__, original.__defaults__, original.__closure__
+    )
+
+
+class _SpawnPopen(popen_spawn_posix.Popen):
+    _fds: list[int]
+    _launch = _launcher(popen_spawn_posix.Popen, spawn=_SpawnWithoutMain())
+
+    def duplicate_for_child(self, fd: int) -> int:
+        # The same may come twice, when a first try to pickle failed half-way.
+        return fd if fd in self._fds else int(super().duplicate_for_child(fd))
+
+
+_fork_server = _OurForkServer()
+
+
+class _ForkServerPopen(popen_forkserver.Popen):
+    _fds: list[int]
+    sentinel: int
+    returncode: int | None
+
+    def __init__(self, process_obj: Any) -> None:
+        self._polling = threading.Lock()
+        super().__init__(process_obj)
+
+    def poll(self, flag: int = os.WNOHANG) -> int | None:
+        """The exit code, which can be read once: of two threads that do, the second would find the
+        end of the pipe, and take it for the code 255."""
+        if flag != os.WNOHANG:
+            wait([self.sentinel])
+        with self._polling:
+            if self.returncode is None:
+                super().poll(os.WNOHANG)
+            return self.returncode
+
+    _launch = _launcher(popen_forkserver.Popen, spawn=_SpawnWithoutMain(), forkserver=_fork_server)
+
+    def duplicate_for_child(self, fd: int) -> int:
+        return self._fds.index(fd) if fd in self._fds else int(super().duplicate_for_child(fd))
+
+
+POPEN: dict[str, Any] = {"spawn": _SpawnPopen, "forkserver": _ForkServerPopen}

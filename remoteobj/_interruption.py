@@ -1,9 +1,0 @@
-"""What ends a thread that runs other people's code, and must not be taken for an error of it."""
-
-from __future__ import annotations
-
-__all__ = ["Interruption"]
-
-
-class Interruption(BaseException):
-    """Unwinds the thread that runs requests: never the outcome of one."""

@@ -1,0 +1,205 @@
+"""The one thread of a process that reads, runs and waits for callers who don't wait themselves.
+
+A caller that waits reads for itself (`_caller.connection`). Where nobody waits, because the outcome is
+a future's or an event loop's, this thread does. It is there while such a call is open and a
+moment longer; a process without them has no thread of ours on the caller's side.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import os
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from .fork_safety import bell_and_ringer
+from .sigpipe import sigpipe_blocked_if_default
+
+__all__ = ["Registered", "Reactor", "Timer", "reactor"]
+
+LINGER = 0.05
+"""Seconds that the thread stays when nothing is left to do."""
+CHECK = 0.5
+"""Seconds between looks whether those it works for still want it: they don't wake it to say no."""
+BUSY_RETRY = 100e-6
+"""Seconds after which it looks again at a connection that another thread is busy with."""
+
+Job = Callable[[], object]
+
+
+class Registered(Protocol):
+    """A connection, as the reactor sees it."""
+
+    def tend(self) -> bool:
+        """Read and write what goes without waiting; False: another thread is at it."""
+        ...
+
+    @property
+    def wants(self) -> dict[int, int]:
+        """The events to wake up for, by descriptor; none when nobody waits for anything."""
+        ...
+
+
+class Timer:
+    """Something to be done later, unless it is cancelled."""
+
+    def __init__(self, when: float, job: Job) -> None:
+        self.when = when
+        self.job: Job | None = job
+
+    def cancel(self) -> None:
+        self.job = None
+
+
+class Reactor:
+    """Owns the thread, which starts and ends by itself."""
+
+    def __init__(self) -> None:
+        self._renew()
+        os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        """Begin anew: in a forked child nothing of the parent's goes on."""
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._jobs: deque[Job] = deque()
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._order = itertools.count()
+        self._attended: dict[Registered, dict[int, int]] = {}
+        self._by_fd: dict[int, Registered] = {}
+
+    # --- from any thread -----------------------------------------------------------------
+
+    def register(self, connection: Registered) -> None:
+        """Read for this connection, for as long as it wants that."""
+        self.call_soon(lambda: self._watch(connection))
+
+    def call_soon(self, job: Job) -> None:
+        """Run `job` in the thread; what it raises goes to `threading.excepthook`."""
+        self._jobs.append(job)
+        with self._lock:
+            if self._thread is None:
+                self._start()
+            elif self._thread is threading.current_thread():
+                return  # it looks for jobs before it sleeps
+            with contextlib.suppress(BlockingIOError):
+                self._ringer.send(b"!")
+
+    def call_at(self, when: float, job: Job) -> Timer:
+        """Run `job` in the thread at `time.monotonic() == when`, unless it is cancelled."""
+        timer = Timer(when, job)
+        self.call_soon(lambda: heapq.heappush(self._timers, (when, next(self._order), timer)))
+        return timer
+
+    def wake(self) -> None:
+        """Have it see at once that there is less to do. Also within a finalizer: takes no lock."""
+        with (
+            contextlib.suppress(OSError, AttributeError),
+            sigpipe_blocked_if_default(),
+        ):  # it is not there
+            self._ringer.send(b"!")
+
+    def _start(self) -> None:
+        self._poll = select.poll()
+        self._bell, self._ringer = bell_and_ringer()
+        self._poll.register(self._bell, select.POLLIN)
+        self._thread = threading.Thread(target=self._run, name="remoteobj-reactor", daemon=True)
+        self._thread.start()
+
+    # --- in the thread -------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            ready = self._poll.poll(self._patience())
+            nap = False
+            for fd, _ in ready:
+                if fd == self._bell.fileno():
+                    with contextlib.suppress(BlockingIOError):
+                        self._bell.recv(4096)
+                elif fd in self._by_fd:
+                    nap = not self._tend(self._by_fd[fd]) or nap
+            self._work()
+            if not ready and self._leave():
+                return
+            if nap:
+                time.sleep(BUSY_RETRY)
+
+    def _patience(self) -> float:
+        """Milliseconds to sleep: until a timer is due, or it is time to see whether to end."""
+        if self._jobs:
+            return 0.0
+        while self._timers and self._timers[0][2].job is None:
+            heapq.heappop(self._timers)
+        busy = self._timers or any(one.wants for one in self._attended)
+        seconds = CHECK if busy else LINGER
+        if self._timers:
+            seconds = min(seconds, max(0.0, self._timers[0][0] - time.monotonic()))
+        return seconds * 1000
+
+    def _work(self) -> None:
+        """Run the jobs, and the timers that are due."""
+        while self._timers and self._timers[0][0] <= time.monotonic():
+            *_, timer = heapq.heappop(self._timers)
+            if timer.job is not None:
+                self._jobs.append(timer.job)
+        while self._jobs:
+            try:
+                self._jobs.popleft()()
+            except BaseException as exc:
+                report(exc)
+
+    def _leave(self) -> bool:
+        """End, if nobody wants anything any more."""
+        for connection in list(self._attended):
+            self._update_interest(connection)
+        with self._lock:
+            if self._jobs or self._attended or self._timers:
+                return False
+            self._thread = None
+            self._bell.close()
+            self._ringer.close()
+            return True
+
+    def _watch(self, connection: Registered) -> None:
+        self._update_interest(connection)
+        if connection in self._attended:
+            connection.tend()
+
+    def _tend(self, connection: Registered) -> bool:
+        """Look after a connection; False: another thread does, look again in a moment."""
+        tended = connection.tend()
+        self._update_interest(connection)
+        return tended
+
+    def _update_interest(self, connection: Registered) -> None:
+        """Wake up for what it wants now."""
+        before, wants = self._attended.get(connection, {}), connection.wants
+        if wants == before:
+            return
+        for fd in before.keys() - wants.keys():
+            if self._by_fd.get(fd) is connection:  # else it was closed, and is another's now
+                del self._by_fd[fd]
+                with contextlib.suppress(KeyError, OSError):
+                    self._poll.unregister(fd)
+        for fd, events in wants.items():
+            self._by_fd[fd] = connection
+            self._poll.register(fd, events)
+        if wants:
+            self._attended[connection] = wants
+        else:
+            self._attended.pop(connection, None)
+
+
+def report(exc: BaseException) -> None:
+    """A callback failed where nobody waits for it."""
+    hook = threading.ExceptHookArgs((type(exc), exc, exc.__traceback__, threading.current_thread()))
+    threading.excepthook(hook)
+
+
+reactor = Reactor()

@@ -1,0 +1,344 @@
+"""The rules of the conversation, without I/O: which call is open, which state we are in.
+
+Everything that decides what happens to a call belongs here; everything that reads, writes,
+waits or wakes a thread does not.
+
+Why at most one call of a connection can have run without its caller knowing: the actor
+begins no further call of a connection before the reply to the last one is written whole.
+So when the actor dies, the oldest call that has no reply may have run; the younger have not
+(but for requests that the oldest one itself had run, by `process_requests`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import itertools
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol, TypeVar
+
+from ..errors import DeadlockError, RemoteObjError
+from .messages import INIT_ID, Bytes, Frame, Kind
+
+__all__ = [
+    "Backlog",
+    "CallTable",
+    "ConnectionEndedError",
+    "Event",
+    "ErrorFactory",
+    "GoodbyeErrors",
+    "Lifecycle",
+    "ReenteredError",
+    "State",
+    "PendingCall",
+    "interrupted",
+]
+
+ErrorFactory = Callable[[bool], BaseException]
+"""Makes the error of a call that got no reply; it is told whether the call may have run."""
+
+
+GoodbyeErrors = Callable[[Bytes], ErrorFactory]
+"""Makes the failure of the calls that a GOODBYE with this payload leaves unanswered."""
+
+
+class ConnectionEndedError(Exception):
+    """The connection had ended before the call was sent: nothing of it went out."""
+
+
+def interrupted(maybe_executed: bool) -> BaseException:
+    """The failure of calls whose connection was ended by an exception in the midst of it."""
+    whether = "may have been" if maybe_executed else "was not"
+    return RemoteObjError(
+        f"an exception in another thread interrupted the connection; this call {whether} executed"
+    )
+
+
+class ReenteredError(DeadlockError):
+    """A signal handler or a finalizer waits for what the code below it, in this same thread,
+    is just taking in: it would wait for ever."""
+
+    def __init__(self) -> None:
+        super().__init__("this thread is within a call on the same object, further down its stack")
+
+
+class Backlog(Protocol):
+    """What a thread began before and what still waits for room."""
+
+    def flush(self) -> None:
+        """Send it all now."""
+
+
+class Wakeable(Protocol):
+    """What wakes somebody."""
+
+    def ring(self) -> None: ...
+
+
+R = TypeVar("R", bound=Wakeable)
+
+
+class OneShotEvent:
+    """Wakes one thread, once; ringing it again does nothing."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def wait(self, timeout: float = -1) -> bool:
+        """Sleep until it rings; False when `timeout` seconds passed first."""
+        return self._lock.acquire(timeout=timeout)
+
+    def ring(self) -> None:
+        with contextlib.suppress(RuntimeError):  # it has rung already
+            self._lock.release()
+
+
+class PendingCall:
+    """Where the outcome of one call arrives.
+
+    A value, an error or a refusal is `first`. A stream's first frame is `first` too, and
+    what follows it goes to `items`. What ends a call without a frame is `failure`.
+    """
+
+    # In the class, so that a new ticket, of which every call needs one, sets its id alone.
+    first: Frame | None = None
+    items: deque[Frame] | None = None
+    failure: Callable[[], BaseException] | None = None
+    over = False
+    """Nothing more will come."""
+    closed = False
+    """Nobody wants more items: its end alone is waited for."""
+    ready = False
+    """Something is here to take: `first`, or once that was taken an item, or the failure."""
+    heard: Callable[[PendingCall], object] | None = None
+    """Called once, by the thread that reads, when something came; for who does not wait."""
+    sent: Bytes = b""
+    """The call, as it was sent."""
+    seen = 0
+    """Items that have come."""
+    _bells: tuple[Wakeable, ...] = ()
+
+    def __init__(self, call_id: int = INIT_ID) -> None:
+        self.call_id = call_id
+
+    def deliver(self, frame: Frame) -> bool:
+        """Take in a frame about this call; True when it is the last one."""
+        kind = frame[0]
+        if self.items is None:
+            if kind == _STREAM:
+                self.items = deque()
+            self.first = frame
+        elif kind == _ITEM and self.closed:
+            return False
+        else:
+            self.items.append(frame)
+            self.seen += 1
+        self.over = over = kind not in _GOES_ON
+        self.ready = True
+        if self._bells or self.heard is not None:
+            self.ring()
+        return over
+
+    def stream(self) -> None:
+        """From now on only items are there to take: `first`, which said so, was taken."""
+        self.ready = bool(self.items) or self.failure is not None
+
+    def next(self) -> Frame | None:
+        """Take the next item; None when only the failure is there."""
+        assert self.items is not None
+        if not self.items:
+            return None
+        frame = self.items.popleft()
+        if not self.items:
+            self.ready = False
+            # In this order: another thread, which may deliver at any moment, does the reverse.
+            self.stream()
+        return frame
+
+    def fail(self, failure: Callable[[], BaseException]) -> None:
+        self.failure = failure
+        self.over = self.ready = True
+        self.ring()
+
+    def add_waiter(self, bell: R) -> R:
+        """Have `ring` ring this bell, for a thread that goes to sleep until then."""
+        self._bells = (*self._bells, bell)
+        return bell
+
+    def remove_waiter(self, bell: Wakeable) -> None:
+        self._bells = tuple(one for one in self._bells if one is not bell)
+
+    def ring(self) -> None:
+        """Tell those who sleep for this call, or listen, that something came."""
+        for bell in self._bells:
+            bell.ring()
+        heard, self.heard = self.heard, None
+        if heard is not None:
+            heard(self)
+
+
+_new = object.__new__
+_STREAM, _ITEM = int(Kind.STREAM), int(Kind.ITEM)  # plain numbers compare in half the time
+_GOES_ON: Final = frozenset((_STREAM, _ITEM))
+
+
+class _Abandoned:
+    """Stands where a ticket stood that nobody waits for: the late reply is dropped."""
+
+    def __init__(self, call_id: int, close: Callable[[int], None]) -> None:
+        self.call_id = call_id
+        self._close = close
+
+    def deliver(self, frame: Frame) -> bool:
+        if frame.kind == Kind.STREAM:
+            self._close(self.call_id)
+        return True
+
+    def fail(self, failure: Callable[[], BaseException]) -> None:
+        pass
+
+
+_END = INIT_ID - 1
+
+
+class CallTable:
+    """The calls of one connection that have no outcome yet."""
+
+    def __init__(self) -> None:
+        self._open: dict[int, PendingCall | _Abandoned] = {}
+        self._ids = itertools.count(INIT_ID + 1)
+        self.fast_call_id = 0
+        """The call of a thread that alone uses the connection: it has no ticket; 0: none."""
+
+    def expect_birth(self) -> PendingCall:
+        """The ticket for the actor's first word: that it is made, or why not."""
+        pending = self._open[INIT_ID] = PendingCall(INIT_ID)
+        return pending
+
+    def expect_end(self) -> PendingCall:
+        """A ticket that only the end of the connection makes ready."""
+        pending = self._open[_END] = PendingCall(_END)
+        return pending
+
+    def open(self) -> PendingCall:
+        """The ticket of a new call."""
+        pending = _new(PendingCall)
+        pending.call_id = call_id = next(self._ids)
+        self._open[call_id] = pending
+        return pending
+
+    def open_fast(self) -> int:
+        """The id of a new call that has no ticket, unless `promote` makes one."""
+        self.fast_call_id = next(self._ids)
+        return self.fast_call_id
+
+    def promote(self) -> PendingCall:
+        """Give the call that `open_fast` began its ticket after all."""
+        pending = self._open[self.fast_call_id] = PendingCall(self.fast_call_id)
+        self.fast_call_id = 0
+        return pending
+
+    def receive(self, frame: Frame) -> None:
+        """Give a frame to the call it is about; one about no open call is dropped."""
+        sink = self._open.get(frame[1])
+        if sink is not None and sink.deliver(frame):
+            self._open.pop(frame[1], None)
+
+    def ahead_of(self, pending: PendingCall) -> list[Bytes]:
+        """What the calls before this one were sent as, the eldest first."""
+        tickets = [one for one in list(self._open.values()) if isinstance(one, PendingCall)]
+        ours = [one for one in tickets if INIT_ID < one.call_id < pending.call_id]
+        return [one.sent for one in sorted(ours, key=lambda one: one.call_id) if one.first is None]
+
+    def withdraw(self, pending: PendingCall) -> None:
+        """This call did not go out."""
+        self._open.pop(pending.call_id, None)
+
+    def abandon(self, pending: PendingCall, close: Callable[[int], None]) -> None:
+        """Nobody waits for this call any more; `close` withdraws it over there if it has not
+        begun, and ends its stream if it has one."""
+        if pending.call_id not in self._open or pending.closed:
+            return
+        pending.closed = True
+        if pending.first is None:
+            self._open[pending.call_id] = _Abandoned(pending.call_id, close)
+        close(pending.call_id)  # the END that answers it wakes whoever waits for an item
+
+    def fail_all(self, failure: ErrorFactory) -> None:
+        """End every open call: exactly the oldest one without a reply may have run."""
+        oldest = True
+        for call_id in sorted(self._open):
+            sink = self._open.pop(call_id, None)
+            if sink is None:
+                continue  # its last frame came this very moment
+            # That the object is made is no call, and a stream was answered by its first frame.
+            apart = call_id <= INIT_ID or (isinstance(sink, PendingCall) and sink.first is not None)
+            maybe_executed = apart or oldest
+            oldest = oldest and apart
+            sink.fail(lambda maybe=maybe_executed: failure(maybe))  # type: ignore[misc]
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+
+class State(enum.Enum):
+    """Where a listener is in its life."""
+
+    STARTING = enum.auto()
+    RUNNING = enum.auto()
+    DRAINING = enum.auto()  # no new connections; what has arrived is fulfilled or refused
+    STOPPED = enum.auto()
+
+
+class Event(enum.Enum):
+    """What moves a listener on."""
+
+    READY = enum.auto()
+    STOP = enum.auto()
+    DRAINED = enum.auto()
+
+
+_TRANSITIONS = {
+    (State.STARTING, Event.READY): State.RUNNING,
+    (State.STARTING, Event.STOP): State.DRAINING,
+    (State.RUNNING, Event.STOP): State.DRAINING,
+    (State.DRAINING, Event.READY): State.DRAINING,  # told to stop while it was starting
+    (State.DRAINING, Event.STOP): State.DRAINING,
+    (State.DRAINING, Event.DRAINED): State.STOPPED,
+    (State.STOPPED, Event.STOP): State.STOPPED,
+}
+
+
+class Lifecycle:
+    """The state of a listener, moved by events alone.
+
+    >>> life = Lifecycle()
+    >>> life.on(Event.READY)
+    <State.RUNNING: 2>
+    >>> life.on(Event.STOP)
+    <State.DRAINING: 3>
+    """
+
+    def __init__(self) -> None:
+        self.state = State.STARTING
+        self.stopping = False
+        self._lock = threading.RLock()  # a signal handler may come on top of its holder
+
+    def on(self, event: Event) -> State:
+        """Move on; the state after it.
+
+        Raises:
+            RuntimeError: this can't happen in this state.
+        """
+        with self._lock:
+            try:
+                self.state = _TRANSITIONS[self.state, event]
+            except KeyError:
+                raise RuntimeError(f"{event.name} can't happen while {self.state.name}") from None
+            self.stopping = self.state in (State.DRAINING, State.STOPPED)
+            return self.state

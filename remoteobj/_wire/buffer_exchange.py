@@ -1,0 +1,135 @@
+"""How the two ends of a line share memory.
+
+::
+
+    descriptor, by the line's socket ──>
+    frame, by its pipe ──>
+    <── RELEASE           nobody uses this segment any more
+    FORGET ──>            it has been given back to the system
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from .._os.io_thread import Timer, reactor
+from .._protocol.frames import MalformedFrameError, encode
+from .._protocol.messages import Bytes, Frame, Kind
+from .duplex import DuplexStream
+from .segments import SHARED, ReceivedSegments, SegmentError, SegmentPool, SegmentRef
+
+__all__ = ["BufferExchange"]
+
+IDLE_SECONDS = 1.0
+"""How long memory that nobody uses is kept for the next buffer."""
+
+
+class BufferExchange:
+    """The shared memory of one end of one line."""
+
+    def __init__(self, duplex: DuplexStream) -> None:
+        self._duplex = duplex
+        self.tell: Callable[[Frame], object] = _ignore
+        """Has a small frame written, now or with the next one; finalizers call it too."""
+        self.look: Callable[[], object] | None = None
+        """Reads what has come, where nobody else would before memory is given back."""
+        self._pool = SegmentPool(self._dropped)
+        self._received = ReceivedSegments(self._released)
+        self._used = 0.0
+        self._trimming: Timer | None = None
+
+    # --- sending ---------------------------------------------------------------------------
+
+    def encode(self, frame: Frame) -> list[Bytes]:
+        """The parts to write for a frame."""
+        kind, call_id, payload, buffers = frame
+        if not (self._duplex.piped and any(len(one) >= SHARED for one in buffers)):
+            return encode(frame)
+        table: list[int] = []
+        left: list[Any] = []
+        for one in buffers:
+            entry = self._put(one) if len(one) >= SHARED else None
+            if entry is None:
+                left.append(one)
+            table.append(len(one) if entry is None else entry)
+        return encode((kind, call_id, payload, left), table)
+
+    def _put(self, buffer: Any) -> int | None:
+        put = self._pool.put(memoryview(buffer))
+        if put is None:
+            return None
+        entry, fd = put
+        if fd >= 0:
+            passed = self._duplex.send_fd(entry.segment, fd)
+            os.close(fd)
+            if not passed:
+                self._pool.withdraw(entry.segment)
+                return None
+        self._use()
+        return entry.pack()
+
+    def _use(self) -> None:
+        self._used = time.monotonic()
+        self._trim_later(self._used + IDLE_SECONDS)
+
+    # --- receiving -------------------------------------------------------------------------
+
+    def lease(self, packed: int) -> memoryview:
+        """The memory that an entry in a frame's table stands for."""
+        entry = SegmentRef.unpack(packed)
+        self._use()
+        try:
+            # It was passed on before the frame was written.
+            fd = self._duplex.receive_fd(entry.segment) if entry.new else -1
+            return self._received.lease(entry, fd)
+        except SegmentError as exc:
+            raise MalformedFrameError(str(exc)) from exc
+
+    def _dropped(self, number: int) -> None:
+        self.tell(Frame(Kind.FORGET, number))
+
+    def _released(self, number: int, discard: bool) -> None:
+        self.tell(Frame(Kind.RELEASE, number, b"!" if discard else b""))
+
+    def hear(self, frame: Frame) -> None:
+        """Take in what the other end says about its memory, or ours."""
+        if frame.kind == Kind.FORGET:
+            self._received.forget(frame.call_id)
+            return
+        try:
+            self._pool.release(frame.call_id, discard=bool(frame.payload))
+        except SegmentError as exc:
+            raise MalformedFrameError(str(exc)) from exc
+
+    # --- giving memory back ----------------------------------------------------------------
+
+    def _trim_later(self, when: float) -> None:
+        if self._trimming is None:
+            self._trimming = reactor.call_at(when, self._trim)
+
+    def _trim(self) -> None:
+        """Give back what was not used for a while; look again if more may become free."""
+        self._trimming = None
+        if self.look is not None:
+            self.look()
+        idle = time.monotonic() - self._used
+        if idle >= IDLE_SECONDS:
+            self._pool.trim()
+        if not self._pool.empty or (self.look is not None and not self._received.empty):
+            # What somebody still uses is asked for ever more seldom.
+            self._trim_later(time.monotonic() + max(IDLE_SECONDS, idle))
+
+    def close(self) -> None:
+        """Let go of all; what somebody here still uses stays until he is done."""
+        self._pool.close()
+        self._received.close()
+        if self._trimming is not None:
+            self._trimming.cancel()
+            reactor.wake()
+
+
+def _ignore(frame: Frame) -> None:
+    """Where nobody writes, nothing is told."""

@@ -1,0 +1,322 @@
+"""Shared memory for big buffers: written once, mapped by the other side, and used again.
+
+::
+
+    sender    Pool.put ── copies ──> segment (leased) ── entry, first time with descriptor ──> frame
+    receiver  frame ──> Shelf.lease ──> a view of the same memory ── its last user is gone ──┐
+    sender    Pool.release: the segment is free for the next buffer <── RELEASE frame ──────┘
+
+Making a segment costs three times as much as sending its content through the socket, since the
+kernel has to find and clear its pages. Using it again costs one copy. So segments are kept while
+they are in use now and then, up to a bound, and belong to one connection.
+
+A segment has no name anywhere: it is gone with the last process that has it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import mmap
+import os
+import pickle
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from .._os.lazy_import import import_lock
+from .._os.memfd import anonymous_file
+
+__all__ = ["SHARED", "SegmentRef", "SegmentPool", "SegmentError", "ReceivedSegments", "is_shared"]
+
+SHARED = 1 << 20
+"""Buffers from this many bytes on are shared."""
+SEGMENTS = 64
+"""Segments of one connection at most: each holds a descriptor."""
+FREE_BYTES = 1 << 29
+"""Bytes of free memory that one connection keeps at most."""
+MOST_BYTES = 1 << 30
+"""Bytes that one connection has in all segments together, if it has more than one."""
+
+_FLAG, _NEW = 1 << 63, 1 << 62
+_ID_BITS, _LENGTH_BITS = 22, 40
+
+
+class SegmentError(Exception):
+    """The other side speaks of a segment that can't be."""
+
+
+class SegmentRef(NamedTuple):
+    """What stands in a frame's table in place of a buffer's length, as a u64.
+
+    >>> SegmentRef.unpack(SegmentRef(3, 1000, True).pack())
+    Entry(segment=3, length=1000, new=True)
+    """
+
+    segment: int
+    length: int
+    new: bool
+    """Whether its descriptor comes along."""
+
+    def pack(self) -> int:
+        return _FLAG | self.new * _NEW | self.segment << _LENGTH_BITS | self.length
+
+    @classmethod
+    def unpack(cls, packed: int) -> SegmentRef:
+        segment = packed >> _LENGTH_BITS & (1 << _ID_BITS) - 1
+        return cls(segment, packed & (1 << _LENGTH_BITS) - 1, bool(packed & _NEW))
+
+
+def is_shared(packed: int) -> bool:
+    """Whether a number in a frame's table is an `SegmentRef`, not a length."""
+    return packed >= _FLAG
+
+
+# --- memory --------------------------------------------------------------------------------
+
+
+def _new_memory(size: int) -> int:
+    """The descriptor of a file of this size that has no name, and keeps its size."""
+    fd = anonymous_file("segment", sealable=True)
+    try:
+        os.ftruncate(fd, size)
+    except BaseException:
+        os.close(fd)
+        raise
+    # Else its receiver would have to fear a SIGBUS. A file on a disk can't be sealed.
+    with contextlib.suppress(AttributeError, OSError):
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+    return fd
+
+
+def _rounded(size: int) -> int:
+    """The size of the segment for a buffer: in steps of an eighth, so that others fit too."""
+    step = 1 << max(size.bit_length() - 4, 12)
+    return -(-size // step) * step
+
+
+class _Segment:
+    """A piece of memory that this process fills."""
+
+    def __init__(self, number: int, size: int) -> None:
+        self.number = number
+        self.size = size
+        self.fd = _new_memory(size)
+        """Until it has been passed on."""
+        self.leased = False
+        self.memory = mmap.mmap(self.fd, size)
+        if hasattr(mmap, "MADV_DONTFORK"):
+            self.memory.madvise(mmap.MADV_DONTFORK)  # a child has no use for it
+
+    def close(self) -> None:
+        self.memory.close()
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+class SegmentPool:
+    """The segments in which one connection sends. `dropped` is told which of them are gone."""
+
+    def __init__(self, dropped: Callable[[int], object]) -> None:
+        self._dropped = dropped
+        self._lock = threading.Lock()
+        self._segments: dict[int, _Segment] = {}
+        self._next = 0
+
+    def put(self, buffer: memoryview) -> tuple[SegmentRef, int] | None:
+        """Copy a buffer into a segment: its entry, and the descriptor that must go along or -1.
+
+        None: there are too many segments; the buffer has to go another way.
+        """
+        with self._lock:
+            segment = self._fitting(buffer.nbytes)
+            if segment is None:
+                return None
+            segment.leased = True
+        segment.memory[: buffer.nbytes] = buffer
+        fd, segment.fd = segment.fd, -1
+        return SegmentRef(segment.number, buffer.nbytes, fd >= 0), fd
+
+    def _fitting(self, size: int) -> _Segment | None:
+        free = [one for one in self._segments.values() if not one.leased and one.size >= size]
+        best = min(free, key=lambda one: one.size, default=None)
+        # One far too big would keep its memory from the buffers that need it.
+        if best is not None and best.size <= 2 * size:
+            return best
+        if len(self._segments) >= SEGMENTS or self._next >= 1 << _ID_BITS:
+            return best
+        if self._segments and self._bytes() + size > MOST_BYTES:
+            return best
+        try:
+            segment = _Segment(self._next, _rounded(size))
+        except OSError:  # no descriptors, or no memory, of this kind
+            return best
+        self._segments[self._next] = segment
+        self._next += 1
+        return segment
+
+    def _bytes(self, leased: bool = True) -> int:
+        return sum(one.size for one in self._segments.values() if leased or not one.leased)
+
+    def release(self, number: int, discard: bool) -> None:
+        """The other side has no use for this segment any more.
+
+        Raises:
+            SegmentError: it had none.
+        """
+        with self._lock:
+            segment = self._segments.get(number)
+            if segment is None or not segment.leased:
+                raise SegmentError(f"segment {number} is not in use")
+            segment.leased = False
+            if discard or self._bytes(leased=False) > FREE_BYTES:
+                self._drop(segment)
+
+    def withdraw(self, number: int) -> None:
+        """This segment, which is new, could not be passed on."""
+        with self._lock:
+            segment = self._segments.pop(number, None)
+        if segment is not None:  # else all of them were given back, by another thread
+            segment.close()
+
+    def _drop(self, segment: _Segment) -> None:
+        del self._segments[segment.number]
+        segment.close()
+        self._dropped(segment.number)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing that could be given back, now or later."""
+        return not self._segments
+
+    def trim(self) -> None:
+        """Give back all memory that is free."""
+        with self._lock:
+            for segment in list(self._segments.values()):
+                if not segment.leased:
+                    self._drop(segment)
+
+    def close(self) -> None:
+        """Give back all. What the other side still uses stays, with the other side."""
+        with self._lock:
+            while self._segments:
+                self._segments.popitem()[1].close()
+
+
+# --- the receiver --------------------------------------------------------------------------
+
+# All leases of this process. A fork gives the child a share in their memory, which the sender
+# must then not use again: they are released with "discard".
+_leases: set[_Lease] = set()
+
+
+class _Lease:
+    """The time in which somebody here uses a segment. Leads to no memory."""
+
+    def __init__(self, number: int, released: Callable[[int, bool], object]) -> None:
+        self.number = number
+        self._released: Callable[[int, bool], object] | None = released
+        self._copied = False
+        _leases.add(self)
+
+    def end(self) -> None:
+        """Its last user is gone. Called by a finalizer: anywhere, at any moment."""
+        _leases.discard(self)
+        if self._released is not None:
+            self._released(self.number, self._copied)
+
+    def copy(self) -> None:
+        self._copied = True
+
+    def forget(self) -> None:
+        self._released = None
+
+
+def _before_fork() -> None:
+    for lease in list(_leases):
+        lease.copy()
+
+
+def _in_child() -> None:
+    for lease in list(_leases):
+        lease.forget()
+    _leases.clear()
+
+
+os.register_at_fork(before=_before_fork, after_in_child=_in_child)
+
+
+class ReceivedSegments:
+    """The segments that one connection has received."""
+
+    def __init__(self, released: Callable[[int, bool], object]) -> None:
+        self._released = released
+        self._memory: dict[int, mmap.mmap] = {}
+        self._leased: dict[int, _Lease] = {}
+
+    def lease(self, entry: SegmentRef, fd: int) -> memoryview:
+        """The memory of an entry, writable, whose descriptor (or -1) came along.
+
+        When the last view of it, of whatever kind, is gone, `released` is called, once.
+
+        Raises:
+            SegmentError: there is no such segment, or it is smaller, or in use.
+        """
+        if entry.new:
+            self._map(entry.segment, fd)
+        memory = self._memory.get(entry.segment)
+        if memory is None or not 0 < entry.length <= len(memory):
+            raise SegmentError(f"there is no segment {entry.segment} of {entry.length} bytes")
+        if entry.segment in self._leased:
+            raise SegmentError(f"segment {entry.segment} is in use")
+        return self._view(entry, memory)
+
+    def _map(self, number: int, fd: int) -> None:
+        if fd < 0:
+            raise SegmentError(f"segment {number} came without a descriptor")
+        try:
+            if number in self._memory:
+                raise SegmentError(f"segment {number} came a second time")
+            self._memory[number] = mmap.mmap(fd, os.fstat(fd).st_size)
+        except (OSError, ValueError) as exc:
+            raise SegmentError(f"segment {number} can't be mapped: {exc}") from exc
+        finally:
+            os.close(fd)
+
+    def _view(self, entry: SegmentRef, memory: mmap.mmap) -> memoryview:
+        with import_lock:
+            # ctypes at start-up would take a tenth of our import, and few need it.
+            import ctypes
+
+        # The exporter itself must be what is watched: views of views hold on to that alone. The
+        # map could be watched too, but has to stay; so each lease has an exporter of its own.
+        exporter: Any = (ctypes.c_char * entry.length).from_buffer(memory)
+        lease = self._leased[entry.segment] = _Lease(entry.segment, self._end)
+        weakref.finalize(exporter, lease.end).atexit = False
+        return pickle.PickleBuffer(exporter).raw()
+
+    def _end(self, number: int, discard: bool) -> None:
+        self._leased.pop(number, None)
+        if discard:
+            self._memory.pop(number, None)
+        self._released(number, discard)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there are no maps."""
+        return not self._memory
+
+    def forget(self, number: int) -> None:
+        """The sender has given this segment up."""
+        if number not in self._leased:
+            self._memory.pop(number, None)
+
+    def close(self) -> None:
+        """Let go of the maps; those in use stay as long as their users, of whom nobody is told:
+        what they would be told by leads to the connection, and from there perhaps to them."""
+        self._memory.clear()
+        for lease in list(self._leased.values()):
+            lease.forget()
+        self._leased.clear()
