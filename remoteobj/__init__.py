@@ -5,11 +5,10 @@
 """
 
 from . import errors, util
-from ._actor.current import current
 from ._actor.status import Status
 from ._catching.catchers import Except, LocalExcept
 from ._handle import Handle
-from ._proxy import Proxy, get
+from ._proxy import Proxy, current, get
 from ._remote import remote
 from .errors import (
     ActorDiedError,

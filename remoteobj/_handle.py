@@ -12,10 +12,10 @@ from ._catching.catchers import Except
 from ._engines.registry import unique_name
 from ._options import Options
 from ._ownership import SECOND_CTRL_C, OwnedActor, register_at_exit, stop_in_background
+from ._protocol.config import WireOptions
 from ._protocol.views import show
 from ._proxy import Proxy
 from ._reference import RemoteRef
-from ._wire.channel import WireOptions
 from ._wire.unix import new_address
 from .errors import ActorDiedError
 
@@ -170,6 +170,7 @@ def spawn(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: Opt
     name = options.name or unique_name(cls.__name__)
     address = new_address()
     exc = options.exc if options.exc is not None else Except()
+    wire_options = WireOptions(options.spin, options.writable)
     program = ActorProgram(
         cls,
         args,
@@ -177,8 +178,10 @@ def spawn(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: Opt
         address=address,
         name=name,
         exc=exc,
-        eager=options.eager_proxy,
-        wire_options=WireOptions(options.spin, options.writable),
+        proxy=Proxy._at(
+            RemoteRef(address, name, eager=options.eager_proxy, wire_options=wire_options)
+        ),
+        wire_options=wire_options,
         reentrant=options.reentrant,
     )
     actor = OwnedActor(program, address, name, options, exc)

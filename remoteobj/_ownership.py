@@ -20,9 +20,10 @@ from ._engines.registry import Instance, LaunchSpec, engine_named
 from ._options import Options
 from ._pickling.outcome import pack_error
 from ._protocol.calls import PendingCall
+from ._protocol.config import WireOptions
 from ._protocol.frames import encode
 from ._protocol.messages import INIT_ID, InterruptOrder, Kind, StopOrder
-from ._wire.channel import ChannelClosedError, WireOptions
+from ._wire.channel import ChannelClosedError
 from ._wire.unix import Address, unlink
 from .errors import (
     ActorDiedError,

@@ -6,15 +6,16 @@ import builtins
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
+from ._actor.current import current_actor
 from ._listening import ListenMixin
+from ._protocol.config import WireOptions
 from ._protocol.operations import OPS
 from ._protocol.views import Steps, show
 from ._reference import MISSING, RETURNED_SELF, RemoteRef, describe
 from ._views import Manner, Manners, Way, in_manner
-from ._wire.channel import WireOptions
 from ._wire.unix import Address
 
-__all__ = ["Proxy", "get"]
+__all__ = ["Proxy", "current", "get"]
 
 
 _SILENT = (Way.NOW, Way.CAST)
@@ -59,7 +60,7 @@ class Proxy(Manners, ListenMixin):
     False
     """
 
-    __slots__ = ("__weakref__", "_ref", "_parent", "_steps")
+    __slots__ = ("__weakref__", "_parent", "_ref", "_steps")
 
     _ref: RemoteRef
     _steps: Steps
@@ -303,6 +304,18 @@ def get(view: Any, default: Any = MISSING, *, default_local: bool = False) -> An
     if isinstance(view, Proxy):
         return view.get_(default, default_local=default_local)
     return view
+
+
+def current() -> Proxy:
+    """The proxy of the actor that the caller is in.
+
+    Raises:
+        RuntimeError: the caller is in no actor.
+    """
+    found = current_actor.get()
+    if not isinstance(found, Proxy):
+        raise RuntimeError("current() is for code that runs inside an actor")
+    return found
 
 
 def _whole(reference: tuple[Address, str, bool, bool, WireOptions]) -> Proxy:

@@ -27,12 +27,12 @@ from typing import Any, Literal, NamedTuple, Self
 
 from ._actor.clients import Client
 from ._actor.control import _Handshake
-from ._actor.current import current
 from ._actor.mailbox import Mailbox
 from ._handle import Handle
 from ._leaks import no_leaks
 from ._protocol.frames import encode
 from ._protocol.messages import Frame, Kind
+from ._proxy import current
 
 __all__ = [
     "Fault",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .._os.thread_unwind import ThreadUnwind
-from .._pickling.codec import OUT_OF_BAND, SCALARS, dumps, loads, pickled
+from .._pickling.codec import SCALARS, dumps, loads, pickled
 from .._pickling.outcome import for_caller, pack_error, unpack_error
 from .._protocol.chains import CallChain
 from .._protocol.frames import encode
@@ -158,12 +158,12 @@ class OpenStream:
         try:
             item = self.step()
         except StopIteration as stop:
-            return value_frame(Kind.END, self.call_id, stop.value, self.client.channel.floor)
+            return value_frame(Kind.END, self.call_id, stop.value, self.client.channel.writable)
         except ThreadUnwind:
             raise
         except BaseException as exc:
             return error_frame(self.call_id, exc)
-        return value_frame(_ITEM, self.call_id, item, self.client.channel.floor)
+        return value_frame(_ITEM, self.call_id, item, self.client.channel.writable)
 
     def step(self) -> Any:
         """The next item, made by users' code; raises what that raises."""
@@ -193,12 +193,12 @@ def size_of(request: Frame) -> int:
     return len(request[2]) + (sum(map(len, request[3])) if request[3] else 0)
 
 
-def value_frame(kind: int, call_id: int, value: Any, floor: int = OUT_OF_BAND) -> Frame:
+def value_frame(kind: int, call_id: int, value: Any, writable: bool = True) -> Frame:
     """The frame that carries a value, or the error that it can't be sent."""
     if type(value) in SCALARS:
         return _new(Frame, (kind, call_id, pickled(value, 5), ()))
     try:
-        payload, buffers = dumps(value, "result", floor)
+        payload, buffers = dumps(value, "result", writable)
     except ThreadUnwind:
         raise
     except BaseException as exc:

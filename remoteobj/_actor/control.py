@@ -7,7 +7,6 @@ until one of these happens.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import select
@@ -19,8 +18,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from .._os.fork_safety import bell_and_ringer, close_in_child
+from .._os.fork_safety import close_in_child
 from .._os.sigpipe import sigpipe_blocked_if_default
+from .._os.wakeup import Wakeup
 from .._protocol.frames import MalformedFrameError, encode
 from .._protocol.messages import Frame
 from .._wire.auth import ANSWER, AuthenticationError, Challenge, same_user
@@ -122,8 +122,8 @@ class Control:
         self._acts: dict[int, Callable[[], None]] = {}
         self._handshakes: dict[int, _Handshake] = {}
         self._jobs: deque[Callable[[], None]] = deque()
-        self._bell, self._ringer = bell_and_ringer()
-        self._on(self._bell.fileno(), self._answer_bell)
+        self._wakeup = Wakeup()
+        self._on(self._wakeup.fileno(), self._run_jobs)
         self._open = True
         self._listener: Listener | None = None
         self._resting_until = 0.0
@@ -171,13 +171,11 @@ class Control:
 
     def abort(self) -> None:
         """Let go of what a thread that never started would have used."""
-        self._bell.close()
-        self._ringer.close()
+        self._wakeup.close()
 
     def _do(self, job: Callable[[], None]) -> None:
         self._jobs.append(job)
-        with contextlib.suppress(OSError):
-            self._ringer.send(b"!")
+        self._wakeup.set()
 
     # --- in the thread -----------------------------------------------------------------
 
@@ -209,9 +207,8 @@ class Control:
         if self._acts.pop(fd, None) is not None:
             self._poll.unregister(fd)
 
-    def _answer_bell(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            self._bell.recv(4096)
+    def _run_jobs(self) -> None:
+        self._wakeup.clear()
         while self._jobs:
             self._jobs.popleft()()
 

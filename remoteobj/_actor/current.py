@@ -4,42 +4,33 @@ from __future__ import annotations
 
 import threading
 
-from .._proxy import Proxy
-
-__all__ = ["current", "here"]
+__all__ = ["current_actor"]
 
 
 class CurrentActor(threading.local):
-    """Which actor the calling thread, or else this process, belongs to."""
+    """The proxy of the actor that the calling thread, or else this process, belongs to."""
 
-    process: Proxy | None = None
+    process: object = None
 
     def __init__(self) -> None:
-        self.thread: Proxy | None = None
+        self.thread: object = None
 
-    def enter(self, proxy: Proxy, home_threads: bool) -> Proxy | None:
-        """Belong to this actor; what `leave` wants in order to undo it."""
+    def enter(self, proxy: object, this_thread_only: bool) -> object:
+        """Belong to this actor; returns what `leave` needs in order to undo it."""
         before = self.thread
-        if home_threads:
+        if this_thread_only:
             self.thread = proxy
         else:
             type(self).process = proxy
         return before
 
-    def leave(self, before: Proxy | None) -> None:
+    def leave(self, before: object) -> None:
+        """Belong to what the thread belonged to before."""
         self.thread = before
 
+    def get(self) -> object:
+        """The proxy; None where the running code belongs to no actor."""
+        return self.thread if self.thread is not None else self.process
 
-here = CurrentActor()
 
-
-def current() -> Proxy:
-    """The proxy of the actor that the caller is in.
-
-    Raises:
-        RuntimeError: the caller is in no actor.
-    """
-    found = here.thread if here.thread is not None else here.process
-    if found is None:
-        raise RuntimeError("current() is for code that runs inside an actor")
-    return found
+current_actor = CurrentActor()

@@ -13,11 +13,11 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from .._protocol.calls import Event
 from .._protocol.chains import ActorId, CallChain, serving_threads, unwrap
+from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
+from .._protocol.lifecycle import Event
 from .._protocol.messages import Bytes, Frame, Kind
 from .._protocol.views import evaluate
-from .._wire.channel import DEFAULT_WIRE_OPTIONS, WireOptions
 from ..errors import DeadlockError
 from .clients import Client, OpenStream, error_frame
 from .reception import CALLS
@@ -140,12 +140,8 @@ class Mailbox(Turns):
         links.pop(self._me, None)
         return (*links, self._me)
 
-    def ring(self) -> None:
-        """End its wait, from another thread."""
-        self.wake()
-
     def wait_beside(self, watched: dict[int, int], deadline: float | None, target: str) -> bool:
-        """Wait for these descriptors, in the midst of a request; see `_protocol.chains.ServingThread`."""
+        """Wait for these descriptors, in the midst of a request; see `ServingThread`."""
         goes_on = self._run_chained(target)
         ready = self.take_in_beside(watched, time.monotonic() if goes_on else deadline)
         if not ready:
@@ -154,7 +150,7 @@ class Mailbox(Turns):
         return ready
 
     def take_in_beside(self, watched: dict[int, int], deadline: float | None) -> bool:
-        """Wait for these descriptors, and take in what comes meanwhile; see `_protocol.chains.ServingThread`."""
+        """Wait for these descriptors, and take in what comes meanwhile; see `ServingThread`."""
         self._read_from_hosts(True)
         for fd, events in watched.items():
             self._poller.register(fd, events)

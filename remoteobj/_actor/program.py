@@ -21,17 +21,16 @@ from .._os.interrupter import Interrupter, run_loop
 from .._os.poller import clock
 from .._os.thread_unwind import ThreadUnwind
 from .._pickling.outcome import pack_error, unpack_error
-from .._protocol.calls import Event
 from .._protocol.chains import payload_of
+from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
+from .._protocol.lifecycle import Event
 from .._protocol.messages import INIT_ID, Frame, InterruptOrder, Kind, StopOrder
 from .._protocol.views import evaluate
-from .._proxy import Proxy
-from .._reference import RemoteRef
-from .._wire.channel import DEFAULT_WIRE_OPTIONS, StreamChannel, WireOptions
+from .._wire.channel import StreamChannel
 from .._wire.unix import Address, Listener, sweep_for_the_dead
 from ..errors import NotListeningError
 from .clients import Client, OpenStream, cut_off_frame, error_frame, value_frame
-from .current import here
+from .current import current_actor
 from .mailbox import Mailbox
 from .server import Server
 from .status import Status, memory, sketch, stacks
@@ -197,7 +196,7 @@ class ActorProgram:
         address: Address,
         name: str,
         exc: Except,
-        eager: bool = False,
+        proxy: object,
         wire_options: WireOptions = DEFAULT_WIRE_OPTIONS,
         reentrant: bool = True,
     ) -> None:
@@ -206,7 +205,7 @@ class ActorProgram:
         self._address = address
         self._name = name
         self._exc = exc
-        self._eager = eager
+        self._proxy = proxy
         self._wire_options = wire_options
 
     # --- for engines ---------------------------------------------------------------------
@@ -244,9 +243,6 @@ class ActorProgram:
     # --- a life --------------------------------------------------------------------------
 
     def _open(self, link: OwnerLink, accept: bool) -> _ActorServer:
-        self._proxy = Proxy._at(
-            RemoteRef(self._address, self._name, eager=self._eager, wire_options=self._wire_options)
-        )
         server = _ActorServer(
             self._address, self._name, self._exc, link, self._wire_options, self._reentrant
         )
@@ -278,11 +274,11 @@ class ActorProgram:
         outer = server.home_threads is None or me in server.home_threads
         if server.home_threads is not None:
             server.home_threads.add(me)
-        before = here.enter(self._proxy, home_threads=server.home_threads is not None)
+        before = current_actor.enter(self._proxy, this_thread_only=server.home_threads is not None)
         try:
             yield
         finally:
-            here.leave(before)
+            current_actor.leave(before)
             if server.home_threads is not None and not outer:
                 server.home_threads.discard(me)
 
@@ -359,7 +355,7 @@ class ActorProgram:
             server.mailbox.resume(self._owner)
 
 
-def _give_remote(obj: object, proxy: Proxy) -> None:
+def _give_remote(obj: object, proxy: object) -> None:
     """Set `obj.remote`, unless the class has one of its own or no room for it."""
     if not hasattr(type(obj), "remote"):
         # Slots, or no ordinary object: `current()` still finds the proxy.

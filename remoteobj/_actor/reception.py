@@ -9,21 +9,21 @@ memory that a slow reader can take, and is what makes `maybe_executed` exact (`_
 
 from __future__ import annotations
 
-import contextlib
 import select
 import time
 from collections import deque
 from collections.abc import Callable
 
-from .._os.fork_safety import bell_and_ringer
 from .._os.poller import SpinPoller, clock
 from .._os.thread_unwind import ThreadUnwind
+from .._os.wakeup import Wakeup
 from .._pickling.outcome import pack_error
-from .._protocol.calls import Lifecycle
 from .._protocol.chains import CallChain, read_waiters, unwrap
+from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.frames import MalformedFrameError
+from .._protocol.lifecycle import Lifecycle
 from .._protocol.messages import Bytes, Frame, Kind, read_credit
-from .._wire.channel import DEFAULT_WIRE_OPTIONS, ChannelClosedError, StreamChannel, WireOptions
+from .._wire.channel import ChannelClosedError, StreamChannel
 from .._wire.duplex import DuplexStream
 from ..errors import NotListeningError
 from .clients import PATIENCE, Client, OpenStream, size_of, value_frame
@@ -63,8 +63,8 @@ class Reception:
         self._looked = 0.0
         self._beside = 0
         """Within how many waits for other actors the thread is that runs requests."""
-        self._bell, self._ringer = bell_and_ringer()
-        self._poller.register(self._bell.fileno())
+        self._wakeup = Wakeup()
+        self._poller.register(self._wakeup.fileno())
 
     # --- from other threads ------------------------------------------------------------
 
@@ -86,8 +86,7 @@ class Reception:
 
     def wake(self) -> None:
         """Make the thread that waits for requests look up."""
-        with contextlib.suppress(OSError):
-            self._ringer.send(b"!")
+        self._wakeup.set()
 
     @property
     def queued(self) -> list[Frame]:
@@ -166,9 +165,8 @@ class Reception:
                 if lone and len(frames) == 1 == len(ready) and frames[0][0] in _REQUESTS:
                     return client, frames[0]
                 self._sort(client, frames)
-            elif fd == self._bell.fileno():
-                with contextlib.suppress(BlockingIOError):
-                    self._bell.recv(4096)
+            elif fd == self._wakeup.fileno():
+                self._wakeup.clear()
                 self._take_news()
             elif events & select.POLLNVAL:
                 self._poller.unregister(fd)
@@ -316,5 +314,4 @@ class Reception:
         """Let go of the descriptors; the threads that used them have ended."""
         for client in [*self._clients.values(), *self._news]:
             client.channel.close()
-        self._bell.close()
-        self._ringer.close()
+        self._wakeup.close()

@@ -16,8 +16,8 @@ from typing import Any
 
 from .._pickling.outcome import pack_error
 from .._protocol.chains import ActorId
+from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.messages import Bytes, Frame
-from .._wire.channel import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._wire.duplex import DuplexStream
 from .._wire.unix import Address, listen
 from ..errors import NotListeningError

@@ -16,9 +16,9 @@ from .._os.poller import clock
 from .._os.thread_unwind import ThreadUnwind
 from .._pickling.codec import SCALARS, loads, pickled, unpickled
 from .._protocol.chains import payload_of, unwrap
+from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.messages import Bytes, Frame, Kind
 from .._protocol.views import evaluate
-from .._wire.channel import DEFAULT_WIRE_OPTIONS, WireOptions
 from .clients import Client, OpenStream, cut_off_frame, error_frame, is_iterator, value_frame
 from .reception import LOOK_SECONDS, Reception
 
@@ -144,7 +144,7 @@ class Turns(Reception):
             return Frame(Kind.RETURNED_SELF, request.call_id)
         if is_iterator(type(result)):
             return self._open_stream(client, request, result)
-        return value_frame(_VALUE, request.call_id, result, client.channel.floor)
+        return value_frame(_VALUE, request.call_id, result, client.channel.writable)
 
     def _cut_off(self, client: Client, call_id: int, carried_out: bool) -> None:
         """The process ends, in the midst of a request: its caller must not be told that it was

@@ -175,7 +175,7 @@ async def _answer(
 def _send(
     connection: Connection, steps: Steps, bridge: LoopBridge, heard: Callable[[PendingCall], object]
 ) -> PendingCall:
-    payload, buffers = encode(steps, connection.floor)
+    payload, buffers = encode(steps, connection.writable)
     return connection.submit(payload, buffers, heard, False, bridge.may_batch(connection))
 
 

@@ -1,4 +1,4 @@
-"""A connection to an actor: what `_caller.exchange` does, and calls whose callers don't wait for them.
+"""A connection to an actor: what `exchange` does, and calls whose callers don't wait for them.
 
 Such a call has no thread of its own that would read its outcome. Whoever reads does so for it
 too, and where nobody does, the reactor.
@@ -46,7 +46,7 @@ class Connection(Exchange):
     def __init__(self, channel: Channel, lost: ErrorFactory, goodbye_error: GoodbyeErrors) -> None:
         super().__init__(channel, lost, goodbye_error)
         _have_told(channel, self)
-        self.floor = channel.floor
+        self.writable = channel.writable
         self._wakeable = False
         self._attended = False
         self._touched = 0.0
@@ -147,7 +147,7 @@ class Connection(Exchange):
         pending.heard = heard
         self._watched[pending.call_id] = pending
         if pending.ready or self.end is not None:
-            pending.ring()
+            pending.notify()
             self._watched.pop(pending.call_id, None)
         elif self._channel.runs_inline:
             self.wait(pending)

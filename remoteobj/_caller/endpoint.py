@@ -9,14 +9,15 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeVar
 
-from .._pickling.codec import OUT_OF_BAND, dumps, dumps_call, loads, unpickled
+from .._pickling.codec import dumps, dumps_call, loads, unpickled
 from .._pickling.outcome import for_caller, unpack_error
 from .._protocol.calls import ErrorFactory, PendingCall
+from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.frames import JOINED
 from .._protocol.messages import WINDOW, Bytes, Frame, Kind
 from .._protocol.views import Steps
 from .._wire.auth import AuthenticationError, connect_with_key
-from .._wire.channel import DEFAULT_WIRE_OPTIONS, StreamChannel, WireOptions
+from .._wire.channel import StreamChannel
 from .._wire.unix import Address
 from ..errors import ActorDiedError, CallTimeoutError, NotListeningError, UnsendableError
 from .connection import Connection, ConnectionEndedError, ReenteredError
@@ -110,7 +111,7 @@ class Endpoint:
     ) -> None:
         self.address = address
         self._wire_options = wire_options
-        self.floor = wire_options.floor
+        self.writable = wire_options.writable
         self._errors = partner or CallErrors(name)
         self._connection: Connection | None = None
         self._renew()
@@ -146,9 +147,9 @@ class Endpoint:
             UnsendableError: an operand can't be pickled; nothing was sent.
         """
         try:
-            payload, buffers = dumps_call(steps, self.floor)
+            payload, buffers = dumps_call(steps, self.writable)
         except UnsendableError:
-            payload, buffers = encode(steps, self.floor)  # again, to name the operand
+            payload, buffers = encode(steps, self.writable)  # again, to name the operand
         connection = self._connection
         answer: Frame | PendingCall | None = None
         if connection is not None and terms is TERMS and not buffers and len(payload) <= JOINED:
@@ -168,7 +169,7 @@ class Endpoint:
 
     def cast(self, steps: Steps) -> None:
         """Have a chain evaluated over there, without an answer."""
-        payload, buffers = encode(steps, self.floor)
+        payload, buffers = encode(steps, self.writable)
         self.with_connection(lambda at: at.cast(payload, buffers))
 
     def with_connection(self, act: Callable[[Connection], T]) -> tuple[Connection, T]:
@@ -302,10 +303,10 @@ def decode_answer(frame: Frame) -> Any:
         del error  # it leads to this frame, and so to the caller's handle
 
 
-def encode(steps: Steps, floor: int = OUT_OF_BAND) -> tuple[bytes, list[Any]]:
+def encode(steps: Steps, writable: bool = True) -> tuple[bytes, list[Any]]:
     """A chain as bytes; an error names the operand as its user knows it."""
     try:
-        return dumps_call(steps, floor)
+        return dumps_call(steps, writable)
     except UnsendableError as exc:
         error = exc
     try:

@@ -18,13 +18,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from .._os.wakeup import OneShotEvent
 from .._protocol.calls import (
     Backlog,
     CallTable,
     ConnectionEndedError,
     ErrorFactory,
     GoodbyeErrors,
-    OneShotEvent,
     PendingCall,
     ReenteredError,
     interrupted,
@@ -328,7 +328,7 @@ class Exchange:
 
     def _wake_one(self) -> None:
         with contextlib.suppress(StopIteration, RuntimeError):  # it left, or another came
-            next(iter(self._asleep)).ring()
+            next(iter(self._asleep)).wake()
 
     def _take_in(self, deadline: float | None) -> bool:
         """Read once and hand out what came; the caller holds `_reading`. False: nothing did."""

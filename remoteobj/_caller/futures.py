@@ -206,7 +206,7 @@ def submit(
         NotListeningError: nobody listens; nothing was sent.
         UnsendableError: an operand can't be pickled; nothing was sent.
     """
-    payload, buffers = encode(steps, endpoint.floor)
+    payload, buffers = encode(steps, endpoint.writable)
 
     def send(connection: Connection) -> RemoteFuture:
         if connection.full:

@@ -88,7 +88,7 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
         if value is None:
             return next(self)
         with self._lock:
-            self._say(Kind.SEND, *dumps(value, "value", self.connection.floor))
+            self._say(Kind.SEND, *dumps(value, "value", self.connection.writable))
             return self._next()
 
     def throw(self, error: BaseException) -> Any:
@@ -119,7 +119,7 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
         """`send`, awaited."""
         if value is None:
             return self.__anext__()
-        said = dumps(value, "value", self.connection.floor)
+        said = dumps(value, "value", self.connection.writable)
         return self._step(partial(self._say, Kind.SEND, *said, wait=False))
 
     def athrow(self, error: BaseException) -> Awaitable[Any]:

@@ -10,7 +10,8 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from .._wire.channel import DEFAULT_WIRE_OPTIONS, Channel, WireOptions
+from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
+from .._wire.channel import Channel
 from .._wire.duplex import DuplexStream
 from .flight_recorder import FlightRecorder
 

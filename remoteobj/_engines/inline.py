@@ -13,7 +13,8 @@ from typing import NoReturn
 
 from .._os.poller import SpinPoller
 from .._protocol.chains import ServingThread
-from .._wire.channel import StreamChannel, WireOptions
+from .._protocol.config import WireOptions
+from .._wire.channel import StreamChannel
 from .._wire.duplex import DuplexStream, duplex_pair, socket_pair
 from .contract import ExitReport, LaunchSpec, OwnerLink
 

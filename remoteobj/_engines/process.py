@@ -17,13 +17,14 @@ from multiprocessing import util as mp_util
 from multiprocessing.context import ForkProcess
 from typing import Any
 
-from .._actor.clients import error_frame
 from .._os.fork_safety import keep_in_child
 from .._os.lazy_import import import_lock
 from .._pickling.codec import dumps, loads, share_classes
+from .._pickling.outcome import for_caller, pack_error
+from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.frames import encode
-from .._protocol.messages import INIT_ID
-from .._wire.channel import DEFAULT_WIRE_OPTIONS, StreamChannel, WireOptions
+from .._protocol.messages import INIT_ID, Frame, Kind
+from .._wire.channel import StreamChannel
 from .._wire.duplex import DuplexStream, duplex_pair, socket_pair
 from ..errors import UnsendableError
 from .child_signals import (
@@ -371,7 +372,9 @@ class ActorProcess(multiprocessing.Process):
             try:
                 program = loads(*program)
             except BaseException as exc:
-                StreamChannel(link.data).write(encode(error_frame(INIT_ID, exc)))
+                StreamChannel(link.data).write(
+                    encode(Frame(Kind.ERROR, INIT_ID, pack_error(for_caller(exc))))
+                )
                 raise SystemExit(1) from None
         assert program is not None
         return program

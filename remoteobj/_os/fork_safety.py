@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import threading
 import weakref
 from collections.abc import Iterator
 from typing import Final, Protocol, TypeVar
 
-__all__ = ["bell_and_ringer", "fork_generation", "keep_in_child", "creation_lock", "close_in_child"]
+__all__ = ["fork_generation", "keep_in_child", "creation_lock", "close_in_child"]
 
 # A forked child that kept a copy of our end of a connection would hide our death from the
 # other end, which sees EOF only when the last copy closes. So a child closes what it
@@ -68,12 +67,3 @@ def close_in_child(end: C) -> C:
     """Mark an end of a connection as this process's own: a forked child closes its copy."""
     _ours.add(end)
     return end
-
-
-def bell_and_ringer() -> tuple[socket.socket, socket.socket]:
-    """Two ends by which one thread wakes another that polls the first. Neither ever blocks."""
-    with creation_lock:
-        bell, ringer = map(close_in_child, socket.socketpair())
-    bell.setblocking(False)
-    ringer.setblocking(False)
-    return bell, ringer

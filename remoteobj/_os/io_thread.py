@@ -1,8 +1,8 @@
 """The one thread of a process that reads, runs and waits for callers who don't wait themselves.
 
-A caller that waits reads for itself (`_caller.connection`). Where nobody waits, because the outcome is
-a future's or an event loop's, this thread does. It is there while such a call is open and a
-moment longer; a process without them has no thread of ours on the caller's side.
+A caller that waits reads for itself. Where nobody waits, because the outcome is a future's or an
+event loop's, this thread does. It is there while such a call is open and a moment longer; a process
+without them has no thread of ours on the caller's side.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from .fork_safety import bell_and_ringer
-from .sigpipe import sigpipe_blocked_if_default
+from .wakeup import Wakeup
 
 __all__ = ["Registered", "Reactor", "Timer", "reactor"]
 
@@ -68,6 +67,7 @@ class Reactor:
         """Begin anew: in a forked child nothing of the parent's goes on."""
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._wakeup: Wakeup | None = None
         self._jobs: deque[Job] = deque()
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
@@ -88,8 +88,7 @@ class Reactor:
                 self._start()
             elif self._thread is threading.current_thread():
                 return  # it looks for jobs before it sleeps
-            with contextlib.suppress(BlockingIOError):
-                self._ringer.send(b"!")
+            self.wake()
 
     def call_at(self, when: float, job: Job) -> Timer:
         """Run `job` in the thread at `time.monotonic() == when`, unless it is cancelled."""
@@ -99,16 +98,13 @@ class Reactor:
 
     def wake(self) -> None:
         """Have it see at once that there is less to do. Also within a finalizer: takes no lock."""
-        with (
-            contextlib.suppress(OSError, AttributeError),
-            sigpipe_blocked_if_default(),
-        ):  # it is not there
-            self._ringer.send(b"!")
+        if self._wakeup is not None:
+            self._wakeup.set()
 
     def _start(self) -> None:
         self._poll = select.poll()
-        self._bell, self._ringer = bell_and_ringer()
-        self._poll.register(self._bell, select.POLLIN)
+        self._wakeup = Wakeup()
+        self._poll.register(self._wakeup, select.POLLIN)
         self._thread = threading.Thread(target=self._run, name="remoteobj-reactor", daemon=True)
         self._thread.start()
 
@@ -119,9 +115,8 @@ class Reactor:
             ready = self._poll.poll(self._patience())
             nap = False
             for fd, _ in ready:
-                if fd == self._bell.fileno():
-                    with contextlib.suppress(BlockingIOError):
-                        self._bell.recv(4096)
+                if self._wakeup is not None and fd == self._wakeup.fileno():
+                    self._wakeup.clear()
                 elif fd in self._by_fd:
                     nap = not self._tend(self._by_fd[fd]) or nap
             self._work()
@@ -162,8 +157,8 @@ class Reactor:
             if self._jobs or self._attended or self._timers:
                 return False
             self._thread = None
-            self._bell.close()
-            self._ringer.close()
+            if self._wakeup is not None:
+                self._wakeup.close()
             return True
 
     def _watch(self, connection: Registered) -> None:

@@ -20,13 +20,11 @@ import os
 import sys
 import weakref
 from collections import ChainMap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from itertools import islice
 from multiprocessing.reduction import ForkingPickler
 from pickle import PickleBuffer
-from reprlib import repr as short_repr
-from types import FunctionType, MethodType
+from types import FunctionType
 from typing import Any, ClassVar
 
 from cloudpickle import cloudpickle as untyped
@@ -34,6 +32,7 @@ from cloudpickle import cloudpickle as untyped
 from .._os.lazy_import import FORK_FAMILY
 from .._os.thread_unwind import ThreadUnwind
 from ..errors import UnsendableError
+from .unsendable import Part, unsendable_error
 
 # Any: it has no types, and what is used of it is private too. (Its Pickler, without these
 # functions, can't keep a class's identity. The tests run on the oldest and newest release.)
@@ -53,7 +52,7 @@ def dumps(value: object, what: str, buffer_callback: Callable[[Any], Any]) -> by
     except (KeyboardInterrupt, ThreadUnwind):
         raise
     except BaseException as error:
-        raise _unsendable(value, what, error) from error
+        raise unsendable_error(value, what, error, _Trial.fails) from error
 
 
 # ------------------------------------------------------------------ classes by value
@@ -204,25 +203,6 @@ def _fill_class(cls: type, state: tuple[str, Callable[[type, Any], Any], Any]) -
         _unfilled.discard(tracker_id)
 
 
-# ------------------------------------------------------------------ which part can't be pickled
-
-_MAX_DEPTH = 40
-_MAX_PARTS = 100_000
-
-_Part = tuple[str, object]
-
-
-def _unsendable(value: object, what: str, error: BaseException) -> UnsendableError:
-    # cloudpickle words a RecursionError as a PicklingError that it causes. Looking for the part
-    # would run into the same wall again and again.
-    if any(isinstance(e, (RecursionError, MemoryError)) for e in (error, error.__cause__)):
-        remedy = "It is nested too deeply or too large: send it in pieces."
-        return UnsendableError.for_part(what, value, error, remedy)
-    path, part = _smallest_failing(value, what)
-    remedy = "Leave it out (__getstate__), or make it inside the actor."
-    return UnsendableError.for_part(path, part, error, remedy)
-
-
 class _Trial(_Pickler):
     """Takes the parts on the way down for sendable: what leads back to them is not to blame."""
 
@@ -234,7 +214,7 @@ class _Trial(_Pickler):
         return "above" if id(obj) in self.above else None
 
     @classmethod
-    def fails(cls, parts: list[_Part], above: set[int]) -> bool:
+    def fails(cls, parts: list[Part], above: set[int]) -> bool:
         try:
             cls(above).dump([part for _, part in parts])
         except (KeyboardInterrupt, ThreadUnwind):
@@ -242,76 +222,3 @@ class _Trial(_Pickler):
         except BaseException:
             return True
         return False
-
-
-def _smallest_failing(value: object, what: str) -> _Part:
-    path, part, above = what, value, {id(value)}
-    for _ in range(_MAX_DEPTH):
-        parts = _parts_of(path, part)
-        if not _Trial.fails(parts, above):
-            break
-        while len(parts) > 1:  # halve: a list of a million items costs twenty trials
-            half = parts[: len(parts) // 2]
-            parts = half if _Trial.fails(half, above) else parts[len(parts) // 2 :]
-        path, part = parts[0]
-        above.add(id(part))
-    return path, part
-
-
-def _parts_of(path: str, value: object) -> list[_Part]:
-    try:
-        return list(islice(_walk(path, value), _MAX_PARTS))
-    except (KeyboardInterrupt, ThreadUnwind):
-        raise
-    except BaseException:  # the value's own __reduce_ex__ is what fails: it is the smallest part
-        return []
-
-
-def _walk(path: str, value: Any) -> Iterator[_Part]:
-    kind = type(value)
-    if kind in (list, tuple):
-        yield from ((f"{path}[{i}]", item) for i, item in enumerate(value))
-    elif kind is dict:
-        for key, item in value.items():
-            yield f"{path}[{_short(key)}]", item
-            yield f"{path} key {_short(key)}", key
-    elif kind in (set, frozenset):
-        yield from ((f"{path} item {_short(item)}", item) for item in value)
-    elif kind is FunctionType:
-        yield from _parts_of_function(path, value)
-    elif kind is MethodType:
-        yield f"{path}.__self__", value.__self__
-        yield f"{path}.__func__", value.__func__
-    else:
-        yield from _parts_of_instance(path, value)
-
-
-def _parts_of_function(path: str, func: FunctionType) -> Iterator[_Part]:
-    for name, cell in zip(func.__code__.co_freevars, func.__closure__ or (), strict=True):
-        yield f"{path} closure variable {name!r}", cloudpickle._get_cell_contents(cell)
-    for name in cloudpickle._extract_code_globals(func.__code__):
-        if name in func.__globals__:
-            yield f"{path} global {name!r}", func.__globals__[name]
-    for i, default in enumerate(func.__defaults__ or ()):
-        yield f"{path} default {i}", default
-
-
-def _parts_of_instance(path: str, value: Any) -> Iterator[_Part]:
-    # The object decides what of it travels; an attribute that it leaves out is not to blame.
-    reduced = value.__reduce_ex__(5)
-    if not isinstance(reduced, tuple):
-        return
-    make, args, state, items, pairs = (*reduced, None, None, None)[:5]
-    for attributes in state if isinstance(state, tuple) else (state,):
-        if isinstance(attributes, dict):
-            yield from ((f"{path}.{name}", item) for name, item in attributes.items())
-    yield from ((f"{path}[{i}]", item) for i, item in enumerate(items or ()))
-    yield from ((f"{path}[{_short(key)}]", item) for key, item in pairs or ())
-    yield from ((f"{path} argument {i} of {make!r}", item) for i, item in enumerate(args or ()))
-
-
-def _short(value: object) -> str:
-    try:
-        return short_repr(value)
-    except Exception:
-        return f"<{type(value).__name__}>"

@@ -27,7 +27,6 @@ from .._os.thread_unwind import ThreadUnwind
 from .out_of_band import extract_large
 
 __all__ = [
-    "OUT_OF_BAND",
     "Buffers",
     "dumps",
     "dumps_call",
@@ -54,10 +53,11 @@ SCALARS = frozenset({type(None), bool, int, float, complex, str})
 
 
 def dumps(
-    value: object, what: str = "value", floor: int = OUT_OF_BAND
+    value: object, what: str = "value", writable: bool = True
 ) -> tuple[bytes, list[memoryview]]:
-    """Pickle ``value``; return the payload, and the buffers from ``floor`` bytes on, which stay
-    outside of it.
+    """Pickle ``value``; return the payload, and the large buffers, which stay outside of it.
+
+    With ``writable=False`` all buffers do, so that the receiver can make each read-only.
 
     ``what`` is how an error names the value. The buffers are views of the value's own memory:
     they show changes made until they are written. Raises `UnsendableError` whatever the value's
@@ -83,23 +83,23 @@ def dumps(
         # A C function as the callback, and no closure: they are a third of a small value's time.
         payload = pickled(value, 5, buffer_callback=found.append)
         if found:
-            keep = partial(_keep_in_band, buffers=buffers, floor=floor)
+            keep = partial(_keep_in_band, buffers=buffers, writable=writable)
             if any(map(keep, found)):
                 buffers.clear()
                 payload = pickle.dumps(value, 5, buffer_callback=keep)
     except (KeyboardInterrupt, ThreadUnwind):
         raise
     except BaseException:
-        return _dumps_by_value(value, what, floor)
+        return _dumps_by_value(value, what, writable)
     # `_main__` finds both names of the main module, which the receiver may not have. Connections
     # do pickle, but as the bare number of a descriptor, which means another file over there.
     find = payload.find
     if find(b"_main__") >= 0 or find(b"multiprocessing.connection") >= 0:
-        return _dumps_by_value(value, what, floor)
+        return _dumps_by_value(value, what, writable)
     return payload, buffers
 
 
-def dumps_call(steps: tuple[Any, ...], floor: int = OUT_OF_BAND) -> tuple[bytes, list[memoryview]]:
+def dumps_call(steps: tuple[Any, ...], writable: bool = True) -> tuple[bytes, list[memoryview]]:
     """The same for the steps of a chain; most are a method and a few plain arguments, and these
     travel as just that, which takes two thirds of the time.
 
@@ -116,7 +116,7 @@ def dumps_call(steps: tuple[Any, ...], floor: int = OUT_OF_BAND) -> tuple[bytes,
         else:
             if not kwargs:
                 return pickled((steps[0][1], args), 5), []
-    return dumps(tuple(steps), "call", floor)
+    return dumps(tuple(steps), "call", writable)
 
 
 def loads(payload: bytes | bytearray | memoryview, buffers: Buffers = ()) -> Any:
@@ -139,7 +139,7 @@ def share_classes(*parts: object) -> None:
     by_value = _search.news(vars(main)) if main is not None else []
     local = [part for part in parts if _is_local(part)]
     if by_value or local:
-        _by_value().share(by_value, local)
+        _by_value().register_classes(by_value, local)
 
 
 class _Search:
@@ -189,17 +189,17 @@ def _is_local(part: Any) -> bool:
     return named.__module__ == "__main__" or "<locals>" in named.__qualname__
 
 
-def _keep_in_band(buffer: pickle.PickleBuffer, buffers: list[memoryview], floor: int) -> bool:
+def _keep_in_band(buffer: pickle.PickleBuffer, buffers: list[memoryview], writable: bool) -> bool:
     raw = buffer.raw()  # never fails: pickle itself refuses buffers that are not contiguous
-    if raw.nbytes < floor:
+    if writable and raw.nbytes < OUT_OF_BAND:
         return True
     buffers.append(raw)
     return False
 
 
-def _dumps_by_value(value: object, what: str, floor: int) -> tuple[bytes, list[memoryview]]:
+def _dumps_by_value(value: object, what: str, writable: bool) -> tuple[bytes, list[memoryview]]:
     buffers: list[memoryview] = []
-    keep = partial(_keep_in_band, buffers=buffers, floor=floor)
+    keep = partial(_keep_in_band, buffers=buffers, writable=writable)
     return _by_value().dumps(value, what, keep), buffers
 
 

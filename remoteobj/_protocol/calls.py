@@ -11,14 +11,12 @@ So when the actor dies, the oldest call that has no reply may have run; the youn
 
 from __future__ import annotations
 
-import contextlib
-import enum
 import itertools
-import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol, TypeVar
 
+from .._os.wakeup import Wakeable
 from ..errors import DeadlockError, RemoteObjError
 from .messages import INIT_ID, Bytes, Frame, Kind
 
@@ -26,12 +24,9 @@ __all__ = [
     "Backlog",
     "CallTable",
     "ConnectionEndedError",
-    "Event",
     "ErrorFactory",
     "GoodbyeErrors",
-    "Lifecycle",
     "ReenteredError",
-    "State",
     "PendingCall",
     "interrupted",
 ]
@@ -71,31 +66,7 @@ class Backlog(Protocol):
         """Send it all now."""
 
 
-class Wakeable(Protocol):
-    """What wakes somebody."""
-
-    def ring(self) -> None: ...
-
-
 R = TypeVar("R", bound=Wakeable)
-
-
-class OneShotEvent:
-    """Wakes one thread, once; ringing it again does nothing."""
-
-    __slots__ = ("_lock",)
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._lock.acquire()
-
-    def wait(self, timeout: float = -1) -> bool:
-        """Sleep until it rings; False when `timeout` seconds passed first."""
-        return self._lock.acquire(timeout=timeout)
-
-    def ring(self) -> None:
-        with contextlib.suppress(RuntimeError):  # it has rung already
-            self._lock.release()
 
 
 class PendingCall:
@@ -121,7 +92,7 @@ class PendingCall:
     """The call, as it was sent."""
     seen = 0
     """Items that have come."""
-    _bells: tuple[Wakeable, ...] = ()
+    _waiters: tuple[Wakeable, ...] = ()
 
     def __init__(self, call_id: int = INIT_ID) -> None:
         self.call_id = call_id
@@ -140,8 +111,8 @@ class PendingCall:
             self.seen += 1
         self.over = over = kind not in _GOES_ON
         self.ready = True
-        if self._bells or self.heard is not None:
-            self.ring()
+        if self._waiters or self.heard is not None:
+            self.notify()
         return over
 
     def stream(self) -> None:
@@ -163,20 +134,20 @@ class PendingCall:
     def fail(self, failure: Callable[[], BaseException]) -> None:
         self.failure = failure
         self.over = self.ready = True
-        self.ring()
+        self.notify()
 
-    def add_waiter(self, bell: R) -> R:
-        """Have `ring` ring this bell, for a thread that goes to sleep until then."""
-        self._bells = (*self._bells, bell)
-        return bell
+    def add_waiter(self, waiter: R) -> R:
+        """Have `notify` wake this waiter, for a thread that goes to sleep until then."""
+        self._waiters = (*self._waiters, waiter)
+        return waiter
 
-    def remove_waiter(self, bell: Wakeable) -> None:
-        self._bells = tuple(one for one in self._bells if one is not bell)
+    def remove_waiter(self, waiter: Wakeable) -> None:
+        self._waiters = tuple(one for one in self._waiters if one is not waiter)
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Tell those who sleep for this call, or listen, that something came."""
-        for bell in self._bells:
-            bell.ring()
+        for waiter in self._waiters:
+            waiter.wake()
         heard, self.heard = self.heard, None
         if heard is not None:
             heard(self)
@@ -284,61 +255,3 @@ class CallTable:
 
     def __len__(self) -> int:
         return len(self._open)
-
-
-class State(enum.Enum):
-    """Where a listener is in its life."""
-
-    STARTING = enum.auto()
-    RUNNING = enum.auto()
-    DRAINING = enum.auto()  # no new connections; what has arrived is fulfilled or refused
-    STOPPED = enum.auto()
-
-
-class Event(enum.Enum):
-    """What moves a listener on."""
-
-    READY = enum.auto()
-    STOP = enum.auto()
-    DRAINED = enum.auto()
-
-
-_TRANSITIONS = {
-    (State.STARTING, Event.READY): State.RUNNING,
-    (State.STARTING, Event.STOP): State.DRAINING,
-    (State.RUNNING, Event.STOP): State.DRAINING,
-    (State.DRAINING, Event.READY): State.DRAINING,  # told to stop while it was starting
-    (State.DRAINING, Event.STOP): State.DRAINING,
-    (State.DRAINING, Event.DRAINED): State.STOPPED,
-    (State.STOPPED, Event.STOP): State.STOPPED,
-}
-
-
-class Lifecycle:
-    """The state of a listener, moved by events alone.
-
-    >>> life = Lifecycle()
-    >>> life.on(Event.READY)
-    <State.RUNNING: 2>
-    >>> life.on(Event.STOP)
-    <State.DRAINING: 3>
-    """
-
-    def __init__(self) -> None:
-        self.state = State.STARTING
-        self.stopping = False
-        self._lock = threading.RLock()  # a signal handler may come on top of its holder
-
-    def on(self, event: Event) -> State:
-        """Move on; the state after it.
-
-        Raises:
-            RuntimeError: this can't happen in this state.
-        """
-        with self._lock:
-            try:
-                self.state = _TRANSITIONS[self.state, event]
-            except KeyError:
-                raise RuntimeError(f"{event.name} can't happen while {self.state.name}") from None
-            self.stopping = self.state in (State.DRAINING, State.STOPPED)
-            return self.state

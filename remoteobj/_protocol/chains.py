@@ -67,7 +67,7 @@ class ServingThread(Protocol):
         """Those who wait for what this thread is at, itself last; empty: the thread is not its."""
         ...
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """End its wait, from another thread."""
         ...
 

@@ -18,10 +18,9 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .._wire.segments import is_shared
 from .messages import Bytes, Frame, Kind
 
-__all__ = ["MAX_FRAME", "Decoder", "MalformedFrameError", "encode"]
+__all__ = ["MAX_FRAME", "SHARED_BIT", "Decoder", "MalformedFrameError", "encode", "is_shared"]
 
 HEADER = struct.Struct("<B3xIQQ")
 MAX_FRAME = 1 << 40
@@ -38,6 +37,15 @@ IN_PLACE = 1 << 16
 _KINDS = frozenset(map(int, Kind))
 _SIZE = HEADER.size
 _pack, _unpack, _new = HEADER.pack, HEADER.unpack_from, tuple.__new__  # found sooner, every time
+
+
+SHARED_BIT = 1 << 63
+"""Set in a number of a frame's table that stands for shared memory, and not for a length."""
+
+
+def is_shared(entry: int) -> bool:
+    """Whether a number in a frame's table stands for shared memory, and not for a length."""
+    return entry >= SHARED_BIT
 
 
 class MalformedFrameError(Exception):

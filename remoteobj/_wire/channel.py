@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import select
-import socket
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Protocol
 
-from .._os.fork_safety import bell_and_ringer
 from .._os.poller import SpinPoller
 from .._os.sigpipe import sigpipe_blocked, sigpipe_is_default
-from .._pickling.codec import OUT_OF_BAND
+from .._os.wakeup import Wakeup
 from .._protocol.chains import ServingThread
+from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.frames import Decoder
 from .._protocol.messages import Bytes, Frame
 from .buffer_exchange import BufferExchange
@@ -23,31 +22,12 @@ from .duplex import DuplexStream
 __all__ = [
     "Channel",
     "ChannelClosedError",
-    "DEFAULT_WIRE_OPTIONS",
     "StreamChannel",
-    "WireOptions",
 ]
 
 CHUNK = 1 << 16
 MAX_PARTS = 512  # under every system's IOV_MAX
 Parts = list[Any]
-
-
-class WireOptions(NamedTuple):
-    """How the ends of all connections to one object do."""
-
-    spin: float | None = None
-    """Seconds to poll before sleeping, 0 for never; None: some tens of µs."""
-    writable: bool = True
-    """Whether arrays that arrive can be written to."""
-
-    @property
-    def floor(self) -> int:
-        """Bytes from which on buffers stay outside of a pickle: within, the sender decides."""
-        return OUT_OF_BAND if self.writable else 0
-
-
-DEFAULT_WIRE_OPTIONS: Final = WireOptions()
 
 
 class ChannelClosedError(Exception):
@@ -62,8 +42,8 @@ class Channel(Protocol):
 
     runs_inline: bool
     """Whether its other end works only while this end waits, and answers at once."""
-    floor: int
-    """Bytes from which on buffers that are sent stay outside of the pickle."""
+    writable: bool
+    """Whether arrays that arrive can be written to."""
 
     def fileno(self) -> int:
         """The descriptor to read from; -1 once closed."""
@@ -162,10 +142,9 @@ class StreamChannel:
         weakref.finalize(self, duplex.close).atexit = False
         weakref.finalize(self, self.buffer_exchange.close).atexit = False
         self._decoder = Decoder(self.buffer_exchange.lease, writable=wire_options.writable)
-        self.floor = wire_options.floor
+        self.writable = wire_options.writable
         self._death = death
-        self._bell: socket.socket | None = None
-        self._ringer: socket.socket | None = None
+        self._wakeup: Wakeup | None = None
         self._poller = waiter or SpinPoller(wire_options.spin)
         self._poller.register(duplex.fileno(), hot=True)
         self.wait: Callable[[float | None], object] = self._poller.wait
@@ -193,16 +172,14 @@ class StreamChannel:
         self.buffer_exchange.hear(frame)
 
     def make_wakeable(self) -> None:
-        if self._bell is None:
-            self._bell, self._ringer = bell_and_ringer()
-            weakref.finalize(self, self._bell.close).atexit = False
-            weakref.finalize(self, self._ringer.close).atexit = False
-            self._poller.register(self._bell.fileno())
+        if self._wakeup is None:
+            self._wakeup = Wakeup()
+            weakref.finalize(self, self._wakeup.close).atexit = False
+            self._poller.register(self._wakeup.fileno())
 
     def wake(self) -> None:
-        if self._ringer is not None:
-            with contextlib.suppress(OSError):
-                self._ringer.send(b"!")
+        if self._wakeup is not None:
+            self._wakeup.set()
 
     @property
     def watched(self) -> dict[int, int]:
@@ -290,9 +267,8 @@ class StreamChannel:
         raise ChannelClosedError("the process ended" if data is None else "end of stream")
 
     def _ended(self) -> bool:
-        if self._bell is not None:
-            with contextlib.suppress(BlockingIOError):
-                self._bell.recv(4096)
+        if self._wakeup is not None:
+            self._wakeup.clear()
         return any(fd in self._ends for fd, _ in self._poller.ready())
 
     def end_writing(self) -> None:
@@ -303,9 +279,8 @@ class StreamChannel:
         self._duplex.shutdown()
         self._duplex.close()
         self.buffer_exchange.close()
-        for one in (self._bell, self._ringer):
-            if one is not None:
-                one.close()
+        if self._wakeup is not None:
+            self._wakeup.close()
 
 
 def _drop(parts: Parts, count: int) -> Parts:

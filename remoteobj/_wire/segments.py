@@ -27,8 +27,9 @@ from typing import Any, NamedTuple
 
 from .._os.lazy_import import import_lock
 from .._os.memfd import anonymous_file
+from .._protocol.frames import SHARED_BIT
 
-__all__ = ["SHARED", "SegmentRef", "SegmentPool", "SegmentError", "ReceivedSegments", "is_shared"]
+__all__ = ["SHARED", "SegmentRef", "SegmentPool", "SegmentError", "ReceivedSegments"]
 
 SHARED = 1 << 20
 """Buffers from this many bytes on are shared."""
@@ -39,7 +40,7 @@ FREE_BYTES = 1 << 29
 MOST_BYTES = 1 << 30
 """Bytes that one connection has in all segments together, if it has more than one."""
 
-_FLAG, _NEW = 1 << 63, 1 << 62
+_NEW = 1 << 62
 _ID_BITS, _LENGTH_BITS = 22, 40
 
 
@@ -60,17 +61,12 @@ class SegmentRef(NamedTuple):
     """Whether its descriptor comes along."""
 
     def pack(self) -> int:
-        return _FLAG | self.new * _NEW | self.segment << _LENGTH_BITS | self.length
+        return SHARED_BIT | self.new * _NEW | self.segment << _LENGTH_BITS | self.length
 
     @classmethod
     def unpack(cls, packed: int) -> SegmentRef:
         segment = packed >> _LENGTH_BITS & (1 << _ID_BITS) - 1
         return cls(segment, packed & (1 << _LENGTH_BITS) - 1, bool(packed & _NEW))
-
-
-def is_shared(packed: int) -> bool:
-    """Whether a number in a frame's table is an `SegmentRef`, not a length."""
-    return packed >= _FLAG
 
 
 # --- memory --------------------------------------------------------------------------------
