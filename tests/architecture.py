@@ -7,8 +7,9 @@ of a package, its own name: ``engines``) to its source. Every rule takes a tree 
 import ast
 import fnmatch
 import io
+import re
 import tokenize
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TypeAlias
@@ -79,6 +80,7 @@ FACE_LINES = 60
 THREADS = {"Thread", "threading.Thread"}
 
 Tree: TypeAlias = dict[str, str]
+Rule: TypeAlias = Callable[[Tree], Iterator[str]]
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -92,11 +94,12 @@ def read(package: Path) -> Tree:
     return tree
 
 
-def breaches(tree: Tree) -> list[str]:
+def breaches(tree: Tree, rules: Iterable[Rule] | None = None) -> list[str]:
     """All rules; a tree without modules breaks them, since nothing would have been checked."""
     if not tree:
         return ["there are no modules"]
-    return [f"{breach}  [{rule.__name__}]" for rule in RULES for breach in rule(tree)]
+    chosen = RULES if rules is None else rules
+    return [f"{breach}  [{rule.__name__}]" for rule in chosen for breach in rule(tree)]
 
 
 # ------------------------------------------------------------------ what imports what
@@ -258,7 +261,75 @@ def time_is_monotonic(tree: Tree) -> Iterator[str]:
                 yield f"{module}:{node.lineno}: {ast.unparse(node)} is the wall clock"
 
 
-RULES: list[Callable[[Tree], Iterator[str]]] = [
+# ------------------------------------------------------------------ the tests
+
+PEEPHOLE = "internals"
+"""The module of the tests that asks private parts of the package what other tests want to know."""
+OF_ONE_MODULE = {
+    "reference",
+    "test_architecture",
+    "test_codec",
+    "test_connection",
+    "test_flight_recorder",
+    "test_frames",
+    "test_guardian",
+    "test_journal",
+    "test_out_of_memory",
+    "test_outcome",
+    "test_protocol",
+    "test_reactor",
+    "test_sharing",
+    "test_sigpipe",
+    "test_views",
+    "test_waiting_on_a_line",
+}
+"""Those that test one private module by itself, and what these compare it with."""
+PUBLIC = {"_asdict", "_fields", "_make", "_replace"}  # of named tuples
+PRIVATE_IN_TEXT = re.compile(
+    rf"\b{PACKAGE}[\w.]*\._[a-z]"  # a module, by its name
+    rf"|\b{PACKAGE}[\w.]* import [^\n]*\b_[a-z]"
+    r"|(?<!\bself)(?<!\bos)(?<!\bsys)\._[a-z]\w*\b(?!\()"  # an attribute, in a program's source
+)
+
+
+def tests_use_the_public_face(tree: Tree) -> Iterator[str]:
+    """As far as can be seen: what a module of the standard library has is its own business."""
+    for module, source in tree.items():
+        if module.split(".")[0] == PEEPHOLE or module.split(".")[-1] in OF_ONE_MODULE:
+            continue
+        tree_of_module = ast.parse(source)
+        foreign = set(_names_of_other_libraries(tree_of_module)) | {"self", "cls"}
+        for node in ast.walk(tree_of_module):
+            if what := _private(node, foreign):
+                yield f"{module}:{node.lineno}: reaches for {what}"
+
+
+def _names_of_other_libraries(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            origin = (node.module or "") if isinstance(node, ast.ImportFrom) else ""
+            for alias in node.names:
+                if (origin or alias.name).split(".")[0] not in (PACKAGE, "tests"):
+                    yield alias.asname or alias.name.split(".")[0]
+
+
+def _private(node: ast.AST, foreign: set[str]) -> str | None:
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        origin = (node.module or "").split(".") if isinstance(node, ast.ImportFrom) else []
+        for alias in node.names:
+            path = [*origin, *alias.name.split(".")]
+            if path[0] == PACKAGE and any(part.startswith("_") for part in path):
+                return ".".join(path)
+    elif isinstance(node, ast.Attribute) and node.attr.startswith("_") and node.attr not in PUBLIC:
+        is_ours = not (isinstance(node.value, ast.Name) and node.value.id in foreign)
+        return ast.unparse(node) if is_ours and not node.attr.endswith("_") else None
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        found = PRIVATE_IN_TEXT.search(node.value)
+        return found[0] if found else None
+    return None
+
+
+RULES: list[Rule] = [
     every_module_has_a_layer,
     imports_come_from_below,
     imports_form_no_cycle,
@@ -271,3 +342,4 @@ RULES: list[Callable[[Tree], Iterator[str]]] = [
     threads_have_names,
     time_is_monotonic,
 ]
+TEST_RULES: list[Rule] = [tests_use_the_public_face]

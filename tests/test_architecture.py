@@ -1,4 +1,4 @@
-"""The package keeps to its layers and sizes; and each rule sees the source that breaks it."""
+"""Package and tests keep to the rules of the tree; and each rule sees the source that breaks it."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,7 +8,8 @@ import pytest
 from tests import architecture
 from tests.architecture import Tree
 
-PACKAGE = Path(__file__).parents[1] / architecture.PACKAGE
+TESTS = Path(__file__).parent
+PACKAGE = TESTS.parent / architecture.PACKAGE
 
 
 def test_the_package_keeps_every_rule() -> None:
@@ -17,6 +18,10 @@ def test_the_package_keeps_every_rule() -> None:
 
 def test_a_package_without_modules_breaks_the_rules(tmp_path: Path) -> None:
     assert architecture.breaches(architecture.read(tmp_path)) == ["there are no modules"]
+
+
+def test_the_tests_keep_theirs() -> None:
+    assert architecture.breaches(architecture.read(TESTS), architecture.TEST_RULES) == []
 
 
 def lines(count: int, indent: str = "") -> str:
@@ -36,8 +41,16 @@ GOOD: Tree = {
 }
 
 
+GOOD_TESTS: Tree = {
+    "internals": "from remoteobj._pickling.codec import dumps\n",
+    "test_codec": "from remoteobj import _codec\n",
+    "a.test_b": "import os\nfrom remoteobj import errors\nos._exit(0)\nself._x = x.__dict__\n",
+}
+
+
 def test_a_good_tree_breaks_no_rule() -> None:
     assert architecture.breaches(GOOD) == []
+    assert architecture.breaches(GOOD_TESTS, architecture.TEST_RULES) == []
 
 
 BAD: list[tuple[Callable[[Tree], Iterator[str]], Tree, str]] = [
@@ -125,6 +138,22 @@ BAD: list[tuple[Callable[[Tree], Iterator[str]], Tree, str]] = [
         {"_ops": "import time\nend = time.time() + 1\n"},
         "_ops:2: time.time is the wall clock",
     ),
+    *[
+        (
+            architecture.tests_use_the_public_face,
+            {"test_a": source},
+            f"test_a:1: reaches for {what}",
+        )
+        for source, what in {
+            "from remoteobj._protocol.operations import OPS\n": "remoteobj._protocol.operations.OPS",
+            "from remoteobj import _ops\n": "remoteobj._protocol.operations",
+            "import remoteobj._engines.contract\n": "remoteobj._engines.contract",
+            "len(handle._actor.calls)\n": "handle._actor",
+            "patch('remoteobj._protocol.operations.OPS')\n": "remoteobj._o",
+            "run('from remoteobj import errors, _ops')\n": "remoteobj import errors, _o",
+            "run('print(handle._actor.pid)')\n": "._actor",
+        }.items()
+    ],
 ]
 
 
@@ -142,4 +171,6 @@ def test_a_source_that_breaks_a_rule_is_seen(
 
 
 def test_every_rule_is_shown_to_fail() -> None:
-    assert {rule.__name__ for rule, _, _ in BAD} == {rule.__name__ for rule in architecture.RULES}
+    assert {rule.__name__ for rule, _, _ in BAD} == {
+        rule.__name__ for rule in [*architecture.RULES, *architecture.TEST_RULES]
+    }
