@@ -149,7 +149,7 @@ class _OwnedEndpoint(Endpoint):
         order = InterruptOrder(pack_error(error), call_id)
         return bool(self._ask(Kind.INTERRUPT, order.payload(), timeout))
 
-    def _ask(self, kind: Kind, payload: bytes, timeout: float | None) -> Any:
+    def _ask(self, kind: int, payload: bytes, timeout: float | None) -> Any:
         if os.getpid() != self._owner_pid:
             raise NotListeningError(f"only the owner of {self._errors.name} can ask it that")
         return self.control_client.request(kind, payload, timeout)

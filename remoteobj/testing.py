@@ -14,24 +14,24 @@ and nowhere else is there a place for one.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
 
-from ._actor.clients import Client
-from ._actor.control import _Handshake
+from ._actor.client_set import ClientSet
+from ._actor.clients import Client, StreamProducer
+from ._actor.control import Handshake
+from ._actor.execution import Executor, Running
 from ._actor.mailbox import Mailbox
 from ._handle import Handle
 from ._leaks import no_leaks
 from ._protocol.frames import encode
-from ._protocol.messages import Frame, Kind
+from ._protocol.messages import Frame, FrameParts, Kind
 from ._proxy import current
 
 __all__ = [
@@ -159,91 +159,90 @@ def _install(_: object, faults: tuple[Fault, ...]) -> None:
     home = current()._ref.home
     assert home is not None
     mailbox = home.mailbox
-    for name in ("_run", "_collect"):
-        vars(mailbox).pop(name, None)
-    _Handshake.go_on = _GO_ON  # type: ignore[method-assign]
+    if isinstance(mailbox.executor, _FaultyExecutor):
+        mailbox.executor = mailbox.executor.remove()
     if faults:
-        vars(mailbox)["_run"] = _Script(mailbox, faults).run
+        mailbox.executor = _FaultyExecutor(mailbox, faults)
 
 
-_GO_ON = _Handshake.go_on
-
-
-class _Script:
-    """Stands in front of one mailbox, and counts its requests."""
+class _FaultyExecutor:
+    """Stands in front of an actor's executor: counts the requests, and puts the faults in."""
 
     def __init__(self, mailbox: Mailbox, faults: tuple[Fault, ...]) -> None:
-        self._mailbox = mailbox
-        self._run = Mailbox._run.__get__(mailbox)
+        self._executor = mailbox.executor
+        self._clients = mailbox.clients
         self._faults = {one.at: one for one in faults}
         self._count = 0
         self._look_ahead()
 
-    def run(self, client: Client, request: Frame) -> None:
+    @property
+    def current(self) -> Running | None:
+        return self._executor.current
+
+    @property
+    def done(self) -> int:
+        return self._executor.done
+
+    def step(self, stream: StreamProducer) -> Frame:
+        return self._executor.step(stream)
+
+    def close(self, stream: StreamProducer) -> None:
+        self._executor.close(stream)
+
+    def is_running(self, client: Client, call_id: int) -> bool:
+        return self._executor.is_running(client, call_id)
+
+    def run(self, client: Client, request: Frame) -> FrameParts | None:
         self._count += 1
         fault = self._faults.get(self._count)
         if fault is None:
-            self._run(client, request)
+            reply = self._executor.run(client, request)
         else:
-            self._fail(fault, client, request)
+            reply = self._fail(fault, client, request)
         self._look_ahead()
+        return reply
+
+    def remove(self) -> Executor:
+        """Take all faults out; the executor without them."""
+        vars(self._clients).pop("read", None)
+        Handshake.go_on = _GO_ON  # type: ignore[method-assign]
+        return self._executor
 
     def _look_ahead(self) -> None:
         """Get ready for what happens before the next request is there."""
+        self.remove()
         fault = self._faults.get(self._count + 1)
         if fault is None or fault.what != "die":
             return
         if fault.when == "before receive":
-            vars(self._mailbox)["_collect"] = lambda ready, lone=False: self._at_news(ready, fault)
+            vars(self._clients)["read"] = lambda ready: self._at_news(ready, fault)
         elif fault.when == "in handshake":
-            _Handshake.go_on = lambda _: _end(fault.exitcode)  # type: ignore[method-assign,assignment,return-value]
+            Handshake.go_on = lambda _: _end(fault.exitcode)  # type: ignore[method-assign,assignment,return-value]
 
-    def _at_news(self, ready: list[tuple[int, int]], fault: Fault) -> None:
-        if any(fd in self._mailbox._clients for fd, _ in ready):
+    def _at_news(self, ready: list[tuple[int, int]], fault: Fault) -> Any:
+        if any(fd == client.channel.fileno() for client in self._clients for fd, _ in ready):
             _end(fault.exitcode)
-        Mailbox._collect(self._mailbox, ready)
+        return ClientSet.read(self._clients, ready)
 
-    def _fail(self, fault: Fault, client: Client, request: Frame) -> None:
+    def _fail(self, fault: Fault, client: Client, request: Frame) -> FrameParts | None:
         if fault.what == "delay":
             time.sleep(fault.seconds)
         elif fault.what == "die" and fault.when == "after receive":
             _end(fault.exitcode)
-        with _replies(client, _SENDS.get((fault.what, fault.when), Client.send), fault):
-            self._run(client, request)
+        reply = self._executor.run(client, request)
+        if reply is None or fault.what == "delay":
+            return reply
+        if fault.what == "bad pickle":
+            return Frame(Kind.VALUE, request.call_id, b"\x80\x05no pickle")
+        if fault.what == "die":
+            if fault.when == "in mid-frame":
+                data = b"".join(map(bytes, encode(reply)))
+                client.channel.write([data[: len(data) // 2]])
+            _end(fault.exitcode)
+        return None  # it is lost
 
 
-@contextlib.contextmanager
-def _replies(client: Client, send: Callable[..., None], fault: Fault) -> Iterator[None]:
-    """Have the reply of one request sent in another way."""
-    if send is not Client.send:
-        vars(client)["send"] = lambda frame: send(client, Frame(*frame), fault)
-    try:
-        yield
-    finally:
-        vars(client).pop("send", None)
-
-
-def _send_nothing(client: Client, frame: Frame, fault: Fault) -> None:
-    """The reply is lost."""
-
-
-def _send_and_die(client: Client, frame: Frame, fault: Fault) -> None:
-    if fault.when == "in mid-frame":
-        data = b"".join(map(bytes, encode(frame)))
-        client.channel.write([data[: len(data) // 2]])
-    _end(fault.exitcode)
-
-
-def _send_garbage(client: Client, frame: Frame, fault: Fault) -> None:
-    Client.send(client, Frame(Kind.VALUE, frame.call_id, b"\x80\x05no pickle"))
-
-
-_SENDS: dict[tuple[str, str], Callable[..., None]] = {
-    ("drop", "after receive"): _send_nothing,
-    ("bad pickle", "after receive"): _send_garbage,
-    ("die", "after execution"): _send_and_die,
-    ("die", "in mid-frame"): _send_and_die,
-}
+_GO_ON = Handshake.go_on
 
 
 # --- gates ---------------------------------------------------------------------------------

@@ -1,9 +1,7 @@
-"""A process that calls, as its actor sees it: what it is owed, and what streams to it."""
+"""A process that calls, as its actor sees it: its queue, its streams, and what it is still owed."""
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 import threading
 import time
 import weakref
@@ -12,30 +10,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .._os.thread_unwind import ThreadUnwind
-from .._pickling.codec import SCALARS, dumps, loads, pickled
-from .._pickling.outcome import for_caller, pack_error, unpack_error
-from .._protocol.chains import CallChain
+from .._pickling.codec import loads
+from .._pickling.outcome import unpack_error
 from .._protocol.frames import encode
-from .._protocol.messages import Bytes, Frame, Kind
+from .._protocol.messages import Frame, FrameParts, Kind
 from .._wire.channel import ChannelClosedError, StreamChannel
-from ..errors import ActorDiedError, RemoteError, type_name
+from .replies import error_frame, value_frame
 
-__all__ = [
-    "PATIENCE",
-    "OpenStream",
-    "Client",
-    "cut_off_frame",
-    "error_frame",
-    "is_iterator",
-    "size_of",
-    "value_frame",
-]
-
-_new = tuple.__new__
-_ITEM = int(Kind.ITEM)  # a plain number is packed sooner
-
-PATIENCE = 0.05
-"""Seconds without progress after which a reply is left to be written in the background."""
+__all__ = ["Client", "StreamProducer", "is_iterator"]
 
 
 class Client:
@@ -49,37 +31,35 @@ class Client:
         patience: float,
     ) -> None:
         self.channel = channel
-        self.told: deque[Frame] = deque()
+        self.outbox: deque[Frame] = deque()
         """What the channel has to say of its own; it goes along with what is written next."""
-        channel.buffer_exchange.tell = _not_kept(self)
+        channel.buffer_exchange.tell = _without_keeping_alive(self)
         self._wake = wake
         self._patience = patience
+        self._flush_later = flush_later
         self.requests: deque[Frame] = deque()
-        self.held = 0
+        self.queued_bytes = 0
         """Bytes in its requests."""
-        self.streams: dict[int, OpenStream] = {}
-        self.gone = False
-        self.cut = False
+        self.streams: dict[int, StreamProducer] = {}
+        self.disconnected = False
+        self.muted = False
         """Whether nothing can be said to it any more."""
         self.has_actors = False
-        """Whether actors call from there."""
-        self.awaited = 0
-        """How many calls in the queue are such that an actor waits for them."""
-        self.waiters: dict[int, CallChain] = {}
-        """By the id of an open call: those who wait for it, as the caller has last said."""
-        self._flush_later = flush_later
+        """Whether actors call from that process."""
+        self.is_read = False
+        """Whether the client set waits for what it sends."""
         self._lock = threading.Lock()
-        self.owed: list[Any] = []
+        self.unsent: list[Any] = []
         """What was written for it and has not gone out yet."""
 
-    def send(self, frame: tuple[int, int, Bytes, Any]) -> None:
+    def send(self, frame: FrameParts) -> None:
         """Write a frame, or leave what a slow reader does not take to the flusher."""
         with self._lock:
             parts = self.channel.encode(Frame(*frame)) if frame[3] else encode(frame)
-            while self.told:
-                parts = [*parts, *encode(self.told.popleft())]
+            while self.outbox:
+                parts = [*parts, *encode(self.outbox.popleft())]
             try:
-                if not self.owed:
+                if not self.unsent:
                     parts = self.channel.write(parts)
                     if not parts:
                         return
@@ -87,31 +67,27 @@ class Client:
             except ChannelClosedError:
                 return  # reading will find the end too, and see to it
             except BaseException:
-                self.cut_off()  # nothing may follow half a frame
+                self.mute()  # nothing may follow half a frame
                 raise
             if parts:
                 # Copied: the object may change what its result still refers to.
-                self.owed += map(bytes, parts)
+                self.unsent += map(bytes, parts)
                 self._flush_later(self)
 
-    def cut_off(self) -> None:
-        """Say nothing more: it finds the end of the line, in place of a reply or a goodbye."""
-        self.cut = True
+    def mute(self) -> None:
+        """Say nothing more: it finds the end of the stream, in place of a reply or a goodbye."""
+        self.muted = True
         self.channel.end_writing()
 
-    def end_stream(self, call_id: int) -> None:
-        """A stream of its is over, or given up."""
-        del self.streams[call_id]
-        self.waiters.pop(call_id, None)
-
-    def _tell(self, frame: Frame) -> None:
-        self.told.append(frame)
+    def post(self, frame: Frame) -> None:
+        """Have a small frame written with the next one, or when the mailbox looks up."""
+        self.outbox.append(frame)
         self._wake()
 
-    def send_told(self) -> None:
-        """Write what nothing else has taken along."""
-        if self.told:
-            self.send(self.told.popleft())
+    def send_outbox(self) -> None:
+        """Write what no other frame has taken along."""
+        if self.outbox:
+            self.send(self.outbox.popleft())
 
     def _write_patiently(self, left: list[Any]) -> list[Any]:
         while left and self.channel.wait_to_write(False, time.monotonic() + self._patience):
@@ -119,38 +95,43 @@ class Client:
         return left
 
     def flush(self) -> bool:
-        """Write what is owed, as far as it goes; True when nothing is left."""
+        """Write what it is owed, as far as it goes; True when nothing is left."""
         with self._lock:
             try:
-                self.owed = self.channel.write(self.owed)
+                self.unsent = self.channel.write(self.unsent)
             except ChannelClosedError:
-                self.owed = []
-            return not self.owed
+                self.unsent = []
+            return not self.unsent
 
 
-def _not_kept(client: Client) -> Callable[[Frame], None]:
-    """Have a frame said to a peer, which is not kept alive for that."""
-    mine = weakref.ref(client)
+def _without_keeping_alive(client: Client) -> Callable[[Frame], None]:
+    """`client.post`, for a finalizer that must not keep the client alive."""
+    reference = weakref.ref(client)
 
-    def tell(frame: Frame) -> None:
-        if (client := mine()) is not None:
-            client._tell(frame)
+    def post(frame: Frame) -> None:
+        if (client := reference()) is not None:
+            client.post(frame)
 
-    return tell
+    return post
 
 
-class OpenStream:
-    """An iterator that a call returned, and how far its consumer lets it go."""
+class StreamProducer:
+    """An open stream.
+
+    It is *open* from the call's reply until its end is sent, or its consumer gives it up; then
+    `open` is False for good. A step that is under way when it is given up comes to its end, and
+    whoever runs the step closes the iterator then.
+    """
 
     def __init__(self, client: Client, request: Frame, iterator: Iterator[Any]) -> None:
         self.client = client
         self.request = request._replace(buffers=())
         self.call_id = request.call_id
         self.credit = 0
-        self.sent = 0
-        """Items that have been sent."""
-        self.said: deque[Frame] = deque()
-        """What the consumer sends and raises in it, each for one step."""
+        """Items that the consumer has asked for and that are not sent."""
+        self.commands: deque[Frame] = deque()
+        """What the consumer sends and raises in the generator, each for one step."""
+        self.open = True
         self._iterator: Any = iterator
 
     def advance(self) -> Frame:
@@ -163,18 +144,24 @@ class OpenStream:
             raise
         except BaseException as exc:
             return error_frame(self.call_id, exc)
-        return value_frame(_ITEM, self.call_id, item, self.client.channel.writable)
+        return value_frame(Kind.ITEM, self.call_id, item, self.client.channel.writable)
 
     def step(self) -> Any:
         """The next item, made by users' code; raises what that raises."""
-        if not self.said:
+        if not self.commands:
             return next(self._iterator)
-        said = self.said.popleft()
-        if said.kind == Kind.SEND:
-            return self._iterator.send(loads(said.payload, said.buffers))
-        return self._iterator.throw(unpack_error(said.payload))
+        command = self.commands.popleft()
+        if command.kind == Kind.SEND:
+            return self._iterator.send(loads(command.payload, command.buffers))
+        return self._iterator.throw(unpack_error(command.payload))
+
+    def end(self) -> None:
+        """The stream is over, or given up: nothing more is sent for it."""
+        self.open = False
+        self.client.streams.pop(self.call_id, None)
 
     def close(self) -> None:
+        """Close the iterator; raises what its `finally` raises."""
         close = getattr(self._iterator, "close", None)
         if close is not None:
             close()
@@ -186,45 +173,3 @@ _NO_ITERATORS = frozenset({list, tuple, dict, set, frozenset})
 def is_iterator(cls: type) -> bool:
     """Whether it has `__next__`, asked so that no code of a user's metaclass runs."""
     return cls not in _NO_ITERATORS and any("__next__" in vars(base) for base in cls.__mro__)
-
-
-def size_of(request: Frame) -> int:
-    """The bytes that it holds."""
-    return len(request[2]) + (sum(map(len, request[3])) if request[3] else 0)
-
-
-def value_frame(kind: int, call_id: int, value: Any, writable: bool = True) -> Frame:
-    """The frame that carries a value, or the error that it can't be sent."""
-    if type(value) in SCALARS:
-        return _new(Frame, (kind, call_id, pickled(value, 5), ()))
-    try:
-        payload, buffers = dumps(value, "result", writable)
-    except ThreadUnwind:
-        raise
-    except BaseException as exc:
-        return error_frame(call_id, exc)
-    return _new(Frame, (kind, call_id, payload, buffers))
-
-
-def error_frame(call_id: int, exc: BaseException) -> Frame:
-    """The frame that carries an exception, without our own frames in its traceback."""
-    traceback = exc.__traceback__
-    while traceback is not None and traceback.tb_frame.f_globals.get("__package__") == __package__:
-        traceback = traceback.tb_next  # the caller does not care how we got there
-    try:
-        packed = pack_error(for_caller(exc.with_traceback(traceback)))
-    except KeyboardInterrupt as interrupt:  # of its own methods: nobody presses Ctrl-C here
-        name = type_name(type(exc))
-        packed = pack_error(RemoteError.in_place_of(name, name, "", repr(interrupt)))
-    finally:
-        del exc, traceback
-    return Frame(Kind.ERROR, call_id, packed)
-
-
-def cut_off_frame(call_id: int) -> Frame:
-    """For the caller whose request was being run when its process was told to end."""
-    name = multiprocessing.current_process().name
-    return error_frame(
-        call_id,
-        ActorDiedError.from_exit(name, signal=signal.SIGTERM, maybe_executed=True),
-    )

@@ -29,7 +29,7 @@ from .._wire.duplex import DuplexStream, receive_descriptors
 from .._wire.unix import Listener
 from .clients import Client
 
-__all__ = ["Control", "ControlHandler", "start", "unblock"]
+__all__ = ["Control", "ControlHandler", "Handshake", "start", "unblock"]
 
 HANDSHAKE_SECONDS = 5.0
 """How long a caller may take to prove itself."""
@@ -74,7 +74,7 @@ class ControlHandler(Protocol):
         """The owner is gone."""
 
 
-class _Handshake:
+class Handshake:
     """A caller on its way in. Each of its messages has a fixed length."""
 
     def __init__(self, sock: socket.socket, key: bytes) -> None:
@@ -120,7 +120,7 @@ class Control:
         self._handler = duties
         self._poll = select.poll()
         self._acts: dict[int, Callable[[], None]] = {}
-        self._handshakes: dict[int, _Handshake] = {}
+        self._handshakes: dict[int, Handshake] = {}
         self._jobs: deque[Callable[[], None]] = deque()
         self._wakeup = Wakeup()
         self._on(self._wakeup.fileno(), self._run_jobs)
@@ -248,7 +248,7 @@ class Control:
         try:
             if not same_user(sock):
                 raise AuthenticationError("another user")
-            handshake = _Handshake(sock, self._listener.address.key)
+            handshake = Handshake(sock, self._listener.address.key)
         except (OSError, AuthenticationError):
             sock.close()
             return
@@ -257,7 +257,7 @@ class Control:
         self._handshakes[sock.fileno()] = handshake
         self._on(sock.fileno(), lambda: self._shake_hands(handshake))
 
-    def _shake_hands(self, handshake: _Handshake) -> None:
+    def _shake_hands(self, handshake: Handshake) -> None:
         try:
             proved = handshake.go_on()
         except BlockingIOError:
@@ -270,7 +270,7 @@ class Control:
             self._off(handshake.sock.fileno())
             self._handler.attach(handshake.duplex())
 
-    def _refuse(self, handshake: _Handshake) -> None:
+    def _refuse(self, handshake: Handshake) -> None:
         self._handshakes.pop(handshake.sock.fileno(), None)
         self._off(handshake.sock.fileno())
         handshake.close()

@@ -17,8 +17,9 @@ from .._protocol.frames import encode
 from .._protocol.messages import INIT_ID, Frame, Kind
 from .._wire.channel import ChannelClosedError, StreamChannel
 from .._wire.duplex import DuplexStream
-from .clients import Client, error_frame, value_frame
+from .clients import Client
 from .control import Control
+from .replies import error_frame, value_frame
 
 __all__ = ["FunctionProgram"]
 
@@ -77,7 +78,7 @@ class FunctionProgram:
             if self._results:
                 self._say(voice, Kind.ITEM, item)
 
-    def _say(self, voice: _Voice, kind: Kind, value: Any) -> None:
+    def _say(self, voice: _Voice, kind: int, value: Any) -> None:
         with voice.undisturbed():
             frame = value_frame(kind, INIT_ID, value if self._results else None)
             if frame.kind != Kind.ERROR:

@@ -1,6 +1,13 @@
-"""The actor's side of every call: take requests in, in order, evaluate them, reply.
+"""The actor's side of every call: take requests in, run them in turn, reply.
 
-One thread at a time runs requests, so the object needs no lock against them.
+::
+
+    clients ──frames──> table of kinds ──> schedule ──next──> executor ──reply──> client
+    (who calls, who                        (whose turn       (runs it on
+     is read)                               it is)            the object)
+
+One thread at a time runs requests, so the object needs no lock against them. While it is blocked on
+a call to another actor, it goes on running those that this call needs (`reentrancy`).
 """
 
 from __future__ import annotations
@@ -11,58 +18,72 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from contextlib import AbstractContextManager
+from typing import Final
 
-from .._protocol.chains import ActorId, CallChain, serving_threads, unwrap
-from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
-from .._protocol.lifecycle import Event
-from .._protocol.messages import Bytes, Frame, Kind
-from .._protocol.views import evaluate
-from ..errors import DeadlockError
-from .clients import Client, OpenStream, error_frame
-from .reception import CALLS
-from .status import stack_here
-from .turns import Turns
+from .._os.poller import clock
+from .._os.thread_unwind import ThreadUnwind
+from .._pickling.outcome import pack_error
+from .._protocol.chains import BlockedCall, CallChain, serving_threads
+from .._protocol.frames import MalformedFrameError
+from .._protocol.lifecycle import Event, Lifecycle
+from .._protocol.messages import Bytes, Flag, Frame, Kind, read_credit
+from ..errors import NotListeningError
+from .client_set import ClientSet
+from .clients import Client, StreamProducer
+from .execution import Executor
+from .reentrancy import Reentrancy
+from .replies import cut_off_frame, error_frame, value_frame
+from .schedule import Schedule
 
-__all__ = ["Mailbox"]
+__all__ = ["INTERNAL_CODE", "Mailbox"]
 
-LAST_WORDS = 5.0
-"""Seconds that the peers have, at the end, to take in what was written for them."""
+LOOK_SECONDS = 50e-6
+"""How long a busy mailbox takes up what has come before it looks for more."""
+GOODBYE_SECONDS = 5.0
+"""How long the clients have, at the end, to take in what was written for them."""
+TAKE_IN_SECONDS = 1.0
+"""How long, at the end, what still comes is taken in: against a client that never stops sending."""
 
-NOBODY = ActorId("", "")
+
+def _nothing() -> None:
+    pass
 
 
-class Mailbox(Turns):
-    """The requests of all peers, run one at a time by whichever thread calls in here."""
+_NOWHERE: Final[tuple[int, Callable[[], threading.Thread | None]]] = (0, _nothing)
+
+
+class Mailbox:
+    """The requests of all clients, run one at a time by whichever thread calls in here."""
 
     def __init__(
         self,
-        root: Callable[[], Any],
-        flush_later: Callable[[Client], None],
-        report: Callable[[BaseException], None],
-        wire_options: WireOptions = DEFAULT_WIRE_OPTIONS,
-        me: ActorId = NOBODY,
-        reentrant: bool = True,
+        clients: ClientSet,
+        executor: Executor,
+        reentrancy: Reentrancy | None = None,
     ) -> None:
-        super().__init__(root, flush_later, report, wire_options)
-        self._me = me
-        self._reentrant = reentrant
+        self.clients = clients
+        self.executor = executor
+        self.lifecycle = Lifecycle()
+        self._schedule: Schedule[Client, StreamProducer] = Schedule()
+        self._reentrancy = reentrancy or Reentrancy()
+        self._looked = 0.0
         self._turn = threading.RLock()
         self._depth = 0
-        self._home: tuple[int, Callable[[], threading.Thread | None]] = NOWHERE
-        """The thread that runs requests now and then, and is at something of its own else."""
+        self._home: tuple[int, Callable[[], threading.Thread | None]] = _NOWHERE
+        """The thread that runs requests now and then, and is at something of its own otherwise."""
         self.runner = 0
-        """The thread that runs them, at the moment."""
+        """The thread that runs requests, at the moment."""
         self.safe_point: Callable[[], None] = _nothing
-        """Called where an exception may be raised in the thread that runs requests: none of what
-        was read for it, or is to be written, would be lost."""
+        """Called between requests, where an exception from `interrupt_` can be raised without
+        losing a frame that was read or half written."""
 
     # --- running requests --------------------------------------------------------------
 
     def serve(self, until: Callable[[], bool]) -> None:
         """Run requests until `until()` or the listener stops; `wake` makes it look."""
         with self._at_work():
-            while not until() and not self.life.stopping:
+            while not until() and not self.lifecycle.stopping:
                 self._step(None)
 
     def process(
@@ -71,10 +92,199 @@ class Mailbox(Turns):
         """Run what is there, waiting for the first until `deadline`; how much was run."""
         with self._at_work(lasting):
             done = self._step(deadline)
-            while (self._pending or self._flowing) and 0 < done < limit:
+            while self._schedule and 0 < done < limit:
                 done += self._step(deadline)
         self.safe_point()
         return done
+
+    def _step(self, deadline: float | None) -> int:
+        """Run one request and one step of a stream, waiting until `deadline` if there is neither;
+        how much was run."""
+        if self._schedule:
+            self._look()
+            return self._work()
+        clients = self.clients
+        found = clients.read(clients.wait(deadline))
+        if len(found) == 1 and not clients.woken:
+            client, frames = found[0]
+            if frames is not None and len(frames) == 1 and frames[0][0] in _REQUESTS:
+                # One request and nothing else to do, as it mostly is: it is spared the queues.
+                request = frames[0]
+                client.has_actors = client.has_actors or bool(request[4])
+                self._run(client, request)
+                return 1
+        self._take_in(found)
+        return self._work()
+
+    def _work(self) -> int:
+        """Run one request and one step of a stream."""
+        done = 0
+        if (turn := self._schedule.next_request()) is not None:
+            client, request = turn
+            if not client.is_read:
+                self.clients.update_reading(client)
+            self._run(client, request)
+            done += 1
+        if (stream := self._schedule.next_stream()) is not None:
+            self._advance(stream)
+            done += 1
+        return done
+
+    def _run(self, client: Client, request: Frame) -> None:
+        reply = None
+        try:
+            reply = self.executor.run(client, request)
+            if reply is not None:
+                client.send(reply)
+        except ThreadUnwind:
+            self._cut_off(client, request, reply is not None)
+            raise
+        if client.requests or client.unsent:
+            self._line_up(client)
+
+    def _cut_off(self, client: Client, request: Frame, carried_out: bool) -> None:
+        """The process ends, in the midst of a request: its caller must not be told that it was
+        not executed. Where its reply may have been begun, nothing more can be said."""
+        if carried_out:
+            client.mute()
+        elif request.kind == Kind.CALL:
+            client.send(cut_off_frame(request.call_id))
+
+    def _line_up(self, client: Client) -> None:
+        """After something was written for a client: its next turn, unless it is owed the rest."""
+        if client.unsent:
+            self.clients.update_reading(client)
+        else:
+            self._schedule.line_up(client)
+
+    # --- streams -------------------------------------------------------------------------
+
+    def _advance(self, stream: StreamProducer) -> None:
+        """Run a stream, for as long as it is its turn."""
+        client = stream.client
+        if client.disconnected or not stream.open:
+            return
+        goes_on = True
+        if not client.unsent:
+            try:
+                goes_on = self._flow(stream)
+            except ThreadUnwind:
+                client.send(cut_off_frame(stream.call_id))
+                raise
+            self._line_up(client)
+        if goes_on and not client.unsent:
+            self._schedule.flow(stream)
+
+    def _flow(self, stream: StreamProducer) -> bool:
+        """Send some items, if nobody else waits and they come fast; else one. False: it is over.
+
+        The stream may be given up meanwhile, if its generator is blocked on another actor.
+        """
+        client, begun = stream.client, clock()
+        while stream.credit > 0:
+            frame = self.executor.step(stream)
+            if not stream.open:
+                self.executor.close(stream)
+                return False
+            client.send(frame)
+            stream.credit -= 1
+            if frame[0] != Kind.ITEM:
+                stream.end()
+                return False
+            if self._schedule or client.unsent or clock() > begun + LOOK_SECONDS:
+                break
+        return True
+
+    def _break_off(self, stream: StreamProducer, error: BaseException) -> None:
+        """End a stream by an error that is not its generator's."""
+        stream.end()
+        self.executor.close(stream)
+        stream.client.send(error_frame(stream.call_id, error))
+        self._line_up(stream.client)
+
+    def _give_up(self, stream: StreamProducer) -> None:
+        """Nobody wants the rest of a stream."""
+        stream.end()
+        if not self.executor.is_running(stream.client, stream.call_id):
+            self.executor.close(stream)  # else `_flow` does, once the step is over
+
+    # --- taking in -----------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Take in what has come meanwhile; not after every request, if they are short."""
+        now = clock()
+        if now > self._looked + LOOK_SECONDS:
+            self._looked = now
+            self._take_in(self.clients.read(self.clients.ready()))
+
+    def _take_in(self, found: list[tuple[Client, list[Frame] | None]]) -> None:
+        """Hand on what was read, frame by frame, by their kinds."""
+        for client, frames in found:
+            if frames is None:
+                self._drop(client)
+                continue
+            for frame in frames:
+                handle = _HANDLERS.get(frame[0], Mailbox._refuse_unknown)
+                handle(self, client, frame)
+            if client.queued_bytes:
+                self.clients.update_reading(client)
+        if self.clients.woken:
+            for client in self.clients.take_new():
+                self._schedule.line_up(client)
+                for stream in client.streams.values():
+                    self._schedule.flow(stream)
+
+    def _enqueue(self, client: Client, request: Frame) -> None:
+        if request.metadata:
+            client.has_actors = True
+        self._schedule.add(client, request)
+
+    def _on_credit(self, client: Client, frame: Frame) -> None:
+        if (stream := client.streams.get(frame.call_id)) is not None:
+            stream.credit += read_credit(frame)
+            self._schedule.flow(stream)
+
+    def _on_command(self, client: Client, frame: Frame) -> None:
+        if (stream := client.streams.get(frame.call_id)) is not None:
+            stream.commands.append(frame)
+            stream.credit += 1
+            self._schedule.flow(stream)
+
+    def _on_close(self, client: Client, frame: Frame) -> None:
+        if (stream := client.streams.get(frame.call_id)) is not None:
+            self._give_up(stream)
+            client.send(value_frame(Kind.END, frame.call_id, None))
+            self._line_up(client)
+        elif self._schedule.withdraw(client, frame.call_id):
+            client.send(Frame(Kind.REFUSED, frame.call_id))
+
+    def _on_probe(self, client: Client, frame: Frame) -> None:
+        queued = any(one.call_id == frame.call_id for one in client.requests)
+        is_open = queued or frame.call_id in client.streams
+        if is_open or self.executor.is_running(client, frame.call_id):
+            self._reentrancy.take_probe(bytes(frame.payload))
+
+    def _on_channel(self, client: Client, frame: Frame) -> None:
+        try:
+            client.channel.hear(frame)
+        except MalformedFrameError:
+            self._drop(client)
+
+    def _refuse_unknown(self, client: Client, frame: Frame) -> None:
+        """A kind of a later version: to be told so, where its sender waits for an answer."""
+        if frame.flags & Flag.ANSWER:
+            why = f"it knows no message of kind {frame.kind}"
+            client.send(Frame(Kind.REFUSED, frame.call_id, why.encode()))
+
+    def _drop(self, client: Client) -> None:
+        """A client is gone. What it had sent before still runs: it may have meant it."""
+        client.disconnected = True
+        self.clients.forget(client)
+        for stream in list(client.streams.values()):
+            self._give_up(stream)
+        client.channel.close()
+
+    # --- who runs requests ---------------------------------------------------------------
 
     @contextlib.contextmanager
     def _at_work(self, lasting: bool = False) -> Iterator[None]:
@@ -105,7 +315,7 @@ class Mailbox(Turns):
         """The thread that ran requests does so no more."""
         if serving_threads.get(self._home[0]) is self:
             del serving_threads[self._home[0]]
-        self._home = NOWHERE
+        self._home = _NOWHERE
 
     @property
     def running(self) -> bool:
@@ -117,141 +327,149 @@ class Mailbox(Turns):
                 self._turn.release()
         return False
 
-    # --- calls that this actor itself waits for ------------------------------------------
+    @property
+    def depth(self) -> int:
+        """How many requests are being run within each other."""
+        return self._depth
 
     @property
-    def chain(self) -> CallChain:
-        """Those who wait for what is being run, or for the work loop; this actor last."""
-        current = self.current
-        if current is not None:
-            return (*self.who_waits(*current[:2]), self._me)
+    def queued(self) -> list[Frame]:
+        """The requests that have been taken in and not begun, in the order of their turns, as far
+        as another thread can see it."""
+        return self._schedule.queued(self.clients)
+
+    def _is_at_home(self) -> bool:
+        """Whether this thread runs a request, or is that of the work loop."""
         # The number of a thread that has ended may be another's now.
-        return (self._me,) if self._home[1]() is threading.current_thread() else ()
+        return self.executor.current is not None or self._home[1]() is threading.current_thread()
 
-    def waiters(self) -> CallChain:
-        """Those who wait for what is being run, or is in the queues, each once; this actor last."""
-        peers = [one for one in self._clients.values() if one.awaited or one.waiters]
-        waiting = [(client, one) for client in peers for one in client.requests]
-        waiting += self._being_run()
-        links = dict.fromkeys(link for one in waiting for link in self.who_waits(*one))
-        for client in peers:
-            for call_id in client.streams:
-                links.update(dict.fromkeys(client.waiters.get(call_id, ())))
-        links.pop(self._me, None)
-        return (*links, self._me)
+    # --- calls that this actor itself waits for: see `ServingThread` -----------------------
 
-    def wait_beside(self, watched: dict[int, int], deadline: float | None, target: str) -> bool:
-        """Wait for these descriptors, in the midst of a request; see `ServingThread`."""
-        goes_on = self._run_chained(target)
-        ready = self.take_in_beside(watched, time.monotonic() if goes_on else deadline)
+    def wake(self) -> None:
+        """Make the thread that waits for requests, or in a blocked call, look up."""
+        self.clients.wake()
+
+    def chain_of_call(self, token: int) -> CallChain:
+        current = self.executor.current
+        request = None if current is None else current.request
+        return self._reentrancy.chain_of_call(request, token) if self._is_at_home() else ()
+
+    def chain_of_cast(self) -> CallChain:
+        return self._reentrancy.chain_of_cast() if self._is_at_home() else ()
+
+    def blocked(self, call: BlockedCall) -> AbstractContextManager[None]:
+        return self._reentrancy.blocked(call)
+
+    def send_own_probe(self, call: BlockedCall) -> None:
+        self._reentrancy.send_own_probe(call)
+
+    def wait_serving(self, watched: dict[int, int], deadline: float | None) -> bool:
+        goes_on = self._run_needed()
+        ready = self.wait_reading(watched, time.monotonic() if goes_on else deadline)
         if not ready:
-            self._run_chained(target)
+            self._run_needed()
         self.safe_point()
         return ready
 
-    def take_in_beside(self, watched: dict[int, int], deadline: float | None) -> bool:
-        """Wait for these descriptors, and take in what comes meanwhile; see `ServingThread`."""
-        self._read_from_hosts(True)
-        for fd, events in watched.items():
-            self._poller.register(fd, events)
-        self._beside += 1
-        try:
-            ready = self._poller.wait(deadline)
-            others = [one for one in ready if one[0] not in watched]
-            self._collect(others)
-        finally:
-            self._beside -= 1
-            for fd in watched:
-                self._poller.unregister(fd)
-            if not self._beside:
-                self._read_from_hosts(False)
-        return len(others) < len(ready)
+    def wait_reading(self, watched: dict[int, int], deadline: float | None) -> bool:
+        ready, others = self.clients.wait_for(watched, deadline)
+        self._take_in(self.clients.read(others))
+        return ready
 
-    def _run_chained(self, target: str) -> bool:
-        """Run, or refuse, the requests for which the actor waits that is waited for here, and a
-        step of each such stream: else both would wait for ever. Whether a stream can go on."""
-        for client in list(self._clients.values()):
+    def _run_needed(self) -> bool:
+        """Run, or refuse, what the blocked call needs: all such requests, and a step of each such
+        stream. Whether a stream can go on."""
+        for client in self.clients:
             # What one of them does may change the queue, so it is looked through anew.
-            while not client.owed and (request := self._due(client, target)) is not None:
-                self._take_out(client, request)
-                if self._reentrant:
+            while not client.unsent and (request := self._reentrancy.next_needed(client.requests)):
+                self._schedule.take_out(client, request)
+                if self._reentrancy.allowed:
                     self._run(client, request)
                 else:
-                    client.send(error_frame(request.call_id, self._deadlock(client, request)))
-        for stream in list(self._flowing):
-            if stream in self._flowing and self._is_due(stream, target):
-                self._flowing.remove(stream)
-                if self._reentrant:
+                    error = self._reentrancy.refusal(request)
+                    client.send(error_frame(request.call_id, error))
+        for stream in self._needed_streams():
+            if self._schedule.take_stream(stream):
+                if self._reentrancy.allowed:
                     self._advance(stream)
                 else:
-                    self._break_off(stream, self._deadlock(stream.client, stream.request))
-        return any(self._is_due(one, target) for one in self._flowing)
+                    self._break_off(stream, self._reentrancy.refusal(stream.request))
+        return bool(self._needed_streams())
 
-    def _is_due(self, stream: OpenStream, target: str) -> bool:
-        """Whether `target` waits for the next item, which is not being made already."""
-        if self._is_running(stream.client, stream.call_id):
-            return False
-        # And does so on our behalf: else it is free to answer what it is waited for here, and the
-        # step, on top of that, could need what comes of the answer.
-        waits = self.who_waits(stream.client, stream.request)
-        return self._me in waits and any(link.path == target for link in waits)
-
-    def _due(self, client: Client, target: str) -> Frame | None:
-        """A request of a peer that can't wait for its turn, since `target` waits for it; where it
-        is to be run, the first that the same actor has sent, since those are run in order."""
-        if not (client.awaited or client.waiters):
-            return None  # as mostly, however long the queue is
-        first: dict[ActorId | None, Frame] = {}
-        for request in client.requests:
-            chain = unwrap(request)[0]
-            eldest = first.setdefault(chain[-1] if chain else None, request)
-            if any(link.path == target for link in self.who_waits(client, request)):
-                return eldest if self._reentrant else request
-        return None
-
-    def _deadlock(self, client: Client, request: Frame) -> DeadlockError:
-        chain = self.who_waits(client, request)
-        ring = [one.name for one in (*chain, self._me)]
-        names = " → ".join(ring if self._me in chain else [self._me.name, *ring])
-        return DeadlockError(
-            f"this call would wait for itself: {names}; and {self._me.name} is not reentrant. "
-            f"It waits here:\n{stack_here((evaluate.__code__,))}"
-        )
+    def _needed_streams(self) -> list[StreamProducer]:
+        """The streams that can go on, and whose items the blocked call needs."""
+        return [
+            stream
+            for stream in self._schedule.flowing()
+            if self._reentrancy.is_needed(stream.request)
+            and not self.executor.is_running(stream.client, stream.call_id)
+        ]
 
     # --- ending ------------------------------------------------------------------------
 
     def stop(self) -> None:
         """Begin to stop: the thread that serves finishes what it is at, then looks."""
-        self.life.on(Event.STOP)
+        self.lifecycle.on(Event.STOP)
         self.wake()
 
     def close(self) -> None:
+        """Let go of the descriptors; the threads that used them have ended."""
         self._leave_home()
-        super().close()
+        self.clients.close()
 
     def drain(self, fulfil: bool, last_word: Bytes = b"") -> None:
         """Fulfil or refuse every request that has arrived, say goodbye, and close."""
         with self._turn:
             self._take_all_in()
-            waiting = dict.fromkeys([*self._pending, *self._clients.values()])
-            self._pending.clear()
-            for client in waiting:
-                while client.requests:
-                    request = self._next_request(client)
-                    if client.cut:
-                        continue  # it could not be told what came of it
-                    if fulfil:
-                        self._run(client, request)
-                    elif request.kind in CALLS:
-                        client.send(Frame(Kind.REFUSED, request.call_id))
-            end = time.monotonic() + LAST_WORDS
-            for client in list(self._clients.values()):
+            for client, request in self._schedule.drain(self.clients):
+                if client.muted:
+                    continue  # it could not be told what came of it
+                if fulfil:
+                    self._run(client, request)
+                elif request.kind == Kind.CALL:
+                    client.send(Frame(Kind.REFUSED, request.call_id))
+            end = time.monotonic() + GOODBYE_SECONDS
+            for client in self.clients:
                 self._dismiss(client, last_word, end)
-            self.life.on(Event.DRAINED)
+            self.lifecycle.on(Event.DRAINED)
+
+    def _take_all_in(self) -> None:
+        self.clients.woken = True
+        self._take_in([])
+        end = time.monotonic() + TAKE_IN_SECONDS
+        while (ready := self.clients.ready()) and time.monotonic() < end:
+            self._take_in(self.clients.read(ready))
+
+    def _dismiss(self, client: Client, last_word: Bytes, end: float) -> None:
+        for stream in list(client.streams.values()):
+            stream.end()
+            self.executor.close(stream)
+            ended = NotListeningError("the stream ended early: its listener stopped")
+            client.send(Frame(Kind.ERROR, stream.call_id, pack_error(ended)))
+        client.send(Frame(Kind.GOODBYE, 0, last_word))
+        while not client.flush() and time.monotonic() < end:
+            if not client.channel.wait_to_write(False, end):
+                break
+        self.clients.forget(client)
+        client.channel.close()
 
 
-def _nothing() -> None:
-    pass
+_REQUESTS: Final = frozenset((Kind.CALL, Kind.CAST))
 
+_HANDLERS: Final[dict[int, Callable[[Mailbox, Client, Frame], None]]] = {
+    Kind.CALL: Mailbox._enqueue,
+    Kind.CAST: Mailbox._enqueue,
+    Kind.CREDIT: Mailbox._on_credit,
+    Kind.SEND: Mailbox._on_command,
+    Kind.RAISE: Mailbox._on_command,
+    Kind.CLOSE: Mailbox._on_close,
+    Kind.PROBE: Mailbox._on_probe,
+    Kind.RELEASE: Mailbox._on_channel,
+    Kind.FORGET: Mailbox._on_channel,
+}
+"""What is done with a frame, by its kind. A new kind is one row."""
 
-NOWHERE: Final[tuple[int, Callable[[], threading.Thread | None]]] = (0, _nothing)
+INTERNAL_CODE: Final = tuple(
+    one.__code__ for one in (Mailbox.process, Mailbox.wait_serving, Mailbox._step)
+)
+"""Within these, all code but users' is ours, and must not be left half-way by an interruption."""

@@ -13,7 +13,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import FunctionType
-from typing import Any
+from typing import Any, Final
 
 from .._catching.catchers import USER_ERRORS, Except
 from .._engines.registry import OwnerLink
@@ -21,27 +21,25 @@ from .._os.interrupter import Interrupter, run_loop
 from .._os.poller import clock
 from .._os.thread_unwind import ThreadUnwind
 from .._pickling.outcome import pack_error, unpack_error
-from .._protocol.chains import payload_of
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.lifecycle import Event
-from .._protocol.messages import INIT_ID, Frame, InterruptOrder, Kind, StopOrder
-from .._protocol.views import evaluate
+from .._protocol.messages import INIT_ID, Flag, Frame, InterruptOrder, Kind, StopOrder
 from .._wire.channel import StreamChannel
 from .._wire.unix import Address, Listener, sweep_for_the_dead
 from ..errors import NotListeningError
-from .clients import Client, OpenStream, cut_off_frame, error_frame, value_frame
+from .clients import Client
 from .current import current_actor
-from .mailbox import Mailbox
+from .execution import USER_ENTRY_POINTS
+from .mailbox import INTERNAL_CODE
+from .replies import cut_off_frame, error_frame, value_frame
 from .server import Server
 from .status import Status, memory, sketch, stacks
 
 __all__ = ["ActorProgram", "mark"]
 
 MARK = "_remoteobj_role"
-USER_ENTRY_POINTS = (evaluate.__code__, OpenStream.step.__code__, run_loop.__code__)
-"""What calls users' code for a request, and lets go through what that raises."""
-INTERNAL_CODE = tuple(one.__code__ for one in (Mailbox.process, Mailbox.wait_beside, Mailbox._step))
-"""Within these, all other code is ours, and must not be left half-way."""
+ENTRY_POINTS = (*USER_ENTRY_POINTS, run_loop.__code__)
+"""The code that calls users' code, for a request or as the work loop."""
 
 
 def mark(method: Any, role: str) -> Any:
@@ -94,43 +92,55 @@ class _ActorServer(Server):
         self.register_local()
 
     def handle_order(self, order: Frame) -> Frame | None:
-        if order.kind == Kind.STOP:
-            stop = StopOrder.read(order.payload)
-            self.fulfil = stop.fulfil
-            if stop.after_work and self.has_work:
-                self._stop_after_work = True
-            else:
-                self.mailbox.stop()
-            return None
-        if order.kind == Kind.STATUS:
-            return value_frame(Kind.VALUE, order.call_id, tuple(self.status()))
-        if order.kind == Kind.STACK:
-            return value_frame(Kind.VALUE, order.call_id, stacks(USER_ENTRY_POINTS))
+        """Do what the owner says: see `_ORDERS`."""
+        handle = _ORDERS.get(order.kind)
+        if handle is not None:
+            return handle(self, order)
+        if order.flags & Flag.ANSWER:
+            why = f"it knows no order of kind {order.kind}"
+            return Frame(Kind.REFUSED, order.call_id, why.encode())
+        return None
+
+    def _on_stop(self, order: Frame) -> None:
+        stop = StopOrder.read(order.payload)
+        self.fulfil = stop.fulfil
+        if stop.after_work and self.has_work:
+            self._stop_after_work = True
+        else:
+            self.mailbox.stop()
+
+    def _on_status(self, order: Frame) -> Frame:
+        return value_frame(Kind.VALUE, order.call_id, tuple(self.status()))
+
+    def _on_stack(self, order: Frame) -> Frame:
+        return value_frame(Kind.VALUE, order.call_id, stacks(ENTRY_POINTS))
+
+    def _on_interrupt(self, order: Frame) -> Frame:
         interrupted = self._interrupt(InterruptOrder.read(order.payload))
         return value_frame(Kind.VALUE, order.call_id, interrupted)
 
     def status(self) -> Status:
         """What it is doing. From any thread."""
-        mailbox, current = self.mailbox, self.mailbox.current
+        mailbox, current = self.mailbox, self.executor.current
         return Status(
-            state=mailbox.life.state.name.lower(),
-            call=None if current is None else sketch(payload_of(current[1])),
-            age=0.0 if current is None else clock() - current[2],
-            queued=tuple(sketch(payload_of(one)) for one in mailbox.queued),
-            done=mailbox.done,
+            state=mailbox.lifecycle.state.name.lower(),
+            call=None if current is None else sketch(current.request.payload),
+            age=0.0 if current is None else clock() - current.since,
+            queued=tuple(sketch(one.payload) for one in mailbox.queued),
+            done=self.executor.done,
             memory=memory(),
             threads=tuple(one.name for one in threading.enumerate()),
         )
 
     def _interrupt(self, order: InterruptOrder) -> bool:
         """Raise something in what runs in the main thread; False: nothing does."""
-        current = self.mailbox.current
+        current = self.executor.current
         elsewhere = self.mailbox.runner != threading.main_thread().ident
         if self.interrupter is None or (current is not None and elsewhere):
             return False
         if order.call_id != INIT_ID:
-            runs = current is not None and current[0] is self.owner
-            if not runs or current is None or current[1].call_id != order.call_id:
+            runs = current is not None and current.client is self.owner
+            if not runs or current is None or current.request.call_id != order.call_id:
                 return False
         elif current is None and not self.has_work:
             return False
@@ -182,6 +192,15 @@ class _ActorServer(Server):
             self.has_work = False
         if self._stop_after_work:
             self.mailbox.stop()
+
+
+_ORDERS: Final[dict[int, Callable[[_ActorServer, Frame], Frame | None]]] = {
+    Kind.STOP: _ActorServer._on_stop,
+    Kind.STATUS: _ActorServer._on_status,
+    Kind.STACK: _ActorServer._on_stack,
+    Kind.INTERRUPT: _ActorServer._on_interrupt,
+}
+"""What is done with what the owner says, by its kind. A new order is one row."""
 
 
 class ActorProgram:
@@ -248,11 +267,11 @@ class ActorProgram:
         )
         if link.shared_process:
             server.home_threads = set()
-        server.mailbox.recorder = link.recorder
+        server.executor.recorder = link.recorder
         link.on_sigterm = server.end_now
-        self._owner = server.owner = server.mailbox.attach(link.data)
+        self._owner = server.owner = server.mailbox.clients.attach(link.data)
         if not link.shared_process:
-            server.interrupter = Interrupter(USER_ENTRY_POINTS, INTERNAL_CODE)
+            server.interrupter = Interrupter(ENTRY_POINTS, INTERNAL_CODE)
             server.interrupter.install()
             server.mailbox.safe_point = server.interrupter.raise_pending
         if accept:
@@ -262,7 +281,7 @@ class ActorProgram:
                 self._owner.send(error_frame(INIT_ID, exc))
                 raise SystemExit(1) from None
         else:
-            server.mailbox.patience = 0.0  # nobody reads while we wait
+            server.mailbox.clients.patience = 0.0  # nobody reads while we wait
             server.register_local()
             self._orders = StreamChannel(link.control)
         return server
@@ -295,7 +314,7 @@ class ActorProgram:
             return False
         server.born = True
         server.has_work = role_of(type(server.root), "work") is not None
-        server.mailbox.life.on(Event.READY)
+        server.mailbox.lifecycle.on(Event.READY)
         self._owner.send(value_frame(Kind.VALUE, INIT_ID, None))
         return True
 
@@ -351,8 +370,8 @@ class ActorProgram:
         server.control.hear(-1, self._orders)
         with self._at_home(server):
             server.mailbox.process(0.0)
-        if self._owner.owed and self._owner.flush():
-            server.mailbox.resume(self._owner)
+        if self._owner.unsent and self._owner.flush():
+            server.mailbox.clients.resume(self._owner)
 
 
 def _give_remote(obj: object, proxy: object) -> None:

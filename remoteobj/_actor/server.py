@@ -21,9 +21,12 @@ from .._protocol.messages import Bytes, Frame
 from .._wire.duplex import DuplexStream
 from .._wire.unix import Address, listen
 from ..errors import NotListeningError
+from .client_set import ClientSet
 from .clients import Client
 from .control import Control, start, unblock
+from .execution import USER_ENTRY_POINTS, SerialExecutor
 from .mailbox import Mailbox
+from .reentrancy import Reentrancy
 
 __all__ = ["Mode", "Server", "local_server", "local_servers"]
 
@@ -75,13 +78,11 @@ class Server:
         """False: whoever runs it calls `finish` and `close` when it is told to stop."""
         self._name = name
         self.control = Control(self, name)
+        self.executor = SerialExecutor(lambda: self.root, self.report)
         self.mailbox = Mailbox(
-            lambda: self.root,
-            self.control.flush_later,
-            self.report,
-            wire_options,
-            ActorId(address.path, name),
-            reentrant,
+            ClientSet(self.control.flush_later, wire_options),
+            self.executor,
+            Reentrancy(ActorId(address.path, name), reentrant, USER_ENTRY_POINTS),
         )
         self._thread: threading.Thread | None = None
         self._background = False
@@ -104,7 +105,7 @@ class Server:
 
     @property
     def listening(self) -> bool:
-        return not self.mailbox.life.stopping
+        return not self.mailbox.lifecycle.stopping
 
     # --- running requests --------------------------------------------------------------
 
@@ -224,10 +225,10 @@ class Server:
     # --- what the control thread reports -----------------------------------------------
 
     def attach(self, duplex: DuplexStream) -> None:
-        self.mailbox.attach(duplex)
+        self.mailbox.clients.attach(duplex)
 
     def resume(self, client: Client) -> None:
-        self.mailbox.resume(client)
+        self.mailbox.clients.resume(client)
 
     def handle_order(self, order: Frame) -> Frame | None:
         """An object that its own process serves has no owner who gives orders."""

@@ -36,8 +36,7 @@ OWN_READS = 64
 """Who makes such calls takes the outcomes in himself, once in so many."""
 
 
-_CALL = int(Kind.CALL)
-_ANSWERS = frozenset(map(int, (Kind.VALUE, Kind.RETURNED_SELF, Kind.ERROR)))
+_ANSWERS = frozenset((Kind.VALUE, Kind.RETURNED_SELF, Kind.ERROR))
 
 
 class Connection(Exchange):
@@ -73,7 +72,7 @@ class Connection(Exchange):
             if not (reading.acquire(False) and sending.acquire(False)) or self.end is not None:
                 return None
             call_id = calls.open_fast()
-            self._write(encode((_CALL, call_id, payload, ())))
+            self._write(encode((Kind.CALL, call_id, payload, (), b"", 0)))
             sending.release()
             if self._posted:
                 self._send_posted()  # by another thread, which found us writing
@@ -125,7 +124,7 @@ class Connection(Exchange):
             self._wakeable = True
             self._channel.make_wakeable()
         pending = self._send(
-            _CALL, payload, buffers, heard, wait, hold and not self._channel.runs_inline
+            Kind.CALL, payload, buffers, heard, wait, hold and not self._channel.runs_inline
         )
         if self._channel.runs_inline:
             self.wait(pending)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .._protocol.frames import MalformedFrameError, encode
+from .._protocol.messages import Flag, Frame
 from .._wire.channel import Channel, ChannelClosedError
 from ..errors import CallTimeoutError
 from .endpoint import decode_answer
@@ -38,7 +39,7 @@ class ControlClient:
             raise self._late(seconds)
         try:
             call_id = next(self._ids)
-            self._channel.write(encode((kind, call_id, payload, ())))
+            self._channel.write(encode(Frame(kind, call_id, payload, (), b"", Flag.ANSWER)))
             while True:
                 for frame in self._channel.take():
                     if frame.call_id == call_id:

@@ -41,11 +41,6 @@ T = TypeVar("T")
 Fallback = Callable[[], Any] | None
 """Makes the value that stands in where nobody listens; None: there is none."""
 
-_ERROR, _RETURNED_SELF = (
-    int(Kind.ERROR),
-    int(Kind.RETURNED_SELF),
-)  # plain numbers compare in half the time
-
 
 class Terms(NamedTuple):
     """What a caller wants of a call, beside its outcome."""
@@ -210,7 +205,8 @@ class Endpoint:
             assert pending.failure is not None
             raise pending.failure()
         if pending.first.kind == Kind.REFUSED:
-            raise self._errors.not_listening("it was closing, and refused the call")
+            why = bytes(pending.first.payload).decode(errors="replace")
+            raise self._errors.not_listening(why or "it was closing, and refused the call")
 
     # --- the connection ----------------------------------------------------------------
 
@@ -288,9 +284,9 @@ def result_of(connection: Connection, pending: PendingCall, owner: object, terms
 
 def decode_answer(frame: Frame) -> Any:
     """The value in a frame; raises the exception in it."""
-    if frame[0] == _ERROR:
+    if frame[0] == Kind.ERROR:
         raise unpack_error(frame.payload)
-    if frame[0] == _RETURNED_SELF:
+    if frame[0] == Kind.RETURNED_SELF:
         return RETURNED_SELF
     try:
         return loads(frame[2], frame[3]) if frame[3] else unpickled(frame[2])

@@ -30,22 +30,20 @@ from .._protocol.calls import (
     interrupted,
 )
 from .._protocol.chains import (
-    Rumour,
+    BlockedCall,
+    Probe,
     ServingThread,
-    chain_here,
-    host_here,
+    new_call_token,
+    serving_thread,
     serving_threads,
-    waiters_frame,
-    wrap,
 )
 from .._protocol.frames import MalformedFrameError, encode
 from .._protocol.messages import Bytes, Frame, Kind
+from .._protocol.requests import Metadata, pack_metadata
 from .._wire.channel import Channel, ChannelClosedError
 
 __all__ = ["Exchange"]
 
-# Plain numbers compare in half the time.
-_CALL, _CAST, _GOODBYE = int(Kind.CALL), int(Kind.CAST), int(Kind.GOODBYE)
 HELD = 64
 """Frames that may be held back until the one who sends them in a row is done."""
 UNSENT = 1 << 20
@@ -106,7 +104,7 @@ class Exchange:
             ReenteredError: this thread is within a call, of which a signal handler or a
                 finalizer makes another one; nothing was sent.
         """
-        return self._send(_CALL, payload, buffers)
+        return self._send(Kind.CALL, payload, buffers)
 
     def cast(self, payload: bytes, buffers: Sequence[Bytes]) -> None:
         """Send a call that is not answered.
@@ -114,7 +112,7 @@ class Exchange:
         Raises:
             NotListeningError, ActorDiedError: nobody was there to read it.
         """
-        pending = self._send(_CAST, payload, buffers)
+        pending = self._send(Kind.CAST, payload, buffers)
         if pending.failure is not None:
             raise pending.failure()
         if self._channel.runs_inline:
@@ -136,16 +134,17 @@ class Exchange:
         with self._sending:
             if self.end is not None:
                 raise ConnectionEndedError
-            pending = self._calls.open() if kind == _CALL else PendingCall()
+            pending = self._calls.open() if kind == Kind.CALL else PendingCall()
             pending.sent = payload
-            if serving_threads and (chain := chain_here()):
-                kind, payload = wrap(kind, payload, chain, later=heard is not None)
+            metadata = b""
+            if serving_threads and (host := serving_thread()) is not None:
+                metadata = _metadata_of(kind, pending, host)
             try:
                 if heard is not None:
                     pending.heard = heard
                     self._watched[pending.call_id] = pending
-                frame = (kind, pending.call_id, payload, buffers)
-                parts = self._channel.encode(Frame(*frame)) if buffers else encode(frame)
+                frame = Frame(kind, pending.call_id, payload, buffers, metadata)
+                parts = self._channel.encode(frame) if buffers else encode(frame)
                 if hold and len(parts) == 1 and len(self._held) < HELD:
                     self._held.append(parts[0])
                 else:
@@ -218,7 +217,7 @@ class Exchange:
 
     def _press(self) -> None:
         """Write what is left as the other side makes room."""
-        host = host_here() if serving_threads else None
+        host = serving_thread() if serving_threads else None
         while self._unsent:
             # The other side may be waiting for us to read before it reads on.
             if self.end is not None:
@@ -248,8 +247,12 @@ class Exchange:
         """
         if self._held:
             self._send_posted()  # it may be among them, or they may be what it waits for
-        if serving_threads and (host := host_here()) is not None and not self._channel.runs_inline:
-            return self._wait_as_host(pending, deadline, whole, host)
+        if (
+            serving_threads
+            and (host := serving_thread()) is not None
+            and not self._channel.runs_inline
+        ):
+            return self._wait_serving(pending, deadline, whole, host)
         while not (pending.over if whole else pending.ready):
             if self._sending._is_owned() or self._reading._is_owned():
                 raise ReenteredError
@@ -271,27 +274,39 @@ class Exchange:
             self._pass_on()
         return True
 
-    def _wait_as_host(
+    def _wait_serving(
         self, pending: PendingCall, deadline: float | None, whole: bool, host: ServingThread
     ) -> bool:
-        """`wait`, in a thread that runs a request: for whose own chain its mailbox stays open."""
-        bell = pending.add_waiter(host)  # another thread may be the one that reads
-        rumour = Rumour(host, () if pending.heard or pending.items is not None else host.chain)
+        """`wait`, in a thread that runs requests: it goes on running those that this call needs."""
+
+        def send_probe(probe: Probe) -> None:
+            self.post(Frame(Kind.PROBE, pending.call_id, probe.pack()))
+
+        call = BlockedCall(pending.token or new_call_token(), send_probe)
+        pending.add_waiter(host)  # another thread may be the one that reads
         try:
-            while not (pending.over if whole else pending.ready):
-                if self.inside:
-                    raise ReenteredError
-                host.wait_beside(self._channel.watched, rumour.due_or(deadline), self.target)
-                self.look()
-                if self.end is not None and not pending.over:
-                    pending.fail(partial(self.end, False))
-                if deadline is not None and time.monotonic() >= deadline:
-                    break
-                if (news := rumour.news()) is not None:
-                    self.post(waiters_frame(pending.call_id, pending.seen, news))
+            with host.blocked(call):
+                while not (pending.over if whole else pending.ready):
+                    if self.inside:
+                        raise ReenteredError
+                    host.wait_serving(self._channel.watched, call.due_or(deadline))
+                    self.look()
+                    if self.end is not None and not pending.over:
+                        pending.fail(partial(self.end, False))
+                    elif call.deadlock is not None:
+                        self._end_with(pending, call.deadlock)
+                    elif deadline is not None and time.monotonic() >= deadline:
+                        break
+                    elif call.probe_is_due():
+                        host.send_own_probe(call)
         finally:
-            pending.remove_waiter(bell)
+            pending.remove_waiter(host)
         return pending.over if whole else pending.ready
+
+    def _end_with(self, pending: PendingCall, error: BaseException) -> None:
+        """End a call with an error of this side's."""
+        self.abandon(pending)
+        pending.fail(lambda: error)
 
     def _sleep(self, pending: PendingCall, deadline: float | None, whole: bool) -> None:
         """Sleep until the reading thread rings, or the time is up."""
@@ -342,14 +357,14 @@ class Exchange:
         return True
 
     def _receive(self, frame: Frame) -> None:
-        if frame[0] < _GOODBYE:
+        if frame[0] < Kind.GOODBYE:
             if self._watched:
                 # Before it is delivered: who is told of it may watch for the next one at once.
                 self._watched.pop(frame[1], None)
             self._calls.receive(frame)
             if self._craving:
                 self._make_room()
-        elif frame[0] == _GOODBYE:
+        elif frame[0] == Kind.GOODBYE:
             self._finish(self._goodbye_error(frame.payload))
         else:
             self._channel.hear(frame)
@@ -408,3 +423,11 @@ class Exchange:
         """End it from this side; calls that are still open fail."""
         self._finish(self._lost)
         self._channel.close()
+
+
+def _metadata_of(kind: int, pending: PendingCall, host: ServingThread) -> bytes:
+    """What a request of an actor says of the calls that wait for it."""
+    if kind == Kind.CAST:
+        return pack_metadata(Metadata(host.chain_of_cast()))
+    pending.token = new_call_token()
+    return pack_metadata(Metadata(host.chain_of_call(pending.token)))

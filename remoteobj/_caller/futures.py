@@ -27,7 +27,6 @@ _UNTOUCHED: Any = threading.RLock()
 """Held to find that nobody waits for a future, or to begin to."""
 
 _DONE = frozenset((CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED))
-_VALUE = int(Kind.VALUE)
 
 
 class RemoteFuture(Future[Any]):
@@ -179,7 +178,7 @@ class RemoteFuture(Future[Any]):
             return self._outcome
 
     def _finish(self, pending: PendingCall) -> Any:
-        if pending.first is not None and pending.first[0] == _VALUE:
+        if pending.first is not None and pending.first[0] == Kind.VALUE:
             return decode_answer(pending.first)
         endpoint, owner, otherwise, terms = self._call
         try:

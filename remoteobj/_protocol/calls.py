@@ -90,8 +90,8 @@ class PendingCall:
     """Called once, by the thread that reads, when something came; for who does not wait."""
     sent: Bytes = b""
     """The call, as it was sent."""
-    seen = 0
-    """Items that have come."""
+    token = 0
+    """By which an actor's own call chain knows the call; 0: no actor has made it."""
     _waiters: tuple[Wakeable, ...] = ()
 
     def __init__(self, call_id: int = INIT_ID) -> None:
@@ -101,14 +101,13 @@ class PendingCall:
         """Take in a frame about this call; True when it is the last one."""
         kind = frame[0]
         if self.items is None:
-            if kind == _STREAM:
+            if kind == Kind.STREAM:
                 self.items = deque()
             self.first = frame
-        elif kind == _ITEM and self.closed:
+        elif kind == Kind.ITEM and self.closed:
             return False
         else:
             self.items.append(frame)
-            self.seen += 1
         self.over = over = kind not in _GOES_ON
         self.ready = True
         if self._waiters or self.heard is not None:
@@ -154,8 +153,7 @@ class PendingCall:
 
 
 _new = object.__new__
-_STREAM, _ITEM = int(Kind.STREAM), int(Kind.ITEM)  # plain numbers compare in half the time
-_GOES_ON: Final = frozenset((_STREAM, _ITEM))
+_GOES_ON: Final = frozenset((Kind.STREAM, Kind.ITEM))
 
 
 class _Abandoned:

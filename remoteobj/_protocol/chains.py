@@ -1,122 +1,213 @@
-"""Chains of calls: an actor that calls another while it is being called says who waits for it.
+"""Who waits for whom: what a call says of the calls that wait for it, and how a ring is found.
 
 ::
 
     program ──> A.step ──> B.check ──> A.report
-                           carries (A,)   carries (A, B): A waits for this very call
+                           carries     carries
+                           (A waits    (A waits for call 7, B waits for call 3)
+                           for call 7)
 
-So A, which waits for B, can tell a call for which B waits, directly or not, from all others, which
-have to wait for their turn. Calls of ordinary programs carry nothing.
+**Re-entrancy.** An actor that makes a call while it is being called sends along a *call chain*: for
+each actor above, which of its calls it waits for. A request whose chain names the very call that
+its receiver is blocked on is part of what that call needs, so it is let in; all others wait for
+their turn. A future's call carries its chain too, and counts from the moment somebody in the actor
+waits for it. Nobody waits for a cast, so that one carries its sender alone.
 
-A chain knows nothing of what comes about later: that an actor comes to wait for a future; or that
-calls which began independently wait for each other, in a ring: A for B, B for C, C for A. So an
-actor that waits for a while says to the one it waits for who waits, and that one passes it on.
+**Rings.** Calls that began independently of each other may wait for each other as well: A for B, B
+for C, C for A. No chain has the whole of such a ring. So a call that has waited for `PROBE_DELAY`
+sends a *probe* along: B, blocked itself, passes it on to C, and C to A. A probe that comes home to
+the call that sent it is a ring, and that call ends with a `DeadlockError`. This is edge chasing, by
+Chandy, Misra and Haas. The last one to close a ring finds the others waiting already, so that one
+probe is enough; it is repeated, ever more seldom, in case that one was lost with a connection.
 
-Invariant: whoever is said to wait does so, or has only just stopped. Nobody waits for a cast.
+Calls of ordinary programs carry nothing, and are in no ring: nobody calls them.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import pickle
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from threading import get_ident
-from typing import Any, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
-from .messages import Bytes, Frame, Kind
+from ..errors import DeadlockError
+from .messages import Bytes
 
 __all__ = [
-    "CallChain",
-    "ServingThread",
+    "NOBODY",
     "ActorId",
-    "Rumour",
-    "chain_here",
-    "host_here",
+    "BlockedCall",
+    "CallChain",
+    "Hop",
+    "Link",
+    "Probe",
+    "ServingThread",
+    "new_call_token",
+    "serving_thread",
     "serving_threads",
-    "payload_of",
-    "read_waiters",
-    "unwrap",
-    "waiters_frame",
-    "wrap",
 ]
 
-RING_SECONDS = 0.01
-"""How long an actor waits for another before it says who waits for itself."""
-SOON_SECONDS = 0.001
-"""The same where the call has not said that it is waited for."""
+PROBE_DELAY = 1.0
+"""Seconds that a call waits before it sends its first probe; the second comes after twice that."""
 
 
 class ActorId(NamedTuple):
-    """An actor that waits."""
+    """Which actor."""
 
     path: str
     """Of its address, which is its own."""
     name: str
 
 
-CallChain = tuple[ActorId, ...]
-"""Those who wait for a call, the first caller first."""
+NOBODY: Final = ActorId("", "")
+
+
+class Link(NamedTuple):
+    """An actor in a call chain."""
+
+    actor: ActorId
+    call: int
+    """Which of its own calls the actor waits for; 0: it waits for none, as after a cast."""
+
+
+CallChain = tuple[Link, ...]
+"""The calls that wait for a request, the first caller first."""
+
+
+new_call_token: Final[Callable[[], int]] = itertools.count(1).__next__
+"""A number for one call of this process, that no other call of it has."""
+
+
+# --- probes --------------------------------------------------------------------------------
+
+
+class Hop(NamedTuple):
+    """One actor on the way of a probe: which of its calls it is blocked on, and where."""
+
+    link: Link
+    stack: str
+    """The Python stack of the thread that is blocked."""
+
+
+class Probe(NamedTuple):
+    """A question on its way along the calls that wait for each other: does it come back?"""
+
+    hops: tuple[Hop, ...]
+    """The actors on the way, the one who asks first."""
+
+    @property
+    def origin(self) -> Link:
+        """The call that asks."""
+        return self.hops[0].link
+
+    def visited(self, actor: ActorId) -> bool:
+        """Whether it has come by this actor already."""
+        return any(hop.link.actor == actor for hop in self.hops)
+
+    def pack(self) -> bytes:
+        return pickle.dumps([(*hop.link.actor, hop.link.call, hop.stack) for hop in self.hops], 5)
+
+    @classmethod
+    def unpack(cls, payload: Bytes) -> Probe | None:
+        """A probe again; None if it is malformed.
+
+        >>> probe = Probe((Hop(Link(ActorId("/a", "A"), 7), "in step"),))
+        >>> Probe.unpack(probe.pack()) == probe
+        True
+        >>> Probe.unpack(b"") is None
+        True
+        """
+        try:
+            hops = [
+                Hop(Link(ActorId(str(path), str(name)), int(call)), str(stack))
+                for path, name, call, stack in pickle.loads(payload)
+            ]
+        except Exception:
+            return None
+        return cls(tuple(hops)) if hops else None
+
+    def deadlock(self) -> DeadlockError:
+        """The error of the call that asked, once the probe has come home."""
+        names = [hop.link.actor.name for hop in self.hops]
+        stacks = "\n".join(f"{hop.link.actor.name} waits here:\n{hop.stack}" for hop in self.hops)
+        return DeadlockError(
+            f"these actors wait for each other: {' → '.join([*names, names[0]])}. Let one of them "
+            f"call by cast_ or future_, and wait for nothing meanwhile.\n{stacks}"
+        )
+
+
+class BlockedCall:
+    """A call that a serving thread is blocked on, and when it sends its next probe."""
+
+    def __init__(self, token: int, send_probe: Callable[[Probe], None]) -> None:
+        self.token = token
+        self.send_probe = send_probe
+        """Sends a probe to the actor that the call is for."""
+        self.deadlock: DeadlockError | None = None
+        """Why the call must end, once a probe of its own has come home."""
+        self.passed_on: set[Link] = set()
+        """The calls whose probes went by here."""
+        self._delay = PROBE_DELAY
+        self._due = time.monotonic() + self._delay
+
+    def due_or(self, deadline: float | None) -> float:
+        """When the next probe is due, or `deadline`, if that comes first."""
+        return self._due if deadline is None else min(self._due, deadline)
+
+    def probe_is_due(self) -> bool:
+        """Whether it is time for a probe; then the next one is due later."""
+        now = time.monotonic()
+        if now < self._due:
+            return False
+        self._delay *= 2
+        self._due = now + self._delay
+        return True
+
+
+# --- who serves in which thread ----------------------------------------------------------------
 
 
 class ServingThread(Protocol):
-    """Whoever runs requests in a thread."""
+    """What runs requests in a thread, as the calls that these requests make see it."""
 
-    @property
-    def chain(self) -> CallChain:
-        """Those who wait for what this thread is at, itself last; empty: the thread is not its."""
+    def chain_of_call(self, token: int) -> CallChain:
+        """The chain of a call that is being made now; empty: the thread runs none of its."""
+        ...
+
+    def chain_of_cast(self) -> CallChain:
+        """The same for a cast."""
+        ...
+
+    def blocked(self, call: BlockedCall) -> AbstractContextManager[None]:
+        """The time in which the thread is blocked on this call."""
+        ...
+
+    def send_own_probe(self, call: BlockedCall) -> None:
+        """Send a probe for this call."""
         ...
 
     def wake(self) -> None:
         """End its wait, from another thread."""
         ...
 
-    def waiters(self) -> CallChain:
-        """Those who wait for this actor, by what it runs or has still to run; itself last."""
+    def wait_serving(self, watched: dict[int, int], deadline: float | None) -> bool:
+        """Wait for these descriptors, and meanwhile run the requests that the blocked call needs.
+
+        False when none of them is ready.
+        """
         ...
 
-    def wait_beside(self, watched: dict[int, int], deadline: float | None, target: str) -> bool:
-        """Wait for these descriptors, for the sake of the actor at this path, and meanwhile run
-        what it waits for itself, directly or not; False when none of them is ready."""
+    def wait_reading(self, watched: dict[int, int], deadline: float | None) -> bool:
+        """Wait for these descriptors, and take in what comes meanwhile without running it.
+
+        Else two actors that write to each other would both wait for the other to read. False when
+        none of them is ready.
+        """
         ...
-
-    def take_in_beside(self, watched: dict[int, int], deadline: float | None) -> bool:
-        """Wait for these descriptors, and take in what comes meanwhile without running it: whoever
-        writes to us may not read before we do. False when none of them is ready."""
-        ...
-
-
-class Rumour:
-    """Who waits for an actor that waits itself, told to the one it waits for. Not at once, since
-    most waits are short, and again only after somebody may have come.
-
-    `told` is what the call has carried of it.
-    """
-
-    def __init__(self, host: ServingThread, told: CallChain) -> None:
-        self._host = host
-        self._told = told
-        # Of a future, and of the next item of a stream, nothing is known over there until then.
-        self._due: float | None = time.monotonic() + (RING_SECONDS if told else SOON_SECONDS)
-
-    def due_or(self, deadline: float | None) -> float | None:
-        """When there may be news, or `deadline`, if that comes first."""
-        if self._due is None or deadline is None:
-            return self._due if deadline is None else deadline
-        return min(self._due, deadline)
-
-    def news(self) -> CallChain | None:
-        """What is to be told now, if anything. To be asked whenever the wait has been ended by
-        something else than what it is for."""
-        now = time.monotonic()
-        if self._due is None:
-            self._due = now + RING_SECONDS
-        elif now >= self._due:
-            self._due = None
-            if (waiters := self._host.waiters()) != self._told:
-                self._told = waiters
-                return waiters
-        return None
 
 
 serving_threads: dict[int, ServingThread] = {}
@@ -124,77 +215,8 @@ serving_threads: dict[int, ServingThread] = {}
 
 os.register_at_fork(after_in_child=serving_threads.clear)
 
-_CHAINED = {
-    (int(Kind.CALL), False): int(Kind.CHAINED_CALL),
-    (int(Kind.CALL), True): int(Kind.CHAINED_LATER),
-    (int(Kind.CAST), False): int(Kind.CHAINED_CAST),
-}
-_PLAIN = {chained: plain for (plain, _), chained in _CHAINED.items()}
-_LENGTH = 4
 
-
-def host_here() -> ServingThread | None:
-    """Who runs a request in this thread, if anybody does."""
-    host = serving_threads.get(get_ident())
-    return host if host is not None and host.chain else None
-
-
-def chain_here() -> CallChain:
-    """Those who wait for what this thread is running."""
-    host = serving_threads.get(get_ident())
-    return () if host is None else host.chain
-
-
-def pack(chain: CallChain) -> bytes:
-    """A chain as bytes."""
-    return pickle.dumps(tuple(map(tuple, chain)), 5)
-
-
-def unpack(payload: Bytes) -> CallChain:
-    """A chain again; a malformed one is empty."""
-    try:
-        return tuple(ActorId(*one) for one in pickle.loads(payload))
-    except Exception:
-        return ()
-
-
-def waiters_frame(call_id: int, items: int, chain: CallChain) -> Frame:
-    """By which a caller says that it waits, with so many items of the stream that it has."""
-    return Frame(Kind.WAITERS, call_id, items.to_bytes(8, "little") + pack(chain))
-
-
-def read_waiters(frame: Frame) -> tuple[int, CallChain]:
-    """The items, and those who wait.
-
-    >>> read_waiters(waiters_frame(7, 3, (ActorId("/a", "A"),)))
-    (3, (Link(path='/a', name='A'),))
-    """
-    return int.from_bytes(frame.payload[:8], "little"), unpack(frame.payload[8:])
-
-
-def wrap(kind: int, payload: bytes, chain: CallChain, later: bool) -> tuple[int, bytes]:
-    """Kind and payload of a request that carries its chain; `later`: nobody waits for it yet."""
-    head = pack(chain)
-    return _CHAINED[kind, later], len(head).to_bytes(_LENGTH, "little") + head + payload
-
-
-def unwrap(request: Frame) -> tuple[CallChain, tuple[int, int, Bytes, Sequence[Any]]]:
-    """The chain of a request, and the request without it.
-
-    >>> kind, payload = wrap(Kind.CALL, b"payload", (ActorId("/a", "A"),), later=False)
-    >>> unwrap(Frame(kind, 7, payload))
-    ((Link(path='/a', name='A'),), (1, 7, b'payload', ()))
-    """
-    kind, call_id, payload, buffers = request
-    if kind not in _PLAIN:
-        return (), request
-    begin = _LENGTH + int.from_bytes(payload[:_LENGTH], "little")
-    chain = unpack(payload[_LENGTH:begin])
-    if not chain:  # malformed: the call that it is about fails when it is unpickled
-        return (), (_PLAIN[kind], call_id, b"", ())
-    return chain, (_PLAIN[kind], call_id, payload[begin:], buffers)
-
-
-def payload_of(request: Frame) -> Bytes:
-    """The payload of a request, without its chain."""
-    return unwrap(request)[1][2]
+def serving_thread() -> ServingThread | None:
+    """What runs a request, or a work loop, in the calling thread, if anything does."""
+    found = serving_threads.get(get_ident())
+    return found if found is not None and found.chain_of_cast() else None

@@ -1,8 +1,8 @@
 """Frames as bytes, without I/O: what to write for a frame, and frames from what was read.
 
 ```
-| kind u8 | - | buffers u32 | call id u64 | payload length u64 |   the header
-| a length u64 for each buffer | payload | buffer | buffer ...
+| kind u8 | flags u8 | metadata length u16 | buffers u32 | call id u64 | payload length u64 |
+| a length u64 for each buffer | metadata | payload | buffer | buffer ...
   (or where it is in shared memory)
 ```
 
@@ -13,28 +13,33 @@ bytes belong, so that nothing big is copied on its way.
 from __future__ import annotations
 
 import mmap
-import pickle
 import struct
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from .messages import Bytes, Frame, Kind
+from .messages import Bytes, Frame, FrameParts
 
-__all__ = ["MAX_FRAME", "SHARED_BIT", "Decoder", "MalformedFrameError", "encode", "is_shared"]
+__all__ = [
+    "MAX_FRAME",
+    "MAX_METADATA",
+    "SHARED_BIT",
+    "Decoder",
+    "MalformedFrameError",
+    "encode",
+    "is_shared",
+]
 
-HEADER = struct.Struct("<B3xIQQ")
+HEADER = struct.Struct("<BBHIQQ")
 MAX_FRAME = 1 << 40
 """Bytes in a frame, at most. Past it the header is taken for garbage, before memory is."""
 JOINED = 1 << 15
 """Payloads up to this many bytes are joined to their header: one part is cheaper to write."""
 LAZY = 1 << 20
 """Parts of a body from this many bytes on get their memory as they are filled."""
-MOST_SKIPPED = 1 << 32
-"""Bytes that are read and thrown away, at most, where there is no memory for them."""
+MAX_METADATA = (1 << 16) - 1
+"""Bytes of metadata in a frame, at most."""
 IN_PLACE = 1 << 16
 """Bodies from this many bytes on are received into a buffer of their own."""
 
-_KINDS = frozenset(map(int, Kind))
 _SIZE = HEADER.size
 _pack, _unpack, _new = HEADER.pack, HEADER.unpack_from, tuple.__new__  # found sooner, every time
 
@@ -52,21 +57,21 @@ class MalformedFrameError(Exception):
     """These bytes are no frame: the connection can't be trusted further."""
 
 
-def encode(
-    frame: tuple[int, int, Bytes, Sequence[Any]], table: Sequence[int] | None = None
-) -> list[Bytes]:
-    """The parts to write, in order, for a frame (or a bare tuple, which is made faster).
+def encode(frame: FrameParts, table: Sequence[int] | None = None) -> list[Bytes]:
+    """The parts to write, in order, for a frame.
 
     `table` says of all buffers how long they are, or in which shared memory (`_wire.segments`), if
     some are there, and the frame has only the others.
     """
-    kind, call_id, payload, buffers = frame
-    if not buffers and table is None:
-        head = _pack(kind, 0, call_id, len(payload))
-    else:
+    kind, call_id, payload, buffers, metadata, flags = frame
+    if buffers or table is not None:
         table = [len(one) for one in buffers] if table is None else table
-        head = _pack(kind, len(table), call_id, len(payload))
+        head = _pack(kind, flags, len(metadata), len(table), call_id, len(payload))
         head += struct.pack(f"<{len(table)}Q", *table)
+    else:
+        head = _pack(kind, flags, len(metadata), 0, call_id, len(payload))
+    if metadata:
+        head += metadata
     if len(payload) <= JOINED:
         return [head + payload, *buffers]
     return [head, payload, *buffers]
@@ -81,20 +86,6 @@ def _room(size: int) -> bytearray | memoryview:
         return memoryview(mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
     except (OSError, ValueError, OverflowError) as exc:
         raise MemoryError(str(exc)) from exc
-
-
-class _NoMemory:
-    """Unpickles as the error that there was no memory for what should be in its place."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _no_memory, ()
-
-
-def _no_memory() -> None:
-    raise MemoryError("there was no memory for this message")
-
-
-NO_MEMORY = pickle.dumps(_NoMemory(), 5)
 
 
 class Decoder:
@@ -115,25 +106,19 @@ class Decoder:
         self._writable = writable
         self._rest = b""
         self._body: list[bytearray | memoryview] = []
-        self._head = (0, 0)
-        self._skip = 0
-        """Bytes of a body that are still to be thrown away, since there was no memory for it."""
+        self._head = (0, 0, 0)
+        """Kind, flags and call id of the large frame whose body is being filled."""
         self.filling: list[bytearray | memoryview] = []
         """The parts of a large body that is on its way: its bytes belong into `space()`."""
         self._at = (0, 0)  # which part is being filled, and how far it is
 
     def space(self) -> memoryview:
         """Where the next bytes of a large body belong."""
-        if self._skip:
-            return memoryview(self.filling[0])[: self._skip]
         index, offset = self._at
         return memoryview(self.filling[index])[offset:]
 
     def filled(self, count: int) -> list[Frame]:
-        """So many bytes were put into `space()`; the frame, once that completes it."""
-        if self._skip:
-            self._skip -= count
-            return [] if self._skip else self._skipped()
+        """`count` bytes were put into `space()`; the frame, once that completes it."""
         index, offset = self._at
         self._at = (index, offset + count)
         return self._finish()
@@ -142,14 +127,14 @@ class Decoder:
         """Take in bytes; the frames that they complete.
 
         Raises:
-            MalformedFrameError: these bytes can't be frames.
+            MalformedFrameError: these bytes can't be frames, or there is no memory for one.
         """
         size = len(data)
         if size >= _SIZE and not self._rest and not self.filling:
             # Most often it is just one small frame: half the time of the general case.
-            kind, count, call_id, length = _unpack(data)
-            if size == _SIZE + length and not count and kind in _KINDS:
-                return [_new(Frame, (kind, call_id, data[_SIZE:], ()))]
+            kind, flags, more, count, call_id, length = _unpack(data)
+            if size == _SIZE + length and not (count or more):
+                return [_new(Frame, (kind, call_id, data[_SIZE:], (), b"", flags))]
         frames: list[Frame] = []
         if self._rest:
             data = self._rest + data
@@ -170,15 +155,15 @@ class Decoder:
         """Take small frames, or the head of a large one; bytes used, 0 if more must come."""
         position, size = start, len(data)
         while position + _SIZE <= size:
-            kind, count, call_id, length = _unpack(data, position)
-            if kind not in _KINDS:
-                raise MalformedFrameError(f"kind {kind} is unknown")
+            kind, flags, more, count, call_id, length = _unpack(data, position)
             if count or length > IN_PLACE:
                 break
-            end = position + _SIZE + length
+            begin = position + _SIZE + more
+            end = begin + length
             if end > size:
                 break
-            frames.append(_new(Frame, (kind, call_id, data[position + _SIZE : end], ())))
+            metadata = data[position + _SIZE : begin] if more else b""
+            frames.append(_new(Frame, (kind, call_id, data[begin:end], (), metadata, flags)))
             position = end
         else:
             return position - start
@@ -188,42 +173,34 @@ class Decoder:
 
     def _begin(self, data: bytes, start: int, frames: list[Frame]) -> int:
         """Take the head of a large frame."""
-        kind, count, call_id, length = _unpack(data, start)
+        kind, flags, more, count, call_id, length = _unpack(data, start)
         body = start + _SIZE
         end: int = body + 8 * count
         if end - start > self._limit:
             raise MalformedFrameError(f"{count} buffers are too many")
         if end > len(data):
             return 0
-        self._head = (kind, call_id)
+        self._head = (kind, flags, call_id)
         self._at = (0, 0)
-        self._allocate([length, *struct.unpack_from(f"<{count}Q", data, body)])
-        if not self._skip:
-            frames += self._finish()
+        self._allocate([more, length, *struct.unpack_from(f"<{count}Q", data, body)])
+        frames += self._finish()
         return end - start
 
     def _allocate(self, sizes: list[int]) -> None:
-        """Make room for a body: the payload, then the buffers."""
-        total = sum(size for size in sizes[1:] if not is_shared(size)) + sizes[0]
+        """Make room for a body: the metadata, the payload, then the buffers."""
+        total = sum(size for size in sizes[2:] if not is_shared(size)) + sizes[0] + sizes[1]
         if total > self._limit:
             raise MalformedFrameError(f"{total} bytes are more than {self._limit}")
         try:
-            self._body = [self._shared(one) if is_shared(one) else _room(one) for one in sizes]
-            shared = map(is_shared, sizes)
-            self.filling = [
-                one for one, is_theirs in zip(self._body, shared, strict=True) if not is_theirs
-            ]
+            # Neither of the first two can be shared memory, whatever their number says.
+            self._body = [_room(sizes[0]), _room(sizes[1])]
+            self.filling = [*self._body]
+            for size in sizes[2:]:
+                self._body.append(self._shared(size) if is_shared(size) else _room(size))
+                if not is_shared(size):
+                    self.filling.append(self._body[-1])
         except MemoryError as exc:
-            if total > MOST_SKIPPED:
-                raise MalformedFrameError(f"no memory for a frame of {total} bytes") from exc
-            # Only what it is about fails, and not all that comes after it.
-            self._body, self._skip = [], total
-            self.filling = [bytearray(1 << 16)]
-
-    def _skipped(self) -> list[Frame]:
-        """The frame of which the body was thrown away: who unpickles it gets a MemoryError."""
-        self.filling = []
-        return [Frame(*self._head, NO_MEMORY)]
+            raise MalformedFrameError(f"no memory for a frame of {total} bytes") from exc
 
     def _shared(self, entry: int) -> memoryview:
         if self._lease is None:
@@ -246,8 +223,9 @@ class Decoder:
         self._at = (index, offset)
         if index < len(self.filling):
             return []
-        payload, *buffers = self._body
+        metadata, payload, *buffers = self._body
         self.filling, self._body = [], []
         if not self._writable:
             buffers = [memoryview(one).toreadonly() for one in buffers]
-        return [Frame(*self._head, payload, buffers)]
+        kind, flags, call_id = self._head
+        return [Frame(kind, call_id, payload, buffers, bytes(metadata), flags)]

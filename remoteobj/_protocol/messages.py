@@ -1,22 +1,29 @@
 """What can be said between a caller and an actor.
 
-A message travels as a frame: a fixed header (kind, call id, lengths), which is all that a
-reader decodes, and a payload that stays bytes until the one thread whom it concerns
-unpickles it. Frames about one call share its id; the caller chooses ids, upwards from 1.
+A message travels as a frame: a fixed header (kind, flags, call id, lengths), which is all that a
+reader decodes, an optional metadata part, and a payload that stays bytes until the one thread whom
+it concerns unpickles it. Frames about one call share its id, which the caller chooses, upwards
+from 1.
+
+**The seam for what is to come.** A new kind of message is one number here and one row in the table
+of its receiver: `CallTable` and `Connection` for a caller, the mailbox for requests, the control
+thread for orders. What a request carries besides (who waits for it, a trace, a deadline) is a field
+of its metadata (`requests`), and no kind of its own.
 """
 
 from __future__ import annotations
 
-import enum
 import struct
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 __all__ = [
     "INIT_ID",
     "WINDOW",
     "Bytes",
+    "Flag",
     "Frame",
+    "FrameParts",
     "InterruptOrder",
     "Kind",
     "StopOrder",
@@ -33,41 +40,62 @@ WINDOW = 16
 """Items that a stream may send ahead of its consumer."""
 
 
-class Kind(enum.IntEnum):
-    """What a frame is."""
+class Kind:
+    """What a frame is: a plain number, since comparing members of an enum takes twice the time.
+
+    A receiver looks a kind up in a table. One that it does not know is refused where the sender
+    waits for an answer (`Flag.ANSWER`), and ignored elsewhere, so that the two ends of a connection
+    need not know the same kinds.
+    """
 
     # caller to actor
-    CALL = 1  # a chain of operations to evaluate; the id is new
-    CAST = 4  # the same, never answered
-    CLOSE = 3  # nobody wants it any more: a call that has not begun, or the rest of a stream
-    CREDIT = 2  # the consumer of a stream takes so many more items
-    SEND = 5  # ... takes one more, and sends its generator a value
-    RAISE = 6  # ... raises an exception in its generator
-    CHAINED_CALL = 7  # a call, made by an actor while it is being called (`_protocol.chains`)
-    CHAINED_CAST = 8
-    CHAINED_LATER = 9  # a call that the actor may wait for later: a future's, or an await's
-    WAITERS = 17  # the caller waits for this call now, and so do those
-    # actor to caller: exactly one of the first five answers each CALL ...
-    VALUE = 10
-    RETURNED_SELF = 11  # the result is the actor's own object
-    ERROR = 12  # the exception that the operations raised
-    REFUSED = 13  # not executed: the listener was closing, or the caller had given it up
-    STREAM = 14  # the result is an iterator: items follow
+    CALL: Final = 1
+    """A chain of operations to evaluate; the id is new. Always answered."""
+    CREDIT: Final = 2
+    """The consumer of a stream takes this many more items."""
+    CLOSE: Final = 3
+    """Nobody wants the call any more if it has not begun, nor the rest of its stream."""
+    CAST: Final = 4
+    """A chain of operations to evaluate; never answered."""
+    SEND: Final = 5
+    """The consumer takes one more item, and sends the generator a value."""
+    RAISE: Final = 6
+    """The consumer takes one more item, and raises an exception in the generator."""
+    PROBE: Final = 7
+    """Looks for a ring of actors that wait for each other (`chains`)."""
+    # actor to caller: exactly one of these answers each CALL ...
+    VALUE: Final = 10
+    RETURNED_SELF: Final = 11
+    """The result is the actor's own object."""
+    ERROR: Final = 12
+    """The exception that the operations raised."""
+    REFUSED: Final = 13
+    """Not executed; the payload says why, where it is not that the listener was closing."""
+    STREAM: Final = 14
+    """The result is an iterator: items follow ..."""
     # ... and after STREAM come items, then END or ERROR
-    ITEM = 15
-    END = 16
-    # about the connection: nothing after it will be executed. With a payload: why it failed
-    GOODBYE = 20
+    ITEM: Final = 15
+    END: Final = 16
+    # about the connection
+    GOODBYE: Final = 20
+    """Nothing after it will be executed. A payload says why the actor failed."""
     # owner to actor, on the control channel
-    STOP = 30
-    THROW = 31
-    # ... each answered there under its own id
-    STATUS = 32
-    STACK = 33
-    INTERRUPT = 34
-    # about the memory of the line itself, both ways (`_wire.buffer_exchange`)
-    RELEASE = 41
-    FORGET = 42
+    STOP: Final = 30
+    THROW: Final = 31
+    # ... and these are answered there, each under its own id
+    STATUS: Final = 32
+    STACK: Final = 33
+    INTERRUPT: Final = 34
+    # about the shared memory of the connection, both ways (`_wire.buffer_exchange`)
+    RELEASE: Final = 41
+    FORGET: Final = 42
+
+
+class Flag:
+    """Bits of a frame's header. A receiver ignores those that it does not know."""
+
+    ANSWER: Final = 1
+    """The sender of a kind that its receiver may not know waits for an answer."""
 
 
 class Frame(NamedTuple):
@@ -77,6 +105,13 @@ class Frame(NamedTuple):
     call_id: int
     payload: Bytes = b""
     buffers: Sequence[Any] = ()
+    metadata: bytes = b""
+    """What a request carries beside its payload, as `requests` packs it; mostly nothing."""
+    flags: int = 0
+
+
+FrameParts: TypeAlias = tuple[int, int, Bytes, Sequence[Any], bytes, int]
+"""A `Frame`, or a bare tuple of the same, which is made faster."""
 
 
 class StopOrder(NamedTuple):

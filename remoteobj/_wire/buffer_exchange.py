@@ -45,7 +45,7 @@ class BufferExchange:
 
     def encode(self, frame: Frame) -> list[Bytes]:
         """The parts to write for a frame."""
-        kind, call_id, payload, buffers = frame
+        kind, call_id, payload, buffers, metadata, flags = frame
         if not (self._duplex.piped and any(len(one) >= SHARED for one in buffers)):
             return encode(frame)
         table: list[int] = []
@@ -55,7 +55,7 @@ class BufferExchange:
             if entry is None:
                 left.append(one)
             table.append(len(one) if entry is None else entry)
-        return encode((kind, call_id, payload, left), table)
+        return encode((kind, call_id, payload, left, metadata, flags), table)
 
     def _put(self, buffer: Any) -> int | None:
         put = self._pool.put(memoryview(buffer))

@@ -222,7 +222,7 @@ class StreamChannel:
             watched[reads] = select.POLLIN if or_read else 0
         watched[writes] = select.POLLOUT | (select.POLLIN * (or_read and reads == writes))
         if host is not None:
-            host.take_in_beside(watched, deadline)
+            host.wait_reading(watched, deadline)
             return False
         poll = select.poll()
         for fd, events in watched.items():

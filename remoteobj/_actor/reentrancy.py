@@ -1,0 +1,128 @@
+"""Which queued work may run inside a blocked call, and what ends a ring of calls that wait.
+
+Both rules of `_protocol.chains`, at the actor's side: a request that the blocked call needs is let
+in, or refused where the actor is not re-entrant; a probe is passed on, or has come home.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterable, Iterator
+from types import CodeType
+
+from .._protocol.chains import NOBODY, ActorId, BlockedCall, CallChain, Hop, Link, Probe
+from .._protocol.messages import Frame, Kind
+from .._protocol.requests import read_metadata
+from ..errors import DeadlockError
+from .status import stack_here
+
+__all__ = ["Reentrancy"]
+
+
+class Reentrancy:
+    """What one actor is blocked on, and what that means for its requests.
+
+    Args:
+        actor: the actor.
+        allowed: False refuses what would be let in, with `DeadlockError`.
+        user_entry_points: the code that calls users' code: stacks are shown from there on.
+    """
+
+    def __init__(
+        self,
+        actor: ActorId = NOBODY,
+        allowed: bool = True,
+        user_entry_points: Collection[CodeType] = (),
+    ) -> None:
+        self.allowed = allowed
+        self._actor = actor
+        self._user_entry_points = user_entry_points
+        self._blocked: list[BlockedCall] = []
+
+    # --- what the actor's own calls say ------------------------------------------------------
+
+    def chain_of_call(self, request: Frame | None, token: int) -> CallChain:
+        """The chain of a call that is made while this request is run, or by the work loop."""
+        chain: CallChain = ()
+        if request is not None and request.kind == Kind.CALL:  # nobody waits for a cast
+            chain = read_metadata(request.metadata).chain
+        return (*chain, Link(self._actor, token))
+
+    def chain_of_cast(self) -> CallChain:
+        """The chain of a cast: its sender alone, since nobody waits for it."""
+        return (Link(self._actor, 0),)
+
+    @contextlib.contextmanager
+    def blocked(self, call: BlockedCall) -> Iterator[None]:
+        """The time in which the actor is blocked on a call."""
+        self._blocked.append(call)
+        try:
+            yield
+        finally:
+            self._blocked.remove(call)
+
+    # --- what is let in --------------------------------------------------------------------
+
+    def is_needed(self, request: Frame) -> bool:
+        """Whether the call that the actor is blocked on waits for this request."""
+        if not self._blocked or not request.metadata:
+            return False
+        needed = Link(self._actor, self._blocked[-1].token)
+        return needed in read_metadata(request.metadata).chain
+
+    def next_needed(self, queue: Iterable[Frame]) -> Frame | None:
+        """The request of one client's queue to deal with now, since the blocked call needs one.
+
+        Where it will be run, that is the oldest request of the same sender, whose order holds.
+        """
+        if not self._blocked:
+            return None
+        oldest: dict[ActorId | None, Frame] = {}
+        for request in queue:
+            chain = read_metadata(request.metadata).chain
+            first = oldest.setdefault(chain[-1].actor if chain else None, request)
+            if self.is_needed(request):
+                return first if self.allowed else request
+        return None
+
+    def refusal(self, request: Frame) -> DeadlockError:
+        """The error of a request that would have to be let in."""
+        chain = read_metadata(request.metadata).chain
+        names = " → ".join([*(link.actor.name for link in chain), self._actor.name])
+        return DeadlockError(
+            f"this call would wait for itself: {names}; and {self._actor.name} is not reentrant. "
+            f"It waits here:\n{self._stack()}"
+        )
+
+    # --- rings -----------------------------------------------------------------------------
+
+    def send_own_probe(self, call: BlockedCall) -> None:
+        """Ask whether a call that the actor is blocked on waits for itself."""
+        call.send_probe(Probe((self._hop(call),)))
+
+    def take_probe(self, payload: bytes) -> None:
+        """A probe has come by, of a call that waits for this actor.
+
+        It is passed on along the call that the actor is blocked on, if it is; it goes no further
+        where it has been before, since the ring there is not its own. One that comes home ends its
+        call, unless another call of the ring, whose probe went by here, is to be the one that ends:
+        the one with the greatest link, so that one ring costs one call.
+        """
+        probe = Probe.unpack(payload)
+        if probe is None or not self._blocked:
+            return
+        call = self._blocked[-1]
+        own = Link(self._actor, call.token)
+        if probe.origin == own:
+            ring = {hop.link for hop in probe.hops}
+            if not any(link in ring and link > own for link in call.passed_on):
+                call.deadlock = probe.deadlock()
+        elif not probe.visited(self._actor):
+            call.passed_on.add(probe.origin)
+            call.send_probe(Probe((*probe.hops, self._hop(call))))
+
+    def _hop(self, call: BlockedCall) -> Hop:
+        return Hop(Link(self._actor, call.token), self._stack())
+
+    def _stack(self) -> str:
+        return stack_here(self._user_entry_points)

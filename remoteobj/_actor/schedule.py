@@ -1,0 +1,141 @@
+"""What an actor runs next: the requests of its clients in turn, and a step of each open stream.
+
+No I/O, no thread and no process: what is read and what is run is decided elsewhere. Each client
+has a queue of its own, in the order in which it sent; the clients take turns, and so do requests
+and streams, so that none starves another.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any, Generic, Protocol, TypeVar
+
+from .._protocol.messages import Frame, Kind
+
+__all__ = ["Queueing", "Schedule", "Streaming", "size_of"]
+
+
+class Queueing(Protocol):
+    """A client, as the schedule sees it."""
+
+    requests: deque[Frame]
+    """Its queue."""
+    queued_bytes: int
+    """The bytes in the queue."""
+    unsent: list[Any]
+    """What it is still owed; while there is such, it has no turn."""
+
+
+class Streaming(Protocol):
+    """An open stream, as the schedule sees it."""
+
+    credit: int
+    """Items that the consumer has asked for and that are not sent."""
+
+
+C = TypeVar("C", bound=Queueing)
+S = TypeVar("S", bound=Streaming)
+
+
+class Schedule(Generic[C, S]):
+    """The queues, and whose turn it is.
+
+    Invariants: a client is in `_turns` at most once, and only while it has requests and no reply
+    of it is being run or written. A stream is in `_flowing` at most once, and only with credit.
+    """
+
+    def __init__(self) -> None:
+        self._turns: deque[C] = deque()
+        self._flowing: deque[S] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._turns or self._flowing)
+
+    # --- requests ------------------------------------------------------------------------
+
+    def add(self, client: C, request: Frame) -> None:
+        """A client has sent a request."""
+        if not client.requests:
+            self._turns.append(client)
+        client.requests.append(request)
+        client.queued_bytes += size_of(request)
+
+    def next_request(self) -> tuple[C, Frame] | None:
+        """The request whose turn it is, taken out of its queue.
+
+        Its client has no further turn until `line_up` says that the reply has been written.
+        """
+        if not self._turns:
+            return None
+        client = self._turns.popleft()
+        request = client.requests.popleft()
+        client.queued_bytes -= size_of(request)
+        return client, request
+
+    def line_up(self, client: C) -> None:
+        """A client may have its next turn, if it has requests and is owed nothing."""
+        if client.requests and not client.unsent and client not in self._turns:
+            self._turns.append(client)
+
+    def take_out(self, client: C, request: Frame) -> None:
+        """A request is dealt with before its turn."""
+        client.requests.remove(request)
+        client.queued_bytes -= size_of(request)
+        if not client.requests and client in self._turns:
+            self._turns.remove(client)
+
+    def withdraw(self, client: C, call_id: int) -> bool:
+        """Take out a call that has not begun; False: there is none of this id."""
+        for request in client.requests:
+            if request.call_id == call_id and request.kind == Kind.CALL:
+                self.take_out(client, request)
+                return True
+        return False
+
+    def queued(self, clients: Iterable[C]) -> list[Frame]:
+        """The requests in the order of their turns, as far as another thread can see it."""
+        waiting = [list(client.requests) for client in dict.fromkeys([*self._turns, *clients])]
+        return [
+            requests[turn]
+            for turn in range(max(map(len, waiting), default=0))
+            for requests in waiting
+            if turn < len(requests)
+        ]
+
+    def drain(self, clients: Iterable[C]) -> list[tuple[C, Frame]]:
+        """Take all requests out of all queues, those of the clients whose turn it is first."""
+        found: list[tuple[C, Frame]] = []
+        for client in dict.fromkeys([*self._turns, *clients]):
+            found += ((client, request) for request in client.requests)
+            client.requests.clear()
+            client.queued_bytes = 0
+        self._turns.clear()
+        return found
+
+    # --- streams -------------------------------------------------------------------------
+
+    def flow(self, stream: S) -> None:
+        """A stream may go on, if its consumer has asked for items."""
+        if stream.credit > 0 and stream not in self._flowing:
+            self._flowing.append(stream)
+
+    def next_stream(self) -> S | None:
+        """The stream whose turn it is for a step; `flow` lines it up again."""
+        return self._flowing.popleft() if self._flowing else None
+
+    def flowing(self) -> list[S]:
+        """The streams that may go on, in the order of their turns."""
+        return list(self._flowing)
+
+    def take_stream(self, stream: S) -> bool:
+        """Take a stream out before its turn; False: it is not there any more."""
+        if stream not in self._flowing:
+            return False
+        self._flowing.remove(stream)
+        return True
+
+
+def size_of(request: Frame) -> int:
+    """The bytes that a request holds."""
+    return len(request[2]) + (sum(map(len, request[3])) if request[3] else 0)
