@@ -24,7 +24,7 @@ import pytest
 
 from remoteobj import Except, _leaks, _ownership
 from remoteobj._actor import control
-from remoteobj._actor.clients import Peer, value_frame
+from remoteobj._actor.clients import Client, value_frame
 from remoteobj._actor.control import HANDSHAKES
 from remoteobj._actor.program import _ActorServer
 from remoteobj._actor.status import sketch
@@ -146,7 +146,9 @@ def tell_to_stop(handle: Any) -> None:
 def open_calls(source: Any) -> int:
     """The calls of this process that have no outcome yet."""
     calls = connection_of(source)._calls
-    return len([call_id for call_id in list(calls._open) if call_id > INIT_ID]) + bool(calls.fast_call_id)
+    return len([call_id for call_id in list(calls._open) if call_id > INIT_ID]) + bool(
+        calls.fast_call_id
+    )
 
 
 def open_entries(source: Any) -> int:
@@ -461,7 +463,7 @@ write down an exception that was caught."""
 _MOMENTS: dict[Moment, tuple[type, str]] = {
     "write": (StreamChannel, "write"),
     "take": (StreamChannel, "take"),
-    "send a reply": (Peer, "send"),
+    "send a reply": (Client, "send"),
     "pass a descriptor": (DuplexStream, "send_fd"),
     "read the last stacks": (FlightRecorder, "stacks"),
     "make a recorder": (FlightRecorder, "__init__"),

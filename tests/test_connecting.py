@@ -428,7 +428,7 @@ def test_nonsense_costs_the_one_who_talks_it_his_connection_and_nobody_else(
         with contextlib.closing(connect_with_key(address_of(target))) as bad:
             bad.write(NONSENSE[name])
             if name in DROPPED:
-                assert is_closed(bad.side)
+                assert is_closed(bad.sock)
         assert good.call("ping") == target.ping() == "pong"
         assert target.memory() - before < 50_000
         good.close()

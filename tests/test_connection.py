@@ -13,7 +13,7 @@ from remoteobj import ActorDiedError
 from remoteobj._caller.connection import Connection
 from remoteobj._protocol.calls import PendingCall
 from remoteobj._wire.channel import ChannelClosedError, StreamChannel
-from remoteobj._wire.duplex import DuplexStream, line
+from remoteobj._wire.duplex import DuplexStream, duplex_pair
 from tests.internals import Decoder, Frame, Kind, encode
 from tests.marks import needs_descriptors
 from tests.tools import Call, until
@@ -23,7 +23,7 @@ Ends = tuple[DuplexStream, DuplexStream]
 
 @pytest.fixture
 def ends() -> Iterator[Ends]:
-    ours, theirs = line()
+    ours, theirs = duplex_pair()
     yield ours, theirs
     ours.close()
     theirs.close()
@@ -46,7 +46,7 @@ def test_a_reply_between_the_last_look_and_the_death_is_taken(
         """Between the look that found nothing and the one for its end."""
         monkeypatch.setattr(channel, "_ended", original)
         theirs.write(frame(5, size)[:60_000])
-        theirs.shut()
+        theirs.shutdown()
         return bool(original())
 
     monkeypatch.setattr(channel, "_ended", dies)

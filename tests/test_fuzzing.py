@@ -230,7 +230,7 @@ def garbage_after_the_handshake(address: Address, call: bytes, rng: random.Rando
         with contextlib.closing(connect_with_key(address)) as line:
             with contextlib.suppress(OSError):
                 line.write(b"\xff" + rng.randbytes(rng.randrange(HEADER.size, 500)))
-            assert is_closed(line.side)
+            assert is_closed(line.sock)
 
 
 def silent(address: Address, _: bytes, rng: random.Random) -> None:

@@ -359,7 +359,7 @@ def test_51_a_bad_frame_costs_the_one_who_sends_it_his_connection(
         with contextlib.closing(connect_with_key(address_of(actor))) as bad, within(DEATH):
             bad.write(MALFORMED.get(what, marked_call(marker)[:-1]))
             if what in MALFORMED:
-                assert is_closed(bad.side)
+                assert is_closed(bad.sock)
             assert good.call("ping") == actor.ping() == "pong"
             assert what in MALFORMED or bad.read(100) is None, "nothing was run, and answered"
         assert good.call("ping") == "pong"  # it has seen the end of that one
