@@ -24,7 +24,8 @@ import pytest
 
 from remoteobj import Except, _leaks, _ownership
 from remoteobj._actor import control
-from remoteobj._actor.clients import Client, value_frame
+from remoteobj._actor.clients import Client
+from remoteobj._actor.replies import value_frame
 from remoteobj._actor.control import HANDSHAKES
 from remoteobj._actor.program import _ActorServer
 from remoteobj._actor.status import sketch
@@ -217,12 +218,12 @@ def polls(proxy: Any) -> bool:
 
 def mailbox_polls(remote: Any) -> bool:
     """Whether the actor polls for requests before it sleeps. In the actor: its own proxy."""
-    return not remote._ref.home.mailbox._poller._alone
+    return not remote._ref.home.mailbox.clients._poller._alone
 
 
 def mailbox_depth(remote: Any) -> int:
     """How many requests are being run within each other. In the actor: its own proxy."""
-    depth: int = remote._ref.home.mailbox._depth
+    depth: int = remote._ref.home.mailbox.depth
     return depth
 
 
@@ -442,8 +443,8 @@ SHARED_IDLE_SECONDS = Constant(buffer_exchange, "IDLE_SECONDS")
 """What shared memory that is free is kept for."""
 OUT_OF_BAND_FROM = Constant(out_of_band, "BIG")
 """The size from which bytes stay outside of the pickle."""
-PROBE_SECONDS = Constant(chains, "RING_SECONDS")
-"""What an actor waits for another one before it tells it who waits for itself."""
+PROBE_DELAY = Constant(chains, "PROBE_DELAY")
+"""What an actor waits for another one before it looks for a ring."""
 
 # ------------------------------------------------------------------ moments to act at
 

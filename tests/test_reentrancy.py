@@ -12,10 +12,10 @@ import pytest
 
 from remoteobj import DeadlockError, current, remote
 from tests.conftest import Launch
-from tests.internals import PROBE_SECONDS
+
 from tests.tools import Door, until
 
-PROBE: float = PROBE_SECONDS.value
+PROBE: float = 0.01
 pytestmark = pytest.mark.engines(skip={"inline": "has no listener that another could reach"})
 
 

@@ -91,8 +91,12 @@ def memory() -> int:
 
 
 def stack_here(user_entry_points: Container[CodeType] = ()) -> str:
-    """The Python stack of this thread, without what calls users' code."""
-    return _shown(sys._getframe(1), user_entry_points)
+    """The Python stack of this thread, from users' code on to where that calls this package."""
+    frame: FrameType | None = sys._getframe(1)
+    package = __name__.partition(".")[0]
+    while frame is not None and str(frame.f_globals.get("__name__")).startswith(f"{package}."):
+        frame = frame.f_back
+    return "" if frame is None else _shown(frame, user_entry_points)
 
 
 def stacks(user_entry_points: Container[CodeType] = ()) -> str:
