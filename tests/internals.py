@@ -25,9 +25,9 @@ import pytest
 from remoteobj import Except, _leaks, _ownership
 from remoteobj._actor import control
 from remoteobj._actor.clients import Client
-from remoteobj._actor.replies import value_frame
 from remoteobj._actor.control import HANDSHAKES
 from remoteobj._actor.program import _ActorServer
+from remoteobj._actor.replies import value_frame
 from remoteobj._actor.status import sketch
 from remoteobj._caller import connection
 from remoteobj._caller.connection import Connection
@@ -223,7 +223,7 @@ def mailbox_polls(remote: Any) -> bool:
 
 def mailbox_depth(remote: Any) -> int:
     """How many requests are being run within each other. In the actor: its own proxy."""
-    depth: int = remote._ref.home.mailbox.depth
+    depth: int = remote._ref.home.mailbox.serving.depth
     return depth
 
 

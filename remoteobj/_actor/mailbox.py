@@ -12,19 +12,14 @@ a call to another actor, it goes on running those that this call needs (`reentra
 
 from __future__ import annotations
 
-import contextlib
 import sys
-import threading
 import time
-import weakref
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from typing import Final
 
 from .._os.poller import clock
 from .._os.thread_unwind import ThreadUnwind
 from .._pickling.outcome import pack_error
-from .._protocol.chains import BlockedCall, CallChain, serving_threads
 from .._protocol.frames import MalformedFrameError
 from .._protocol.lifecycle import Event, Lifecycle
 from .._protocol.messages import Bytes, Flag, Frame, Kind, read_credit
@@ -35,6 +30,7 @@ from .execution import Executor
 from .reentrancy import Reentrancy
 from .replies import cut_off_frame, error_frame, value_frame
 from .schedule import Schedule
+from .serving import Serving
 
 __all__ = ["INTERNAL_CODE", "Mailbox"]
 
@@ -48,9 +44,6 @@ TAKE_IN_SECONDS = 1.0
 
 def _nothing() -> None:
     pass
-
-
-_NOWHERE: Final[tuple[int, Callable[[], threading.Thread | None]]] = (0, _nothing)
 
 
 class Mailbox:
@@ -68,12 +61,7 @@ class Mailbox:
         self._schedule: Schedule[Client, StreamProducer] = Schedule()
         self._reentrancy = reentrancy or Reentrancy()
         self._looked = 0.0
-        self._turn = threading.RLock()
-        self._depth = 0
-        self._home: tuple[int, Callable[[], threading.Thread | None]] = _NOWHERE
-        """The thread that runs requests now and then, and is at something of its own otherwise."""
-        self.runner = 0
-        """The thread that runs requests, at the moment."""
+        self.serving = Serving(self, executor, self._reentrancy)
         self.safe_point: Callable[[], None] = _nothing
         """Called between requests, where an exception from `interrupt_` can be raised without
         losing a frame that was read or half written."""
@@ -82,7 +70,7 @@ class Mailbox:
 
     def serve(self, until: Callable[[], bool]) -> None:
         """Run requests until `until()` or the listener stops; `wake` makes it look."""
-        with self._at_work():
+        with self.serving.at_work():
             while not until() and not self.lifecycle.stopping:
                 self._step(None)
 
@@ -90,7 +78,7 @@ class Mailbox:
         self, deadline: float | None, limit: int = sys.maxsize, lasting: bool = False
     ) -> int:
         """Run what is there, waiting for the first until `deadline`; how much was run."""
-        with self._at_work(lasting):
+        with self.serving.at_work(lasting):
             done = self._step(deadline)
             while self._schedule and 0 < done < limit:
                 done += self._step(deadline)
@@ -113,7 +101,7 @@ class Mailbox:
                 client.has_actors = client.has_actors or bool(request[4])
                 self._run(client, request)
                 return 1
-        self._take_in(found)
+        self.take_in(found)
         return self._work()
 
     def _work(self) -> int:
@@ -215,9 +203,9 @@ class Mailbox:
         now = clock()
         if now > self._looked + LOOK_SECONDS:
             self._looked = now
-            self._take_in(self.clients.read(self.clients.ready()))
+            self.take_in(self.clients.read(self.clients.ready()))
 
-    def _take_in(self, found: list[tuple[Client, list[Frame] | None]]) -> None:
+    def take_in(self, found: list[tuple[Client, list[Frame] | None]]) -> None:
         """Hand on what was read, frame by frame, by their kinds."""
         for client, frames in found:
             if frames is None:
@@ -284,53 +272,9 @@ class Mailbox:
             self._give_up(stream)
         client.channel.close()
 
-    # --- who runs requests ---------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def _at_work(self, lasting: bool = False) -> Iterator[None]:
-        """The time in which this thread runs requests, and calls that it makes say for whom.
-
-        With `lasting` it remains the one that does: a work loop, that calls others meanwhile.
-        """
-        me = threading.get_ident()
-        with self._turn:
-            if me != self._home[0]:
-                self._leave_home()
-            before = serving_threads.get(me)
-            self._depth += 1
-            self.runner = me
-            serving_threads[me] = self
-            try:
-                yield
-            finally:
-                self._depth -= 1
-                if before is not None:
-                    serving_threads[me] = before
-                elif lasting:
-                    self._home = (me, weakref.ref(threading.current_thread()))
-                else:
-                    serving_threads.pop(me, None)
-
-    def _leave_home(self) -> None:
-        """The thread that ran requests does so no more."""
-        if serving_threads.get(self._home[0]) is self:
-            del serving_threads[self._home[0]]
-        self._home = _NOWHERE
-
-    @property
-    def running(self) -> bool:
-        """Whether this thread is within a request."""
-        if self._turn.acquire(blocking=False):
-            try:
-                return self._depth > 0
-            finally:
-                self._turn.release()
-        return False
-
-    @property
-    def depth(self) -> int:
-        """How many requests are being run within each other."""
-        return self._depth
+    def wake(self) -> None:
+        """Make the thread that waits for requests, or in a blocked call, look up."""
+        self.clients.wake()
 
     @property
     def queued(self) -> list[Frame]:
@@ -338,62 +282,26 @@ class Mailbox:
         as another thread can see it."""
         return self._schedule.queued(self.clients)
 
-    def _is_at_home(self) -> bool:
-        """Whether this thread runs a request, or is that of the work loop."""
-        # The number of a thread that has ended may be another's now.
-        return self.executor.current is not None or self._home[1]() is threading.current_thread()
+    # --- what a blocked call needs -------------------------------------------------------
 
-    # --- calls that this actor itself waits for: see `ServingThread` -----------------------
-
-    def wake(self) -> None:
-        """Make the thread that waits for requests, or in a blocked call, look up."""
-        self.clients.wake()
-
-    def chain_of_call(self, token: int) -> CallChain:
-        current = self.executor.current
-        request = None if current is None else current.request
-        return self._reentrancy.chain_of_call(request, token) if self._is_at_home() else ()
-
-    def chain_of_cast(self) -> CallChain:
-        return self._reentrancy.chain_of_cast() if self._is_at_home() else ()
-
-    def blocked(self, call: BlockedCall) -> AbstractContextManager[None]:
-        return self._reentrancy.blocked(call)
-
-    def send_own_probe(self, call: BlockedCall) -> None:
-        self._reentrancy.send_own_probe(call)
-
-    def wait_serving(self, watched: dict[int, int], deadline: float | None) -> bool:
-        goes_on = self._run_needed()
-        ready = self.wait_reading(watched, time.monotonic() if goes_on else deadline)
-        if not ready:
-            self._run_needed()
-        self.safe_point()
-        return ready
-
-    def wait_reading(self, watched: dict[int, int], deadline: float | None) -> bool:
-        ready, others = self.clients.wait_for(watched, deadline)
-        self._take_in(self.clients.read(others))
-        return ready
-
-    def _run_needed(self) -> bool:
+    def run_needed(self) -> bool:
         """Run, or refuse, what the blocked call needs: all such requests, and a step of each such
         stream. Whether a stream can go on."""
+        rules = self._reentrancy
         for client in self.clients:
             # What one of them does may change the queue, so it is looked through anew.
-            while not client.unsent and (request := self._reentrancy.next_needed(client.requests)):
+            while not client.unsent and (request := rules.next_needed(client.requests)):
                 self._schedule.take_out(client, request)
-                if self._reentrancy.allowed:
+                if rules.allowed:
                     self._run(client, request)
                 else:
-                    error = self._reentrancy.refusal(request)
-                    client.send(error_frame(request.call_id, error))
+                    client.send(error_frame(request.call_id, rules.refusal(request)))
         for stream in self._needed_streams():
             if self._schedule.take_stream(stream):
-                if self._reentrancy.allowed:
+                if rules.allowed:
                     self._advance(stream)
                 else:
-                    self._break_off(stream, self._reentrancy.refusal(stream.request))
+                    self._break_off(stream, rules.refusal(stream.request))
         return bool(self._needed_streams())
 
     def _needed_streams(self) -> list[StreamProducer]:
@@ -414,12 +322,12 @@ class Mailbox:
 
     def close(self) -> None:
         """Let go of the descriptors; the threads that used them have ended."""
-        self._leave_home()
+        self.serving.leave_home()
         self.clients.close()
 
     def drain(self, fulfil: bool, last_word: Bytes = b"") -> None:
         """Fulfil or refuse every request that has arrived, say goodbye, and close."""
-        with self._turn:
+        with self.serving.at_work():
             self._take_all_in()
             for client, request in self._schedule.drain(self.clients):
                 if client.muted:
@@ -435,10 +343,10 @@ class Mailbox:
 
     def _take_all_in(self) -> None:
         self.clients.woken = True
-        self._take_in([])
+        self.take_in([])
         end = time.monotonic() + TAKE_IN_SECONDS
         while (ready := self.clients.ready()) and time.monotonic() < end:
-            self._take_in(self.clients.read(ready))
+            self.take_in(self.clients.read(ready))
 
     def _dismiss(self, client: Client, last_word: Bytes, end: float) -> None:
         for stream in list(client.streams.values()):
@@ -470,6 +378,6 @@ _HANDLERS: Final[dict[int, Callable[[Mailbox, Client, Frame], None]]] = {
 """What is done with a frame, by its kind. A new kind is one row."""
 
 INTERNAL_CODE: Final = tuple(
-    one.__code__ for one in (Mailbox.process, Mailbox.wait_serving, Mailbox._step)
+    one.__code__ for one in (Mailbox.process, Serving.wait_serving, Mailbox._step)
 )
 """Within these, all code but users' is ours, and must not be left half-way by an interruption."""

@@ -135,7 +135,7 @@ class _ActorServer(Server):
     def _interrupt(self, order: InterruptOrder) -> bool:
         """Raise something in what runs in the main thread; False: nothing does."""
         current = self.executor.current
-        elsewhere = self.mailbox.runner != threading.main_thread().ident
+        elsewhere = self.mailbox.serving.thread != threading.main_thread().ident
         if self.interrupter is None or (current is not None and elsewhere):
             return False
         if order.call_id != INIT_ID:

@@ -152,7 +152,7 @@ class Server:
             self._stop_seen = True
             return 0
         deadline = None if timeout is None else time.monotonic() + timeout
-        nested = self.mailbox.running
+        nested = self.mailbox.serving.within_request
         done = self.mailbox.process(deadline, limit, lasting=True)
         if not self.listening and not nested and self.ends_itself:
             self._finish()
@@ -178,7 +178,7 @@ class Server:
         From within a request it only begins to end: the request is answered first.
         """
         self.mailbox.stop()
-        if self.mailbox.running or not self.ends_itself:
+        if self.mailbox.serving.within_request or not self.ends_itself:
             return
         thread = self._thread
         if thread is None:
