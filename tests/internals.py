@@ -46,12 +46,13 @@ from remoteobj._protocol import chains
 from remoteobj._protocol.frames import (
     HEADER,
     IN_PLACE,
+    MAX_BUFFERS,
     MAX_FRAME,
     Decoder,
     MalformedFrameError,
     encode,
 )
-from remoteobj._protocol.messages import INIT_ID, WINDOW, Frame, Kind
+from remoteobj._protocol.messages import INIT_ID, WINDOW, Flag, Frame, Kind
 from remoteobj._protocol.views import View
 from remoteobj._wire import buffer_exchange, unix
 from remoteobj._wire.auth import (
@@ -78,11 +79,13 @@ __all__ = [
     "HEADER",
     "IN_PLACE",
     "LAST_OUTPUT",
+    "MAX_BUFFERS",
     "MAX_FRAME",
     "WINDOW",
     "Address",
     "AuthenticationError",
     "Decoder",
+    "Flag",
     "Frame",
     "Kind",
     "MalformedFrameError",

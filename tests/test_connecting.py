@@ -396,7 +396,6 @@ def test_an_actor_without_descriptors_serves_its_callers_and_does_not_spin() -> 
 NONSENSE = {
     "garbage": b"\xff" * 64,
     "text": b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
-    "an unknown kind": header(99, 0, 1, 0),
     "a huge payload": header(Kind.CALL, 0, 1, MAX_FRAME + 1),
     "the hugest payload": header(Kind.CALL, 0, 1, 2**64 - 1),
     "huge buffers": header(Kind.CALL, 2, 1, 0) + struct.pack("<2Q", MAX_FRAME, 1),

@@ -30,7 +30,7 @@ def ends() -> Iterator[Ends]:
 
 
 def frame(call_id: int, size: int = 3) -> bytes:
-    return b"".join(encode((Kind.VALUE, call_id, bytes(size), ())))
+    return b"".join(encode(Frame(Kind.VALUE, call_id, bytes(size))))
 
 
 @needs_descriptors  # a socket keeps the reply together with the end, and has no such moment
@@ -70,9 +70,9 @@ def test_a_late_reply_that_comes_alone_answers_no_later_call(ends: Ends) -> None
     decoder, asked = Decoder(), [Frame(Kind.CLOSE, 0)]
     while asked[-1].payload != b"second":
         asked += decoder.feed(theirs.read(4096) or b"")
-    theirs.write(b"".join(map(bytes, encode((Kind.VALUE, late.call_id, b"late", ())))))
+    theirs.write(b"".join(map(bytes, encode(Frame(Kind.VALUE, late.call_id, b"late")))))
     until(lambda: not select.select([ours], [], [], 0)[0])  # it has been read, alone
-    theirs.write(b"".join(map(bytes, encode((Kind.VALUE, asked[-1].call_id, b"right", ())))))
+    theirs.write(b"".join(map(bytes, encode(Frame(Kind.VALUE, asked[-1].call_id, b"right")))))
     answer: Any = call.result()
     if isinstance(answer, PendingCall):
         assert connection.wait(answer, time.monotonic() + 10)

@@ -31,7 +31,6 @@ from tests.internals import (
     ACCEPT_PAUSE_SECONDS,
     DIGEST,
     GREETING,
-    HEADER,
     MAX_FRAME,
     WINDOW,
     Address,
@@ -47,6 +46,7 @@ from tests.leaks import list_mappings
 from tests.marks import needs_descriptors, needs_peers_user
 from tests.strangers import (
     connected,
+    header,
     is_closed,
     leave_descriptors,
     marked_call,
@@ -341,9 +341,9 @@ def memory_of(pid: int) -> int:
 
 MALFORMED = {
     "garbage": b"\xff" * 64,
-    "an unknown kind": HEADER.pack(99, 0, 1, 0),
-    "an oversized payload": HEADER.pack(Kind.CALL, 0, 1, MAX_FRAME + 1),
-    "oversized buffers": HEADER.pack(Kind.CALL, 2, 1, 0) + struct.pack("<2Q", MAX_FRAME, 1),
+    "text": b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "an oversized payload": header(Kind.CALL, 0, 1, MAX_FRAME + 1),
+    "oversized buffers": header(Kind.CALL, 2, 1, 0) + struct.pack("<2Q", MAX_FRAME, 1),
 }
 
 
@@ -382,7 +382,7 @@ def test_51_a_frame_that_is_only_announced_takes_no_memory() -> None:
     with Subject.spawn() as actor:
         before = memory_of(actor.pid_)
         with contextlib.closing(connect_with_key(address_of(actor))) as bad:
-            bad.write(HEADER.pack(Kind.CALL, 0, 1, 256 * MB))
+            bad.write(header(Kind.CALL, 0, 1, 256 * MB))
             for _ in range(20):
                 assert actor.ping() == "pong"
             grown = max(memory_of(actor.pid_) - before for _ in range(100))
