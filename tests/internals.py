@@ -139,6 +139,16 @@ def waiter_for_end_of(handle: Any) -> Callable[[float], bool]:
     return join
 
 
+def ask_as_owner(handle: Any, kind: int) -> Any:
+    """What the actor's control thread answers to a question of this kind."""
+    return handle._ref.endpoint.control_client.request(kind, b"", 10.0)
+
+
+def order(handle: Any, kind: int) -> None:
+    """Give an order of this kind, which nobody answers."""
+    handle._actor.instance.control.write(encode(Frame(kind, 0)))
+
+
 def tell_to_stop(handle: Any) -> None:
     """Tell the actor to stop, as its owner does, and do not wait."""
     handle._actor.tell_to_stop()

@@ -132,6 +132,11 @@ def call_frame(
     return frame(Kind.CALL, number, payload, flags, metadata)
 
 
+def cast_frame(method: str, *args: Any) -> bytes:
+    """A call of a method that is not answered, as bytes."""
+    return frame(Kind.CAST, 0, dumps((("attr", method), ("call", args, {})))[0])
+
+
 def marked_call(path: object) -> bytes:
     """A call, as bytes, that leaves a directory behind where it is unpickled."""
     return frame(Kind.CALL, 1, dumps(Marker(path))[0])

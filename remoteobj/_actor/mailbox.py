@@ -268,11 +268,11 @@ class Mailbox:
     def _drop(self, client: Client) -> None:
         """A client is gone. What it had sent before still runs: it may have meant it.
 
-        Exception: where it was hung up on, it is told that its calls were not executed.
+        Exception: where it was hung up on, it finds that its calls were not executed.
         """
         client.disconnected = True
         if client.muted:
-            for request in [one for one in client.requests if one.kind == Kind.CALL]:
+            for request in list(client.requests):
                 self._schedule.take_out(client, request)
         self.clients.forget(client)
         for stream in list(client.streams.values()):

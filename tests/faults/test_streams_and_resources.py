@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from remoteobj import ActorDiedError, NotListeningError
+from remoteobj import ActorDiedError, NotListeningError, RemoteObjError
 from remoteobj.testing import Gate
 from tests.faults._actors import (
     DEATH,
@@ -270,14 +270,24 @@ def test_48_a_result_past_the_memory_limit_is_an_error_of_its_call(within: Withi
 @fault(
     48,
     "An argument that is larger than an actor's memory limit",
-    sees="an error of that call; the actor lives on, and the handle with it",
+    sees="`RemoteObjError` that says so, and ends the caller's connection, which is made anew; the "
+    "actor and its other callers go on",
 )
-def test_48_an_argument_past_the_memory_limit_is_an_error_of_its_call(within: Within) -> None:
+def test_48_an_argument_past_the_memory_limit_ends_the_connection_that_it_came_by(
+    within: Within,
+) -> None:
     with ended(Subject.spawn()) as actor:
+        other = Stranger(address_of(actor))
+        assert other.call("ping") == "pong"
         actor.passto(limit_memory)
-        with within(DEATH), pytest.raises(Exception, match="memory"):
-            actor.note("x" * (64 * MB))
-        assert actor.ping() == "pong"
+        for caller in (other.call, lambda name, value: getattr(actor, name)(value)):
+            with within(DEATH), pytest.raises(RemoteObjError) as caught:
+                caller("note", "x" * (64 * MB))
+            assert "no memory for a frame of 671" in str(caught.value)
+            assert "this call was not executed" in str(caught.value)
+            assert actor.ping() == other.call("ping") == "pong"
+        assert actor.notes.get_() == []
+        other.close()
 
 
 @fault(49, "Shared memory of a killed actor", sees="it is freed with the last value that uses it")
