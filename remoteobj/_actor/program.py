@@ -38,8 +38,6 @@ from .status import Status, memory, sketch, stacks
 __all__ = ["ActorProgram", "mark"]
 
 MARK = "_remoteobj_role"
-ENTRY_POINTS = (*USER_ENTRY_POINTS, run_loop.__code__)
-"""The code that calls users' code, for a request or as the work loop."""
 
 
 def mark(method: Any, role: str) -> Any:
@@ -113,7 +111,7 @@ class _ActorServer(Server):
         return value_frame(Kind.VALUE, order.call_id, tuple(self.status()))
 
     def _on_stack(self, order: Frame) -> Frame:
-        return value_frame(Kind.VALUE, order.call_id, stacks(ENTRY_POINTS))
+        return value_frame(Kind.VALUE, order.call_id, stacks(USER_ENTRY_POINTS))
 
     def _on_interrupt(self, order: Frame) -> Frame:
         interrupted = self._interrupt(InterruptOrder.read(order.payload))
@@ -271,7 +269,7 @@ class ActorProgram:
         link.on_sigterm = server.end_now
         self._owner = server.owner = server.mailbox.clients.attach(link.data)
         if not link.shared_process:
-            server.interrupter = Interrupter(ENTRY_POINTS, INTERNAL_CODE)
+            server.interrupter = Interrupter(USER_ENTRY_POINTS, INTERNAL_CODE)
             server.interrupter.install()
             server.mailbox.safe_point = server.interrupter.raise_pending
         if accept:
