@@ -18,7 +18,7 @@ from ._caller.endpoint import CallErrors, Endpoint, Terms, decode_answer
 from ._catching.catchers import Except
 from ._engines.registry import Instance, LaunchSpec, engine_named
 from ._options import Options
-from ._pickling.outcome import pack_error
+from ._pickling.exceptions import pack_error
 from ._protocol.calls import PendingCall
 from ._protocol.config import WireOptions
 from ._protocol.frames import encode

@@ -17,7 +17,7 @@ from ._caller.endpoint import decode_answer
 from ._catching.catchers import Except, LocalExcept
 from ._engines.registry import ActorProcess, unique_name
 from ._jobs import Function, Job, name_of, thread, yields
-from ._pickling.outcome import pack_error
+from ._pickling.exceptions import pack_error
 from ._protocol.frames import encode
 from ._protocol.messages import Frame, Kind
 from ._proxy import Proxy

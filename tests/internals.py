@@ -41,7 +41,7 @@ from remoteobj._engines.flight_recorder import FlightRecorder
 from remoteobj._os import guardian_main, lazy_import
 from remoteobj._pickling import out_of_band
 from remoteobj._pickling.codec import dumps, loads
-from remoteobj._pickling.outcome import pack_error, unpack_error
+from remoteobj._pickling.exceptions import pack_error, unpack_error
 from remoteobj._protocol import chains
 from remoteobj._protocol.frames import (
     HEADER,

@@ -11,7 +11,7 @@ from typing import Any
 
 from .._os.thread_unwind import ThreadUnwind
 from .._pickling.codec import loads
-from .._pickling.outcome import unpack_error
+from .._pickling.exceptions import unpack_error
 from .._protocol.frames import encode
 from .._protocol.messages import Frame, FrameParts, Kind
 from .._wire.channel import ChannelClosedError, StreamChannel

@@ -12,7 +12,7 @@ from .._catching.catchers import USER_ERRORS, Except
 from .._engines.registry import OwnerLink
 from .._os.interrupter import INTERRUPT
 from .._os.thread_unwind import ThreadUnwind
-from .._pickling.outcome import unpack_error
+from .._pickling.exceptions import unpack_error
 from .._protocol.frames import encode
 from .._protocol.messages import INIT_ID, Frame, Kind
 from .._wire.channel import ChannelClosedError, StreamChannel

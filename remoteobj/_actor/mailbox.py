@@ -19,7 +19,7 @@ from typing import Final
 
 from .._os.poller import clock
 from .._os.thread_unwind import ThreadUnwind
-from .._pickling.outcome import pack_error
+from .._pickling.exceptions import pack_error
 from .._protocol.frames import MalformedFrameError
 from .._protocol.lifecycle import Event, Lifecycle
 from .._protocol.messages import Bytes, Flag, Frame, Kind, read_credit

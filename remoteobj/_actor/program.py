@@ -20,7 +20,7 @@ from .._engines.registry import OwnerLink
 from .._os.interrupter import Interrupter, run_loop
 from .._os.poller import clock
 from .._os.thread_unwind import ThreadUnwind
-from .._pickling.outcome import pack_error, unpack_error
+from .._pickling.exceptions import pack_error, unpack_error
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.lifecycle import Event
 from .._protocol.messages import INIT_ID, Flag, Frame, InterruptOrder, Kind, StopOrder

@@ -8,7 +8,7 @@ from typing import Any
 
 from .._os.thread_unwind import ThreadUnwind
 from .._pickling.codec import SCALARS, dumps, pickled
-from .._pickling.outcome import for_caller, pack_error
+from .._pickling.exceptions import for_caller, pack_error
 from .._protocol.messages import Frame, Kind
 from ..errors import ActorDiedError, RemoteError, type_name
 

@@ -14,7 +14,7 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
-from .._pickling.outcome import pack_error
+from .._pickling.exceptions import pack_error
 from .._protocol.chains import ActorId
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.messages import Bytes, Frame

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeVar
 
 from .._pickling.codec import dumps, dumps_call, loads, unpickled
-from .._pickling.outcome import for_caller, unpack_error
+from .._pickling.exceptions import for_caller, unpack_error
 from .._protocol.calls import ErrorFactory, PendingCall
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.frames import JOINED

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from .._os.fork_safety import fork_generation
 from .._os.lazy_import import import_lock
 from .._pickling.codec import dumps
-from .._pickling.outcome import pack_error
+from .._pickling.exceptions import pack_error
 from .._protocol.calls import PendingCall
 from .._protocol.messages import Frame, Kind, credit_frame
 from ..errors import CallTimeoutError, NotListeningError

@@ -20,7 +20,7 @@ from typing import Any
 from .._os.fork_safety import keep_in_child
 from .._os.lazy_import import import_lock
 from .._pickling.codec import dumps, loads, share_classes
-from .._pickling.outcome import for_caller, pack_error
+from .._pickling.exceptions import for_caller, pack_error
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.frames import encode
 from .._protocol.messages import INIT_ID, Frame, Kind

@@ -134,7 +134,7 @@ class InterruptOrder(NamedTuple):
     """What an owner wants to be raised in what its actor runs."""
 
     error: bytes
-    """As `_pickling.outcome.pack_error` packs it."""
+    """As `_pickling.exceptions.pack_error` packs it."""
     call_id: int = INIT_ID
     """Of the one call of the owner's that is to be interrupted; `INIT_ID`: whatever runs."""
 
