@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ._engines.guardian import guardian
 from ._engines.without_main import _fork_server
-from ._wire.unix import _session
+from ._wire.runtime_directory import runtime_directory
 
 __all__ = ["kept", "no_leaks"]
 
@@ -64,7 +64,7 @@ def _standing() -> set[str]:
 def kept() -> Iterator[tuple[int | None, int | None]]:
     """What is started once, and kept until the program ends: pids, and what they are held by."""
     yield guardian.pid, guardian.pipe
-    yield from ((None, fd) for fd in (guardian.list, _session.lock))
+    yield from ((None, fd) for fd in (guardian.list, runtime_directory.lock))
     tracker = resource_tracker._resource_tracker
     yield getattr(tracker, "_pid", None), getattr(tracker, "_fd", None)
     for server in (_fork_server.server, forkserver._forkserver):

@@ -26,8 +26,8 @@ from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
 
 from ._actor.clients import Client
-from ._actor.control import _Handshake
 from ._actor.mailbox import Mailbox
+from ._actor.server import Server
 from ._handle import Handle
 from ._leaks import no_leaks
 from ._protocol.frames import encode
@@ -161,19 +161,17 @@ def _install(_: object, faults: tuple[Fault, ...]) -> None:
     mailbox = home.mailbox
     for name in ("_run", "_collect"):
         vars(mailbox).pop(name, None)
-    _Handshake.go_on = _GO_ON  # type: ignore[method-assign]
+    vars(home.control).pop("shake_hands", None)
     if faults:
-        vars(mailbox)["_run"] = _Script(mailbox, faults).run
-
-
-_GO_ON = _Handshake.go_on
+        vars(mailbox)["_run"] = _Script(home, faults).run
 
 
 class _Script:
     """Stands in front of one mailbox, and counts its requests."""
 
-    def __init__(self, mailbox: Mailbox, faults: tuple[Fault, ...]) -> None:
-        self._mailbox = mailbox
+    def __init__(self, home: Server, faults: tuple[Fault, ...]) -> None:
+        self._control = home.control
+        self._mailbox = mailbox = home.mailbox
         self._run = Mailbox._run.__get__(mailbox)
         self._faults = {one.at: one for one in faults}
         self._count = 0
@@ -196,7 +194,7 @@ class _Script:
         if fault.when == "before receive":
             vars(self._mailbox)["_collect"] = lambda ready, lone=False: self._at_news(ready, fault)
         elif fault.when == "in handshake":
-            _Handshake.go_on = lambda _: _end(fault.exitcode)  # type: ignore[method-assign,assignment,return-value]
+            vars(self._control)["shake_hands"] = lambda handshake: _end(fault.exitcode)
 
     def _at_news(self, ready: list[tuple[int, int]], fault: Fault) -> None:
         if any(fd in self._mailbox._clients for fd, _ in ready):

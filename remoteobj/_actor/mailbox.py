@@ -140,7 +140,7 @@ class Mailbox(Turns):
         links.pop(self._me, None)
         return (*links, self._me)
 
-    def wait_beside(self, watched: dict[int, int], deadline: float | None, target: str) -> bool:
+    def wait_beside(self, watched: dict[int, int], deadline: float | None, target: ActorId) -> bool:
         """Wait for these descriptors, in the midst of a request; see `ServingThread`."""
         goes_on = self._run_chained(target)
         ready = self.take_in_beside(watched, time.monotonic() if goes_on else deadline)
@@ -167,7 +167,7 @@ class Mailbox(Turns):
                 self._read_from_hosts(False)
         return len(others) < len(ready)
 
-    def _run_chained(self, target: str) -> bool:
+    def _run_chained(self, target: ActorId) -> bool:
         """Run, or refuse, the requests for which the actor waits that is waited for here, and a
         step of each such stream: else both would wait for ever. Whether a stream can go on."""
         for client in list(self._clients.values()):
@@ -187,16 +187,16 @@ class Mailbox(Turns):
                     self._break_off(stream, self._deadlock(stream.client, stream.request))
         return any(self._is_due(one, target) for one in self._flowing)
 
-    def _is_due(self, stream: OpenStream, target: str) -> bool:
+    def _is_due(self, stream: OpenStream, target: ActorId) -> bool:
         """Whether `target` waits for the next item, which is not being made already."""
         if self._is_running(stream.client, stream.call_id):
             return False
         # And does so on our behalf: else it is free to answer what it is waited for here, and the
         # step, on top of that, could need what comes of the answer.
         waits = self.who_waits(stream.client, stream.request)
-        return self._me in waits and any(link.path == target for link in waits)
+        return self._me in waits and target in waits
 
-    def _due(self, client: Client, target: str) -> Frame | None:
+    def _due(self, client: Client, target: ActorId) -> Frame | None:
         """A request of a peer that can't wait for its turn, since `target` waits for it; where it
         is to be run, the first that the same actor has sent, since those are run in order."""
         if not (client.awaited or client.waiters):
@@ -205,7 +205,7 @@ class Mailbox(Turns):
         for request in client.requests:
             chain = unwrap(request)[0]
             eldest = first.setdefault(chain[-1] if chain else None, request)
-            if any(link.path == target for link in self.who_waits(client, request)):
+            if target in self.who_waits(client, request):
                 return eldest if self._reentrant else request
         return None
 

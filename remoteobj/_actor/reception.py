@@ -24,7 +24,7 @@ from .._protocol.frames import MalformedFrameError
 from .._protocol.lifecycle import Lifecycle
 from .._protocol.messages import Bytes, Frame, Kind, read_credit
 from .._wire.channel import ChannelClosedError, StreamChannel
-from .._wire.duplex import DuplexStream
+from .._wire.transport import ByteStream
 from ..errors import NotListeningError
 from .clients import PATIENCE, Client, OpenStream, size_of, value_frame
 
@@ -68,10 +68,10 @@ class Reception:
 
     # --- from other threads ------------------------------------------------------------
 
-    def attach(self, duplex: DuplexStream) -> Client:
+    def attach(self, stream: ByteStream) -> Client:
         """Serve one more peer."""
         client = Client(
-            StreamChannel(duplex, wire_options=self._wire_options),
+            StreamChannel(stream, wire_options=self._wire_options),
             self._flush_later,
             self.wake,
             self.patience,

@@ -39,6 +39,7 @@ from .._protocol.chains import (
     wrap,
 )
 from .._protocol.frames import MalformedFrameError, encode
+from .._protocol.identity import NOBODY
 from .._protocol.messages import Bytes, Frame, Kind
 from .._wire.channel import Channel, ChannelClosedError
 
@@ -80,8 +81,8 @@ class Exchange:
         self._craving: deque[Callable[[], object]] = deque()
         """Those who wait until there is room for another call."""
         self.interrupted = False
-        self.target = ""
-        """The path of the address of the actor that it leads to."""
+        self.target = NOBODY
+        """The actor that it leads to."""
         self.init_call = self._calls.expect_birth()
         self.over = self._calls.expect_end()
 

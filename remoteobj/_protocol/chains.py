@@ -22,8 +22,9 @@ import pickle
 import time
 from collections.abc import Sequence
 from threading import get_ident
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
+from .identity import ActorId
 from .messages import Bytes, Frame, Kind
 
 __all__ = [
@@ -47,14 +48,6 @@ SOON_SECONDS = 0.001
 """The same where the call has not said that it is waited for."""
 
 
-class ActorId(NamedTuple):
-    """An actor that waits."""
-
-    path: str
-    """Of its address, which is its own."""
-    name: str
-
-
 CallChain = tuple[ActorId, ...]
 """Those who wait for a call, the first caller first."""
 
@@ -75,8 +68,8 @@ class ServingThread(Protocol):
         """Those who wait for this actor, by what it runs or has still to run; itself last."""
         ...
 
-    def wait_beside(self, watched: dict[int, int], deadline: float | None, target: str) -> bool:
-        """Wait for these descriptors, for the sake of the actor at this path, and meanwhile run
+    def wait_beside(self, watched: dict[int, int], deadline: float | None, target: ActorId) -> bool:
+        """Wait for these descriptors, for the sake of the actor `target`, and meanwhile run
         what it waits for itself, directly or not; False when none of them is ready."""
         ...
 
@@ -166,8 +159,8 @@ def waiters_frame(call_id: int, items: int, chain: CallChain) -> Frame:
 def read_waiters(frame: Frame) -> tuple[int, CallChain]:
     """The items, and those who wait.
 
-    >>> read_waiters(waiters_frame(7, 3, (ActorId("/a", "A"),)))
-    (3, (Link(path='/a', name='A'),))
+    >>> read_waiters(waiters_frame(7, 3, (ActorId("a1", "A"),)))
+    (3, (ActorId(token='a1', name='A'),))
     """
     return int.from_bytes(frame.payload[:8], "little"), unpack(frame.payload[8:])
 
@@ -181,9 +174,9 @@ def wrap(kind: int, payload: bytes, chain: CallChain, later: bool) -> tuple[int,
 def unwrap(request: Frame) -> tuple[CallChain, tuple[int, int, Bytes, Sequence[Any]]]:
     """The chain of a request, and the request without it.
 
-    >>> kind, payload = wrap(Kind.CALL, b"payload", (ActorId("/a", "A"),), later=False)
+    >>> kind, payload = wrap(Kind.CALL, b"payload", (ActorId("a1", "A"),), later=False)
     >>> unwrap(Frame(kind, 7, payload))
-    ((Link(path='/a', name='A'),), (1, 7, b'payload', ()))
+    ((ActorId(token='a1', name='A'),), (1, 7, b'payload', ()))
     """
     kind, call_id, payload, buffers = request
     if kind not in _PLAIN:
