@@ -1,0 +1,548 @@
+"""The contract of a transport, held by that of the package and by one of the tests' own; and what a
+handle does when everything goes over the latter."""
+
+import asyncio
+import contextlib
+import os
+import pickle
+import resource
+import select
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from remoteobj import ActorDiedError, NotListeningError, Proxy, remote, util
+from remoteobj._protocol.identity import ActorId
+from remoteobj._wire import registry, unix
+from remoteobj._wire.auth import ANSWER, GREETING, AuthenticationError, Challenge, answer_to
+from remoteobj._wire.channel import ChannelClosedError, StreamChannel
+from remoteobj._wire.transport import Address, ByteStream, Handshake, Listener, Transport
+from tests.conftest import Launch
+from tests.tcp_transport import TCP, everything_over_tcp
+from tests.tools import Call
+
+Ends = tuple[ByteStream, ByteStream]
+"""The caller's end of a stream, and the listener's."""
+
+# ------------------------------------------------------------------ the contract
+
+
+@pytest.fixture(params=["unix", "tcp"])
+def transport(request: pytest.FixtureRequest) -> Iterator[Transport]:
+    yield registry.TRANSPORTS[request.param]
+    TCP.remove_all()
+
+
+@pytest.fixture
+def address(transport: Transport) -> Iterator[Address]:
+    address = transport.new_address()
+    yield address
+    transport.remove(address)
+
+
+@pytest.fixture
+def listener(transport: Transport, address: Address) -> Iterator[Listener]:
+    with contextlib.closing(transport.listen(address)) as listener:
+        yield listener
+
+
+@pytest.fixture
+def ends(transport: Transport, address: Address, listener: Listener) -> Iterator[Ends]:
+    calling = Call(transport.connect, address)
+    theirs = let_in(listener)
+    with contextlib.closing(theirs), contextlib.closing(calling.result()) as ours:
+        yield ours, theirs
+
+
+def wait(end: Any) -> None:
+    assert select.select([end], [], [], 10)[0], "nothing happened"
+
+
+def accept(listener: Listener) -> Handshake:
+    wait(listener)
+    return listener.accept()
+
+
+def let_in(listener: Listener) -> ByteStream:
+    """The stream of the next caller."""
+    handshake = accept(listener)
+    while True:
+        wait(handshake)
+        if (stream := handshake.go_on()) is not None:
+            return stream
+
+
+def dial(address: Address) -> socket.socket:
+    """A connection on which nothing has been proved."""
+    if address.transport == "tcp":
+        host, _, port = address.location.rpartition(":")
+        return socket.create_connection((host, int(port)), 10)
+    return unix.dial(address.location)
+
+
+def receive(sock: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        more = sock.recv(size - len(data))
+        assert more, "the listener hung up"
+        data += more
+    return data
+
+
+def test_bytes_go_both_ways_in_order_and_then_comes_the_end(ends: Ends) -> None:
+    for one, other in (ends, ends[::-1]):
+        assert other.read(10) is None
+        assert one.write(b"abc") == 3
+        assert one.writev([b"de", b"f"]) == 3
+        wait(other)
+        assert other.read(2) == b"ab"
+        place = bytearray(10)
+        assert other.read_into(memoryview(place)) == 4
+        assert place[:4] == b"cdef"
+    ends[0].write(b"last")
+    ends[0].end_writing()
+    wait(ends[1])
+    assert ends[1].read(10) == b"last"
+    wait(ends[1])
+    assert ends[1].read(10) == b""
+    assert ends[1].write(b"still") == 5  # the other way is open
+    wait(ends[0])
+    assert ends[0].read(10) == b"still"
+
+
+def test_no_write_waits_for_room(ends: Ends) -> None:
+    chunk = bytes(1 << 20)
+    written = 0
+    while (count := ends[0].write(chunk)) is not None:
+        written += count
+    assert ends[0].writev([chunk, chunk]) is None
+    assert not select.select([], [ends[0].writes], [], 0)[1]
+    while written:
+        wait(ends[1])
+        written -= len(ends[1].read(1 << 20) or b"")
+    assert select.select([], [ends[0].writes], [], 10)[1]
+
+
+@pytest.mark.parametrize("which", ["ours", "theirs"])
+def test_a_thread_that_waits_at_an_end_learns_that_another_shuts_it_down(
+    ends: Ends, which: str
+) -> None:
+    channel = StreamChannel(ends[0])
+
+    def take_all() -> None:
+        with contextlib.suppress(ChannelClosedError):
+            while True:
+                channel.wait(None)
+                channel.take()
+
+    waiting = Call(take_all)
+    ends[0 if which == "ours" else 1].shutdown()
+    waiting.result()
+
+
+def test_a_closed_end_has_no_descriptors_and_closes_again(ends: Ends) -> None:
+    for _ in range(2):
+        ends[0].close()
+        assert ends[0].fileno() == ends[0].writes == -1
+    with pytest.raises((OSError, ValueError)):
+        ends[0].read(1)
+    with pytest.raises((OSError, ValueError)):
+        ends[0].write(b"x")
+
+
+def test_a_descriptor_is_sent_where_the_stream_says_so_and_nowhere_else(
+    ends: Ends, transport: Transport
+) -> None:
+    assert ends[0].passes_descriptors == ends[1].passes_descriptors == (transport.name == "unix")
+    reading, writing = os.pipe()
+    try:
+        sent = ends[0].send_fd(7, writing)
+        assert sent == ends[0].passes_descriptors
+        copy = ends[1].receive_fd(7)
+        assert (copy >= 0) == sent
+        if sent:
+            os.write(copy, b"hello")
+            os.close(copy)
+            assert os.read(reading, 10) == b"hello"
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def test_a_forked_child_keeps_no_end_open(ends: Ends, listener: Listener) -> None:
+    child = os.fork()
+    if not child:
+        signal.pause()
+    try:
+        ends[1].close()
+        wait(ends[0])
+        assert ends[0].read(1) == b""
+        assert listener.fileno() >= 0
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+# ------------------------------------------------------------------ who may connect
+
+
+def test_a_caller_with_another_key_is_refused(
+    transport: Transport, address: Address, listener: Listener
+) -> None:
+    calling = Call(transport.connect, address._replace(key=bytes(32)))
+    handshake = accept(listener)
+    wait(handshake)
+    with pytest.raises(AuthenticationError):
+        handshake.go_on()
+    handshake.close()
+    with pytest.raises(OSError, match=r"."):
+        calling.result()
+
+
+def test_a_listener_with_another_key_is_not_believed(
+    transport: Transport, address: Address, listener: Listener
+) -> None:
+    calling = Call(transport.connect, address)
+    wait(listener)
+    # What takes the place of the listener knows no key, and so can reply only something else.
+    sock = accept_raw(listener)
+    sock.sendall(Challenge(b"another").greeting)
+    receive(sock, ANSWER)
+    sock.sendall(bytes(32))
+    with pytest.raises(AuthenticationError, match="does not have the key"):
+        calling.result()
+    sock.close()
+
+
+def accept_raw(listener: Listener) -> socket.socket:
+    with socket.socket(fileno=os.dup(listener.fileno())) as copy:
+        sock, _ = copy.accept()
+    sock.settimeout(10)
+    return sock
+
+
+def test_a_proof_that_comes_in_pieces_is_waited_for_without_blocking(
+    address: Address, listener: Listener
+) -> None:
+    with dial(address) as sock:
+        handshake = accept(listener)
+        with pytest.raises(BlockingIOError):
+            handshake.go_on()
+        answer, expected = answer_to(receive(sock, GREETING), address.key)
+        for byte in answer[:-1]:
+            sock.sendall(bytes([byte]))
+            wait(handshake)
+            assert handshake.go_on() is None
+        sock.sendall(answer[-1:])
+        wait(handshake)
+        stream = handshake.go_on()
+        assert stream is not None
+        assert receive(sock, len(expected)) == expected
+        stream.close()
+
+
+def test_a_caller_that_leaves_in_the_midst_of_its_proof_is_given_up(
+    address: Address, listener: Listener
+) -> None:
+    with dial(address) as sock:
+        handshake = accept(listener)
+        sock.sendall(b"x")
+        wait(handshake)
+        assert handshake.go_on() is None
+    wait(handshake)
+    with pytest.raises((OSError, AuthenticationError)):
+        handshake.go_on()
+    handshake.close()
+
+
+# ------------------------------------------------------------------ addresses
+
+
+def test_nobody_is_found_before_a_listener_is_there_nor_after_it(
+    transport: Transport, address: Address
+) -> None:
+    for _ in range(2):
+        with pytest.raises(OSError, match=r"."):
+            transport.connect(address)
+        transport.listen(address).close()
+
+
+def test_a_second_listener_is_refused(
+    transport: Transport, address: Address, listener: Listener
+) -> None:
+    with pytest.raises(FileExistsError):
+        transport.listen(address)
+
+
+def test_whoever_waits_learns_that_somebody_listens(transport: Transport, address: Address) -> None:
+    event = transport.listen_event(address)
+    if event is None:
+        assert transport.name == "tcp"
+        return
+    with contextlib.closing(event), contextlib.closing(transport.listen(address)):
+        wait(event)
+        event.drain()
+        assert not select.select([event], [], [], 0)[0]
+
+
+def test_what_is_left_of_an_address_is_cleared_away_twice_without_harm(
+    transport: Transport, address: Address
+) -> None:
+    with contextlib.closing(transport.listen(address, fresh=True)):
+        for _ in range(2):
+            transport.remove(address)
+
+
+def test_addresses_differ_travel_and_hide_their_key(transport: Transport) -> None:
+    one, other = transport.new_address(), transport.new_address()
+    assert one.location != other.location
+    assert one.key != other.key
+    arrived = pickle.loads(pickle.dumps(one))
+    assert arrived == one
+    assert registry.transport_of(arrived) is transport
+    assert str(one.key) not in f"{one!r} {one}"
+    assert transport.name in repr(one)
+
+
+def test_an_address_of_an_unknown_transport_says_which_there_are() -> None:
+    with pytest.raises(ValueError, match=r"no transport 'pigeon': this process has unix"):
+        registry.transport_of(Address("pigeon", "loft 3", b"key"))
+
+
+def test_identities_differ_though_names_do_not() -> None:
+    one, other = ActorId.new("one"), ActorId.new("one")
+    assert one != other
+    assert pickle.loads(pickle.dumps(one)) == one
+
+
+# ------------------------------------------------------------------ no room for another caller
+
+
+@remote
+class Crowded:
+    def __init__(self) -> None:
+        self.taken: list[int] = []
+
+    def ping(self) -> str:
+        return "pong"
+
+    def leave_descriptors(self, count: int) -> None:
+        """Use up all but so many."""
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/dev/fd"))) + 8, hard))
+        with contextlib.suppress(OSError):
+            while True:
+                self.taken.append(os.dup(0))
+        for _ in range(count):
+            os.close(self.taken.pop())
+
+    def free_descriptors(self) -> None:
+        while self.taken:
+            os.close(self.taken.pop())
+
+
+def ask(stranger: Any) -> str:
+    answer: str = stranger.ping()
+    return answer
+
+
+@pytest.mark.parametrize("left", [1, 2])
+def test_a_caller_for_whose_pipes_there_is_no_room_is_refused_and_the_next_is_let_in(
+    left: int,
+) -> None:
+    with Crowded.spawn() as crowded:
+        # What a handshake imports needs descriptors too.
+        with util.process(ask, crowded) as first:
+            pass
+        assert first.result == "pong"
+        crowded.leave_descriptors(left)
+        with pytest.raises(NotListeningError), util.process(ask, crowded):
+            pass
+        crowded.free_descriptors()
+        with util.process(ask, crowded) as last:
+            pass
+        assert last.result == "pong"
+
+
+# ------------------------------------------------------------------ an actor that is reached by TCP
+
+
+@pytest.fixture
+def over_tcp() -> Iterator[None]:
+    with everything_over_tcp():
+        yield
+
+
+class Refused(Exception):
+    pass
+
+
+@remote
+class Counter:
+    def __init__(self, start: int = 0) -> None:
+        self.value = start
+        self.items = {"a": 1}
+
+    def add(self, n: int = 1) -> int:
+        self.value += n
+        return self.value
+
+    def refuse(self, why: str) -> None:
+        raise Refused(why)
+
+    def rows(self, n: int) -> Iterator[int]:
+        yield from range(n)
+
+    def echo(self, value: Any) -> Any:
+        return value
+
+    def die(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def ask(self, other: Any) -> int:
+        """Calls another one, which calls this one while it waits."""
+        answer: int = other.ask_back(self.remote)  # type: ignore[attr-defined]
+        return answer
+
+    def ask_back(self, asker: Any) -> int:
+        answer: int = asker.add(10)
+        return answer
+
+    def location(self) -> str:
+        address: Address = self.remote._ref.address  # type: ignore[attr-defined]
+        return address.transport
+
+    def wait_at(self, gate: Any) -> str:
+        gate.park()
+        return "done"
+
+
+@pytest.fixture
+def counter(over_tcp: None, launch: Launch) -> Iterator[Any]:
+    with Counter.options(**launch).spawn(1) as handle:
+        yield handle
+
+
+def test_calls_and_operations_go_over_tcp(counter: Any) -> None:
+    assert counter.location() == "tcp"
+    assert counter.add(4) == counter.value.__ == 5
+    counter.value = 7
+    counter.items["b"] = 2
+    del counter.items["a"]
+    assert "b" in counter.items
+    assert len(counter.items) == 1
+    assert counter.passto(lambda one: one.value * 2) == 14
+    counter.cast_.add(1)
+    assert counter.add() == 9
+
+
+def test_futures_awaits_and_streams_go_over_tcp(counter: Any) -> None:
+    assert sum(future.result() for future in [counter.future_.add(0) for _ in range(100)]) == 100
+    assert list(counter.rows(100)) == list(range(100))
+
+    async def count() -> list[int]:
+        rows = [row async for row in counter.async_.rows(50)]
+        return rows + await asyncio.gather(*(counter.async_.add(0) for _ in range(50)))
+
+    assert asyncio.run(count()) == [*range(50), *[1] * 50]
+
+
+def test_an_error_comes_over_tcp_as_it_was_raised(counter: Any) -> None:
+    with pytest.raises(Refused, match=r"^so$"):
+        counter.refuse("so")
+    assert counter.add() == 2
+
+
+def test_big_values_go_over_tcp_in_the_stream_itself(counter: Any) -> None:
+    value = bytes(range(256)) * 20_000
+    assert counter.echo(value) == value
+
+
+@pytest.mark.engines(skip={"inline": "runs in the thread that would have to call"})
+def test_threads_and_strangers_share_an_actor_over_tcp(counter: Any) -> None:
+    calls = [Call(lambda: [counter.add() for _ in range(50)]) for _ in range(4)]
+    with util.process(lambda one: [one.add() for _ in range(50)], counter) as stranger:
+        pass
+    assert len({*stranger.result, *(n for call in calls for n in call.result())}) == 250
+
+
+@pytest.mark.engines(skip={"inline": "runs in the thread that would have to call"})
+def test_actors_that_call_each_other_over_tcp_know_for_whom_they_wait(
+    counter: Any, launch: Launch
+) -> None:
+    with Counter.options(**launch).spawn() as other:
+        assert counter.ask(other) == 11
+        assert other.ask(counter) == 10
+
+
+@pytest.mark.engines(only=["process"], reason="nothing else can be killed")
+def test_the_death_of_an_actor_ends_its_calls_over_tcp(counter: Any) -> None:
+    with util.process(_until_death, counter) as stranger:
+        begun = time.monotonic()
+        with pytest.raises(ActorDiedError) as caught:
+            counter.die()
+        assert time.monotonic() - begun < 1
+    assert caught.value.signal is signal.SIGKILL
+    assert stranger.result in {"ActorDiedError", "NotListeningError"}
+    counter.kill_()
+
+
+def _until_death(counter: Any) -> str:
+    try:
+        while True:
+            counter.add()
+    except (ActorDiedError, NotListeningError) as exc:
+        return type(exc).__name__
+
+
+@pytest.mark.engines(skip={"inline": "does nothing by itself"})
+def test_a_stop_over_tcp_fulfils_what_has_arrived(counter: Any) -> None:
+    futures = [counter.future_.add() for _ in range(100)]
+    counter.stop_()
+    assert [future.result() for future in futures] == list(range(2, 102))
+    with pytest.raises(NotListeningError):
+        counter.add()
+
+
+# ------------------------------------------------------------------ a plain proxy, by TCP
+
+
+def _call_when_listening(proxy: Any) -> list[int]:
+    proxy.wait_until_listening(timeout=10)
+    proxy.append(3)
+    return [*proxy]
+
+
+def test_a_plain_proxy_is_waited_for_and_called_over_tcp(over_tcp: None, start_method: str) -> None:
+    items = [1, 2]
+    proxy: Any = Proxy(items)
+    assert not proxy.listening_
+    with util.process(_call_when_listening, proxy, start_method_=start_method) as stranger:
+        with proxy.listen_():
+            stranger.join(10)
+    assert stranger.result == items == [1, 2, 3]
+    assert not proxy.listening_
+
+
+def test_a_plain_proxy_listens_once_over_tcp(over_tcp: None) -> None:
+    proxy: Any = Proxy([])
+    with proxy.listen_(), pytest.raises(RuntimeError, match="in another process"):
+        with util.process(lambda one: one.listen_(), proxy, start_method_="fork"):
+            pass
+
+
+# ------------------------------------------------------------------ identity
+
+
+def test_an_object_is_known_as_the_same_by_whatever_address_it_is_reached() -> None:
+    """The address of an actor, and the identity of the one that the actor knows itself by."""
+    with Counter.spawn() as one, Counter.spawn() as other:
+        ids = [
+            handle.passto(lambda counter: counter.remote._ref.actor_id) for handle in (one, other)
+        ]
+        assert ids == [one._ref.actor_id, other._ref.actor_id]
+        assert ids[0] != ids[1]
