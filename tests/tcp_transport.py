@@ -59,7 +59,7 @@ class TcpTransport:
         return TcpAddress(self.name, location, os.urandom(32))
 
     def connect(self, address: Address) -> "TcpStream":
-        sock = _dial(address.location)
+        sock = dial(address.location)
         try:
             answer, expected = answer_to(_receive(sock, GREETING), address.key)
             with sigpipe_blocked_if_default():
@@ -73,7 +73,7 @@ class TcpTransport:
     def listen(self, address: Address, *, fresh: bool = False) -> "TcpListener":
         if not fresh:
             with contextlib.suppress(ConnectionRefusedError):
-                _dial(address.location).close()
+                dial(address.location).close()
                 raise FileExistsError(f"another process listens at {address.location}")
         return TcpListener(address)
 
@@ -225,7 +225,7 @@ def _bound(port: int) -> socket.socket:
     return sock
 
 
-def _dial(location: str) -> socket.socket:
+def dial(location: str) -> socket.socket:
     return close_in_child(socket.create_connection((HOST, _port(location)), CONNECT_SECONDS))
 
 

@@ -1,28 +1,23 @@
-"""The contract of a transport, held by that of the package and by one of the tests' own; and what a
-handle does when everything goes over the latter."""
+"""The contract of a transport, kept by that of the package and by one of the tests' own."""
 
-import asyncio
 import contextlib
 import os
 import pickle
-import resource
 import select
 import signal
 import socket
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from remoteobj import ActorDiedError, NotListeningError, Proxy, remote, util
 from remoteobj._protocol.identity import ActorId
-from remoteobj._wire import registry, unix
+from remoteobj._wire import registry
 from remoteobj._wire.auth import ANSWER, GREETING, AuthenticationError, Challenge, answer_to
 from remoteobj._wire.channel import ChannelClosedError, StreamChannel
 from remoteobj._wire.transport import Address, ByteStream, Handshake, Listener, Transport
-from tests.conftest import Launch
-from tests.tcp_transport import TCP, everything_over_tcp
+from tests.internals import connect
+from tests.tcp_transport import TCP
 from tests.tools import Call
 
 Ends = tuple[ByteStream, ByteStream]
@@ -74,14 +69,6 @@ def let_in(listener: Listener) -> ByteStream:
         wait(handshake)
         if (stream := handshake.go_on()) is not None:
             return stream
-
-
-def dial(address: Address) -> socket.socket:
-    """A connection on which nothing has been proved."""
-    if address.transport == "tcp":
-        host, _, port = address.location.rpartition(":")
-        return socket.create_connection((host, int(port)), 10)
-    return unix.dial(address.location)
 
 
 def receive(sock: socket.socket, size: int) -> bytes:
@@ -228,7 +215,7 @@ def accept_raw(listener: Listener) -> socket.socket:
 def test_a_proof_that_comes_in_pieces_is_waited_for_without_blocking(
     address: Address, listener: Listener
 ) -> None:
-    with dial(address) as sock:
+    with connect(address) as sock:
         handshake = accept(listener)
         with pytest.raises(BlockingIOError):
             handshake.go_on()
@@ -248,7 +235,7 @@ def test_a_proof_that_comes_in_pieces_is_waited_for_without_blocking(
 def test_a_caller_that_leaves_in_the_midst_of_its_proof_is_given_up(
     address: Address, listener: Listener
 ) -> None:
-    with dial(address) as sock:
+    with connect(address) as sock:
         handshake = accept(listener)
         sock.sendall(b"x")
         wait(handshake)
@@ -317,232 +304,3 @@ def test_identities_differ_though_names_do_not() -> None:
     one, other = ActorId.new("one"), ActorId.new("one")
     assert one != other
     assert pickle.loads(pickle.dumps(one)) == one
-
-
-# ------------------------------------------------------------------ no room for another caller
-
-
-@remote
-class Crowded:
-    def __init__(self) -> None:
-        self.taken: list[int] = []
-
-    def ping(self) -> str:
-        return "pong"
-
-    def leave_descriptors(self, count: int) -> None:
-        """Use up all but so many."""
-        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/dev/fd"))) + 8, hard))
-        with contextlib.suppress(OSError):
-            while True:
-                self.taken.append(os.dup(0))
-        for _ in range(count):
-            os.close(self.taken.pop())
-
-    def free_descriptors(self) -> None:
-        while self.taken:
-            os.close(self.taken.pop())
-
-
-def ask(stranger: Any) -> str:
-    answer: str = stranger.ping()
-    return answer
-
-
-@pytest.mark.parametrize("left", [1, 2])
-def test_a_caller_for_whose_pipes_there_is_no_room_is_refused_and_the_next_is_let_in(
-    left: int,
-) -> None:
-    with Crowded.spawn() as crowded:
-        # What a handshake imports needs descriptors too.
-        with util.process(ask, crowded) as first:
-            pass
-        assert first.result == "pong"
-        crowded.leave_descriptors(left)
-        with pytest.raises(NotListeningError), util.process(ask, crowded):
-            pass
-        crowded.free_descriptors()
-        with util.process(ask, crowded) as last:
-            pass
-        assert last.result == "pong"
-
-
-# ------------------------------------------------------------------ an actor that is reached by TCP
-
-
-@pytest.fixture
-def over_tcp() -> Iterator[None]:
-    with everything_over_tcp():
-        yield
-
-
-class Refused(Exception):
-    pass
-
-
-@remote
-class Counter:
-    def __init__(self, start: int = 0) -> None:
-        self.value = start
-        self.items = {"a": 1}
-
-    def add(self, n: int = 1) -> int:
-        self.value += n
-        return self.value
-
-    def refuse(self, why: str) -> None:
-        raise Refused(why)
-
-    def rows(self, n: int) -> Iterator[int]:
-        yield from range(n)
-
-    def echo(self, value: Any) -> Any:
-        return value
-
-    def die(self) -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    def ask(self, other: Any) -> int:
-        """Calls another one, which calls this one while it waits."""
-        answer: int = other.ask_back(self.remote)  # type: ignore[attr-defined]
-        return answer
-
-    def ask_back(self, asker: Any) -> int:
-        answer: int = asker.add(10)
-        return answer
-
-    def location(self) -> str:
-        address: Address = self.remote._ref.address  # type: ignore[attr-defined]
-        return address.transport
-
-    def wait_at(self, gate: Any) -> str:
-        gate.park()
-        return "done"
-
-
-@pytest.fixture
-def counter(over_tcp: None, launch: Launch) -> Iterator[Any]:
-    with Counter.options(**launch).spawn(1) as handle:
-        yield handle
-
-
-def test_calls_and_operations_go_over_tcp(counter: Any) -> None:
-    assert counter.location() == "tcp"
-    assert counter.add(4) == counter.value.__ == 5
-    counter.value = 7
-    counter.items["b"] = 2
-    del counter.items["a"]
-    assert "b" in counter.items
-    assert len(counter.items) == 1
-    assert counter.passto(lambda one: one.value * 2) == 14
-    counter.cast_.add(1)
-    assert counter.add() == 9
-
-
-def test_futures_awaits_and_streams_go_over_tcp(counter: Any) -> None:
-    assert sum(future.result() for future in [counter.future_.add(0) for _ in range(100)]) == 100
-    assert list(counter.rows(100)) == list(range(100))
-
-    async def count() -> list[int]:
-        rows = [row async for row in counter.async_.rows(50)]
-        return rows + await asyncio.gather(*(counter.async_.add(0) for _ in range(50)))
-
-    assert asyncio.run(count()) == [*range(50), *[1] * 50]
-
-
-def test_an_error_comes_over_tcp_as_it_was_raised(counter: Any) -> None:
-    with pytest.raises(Refused, match=r"^so$"):
-        counter.refuse("so")
-    assert counter.add() == 2
-
-
-def test_big_values_go_over_tcp_in_the_stream_itself(counter: Any) -> None:
-    value = bytes(range(256)) * 20_000
-    assert counter.echo(value) == value
-
-
-@pytest.mark.engines(skip={"inline": "runs in the thread that would have to call"})
-def test_threads_and_strangers_share_an_actor_over_tcp(counter: Any) -> None:
-    calls = [Call(lambda: [counter.add() for _ in range(50)]) for _ in range(4)]
-    with util.process(lambda one: [one.add() for _ in range(50)], counter) as stranger:
-        pass
-    assert len({*stranger.result, *(n for call in calls for n in call.result())}) == 250
-
-
-@pytest.mark.engines(skip={"inline": "runs in the thread that would have to call"})
-def test_actors_that_call_each_other_over_tcp_know_for_whom_they_wait(
-    counter: Any, launch: Launch
-) -> None:
-    with Counter.options(**launch).spawn() as other:
-        assert counter.ask(other) == 11
-        assert other.ask(counter) == 10
-
-
-@pytest.mark.engines(only=["process"], reason="nothing else can be killed")
-def test_the_death_of_an_actor_ends_its_calls_over_tcp(counter: Any) -> None:
-    with util.process(_until_death, counter) as stranger:
-        begun = time.monotonic()
-        with pytest.raises(ActorDiedError) as caught:
-            counter.die()
-        assert time.monotonic() - begun < 1
-    assert caught.value.signal is signal.SIGKILL
-    assert stranger.result in {"ActorDiedError", "NotListeningError"}
-    counter.kill_()
-
-
-def _until_death(counter: Any) -> str:
-    try:
-        while True:
-            counter.add()
-    except (ActorDiedError, NotListeningError) as exc:
-        return type(exc).__name__
-
-
-@pytest.mark.engines(skip={"inline": "does nothing by itself"})
-def test_a_stop_over_tcp_fulfils_what_has_arrived(counter: Any) -> None:
-    futures = [counter.future_.add() for _ in range(100)]
-    counter.stop_()
-    assert [future.result() for future in futures] == list(range(2, 102))
-    with pytest.raises(NotListeningError):
-        counter.add()
-
-
-# ------------------------------------------------------------------ a plain proxy, by TCP
-
-
-def _call_when_listening(proxy: Any) -> list[int]:
-    proxy.wait_until_listening(timeout=10)
-    proxy.append(3)
-    return [*proxy]
-
-
-def test_a_plain_proxy_is_waited_for_and_called_over_tcp(over_tcp: None, start_method: str) -> None:
-    items = [1, 2]
-    proxy: Any = Proxy(items)
-    assert not proxy.listening_
-    with util.process(_call_when_listening, proxy, start_method_=start_method) as stranger:
-        with proxy.listen_():
-            stranger.join(10)
-    assert stranger.result == items == [1, 2, 3]
-    assert not proxy.listening_
-
-
-def test_a_plain_proxy_listens_once_over_tcp(over_tcp: None) -> None:
-    proxy: Any = Proxy([])
-    with proxy.listen_(), pytest.raises(RuntimeError, match="in another process"):
-        with util.process(lambda one: one.listen_(), proxy, start_method_="fork"):
-            pass
-
-
-# ------------------------------------------------------------------ identity
-
-
-def test_an_object_is_known_as_the_same_by_whatever_address_it_is_reached() -> None:
-    """The address of an actor, and the identity of the one that the actor knows itself by."""
-    with Counter.spawn() as one, Counter.spawn() as other:
-        ids = [
-            handle.passto(lambda counter: counter.remote._ref.actor_id) for handle in (one, other)
-        ]
-        assert ids == [one._ref.actor_id, other._ref.actor_id]
-        assert ids[0] != ids[1]
