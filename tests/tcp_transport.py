@@ -8,6 +8,7 @@ is sent, whatever the start method.
 """
 
 import contextlib
+import errno
 import os
 import socket
 import sys
@@ -173,13 +174,21 @@ class TcpStream:
         except BlockingIOError:
             return None
 
+    def _check_end(self) -> None:
+        """TCP takes what is written after the other side has closed: the refusal comes later."""
+        with contextlib.suppress(BlockingIOError):
+            if not self._socket.recv(1, socket.MSG_PEEK):
+                raise BrokenPipeError(errno.EPIPE, "the other side has closed")
+
     def write(self, data: bytes | bytearray | memoryview, /) -> int | None:
+        self._check_end()
         try:
             return self._socket.send(data)
         except BlockingIOError:
             return None
 
     def writev(self, parts: list[bytes | bytearray | memoryview], /) -> int | None:
+        self._check_end()
         try:
             return self._socket.sendmsg(parts)
         except BlockingIOError:

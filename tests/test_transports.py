@@ -96,9 +96,17 @@ def test_bytes_go_both_ways_in_order_and_then_comes_the_end(ends: Ends) -> None:
     assert ends[1].read(10) == b"last"
     wait(ends[1])
     assert ends[1].read(10) == b""
-    assert ends[1].write(b"still") == 5  # the other way is open
+
+
+def test_nothing_can_be_written_once_the_other_end_is_gone(ends: Ends) -> None:
+    assert ends[1].write(b"last") == 4
+    ends[1].close()
     wait(ends[0])
-    assert ends[0].read(10) == b"still"
+    assert ends[0].read(10) == b"last"
+    with pytest.raises(OSError, match=r"."):
+        ends[0].write(b"too late")
+    with pytest.raises(OSError, match=r"."):
+        ends[0].writev([b"too", b"late"])
 
 
 def test_no_write_waits_for_room(ends: Ends) -> None:

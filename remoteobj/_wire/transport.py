@@ -17,7 +17,9 @@ What every transport guarantees:
   the challenge of `auth` that they have the address's key. Until then nothing that the other side
   has sent is unpickled, or kept beyond the fixed length of its messages.
 - *Order and end.* A stream delivers bytes whole and in order, or ends. When the other process is
-  gone, however it ended, reading gives what had arrived and then an empty result or an `OSError`.
+  gone, however it ended, reading gives what had arrived and then an empty result or an `OSError`;
+  and once this system has noticed that, a write fails. So a call that is made after a death is
+  known not to have been executed.
 - *No wait but in `connect`.* It waits for at most `CONNECT_SECONDS`. Listeners, handshakes and
   streams never block; `select` tells by their `fileno()` when to go on. So the thread that
   accepts callers keeps the time limits of their handshakes itself.
