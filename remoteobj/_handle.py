@@ -13,10 +13,11 @@ from ._engines.registry import unique_name
 from ._options import Options
 from ._ownership import SECOND_CTRL_C, OwnedActor, register_at_exit, stop_in_background
 from ._protocol.config import WireOptions
+from ._protocol.identity import ActorId
 from ._protocol.views import show
 from ._proxy import Proxy
 from ._reference import RemoteRef
-from ._wire.unix import new_address
+from ._wire.registry import new_address
 from .errors import ActorDiedError
 
 __all__ = ["Handle", "spawn"]
@@ -167,7 +168,7 @@ def spawn(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: Opt
             f"{cls.__name__} has a @remote.work loop, and an inline actor has no thread to run "
             'it in; use engine="thread" or "process"'
         )
-    name = options.name or unique_name(cls.__name__)
+    actor_id = ActorId.new(options.name or unique_name(cls.__name__))
     address = new_address()
     exc = options.exc if options.exc is not None else Except()
     wire_options = WireOptions(options.spin, options.writable)
@@ -175,16 +176,16 @@ def spawn(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: Opt
         cls,
         args,
         kwargs,
+        actor_id=actor_id,
         address=address,
-        name=name,
         exc=exc,
         proxy=Proxy._at(
-            RemoteRef(address, name, eager=options.eager_proxy, wire_options=wire_options)
+            RemoteRef(actor_id, address, eager=options.eager_proxy, wire_options=wire_options)
         ),
         wire_options=wire_options,
         reentrant=options.reentrant,
     )
-    actor = OwnedActor(program, address, name, options, exc)
+    actor = OwnedActor(program, actor_id, address, options, exc)
     register_at_exit(actor)
     handle = _handle_of(actor, exc)  # made while the process starts
     actor.wait_for_birth()
@@ -193,8 +194,8 @@ def spawn(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: Opt
 
 def _handle_of(actor: OwnedActor, exc: Except) -> Handle:
     anchor = RemoteRef(
+        actor.actor_id,
         actor.address,
-        actor.name,
         eager=actor.options.eager_proxy,
         wire_options=WireOptions(actor.options.spin, actor.options.writable),
         endpoint=actor.endpoint,

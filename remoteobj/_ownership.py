@@ -22,9 +22,11 @@ from ._pickling.exceptions import pack_error
 from ._protocol.calls import PendingCall
 from ._protocol.config import WireOptions
 from ._protocol.frames import encode
+from ._protocol.identity import ActorId
 from ._protocol.messages import INIT_ID, InterruptOrder, Kind, StopOrder
 from ._wire.channel import ChannelClosedError
-from ._wire.unix import Address, unlink
+from ._wire.registry import transport_of
+from ._wire.transport import Address
 from .errors import (
     ActorDiedError,
     CallTimeoutError,
@@ -76,15 +78,14 @@ class _OwnedEndpoint(Endpoint):
     """The owner's way to its actor: a connection that was there before the actor was."""
 
     def __init__(
-        self, address: Address, name: str, instance: Instance, wire_options: WireOptions
+        self, actor_id: ActorId, address: Address, instance: Instance, wire_options: WireOptions
     ) -> None:
-        partner = _OwnedCallErrors(name, instance)
-        super().__init__(address, name, partner, wire_options)
+        errors = _OwnedCallErrors(actor_id.name, instance)
+        super().__init__(actor_id, address, errors, wire_options)
         self._owner_pid = os.getpid()
         self._instance = instance
-        self.control_client = ControlClient(instance.control, name, self._gone)
-        self.first = Connection(instance.data, partner.lost, partner.goodbye_error)
-        self.first.target = address.path
+        self.control_client = ControlClient(instance.control, actor_id.name, self._gone)
+        self.first = Connection(instance.data, errors.lost, errors.goodbye_error)
         self._connection = self.first
 
     def _connect(self) -> Connection:
@@ -163,9 +164,15 @@ class OwnedActor:
     """
 
     def __init__(
-        self, program: ActorProgram, address: Address, name: str, options: Options, exc: Except
+        self,
+        program: ActorProgram,
+        actor_id: ActorId,
+        address: Address,
+        options: Options,
+        exc: Except,
     ) -> None:
-        self.name = name
+        self.actor_id = actor_id
+        self.name = name = actor_id.name
         self.options = options._replace(exc=None)
         self.address = address
         self._exc = weakref.ref(exc)
@@ -177,7 +184,7 @@ class OwnedActor:
         self.instance = engine_named(options.engine).launch(
             LaunchSpec(program, name, options.daemon, options.start_method, wire_options)
         )
-        self.endpoint = _OwnedEndpoint(address, name, self.instance, wire_options)
+        self.endpoint = _OwnedEndpoint(actor_id, address, self.instance, wire_options)
         self.forced = False  # its owner said kill or terminate
         self._ending = threading.RLock()
         self._at_it = False
@@ -293,7 +300,7 @@ class OwnedActor:
         self._drain_goodbye(time.monotonic() + EXIT_CODE_SECONDS)
         self.endpoint.close()
         self.instance.close()
-        unlink(self.address)
+        transport_of(self.address).remove(self.address)
         _actors.discard(self)
         if self.finalizer is not None:
             self.finalizer.detach()

@@ -11,9 +11,8 @@ from ._listening import ListenMixin
 from ._protocol.config import WireOptions
 from ._protocol.operations import OPS
 from ._protocol.views import Steps, show
-from ._reference import MISSING, RETURNED_SELF, RemoteRef, describe
+from ._reference import MISSING, RETURNED_SELF, Reference, RemoteRef, describe
 from ._views import Manner, Manners, Way, in_manner
-from ._wire.unix import Address
 
 __all__ = ["Proxy", "current", "get"]
 
@@ -318,11 +317,8 @@ def current() -> Proxy:
     return found
 
 
-def _whole(reference: tuple[Address, str, bool, bool, WireOptions]) -> Proxy:
-    address, name, eager, fulfil, wire_options = reference
-    return Proxy._at(
-        RemoteRef(address, name, eager=eager, fulfil=fulfil, wire_options=wire_options)
-    )
+def _whole(reference: Reference) -> Proxy:
+    return Proxy._at(RemoteRef.from_reference(reference))
 
 
 def _part(root: Proxy, steps: tuple[Any, ...]) -> Proxy:

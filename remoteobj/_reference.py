@@ -12,14 +12,21 @@ from typing import Any, Final
 from ._actor.server import Mode, Server, local_server, local_servers
 from ._caller.endpoint import RETURNED_SELF, TERMS, Endpoint, Fallback, Terms
 from ._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
+from ._protocol.identity import ActorId
 from ._protocol.views import Steps, evaluate
-from ._wire.unix import Address, Doorbell, new_address
+from ._wire.registry import new_address, transport_of
+from ._wire.transport import Address, ListenEvent
 from .errors import ActorDiedError, NotListeningError, SpawnTimeoutError
 
-__all__ = ["RETURNED_SELF", "MISSING", "RemoteRef"]
+__all__ = ["RETURNED_SELF", "MISSING", "Reference", "RemoteRef"]
 
 THREAD_CHECK = 0.02
 """Seconds between looks at a thread that is to listen: threads have no descriptor."""
+LISTEN_CHECK = 0.02
+"""Seconds between attempts to reach a listener whose transport has no event for its beginning."""
+
+Reference = tuple[ActorId, Address, bool, bool, WireOptions]
+"""What any process needs in order to call an object."""
 
 
 class _Unset:
@@ -43,8 +50,8 @@ class RemoteRef:
 
     def __init__(
         self,
+        actor_id: ActorId,
         address: Address,
-        name: str,
         local: Any = MISSING,
         *,
         eager: bool = False,
@@ -52,26 +59,34 @@ class RemoteRef:
         wire_options: WireOptions = DEFAULT_WIRE_OPTIONS,
         endpoint: Endpoint | None = None,
     ) -> None:
+        self.actor_id = actor_id
         self.address = address
-        self.name = name
+        self.name = actor_id.name
         self.local = local
         self.eager = eager
         self.fulfil = fulfil
         self.wire_options = wire_options
-        self.endpoint = endpoint or Endpoint(address, name, wire_options=wire_options)
+        self.endpoint = endpoint or Endpoint(actor_id, address, wire_options=wire_options)
 
     @classmethod
     def of(cls, obj: object, *, eager: bool, fulfil: bool, wire_options: WireOptions) -> RemoteRef:
         """The anchor of an object that some process may later serve."""
+        actor_id = ActorId.new(describe(obj))
         return cls(
-            new_address(), describe(obj), obj, eager=eager, fulfil=fulfil, wire_options=wire_options
+            actor_id, new_address(), obj, eager=eager, fulfil=fulfil, wire_options=wire_options
         )
+
+    @classmethod
+    def from_reference(cls, reference: Reference) -> RemoteRef:
+        """The object that another process's `reference()` stands for."""
+        actor_id, address, eager, fulfil, wire_options = reference
+        return cls(actor_id, address, eager=eager, fulfil=fulfil, wire_options=wire_options)
 
     # --- as part of a pickle -------------------------------------------------------------
 
-    def reference(self) -> tuple[Address, str, bool, bool, WireOptions]:
+    def reference(self) -> Reference:
         """What any process needs in order to call the object."""
-        return (self.address, self.name, self.eager, self.fulfil, self.wire_options)
+        return (self.actor_id, self.address, self.eager, self.fulfil, self.wire_options)
 
     def local_copy_for_child(self) -> tuple[Any, ...]:
         """The object itself, for a process that is being started and may be the one that
@@ -95,7 +110,7 @@ class RemoteRef:
         At the object's home it is evaluated directly. `default` (called, if it can be) or
         this process's own copy (`default_local`) stand in when nobody listens.
         """
-        if local_servers and (home := local_server(self.address)) is not None:
+        if local_servers and (home := local_server(self.actor_id)) is not None:
             result = evaluate(steps, home.root)
             return RETURNED_SELF if result is home.root else result
         if default is MISSING and not default_local:
@@ -118,11 +133,13 @@ class RemoteRef:
         Raises:
             RuntimeError: it is served already, or this process does not have it.
         """
-        if local_server(self.address) is not None:
+        if local_server(self.actor_id) is not None:
             raise RuntimeError(f"{self.name} is listening already")
         if self.local is MISSING:
             raise RuntimeError(f"{self.name} lives in another process: only that one can listen")
-        server = Server(self.local, self.address, self.name, self.fulfil, mode, self.wire_options)
+        server = Server(
+            self.local, self.actor_id, self.address, self.fulfil, mode, self.wire_options
+        )
         try:
             server.open()
         except FileExistsError:
@@ -135,17 +152,17 @@ class RemoteRef:
     @property
     def home(self) -> Server | None:
         """The server of the object, if it is served from here."""
-        return local_server(self.address)
+        return local_server(self.actor_id)
 
     @property
     def listening(self) -> bool:
         """Whether the object can be called now. True to the fact, from every process."""
-        home = local_server(self.address)
+        home = local_server(self.actor_id)
         return home.listening if home is not None else self.endpoint.listening()
 
     def process(self, timeout: float | None, limit: int = sys.maxsize) -> int:
         """Run requests in this thread; how many were run."""
-        home = local_server(self.address)
+        home = local_server(self.actor_id)
         if home is None:
             raise NotListeningError(f"{self.name} does not listen in this process")
         if home.mode is Mode.BACKGROUND:
@@ -155,7 +172,7 @@ class RemoteRef:
 
     def serve(self) -> None:
         """Run requests until it stops listening, here or wherever `listen` said."""
-        home = local_server(self.address)
+        home = local_server(self.actor_id)
         if home is not None and home.mode is Mode.MANUAL:
             home.mailbox.serve(until=lambda: False)
             home.stop()
@@ -169,9 +186,9 @@ class RemoteRef:
         deadline = None if timeout is None else time.monotonic() + timeout
         if self.listening:
             return True
-        bell = Doorbell(self.address)
+        event = transport_of(self.address).listen_event(self.address)
         try:
-            # Only now that the bell hangs: who began to listen in between is seen here.
+            # Only now that there is an event: a listener that began in between is seen here.
             while not self.listening:
                 if _ended(process):
                     if fail:
@@ -181,11 +198,13 @@ class RemoteRef:
                     if fail:
                         raise SpawnTimeoutError(f"{self.name} did not listen within {timeout} s")
                     return False
-                _sleep(bell, process, deadline)
-                bell.drain()
+                _sleep(event, process, deadline)
+                if event is not None:
+                    event.drain()
             return True
         finally:
-            bell.close()
+            if event is not None:
+                event.close()
 
     def _ended_first(self, process: Any) -> BaseException:
         return ActorDiedError.from_exit(
@@ -194,17 +213,21 @@ class RemoteRef:
         )
 
 
-def _sleep(bell: Doorbell, process: Any, deadline: float | None) -> None:
-    """Sleep until the bell rings, the process ends, or the time is up."""
-    timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+def _sleep(event: ListenEvent | None, process: Any, deadline: float | None) -> None:
+    """Sleep until somebody listens, the process ends, or the time is up; for a moment, where one of
+    the first two has no descriptor to wait for."""
+    limits = [] if deadline is None else [max(0.0, deadline - time.monotonic())]
     poll = select.poll()
-    poll.register(bell, select.POLLIN)
+    if event is not None:
+        poll.register(event, select.POLLIN)
+    else:
+        limits.append(LISTEN_CHECK)
     sentinel = getattr(process, "sentinel", None)
     if sentinel is not None:
         poll.register(sentinel, select.POLLIN)
     elif process is not None:
-        timeout = THREAD_CHECK if timeout is None else min(timeout, THREAD_CHECK)
-    poll.poll(None if timeout is None else timeout * 1000)
+        limits.append(THREAD_CHECK)
+    poll.poll(min(limits) * 1000 if limits else None)
 
 
 def _ended(process: Any) -> bool:

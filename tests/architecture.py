@@ -310,6 +310,7 @@ PEEPHOLE = "internals"
 """The module of the tests that asks private parts of the package what other tests want to know."""
 OF_ONE_MODULE = {
     "reference",
+    "tcp_transport",
     "test_architecture",
     "test_codec",
     "test_connection",
@@ -326,6 +327,7 @@ OF_ONE_MODULE = {
     "test_reactor",
     "test_sharing",
     "test_sigpipe",
+    "test_transports",
     "test_views",
     "test_waiting_on_a_line",
 }

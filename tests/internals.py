@@ -51,9 +51,10 @@ from remoteobj._protocol.frames import (
     MalformedFrameError,
     encode,
 )
+from remoteobj._protocol.identity import ActorId
 from remoteobj._protocol.messages import INIT_ID, WINDOW, Frame, Kind
 from remoteobj._protocol.views import View
-from remoteobj._wire import buffer_exchange, unix
+from remoteobj._wire import buffer_exchange, registry, runtime_directory, unix
 from remoteobj._wire.auth import (
     ANSWER,
     DIGEST,
@@ -61,11 +62,11 @@ from remoteobj._wire.auth import (
     AuthenticationError,
     Challenge,
     answer_to,
-    connect_with_key,
 )
 from remoteobj._wire.channel import StreamChannel
-from remoteobj._wire.duplex import DuplexStream, descriptors_pass
-from remoteobj._wire.unix import Address
+from remoteobj._wire.duplex import DuplexStream
+from remoteobj._wire.transport import Address
+from tests import tcp_transport
 from tests.tools import until
 
 # Words and bounds of the private parts, which tests take from here as they are.
@@ -87,7 +88,6 @@ __all__ = [
     "Kind",
     "MalformedFrameError",
     "answer_to",
-    "connect_with_key",
     "dumps",
     "encode",
     "loads",
@@ -100,6 +100,12 @@ def address_of(proxy: Any) -> Address:
     """Where others connect to the object of this proxy, and the key that they need."""
     address: Address = proxy._ref.address
     return address
+
+
+def actor_id_of(proxy: Any) -> ActorId:
+    """Which object a proxy stands for, by whatever address it is reached."""
+    actor_id: ActorId = proxy._ref.actor_id
+    return actor_id
 
 
 def options_of(proxy: Any) -> tuple[float | None, bool]:
@@ -243,8 +249,8 @@ def recorder_lock(stream: Any) -> Any:
 @contextlib.contextmanager
 def connection_locks(proxy: Any) -> Iterator[None]:
     """Hold what a thread may hold while it makes a connection or a call."""
-    endpoint = proxy._ref.endpoint
-    with connection_of(proxy)._sending, endpoint._connecting, unix._session._making:
+    endpoint, directory = proxy._ref.endpoint, runtime_directory.runtime_directory
+    with connection_of(proxy)._sending, endpoint._connecting, directory._making:
         yield
 
 
@@ -268,7 +274,7 @@ class Stranger:
     """
 
     def __init__(self, address: Address, name: str = "stranger") -> None:
-        self._endpoint = Endpoint(address, name)
+        self._endpoint = Endpoint(ActorId.new(name), address)
 
     def call(self, method: str, *args: Any) -> Any:
         return self._endpoint.call(View().then("attr", method).then("call", args, {}))
@@ -285,12 +291,32 @@ class Stranger:
 
 def connect(address: Address) -> Any:
     """A socket that is connected, without a word said."""
-    return unix.connect(address)
+    dial = tcp_transport.dial if address.transport == "tcp" else unix.dial
+    return dial(address.location)
 
 
-new_address = unix.new_address
+def connect_with_key(address: Address) -> Any:
+    """A stream to a listener that has let us in."""
+    return registry.transport_of(address).connect(address)
+
+
+def socket_of(stream: Any) -> Any:
+    """The socket of a stream to a listener."""
+    return stream._socket
+
+
+new_address = registry.new_address
 """An address in this process's directory at which nobody listens."""
-withdraw_address = unix.unlink
+
+
+def withdraw_address(address: Address) -> None:
+    """Clear away what a listener has left at an address."""
+    registry.transport_of(address).remove(address)
+
+
+def pass_no_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have this process, and forks of it, send big buffers through the streams themselves."""
+    monkeypatch.setattr(DuplexStream, "send_fd", lambda *_: False)
 
 
 def channel_to(address: Address) -> StreamChannel:
@@ -322,7 +348,7 @@ take_out_large = out_of_band.extract_large
 # ------------------------------------------------------------------ directories, kept processes
 
 
-sweep = unix.sweep
+sweep = runtime_directory.sweep
 """Remove the directories that processes left which were killed; the next to start would do it."""
 
 
@@ -333,12 +359,12 @@ def before_each_sweep(act: Callable[[], object]) -> None:
         act()
         return sweep()
 
-    unix.sweep = act_and_sweep
+    runtime_directory.sweep = act_and_sweep
 
 
 def hold_directory(path: str) -> int:
     """Take the lock by which a process keeps its directory from the sweep: a descriptor."""
-    return unix._lock_shared(path)
+    return runtime_directory.lock_shared(path)
 
 
 kept = _leaks.kept
@@ -369,11 +395,6 @@ def another_fork_server() -> Iterator[None]:
             if server := fork_server():
                 os.close(server._forkserver_alive_fd)
                 without_main._fork_server._remove_socket()
-
-
-def descriptors_can_be_passed() -> bool:
-    """Whether one process can hand a descriptor to another here."""
-    return descriptors_pass()
 
 
 # ------------------------------------------------------------------ the guardian

@@ -15,7 +15,6 @@ from remoteobj._protocol.calls import PendingCall
 from remoteobj._wire.channel import ChannelClosedError, StreamChannel
 from remoteobj._wire.duplex import DuplexStream, duplex_pair
 from tests.internals import Decoder, Frame, Kind, encode
-from tests.marks import needs_descriptors
 from tests.tools import Call, until
 
 Ends = tuple[DuplexStream, DuplexStream]
@@ -33,7 +32,6 @@ def frame(call_id: int, size: int = 3) -> bytes:
     return b"".join(encode((Kind.VALUE, call_id, bytes(size), ())))
 
 
-@needs_descriptors  # a socket keeps the reply together with the end, and has no such moment
 @pytest.mark.parametrize("size", [3, 200_000])
 def test_a_reply_between_the_last_look_and_the_death_is_taken(
     ends: Ends, monkeypatch: pytest.MonkeyPatch, size: int

@@ -16,7 +16,7 @@ from .._pickling.exceptions import unpack_error
 from .._protocol.frames import encode
 from .._protocol.messages import INIT_ID, Frame, Kind
 from .._wire.channel import ChannelClosedError, StreamChannel
-from .._wire.duplex import DuplexStream
+from .._wire.transport import ByteStream
 from .clients import Client
 from .control import Control
 from .replies import error_frame, value_frame
@@ -169,7 +169,7 @@ class _Voice:
         if self._link.end_orphan is not None:
             self._link.end_orphan(lambda: None)
 
-    def attach(self, duplex: DuplexStream) -> None:
+    def attach(self, stream: ByteStream) -> None:
         """Nobody else calls a function."""
 
     def resume(self, client: Client) -> None:

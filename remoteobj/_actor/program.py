@@ -22,10 +22,13 @@ from .._os.poller import clock
 from .._os.thread_unwind import ThreadUnwind
 from .._pickling.exceptions import pack_error, unpack_error
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
+from .._protocol.identity import ActorId
 from .._protocol.lifecycle import Event
 from .._protocol.messages import INIT_ID, Flag, Frame, InterruptOrder, Kind, StopOrder
 from .._wire.channel import StreamChannel
-from .._wire.unix import Address, Listener, sweep_for_the_dead
+from .._wire.registry import transport_of
+from .._wire.runtime_directory import sweep_for_the_dead
+from .._wire.transport import Address
 from ..errors import NotListeningError
 from .clients import Client
 from .current import current_actor
@@ -66,14 +69,14 @@ class _ActorServer(Server):
 
     def __init__(
         self,
+        actor_id: ActorId,
         address: Address,
-        name: str,
         exc: Except,
         link: OwnerLink,
         wire_options: WireOptions,
         reentrant: bool,
     ) -> None:
-        super().__init__(None, address, name, wire_options=wire_options, reentrant=reentrant)
+        super().__init__(None, actor_id, address, wire_options=wire_options, reentrant=reentrant)
         self._exc = exc
         self.link = link
         self.ends_itself = False
@@ -87,8 +90,9 @@ class _ActorServer(Server):
         """None where its main thread is not the actor's."""
 
     def open(self) -> None:
-        """The same at an address that was made for it: nobody listens or waits there yet."""
-        self.control.start(Listener(self.address), self.link.control)
+        """Begin to accept callers, at an address that was made for this server alone."""
+        listener = transport_of(self.address).listen(self.address, fresh=True)
+        self.control.start(listener, self.link.control)
         self.register_local()
 
     def handle_order(self, order: Frame) -> Frame | None:
@@ -212,8 +216,8 @@ class ActorProgram:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         *,
+        actor_id: ActorId,
         address: Address,
-        name: str,
         exc: Except,
         proxy: object,
         wire_options: WireOptions = DEFAULT_WIRE_OPTIONS,
@@ -221,8 +225,8 @@ class ActorProgram:
     ) -> None:
         self._reentrant = reentrant
         self._make = (cls, args, kwargs)
+        self._actor_id = actor_id
         self._address = address
-        self._name = name
         self._exc = exc
         self._proxy = proxy
         self._wire_options = wire_options
@@ -263,7 +267,7 @@ class ActorProgram:
 
     def _open(self, link: OwnerLink, accept: bool) -> _ActorServer:
         server = _ActorServer(
-            self._address, self._name, self._exc, link, self._wire_options, self._reentrant
+            self._actor_id, self._address, self._exc, link, self._wire_options, self._reentrant
         )
         if link.shared_process:
             server.home_threads = set()

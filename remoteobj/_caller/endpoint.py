@@ -14,11 +14,13 @@ from .._pickling.exceptions import for_caller, unpack_error
 from .._protocol.calls import ErrorFactory, PendingCall
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.frames import JOINED
+from .._protocol.identity import ActorId
 from .._protocol.messages import WINDOW, Bytes, Frame, Kind
 from .._protocol.views import Steps
-from .._wire.auth import AuthenticationError, connect_with_key
+from .._wire.auth import AuthenticationError
 from .._wire.channel import StreamChannel
-from .._wire.unix import Address
+from .._wire.registry import transport_of
+from .._wire.transport import Address
 from ..errors import ActorDiedError, CallTimeoutError, NotListeningError, UnsendableError
 from .connection import Connection, ConnectionEndedError, ReenteredError
 from .streams import Stream
@@ -99,15 +101,16 @@ class Endpoint:
 
     def __init__(
         self,
+        actor_id: ActorId,
         address: Address,
-        name: str,
-        partner: CallErrors | None = None,
+        errors: CallErrors | None = None,
         wire_options: WireOptions = DEFAULT_WIRE_OPTIONS,
     ) -> None:
-        self.address = address
+        self._actor_id = actor_id
+        self._address = address
         self._wire_options = wire_options
         self.writable = wire_options.writable
-        self._errors = partner or CallErrors(name)
+        self._errors = errors or CallErrors(actor_id.name)
         self._connection: Connection | None = None
         self._renew()
         _endpoints.add(self)
@@ -234,7 +237,7 @@ class Endpoint:
 
     def _connect(self) -> Connection:
         try:
-            line = connect_with_key(self.address)
+            stream = transport_of(self._address).connect(self._address)
         except AuthenticationError as exc:
             raise self._errors.not_listening(str(exc)) from exc
         except TimeoutError as exc:
@@ -243,10 +246,8 @@ class Endpoint:
             ) from exc
         except OSError as exc:
             raise self._errors.not_listening() from exc
-        channel = StreamChannel(line, wire_options=self._wire_options)
-        connection = Connection(channel, self._errors.lost, self._errors.goodbye_error)
-        connection.target = self.address.path
-        return connection
+        channel = StreamChannel(stream, wire_options=self._wire_options)
+        return Connection(channel, self._errors.lost, self._errors.goodbye_error)
 
     def listening(self) -> bool:
         """Whether the object can be called now, as far as anybody can know."""

@@ -78,8 +78,6 @@ class Exchange:
         self._craving: deque[Callable[[], object]] = deque()
         """Those who wait until there is room for another call."""
         self.interrupted = False
-        self.target = ""
-        """The path of the address of the actor that it leads to."""
         self.init_call = self._calls.expect_birth()
         self.over = self._calls.expect_end()
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._wire.channel import Channel
-from .._wire.duplex import DuplexStream
+from .._wire.transport import ByteStream
 from .flight_recorder import FlightRecorder
 
 __all__ = ["ExitReport", "Engine", "LaunchSpec", "OwnerLink", "Program", "Instance", "unique_name"]
@@ -48,14 +48,12 @@ class OwnerLink:
 
     owner_is_gone = False
     """Set by the engine: nobody is left to end what the program has started."""
-    death_lines: Sequence[DuplexStream] = ()
+    death_lines: Sequence[ByteStream] = ()
     """What closes when the process ends, where the owner needs that."""
     recorder: FlightRecorder | None = None
     """Where a process leaves word of what it runs, and of its end."""
 
-    def __init__(
-        self, data: DuplexStream, control: DuplexStream, shared_process: bool = False
-    ) -> None:
+    def __init__(self, data: ByteStream, control: ByteStream, shared_process: bool = False) -> None:
         self.data = data
         """Calls come in here, and replies go out."""
         self.control = control

@@ -15,14 +15,15 @@ from .._os.poller import SpinPoller
 from .._protocol.chains import ServingThread
 from .._protocol.config import WireOptions
 from .._wire.channel import StreamChannel
-from .._wire.duplex import DuplexStream, duplex_pair, socket_pair
+from .._wire.duplex import duplex_pair, socket_pair
+from .._wire.transport import ByteStream
 from .contract import ExitReport, LaunchSpec, OwnerLink
 
 __all__ = ["InlineEngine"]
 
 
 class _InlinePoller(SpinPoller):
-    """Gives the other end its turn, in place of waiting for it."""
+    """Runs the other end in place of waiting for it: no other thread would."""
 
     def __init__(self, turn: Callable[[], None]) -> None:
         super().__init__(spin=0)
@@ -38,14 +39,14 @@ class _InlinePoller(SpinPoller):
 
 
 class _InlineChannel(StreamChannel):
-    """A channel whose other end gets its turn while this end waits."""
+    """The owner's channel to an inline actor, which runs during the waits of this channel."""
 
     runs_inline: bool = True
 
     def __init__(
-        self, duplex_pair: DuplexStream, wire_options: WireOptions, turn: Callable[[], None]
+        self, stream: ByteStream, wire_options: WireOptions, turn: Callable[[], None]
     ) -> None:
-        super().__init__(duplex_pair, wire_options=wire_options, waiter=_InlinePoller(turn))
+        super().__init__(stream, wire_options=wire_options, poller=_InlinePoller(turn))
         self._turn = turn
 
     def wait_to_write(

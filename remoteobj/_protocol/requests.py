@@ -10,8 +10,9 @@ import pickle
 from functools import lru_cache
 from typing import NamedTuple
 
-from .chains import ActorId, CallChain, Link
+from .chains import CallChain, Link
 from .frames import MAX_METADATA
+from .identity import ActorId
 
 __all__ = ["Metadata", "pack_metadata", "read_metadata"]
 
