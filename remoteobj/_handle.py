@@ -13,7 +13,7 @@ from ._engines.registry import unique_name
 from ._options import Options
 from ._ownership import SECOND_CTRL_C, OwnedActor, register_at_exit, stop_in_background
 from ._protocol.config import WireOptions
-from ._protocol.views import show
+from ._protocol.operations import format_steps
 from ._proxy import Proxy
 from ._reference import RemoteRef
 from ._wire.unix import new_address
@@ -157,7 +157,7 @@ class Handle(Proxy):
             raise death
 
     def __repr__(self) -> str:
-        return f"<Remote {self.name_!r} (pid {self.pid_}) : ({show(self._steps)})>"
+        return f"<Remote {self.name_!r} (pid {self.pid_}) : ({format_steps(self._steps)})>"
 
 
 def spawn(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options) -> Handle:

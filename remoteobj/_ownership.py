@@ -11,7 +11,7 @@ from multiprocessing import util as mp_util
 from typing import Any
 
 from ._actor.program import ActorProgram
-from ._actor.status import Status, sketch
+from ._actor.status import Status
 from ._caller.connection import Connection, ReenteredError
 from ._caller.control_client import ControlClient
 from ._caller.endpoint import CallErrors, Endpoint, Terms, decode_answer
@@ -23,6 +23,7 @@ from ._protocol.calls import PendingCall
 from ._protocol.config import WireOptions
 from ._protocol.frames import encode
 from ._protocol.messages import INIT_ID, InterruptOrder, Kind, StopOrder
+from ._protocol.operations import describe_request
 from ._wire.channel import ChannelClosedError
 from ._wire.unix import Address, unlink
 from .errors import (
@@ -68,7 +69,7 @@ def died(name: str, instance: Instance, maybe_executed: bool | None = None) -> A
     instance.join(EXIT_CODE_SECONDS)
     known = instance.exit_report()._asdict()
     if known["running"] is not None:
-        known["running"] = sketch(known["running"])
+        known["running"] = describe_request(known["running"])
     return ActorDiedError.from_exit(name, maybe_executed=maybe_executed, **known)
 
 
@@ -121,7 +122,7 @@ class _OwnedEndpoint(Endpoint):
             running=running and running.call,
             age=running.age if running else 0.0,
             remote_stack=stack,
-            queued_ahead=[sketch(one) for one in ahead],
+            queued_ahead=[describe_request(one) for one in ahead],
         )
 
     # --- asking ----------------------------------------------------------------------------

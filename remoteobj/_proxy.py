@@ -9,16 +9,12 @@ from typing import TYPE_CHECKING, Any, Self
 from ._actor.current import current_actor
 from ._listening import ListenMixin
 from ._protocol.config import WireOptions
-from ._protocol.operations import OPS
-from ._protocol.views import Steps, show
+from ._protocol.operations import OPERATIONS, Operation, Steps, drop, format_steps
 from ._reference import MISSING, RETURNED_SELF, RemoteRef, describe
 from ._views import Manner, Manners, Way, in_manner
 from ._wire.unix import Address
 
 __all__ = ["Proxy", "current", "get"]
-
-
-_SILENT = (Way.NOW, Way.CAST)
 
 
 class Proxy(Manners, ListenMixin):
@@ -100,7 +96,7 @@ class Proxy(Manners, ListenMixin):
         return self if self._parent is None else self._parent
 
     def _then(self, name: str, *operands: Any) -> Proxy:
-        assert name in OPS
+        assert name in OPERATIONS
         return Proxy._at(self._ref, (*self._steps, (name, *operands)), self._root)
 
     def __init_subclass__(cls) -> None:
@@ -112,8 +108,14 @@ class Proxy(Manners, ListenMixin):
 
         def __getattr__(self, name: str) -> Proxy: ...
 
-    def __getitem__(self, key: Any) -> Proxy:
-        return self._then("item", key)
+        # Made from the table of operations, below.
+        def __getitem__(self, key: Any) -> Proxy: ...
+        def __setitem__(self, key: Any, value: Any) -> None: ...
+        def __delitem__(self, key: Any) -> None: ...
+        def __contains__(self, item: Any) -> bool: ...
+        def __len__(self) -> int: ...
+        def __bool__(self) -> bool: ...
+        def __iter__(self) -> Iterator[Any]: ...
 
     @property
     def super(self) -> Proxy:
@@ -150,16 +152,19 @@ class Proxy(Manners, ListenMixin):
     def _do(self, name: str, *operands: Any) -> Any:
         return self._evaluate((*self._steps, (name, *operands)))
 
-    def _do_by_syntax(self, name: str, *operands: Any, ways: tuple[Way, ...] = (Way.NOW,)) -> Any:
-        """Do what Python's own syntax asks for, of which it drops all but a plain outcome."""
-        anchor = self._ref
-        if isinstance(anchor, Manner) and anchor.how.way not in ways:
+    def _do_by_syntax(self, name: str, *operands: Any) -> Any:
+        """Do what Python's own syntax asks for, which lets few values through."""
+        returns, anchor = OPERATIONS[name].returns, self._ref
+        if returns is None:
+            return self._do(name, *operands)
+        mode = anchor.how.way if isinstance(anchor, Manner) else Way.NOW
+        if mode is not Way.NOW and not (mode is Way.CAST and returns is drop):
             func = name if hasattr(builtins, name) else f"operator.{name}"
             raise TypeError(
-                f"through {anchor.how.way.value} this would give nothing that could be waited "
-                f"for; use {anchor.how.way.value}.passto({func}, ...)"
+                f"through {mode.value} this would give nothing that could be waited for; "
+                f"use {mode.value}.passto({func}, ...)"
             )
-        return self._do(name, *operands)
+        return returns(self._do(name, *operands))
 
     def get_(self, default: Any = MISSING, *, default_local: bool = False) -> Any:
         """The value over there.
@@ -196,11 +201,11 @@ class Proxy(Manners, ListenMixin):
 
     def __setattr__(self, name: str, value: Any) -> None:
         self._refuse_own(name)
-        self._do_by_syntax("setattr", name, value, ways=_SILENT)
+        self._do_by_syntax("setattr", name, value)
 
     def __delattr__(self, name: str) -> None:
         self._refuse_own(name)
-        self._do_by_syntax("delattr", name, ways=_SILENT)
+        self._do_by_syntax("delattr", name)
 
     def _refuse_own(self, name: str) -> None:
         if name.startswith("_") or hasattr(type(self), name):
@@ -208,24 +213,6 @@ class Proxy(Manners, ListenMixin):
                 f"{name!r} is the proxy's own name; to change such an attribute of the object, "
                 f"use passto(setattr, {name!r}, value) or passto(delattr, {name!r})"
             )
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        self._do_by_syntax("setitem", key, value, ways=_SILENT)
-
-    def __delitem__(self, key: Any) -> None:
-        self._do_by_syntax("delitem", key, ways=_SILENT)
-
-    def __contains__(self, item: Any) -> bool:
-        return bool(self._do_by_syntax("contains", item))
-
-    def __len__(self) -> int:
-        return int(self._do_by_syntax("len"))
-
-    def __bool__(self) -> bool:
-        return bool(self._do_by_syntax("bool"))
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._do_by_syntax("iter"))
 
     def __aiter__(self) -> AsyncIterator[Any]:
         found: AsyncIterator[Any] = self._in_manner(way=Way.AWAIT)._do("iter").__aiter__()
@@ -244,11 +231,32 @@ class Proxy(Manners, ListenMixin):
     def __repr__(self) -> str:
         anchor = self._ref
         name = anchor.name if anchor.local is MISSING else describe(anchor.local)
-        return f"<Remote {name} : ({show(self._steps)})>"
+        return f"<Remote {name} : ({format_steps(self._steps)})>"
 
     def __dir__(self) -> list[str]:
         return ["__", *(name for name in object.__dir__(self) if not name.startswith("_"))]
 
+
+def operator_method(name: str, operation: Operation) -> Callable[..., Any]:
+    """The method of proxies by which Python's syntax asks for an operation."""
+    if operation.ends:
+
+        def method(self: Proxy, *operands: Any) -> Any:
+            return self._do_by_syntax(name, *operands)
+    else:
+
+        def method(self: Proxy, *operands: Any) -> Any:
+            return self._then(name, *operands)
+
+    assert operation.dunder is not None
+    method.__name__ = operation.dunder
+    method.__qualname__ = f"{Proxy.__qualname__}.{operation.dunder}"
+    return method
+
+
+for _name, _operation in OPERATIONS.items():
+    if _operation.dunder is not None:
+        setattr(Proxy, _operation.dunder, operator_method(_name, _operation))
 
 # The slots themselves: to write them around the proxy's own `__setattr__`, which sets the
 # object's attributes, and to read them without the way through `__getattribute__`.

@@ -12,7 +12,7 @@ from typing import Any, Final
 from ._actor.server import Mode, Server, local_server, local_servers
 from ._caller.endpoint import RETURNED_SELF, TERMS, Endpoint, Fallback, Terms
 from ._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
-from ._protocol.views import Steps, evaluate
+from ._protocol.operations import Steps, evaluate
 from ._wire.unix import Address, Doorbell, new_address
 from .errors import ActorDiedError, NotListeningError, SpawnTimeoutError
 

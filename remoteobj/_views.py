@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ._actor.server import local_servers
 from ._caller.endpoint import TERMS, Fallback, Terms, fallback_or_raise
 from ._os.lazy_import import import_lock
-from ._protocol.views import Steps
+from ._protocol.operations import Steps
 from ._reference import MISSING, RETURNED_SELF, RemoteRef
 from .errors import ActorDiedError, NotListeningError
 

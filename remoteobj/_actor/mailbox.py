@@ -17,7 +17,7 @@ from .._protocol.chains import ActorId, CallChain, serving_threads, unwrap
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.lifecycle import Event
 from .._protocol.messages import Bytes, Frame, Kind
-from .._protocol.views import evaluate
+from .._protocol.operations import evaluate
 from ..errors import DeadlockError
 from .clients import Client, OpenStream, error_frame
 from .reception import CALLS

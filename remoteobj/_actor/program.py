@@ -25,7 +25,7 @@ from .._protocol.chains import payload_of
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.lifecycle import Event
 from .._protocol.messages import INIT_ID, Frame, InterruptOrder, Kind, StopOrder
-from .._protocol.views import evaluate
+from .._protocol.operations import describe_request, evaluate
 from .._wire.channel import StreamChannel
 from .._wire.unix import Address, Listener, sweep_for_the_dead
 from ..errors import NotListeningError
@@ -33,7 +33,7 @@ from .clients import Client, OpenStream, cut_off_frame, error_frame, value_frame
 from .current import current_actor
 from .mailbox import Mailbox
 from .server import Server
-from .status import Status, memory, sketch, stacks
+from .status import Status, memory, stacks
 
 __all__ = ["ActorProgram", "mark"]
 
@@ -114,9 +114,9 @@ class _ActorServer(Server):
         mailbox, current = self.mailbox, self.mailbox.current
         return Status(
             state=mailbox.life.state.name.lower(),
-            call=None if current is None else sketch(payload_of(current[1])),
+            call=None if current is None else describe_request(payload_of(current[1])),
             age=0.0 if current is None else clock() - current[2],
-            queued=tuple(sketch(payload_of(one)) for one in mailbox.queued),
+            queued=tuple(describe_request(payload_of(one)) for one in mailbox.queued),
             done=mailbox.done,
             memory=memory(),
             threads=tuple(one.name for one in threading.enumerate()),

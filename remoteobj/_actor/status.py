@@ -10,9 +10,8 @@ from types import CodeType, FrameType
 from typing import NamedTuple
 
 from .._os.lazy_import import import_lock
-from .._protocol.messages import Bytes
 
-__all__ = ["Status", "memory", "sketch", "stack_here", "stacks"]
+__all__ = ["Status", "memory", "stack_here", "stacks"]
 
 
 class Status(NamedTuple):
@@ -33,51 +32,6 @@ class Status(NamedTuple):
     tells no more."""
     threads: tuple[str, ...]
     """The names of the threads of its process."""
-
-
-def sketch(payload: Bytes) -> str:
-    """The chain of a request, from its bytes, without running anything that is in them.
-
-    >>> import pickle
-    >>> sketch(pickle.dumps(("add", (1,)), 5))
-    '?.add(...)'
-    >>> sketch(pickle.dumps((("attr", "items"), ("attr", "append"), ("call", (1,), {})), 5))
-    '?.items.append(...)'
-    """
-    with import_lock:
-        import pickletools  # for a faster start-up: few programs ask
-
-    text, first = "?", True
-    try:
-        for _, word, _ in pickletools.genops(bytes(payload[:2000])):
-            if not isinstance(word, str):
-                continue
-            if first and word != "attr" and word not in _KINDS:
-                return f"?.{word}(...)"  # the short form: a method's name, then its arguments
-            first = False
-            if word in _KINDS:
-                return _KINDS[word].format(text)
-            if word != "attr":
-                text = f"{text}.{word}"
-    except Exception:  # it may have been cut off, or be no pickle at all
-        pass
-    return text
-
-
-_KINDS = {
-    "call": "{}(...)",
-    "passto": "f({})",
-    "item": "{}[...]",
-    "setattr": "{}.* = ...",
-    "delattr": "del {}.*",
-    "setitem": "{}[...] = ...",
-    "delitem": "del {}[...]",
-    "contains": "... in {}",
-    "len": "len({})",
-    "bool": "bool({})",
-    "iter": "iter({})",
-    "super": "super({})",
-}
 
 
 def memory() -> int:

@@ -18,7 +18,7 @@ from .._pickling.codec import SCALARS, loads, pickled, unpickled
 from .._protocol.chains import payload_of, unwrap
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.messages import Bytes, Frame, Kind
-from .._protocol.views import evaluate
+from .._protocol.operations import evaluate
 from .clients import Client, OpenStream, cut_off_frame, error_frame, is_iterator, value_frame
 from .reception import LOOK_SECONDS, Reception
 

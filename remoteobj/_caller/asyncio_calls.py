@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from .._protocol.calls import PendingCall
-from .._protocol.views import Steps
+from .._protocol.operations import Steps
 from ..errors import ActorDiedError, NotListeningError
 from .connection import Connection, ConnectionEndedError
 from .endpoint import Endpoint, Fallback, Terms, encode, fallback_or_raise, result_of

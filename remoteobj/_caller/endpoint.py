@@ -15,7 +15,7 @@ from .._protocol.calls import ErrorFactory, PendingCall
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.frames import JOINED
 from .._protocol.messages import WINDOW, Bytes, Frame, Kind
-from .._protocol.views import Steps
+from .._protocol.operations import Steps, named_operands
 from .._wire.auth import AuthenticationError, connect_with_key
 from .._wire.channel import StreamChannel
 from .._wire.unix import Address
@@ -310,25 +310,11 @@ def encode(steps: Steps, writable: bool = True) -> tuple[bytes, list[Any]]:
     except UnsendableError as exc:
         error = exc
     try:
-        for name, operand in _operands(steps):
+        for name, operand in named_operands(steps):
             dumps(operand, name)  # says which one it is
         raise error
     finally:
         del error  # it leads to this frame, and so to the caller's handle
-
-
-def _operands(steps: Steps) -> list[tuple[str, Any]]:
-    """What a chain carries, each with the name under which its user knows it."""
-    found: list[tuple[str, Any]] = []
-    for step in steps:
-        if step[0] in ("call", "passto"):
-            *func, args, kwargs = step[1:]
-            found += [("func", one) for one in func]
-            found += [(f"args[{i}]", one) for i, one in enumerate(args)]
-            found += kwargs.items()
-        else:
-            found += [("value" if i else "key", one) for i, one in enumerate(step[1:])]
-    return found
 
 
 # --- forks -------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from .._os.io_thread import Timer, reactor
 from .._os.thread_unwind import ThreadUnwind
 from .._protocol.calls import PendingCall
 from .._protocol.messages import Kind
-from .._protocol.views import Steps
+from .._protocol.operations import Steps
 from ..errors import ActorDiedError, NotListeningError
 from .connection import Connection
 from .endpoint import Endpoint, Fallback, Terms, decode_answer, encode, fallback_or_raise, result_of
