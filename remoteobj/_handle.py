@@ -14,7 +14,7 @@ from ._options import Options
 from ._ownership import SECOND_CTRL_C, OwnedActor, register_at_exit, stop_in_background
 from ._protocol.config import WireOptions
 from ._protocol.operations import format_steps
-from ._proxy import Proxy
+from ._proxy import Proxy, proxy_of
 from ._reference import RemoteRef
 from ._wire.unix import new_address
 from .errors import ActorDiedError
@@ -171,6 +171,7 @@ def spawn(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: Opt
     address = new_address()
     exc = options.exc if options.exc is not None else Except()
     wire_options = WireOptions(options.spin, options.writable)
+    ref = RemoteRef(address, name, eager=options.eager_proxy, wire_options=wire_options)
     program = ActorProgram(
         cls,
         args,
@@ -178,9 +179,7 @@ def spawn(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: Opt
         address=address,
         name=name,
         exc=exc,
-        proxy=Proxy._at(
-            RemoteRef(address, name, eager=options.eager_proxy, wire_options=wire_options)
-        ),
+        proxy=proxy_of(ref, Proxy),
         wire_options=wire_options,
         reentrant=options.reentrant,
     )
@@ -192,14 +191,14 @@ def spawn(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: Opt
 
 
 def _handle_of(actor: OwnedActor, exc: Except) -> Handle:
-    anchor = RemoteRef(
+    ref = RemoteRef(
         actor.address,
         actor.name,
         eager=actor.options.eager_proxy,
         wire_options=WireOptions(actor.options.spin, actor.options.writable),
         endpoint=actor.endpoint,
     )
-    handle: Handle = Handle._at(anchor)
+    handle = proxy_of(ref, Handle)
     object.__setattr__(handle, "_actor", actor)
     object.__setattr__(handle, "_exc", exc)
     actor.finalizer = weakref.finalize(handle, stop_in_background, actor)

@@ -1,23 +1,24 @@
-"""The proxy: Python's own syntax, recorded as a view of an object in another process."""
+"""The proxy: Python's own syntax, recorded as operations on an object in another process."""
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING, Any, Self
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ._actor.current import current_actor
-from ._listening import ListenMixin
+from ._actor.server import Mode
+from ._caller.call_options import AWAITED, CASTS, FUTURES, MISSING, PLAIN, CallOptions
+from ._listening import ListenScope
 from ._protocol.config import WireOptions
-from ._protocol.operations import OPERATIONS, Operation, Steps, drop, format_steps
-from ._reference import MISSING, RETURNED_SELF, RemoteRef, describe
-from ._views import Manner, Manners, Way, in_manner
+from ._protocol.operations import OPERATIONS, Operation, Steps, format_steps
+from ._reference import RemoteRef, describe
+from ._views import make_call, refuse_in_syntax
 from ._wire.unix import Address
 
-__all__ = ["Proxy", "current", "get"]
+__all__ = ["Proxy", "operator_method", "proxy_of", "ref_of"]
 
 
-class Proxy(Manners, ListenMixin):
+class Proxy:
     """Stands for an object that lives in another process, or for a part of it.
 
     What is done to a proxy is done to the object: attributes and items give further
@@ -56,11 +57,12 @@ class Proxy(Manners, ListenMixin):
     False
     """
 
-    __slots__ = ("__weakref__", "_parent", "_ref", "_steps")
+    __slots__ = ("__weakref__", "_options", "_parent", "_ref", "_steps")
 
     _ref: RemoteRef
     _steps: Steps
-    _parent: Proxy | None
+    _options: CallOptions
+    _parent: Proxy | None  # that of the whole object; None: this is it
 
     def __init__(
         self,
@@ -72,32 +74,8 @@ class Proxy(Manners, ListenMixin):
         writable: bool = True,
     ) -> None:
         wire_options = WireOptions(spin, writable)
-        anchor = RemoteRef.of(
-            obj, eager=eager_proxy, fulfil=fulfill_final, wire_options=wire_options
-        )
-        self._fill(anchor, (), None)
-
-    @classmethod
-    def _at(cls, anchor: RemoteRef, steps: Steps = (), parent: Proxy | None = None) -> Self:
-        proxy = object.__new__(cls)
-        proxy._fill(anchor, steps, parent)
-        return proxy
-
-    def _fill(self, anchor: RemoteRef, steps: Steps, root: Proxy | None) -> None:
-        _put_anchor(self, anchor)
-        _put_steps(self, steps)
-        # Every part keeps the root, and so the actor that a handle owns, alive.
-        _put_parent(self, root)
-
-    # --- recording -----------------------------------------------------------------------
-
-    @property
-    def _root(self) -> Proxy:
-        return self if self._parent is None else self._parent
-
-    def _then(self, name: str, *operands: Any) -> Proxy:
-        assert name in OPERATIONS
-        return Proxy._at(self._ref, (*self._steps, (name, *operands)), self._root)
+        ref = RemoteRef.of(obj, eager=eager_proxy, fulfil=fulfill_final, wire_options=wire_options)
+        _fill(self, ref)
 
     def __init_subclass__(cls) -> None:
         cls.__getattribute__ = _attribute_of(cls)  # type: ignore[method-assign, assignment]
@@ -117,6 +95,12 @@ class Proxy(Manners, ListenMixin):
         def __bool__(self) -> bool: ...
         def __iter__(self) -> Iterator[Any]: ...
 
+    # --- recording -----------------------------------------------------------------------
+
+    def _then(self, name: str, *operands: Any) -> Proxy:
+        assert name in OPERATIONS
+        return _part_of(self, (*self._steps, (name, *operands)))
+
     @property
     def super(self) -> Proxy:
         """The object as its base classes see it, like `super()` within its methods."""
@@ -127,43 +111,79 @@ class Proxy(Manners, ListenMixin):
         names = ".".join(paths).split(".")
         if "" in names:
             raise ValueError(f"attrs_{paths} has an empty name in it")
-        proxy = self
-        for name in names:
-            proxy = proxy._then("attr", name)
-        return proxy
+        return _part_of(self, (*self._steps, *(("attr", name) for name in names)))
 
-    def _in_way(self, way: Way) -> Proxy:
-        parent = _parent_of(self)
-        part = _new(Proxy)
-        _put_anchor(part, in_manner(_anchor_of(self), way))
-        _put_steps(part, _steps_of(self))
-        _put_parent(part, self if parent is None else parent)
-        return part
+    # --- views: the same object, called otherwise ------------------------------------------
 
-    def _in_manner(self, terms: dict[str, Any] | None = None, **changes: Any) -> Proxy:
-        return Proxy._at(in_manner(self._ref, terms=terms, **changes), self._steps, self._root)
+    @property
+    def future_(self) -> Any:
+        """The same object; what is evaluated gives a `concurrent.futures.Future` at once.
+
+        Many calls may be on their way; when a thousand are, the next one waits for room.
+        `cancel()` takes a call back that has not begun over there.
+        """
+        return self._in_mode(FUTURES)
+
+    @property
+    def async_(self) -> Any:
+        """The same object; what is evaluated is awaited: `await handle.async_.method()`.
+
+        The call is made when the await begins. A method that yields is gone over by
+        `async for item in handle.async_.method()`.
+        """
+        return self._in_mode(AWAITED)
+
+    @property
+    def cast_(self) -> Any:
+        """The same object; what is evaluated gives nothing, and nobody waits for it.
+
+        What it raises over there is recorded among the actor's errors, in the group `work`.
+        """
+        return self._in_mode(CASTS)
+
+    def with_(
+        self,
+        *,
+        timeout: float | None = None,
+        default: Any = MISSING,
+        proxy: bool | None = None,
+        window: int | None = None,
+        interrupt: bool | None = None,
+    ) -> Any:
+        """The same object, with options for the calls made through it.
+
+        Args:
+            timeout: seconds until a call must be answered, and each item of a stream. After
+                that `CallTimeoutError` is raised; a late answer is dropped, and a call that
+                has not begun by then never will.
+            default: what to give when nobody listens; it is called if it can be.
+            proxy: True makes calls give proxies, to be evaluated by `get_`.
+            interrupt: True interrupts a call over there that runs when its time is up, as
+                `interrupt_` does, with a TimeoutError. Through a handle, in its owner.
+            window: items that the iterator behind a stream may run ahead; 16 by default.
+        """
+        options = self._options.changed(
+            timeout=timeout, default=default, proxy=proxy, window=window, interrupt=interrupt
+        )
+        return _part_of(self, self._steps, options)
+
+    def _in_mode(self, plain: CallOptions) -> Proxy:
+        options = _options_of(self)
+        options = plain if options is PLAIN else options._replace(mode=plain.mode)
+        return _part_of(self, _steps_of(self), options)
 
     # --- evaluating ----------------------------------------------------------------------
 
-    def _evaluate(self, steps: Steps, default: Any = MISSING, default_local: bool = False) -> Any:
-        result = self._ref.evaluate(steps, self._root, default, default_local)
-        return self._root if result is RETURNED_SELF else result
-
     def _do(self, name: str, *operands: Any) -> Any:
-        return self._evaluate((*self._steps, (name, *operands)))
+        steps = (*self._steps, (name, *operands))
+        return make_call(self._ref, steps, _root_of(self), self._options)
 
     def _do_by_syntax(self, name: str, *operands: Any) -> Any:
         """Do what Python's own syntax asks for, which lets few values through."""
-        returns, anchor = OPERATIONS[name].returns, self._ref
+        returns = OPERATIONS[name].returns
         if returns is None:
             return self._do(name, *operands)
-        mode = anchor.how.way if isinstance(anchor, Manner) else Way.NOW
-        if mode is not Way.NOW and not (mode is Way.CAST and returns is drop):
-            func = name if hasattr(builtins, name) else f"operator.{name}"
-            raise TypeError(
-                f"through {mode.value} this would give nothing that could be waited for; "
-                f"use {mode.value}.passto({func}, ...)"
-            )
+        refuse_in_syntax(name, returns, self._options.mode)
         return returns(self._do(name, *operands))
 
     def get_(self, default: Any = MISSING, *, default_local: bool = False) -> Any:
@@ -178,19 +198,21 @@ class Proxy(Manners, ListenMixin):
         Raises:
             NotListeningError: nobody listens, and no default was given.
         """
-        return self._evaluate(self._steps, default, default_local)
+        return make_call(
+            self._ref, self._steps, _root_of(self), self._options, default, default_local
+        )
 
     def __call__(
         self, /, *args: Any, _default: Any = MISSING, _proxy: bool | None = None, **kwargs: Any
     ) -> Any:
         """Call it over there; the value, or with `_proxy=True` a proxy, lazily."""
-        if _proxy or (_proxy is None and _anchor_of(self).eager):
+        options = _options_of(self)
+        if _proxy or (_proxy is None and options.proxy):
             return self._then("call", args, kwargs)
         parent = _parent_of(self)
         root = self if parent is None else parent
         steps = (*_steps_of(self), ("call", args, kwargs))
-        result = _anchor_of(self).evaluate(steps, root, _default)
-        return root if result is RETURNED_SELF else result
+        return make_call(ref_of(self), steps, root, options, _default)
 
     def passto(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call `func(obj, *args, **kwargs)` over there, `obj` being the real object.
@@ -215,22 +237,96 @@ class Proxy(Manners, ListenMixin):
             )
 
     def __aiter__(self) -> AsyncIterator[Any]:
-        found: AsyncIterator[Any] = self._in_manner(way=Way.AWAIT)._do("iter").__aiter__()
+        found: AsyncIterator[Any] = self._in_mode(AWAITED)._do("iter").__aiter__()
         return found
+
+    # --- serving the object, and waiting until it is served --------------------------------
+
+    def listen_(self, bg: bool | None = None) -> ListenScope:
+        """Serve the object from this process; `with proxy.listen_():` ends it again.
+
+        Args:
+            bg: True runs the requests in a background thread. False runs them only within
+                `process_requests` and `poll`. None begins in the background, until this
+                process first calls one of these two, which then takes over.
+
+        Raises:
+            RuntimeError: it is listening already, or the object is not in this process.
+        """
+        self._ref.listen({None: Mode.AUTO, True: Mode.BACKGROUND, False: Mode.MANUAL}[bg])
+        return ListenScope(self, self.stop_listen_)
+
+    def stop_listen_(self) -> None:
+        """Stop serving; what has arrived is fulfilled, or refused (`fulfill_final=False`).
+
+        Harmless when nothing is served from this process. From within a request, the
+        request is answered first.
+        """
+        home = self._ref.home
+        if home is not None:
+            home.stop()
+
+    @property
+    def listening_(self) -> bool:
+        """Whether the object can be called now; true to the fact, from every process."""
+        return self._ref.listening
+
+    def process_requests(self, timeout: float | None = 0.0) -> int:
+        """Run the requests that have arrived, in this thread; how many were run.
+
+        Args:
+            timeout: seconds to wait for the first; None waits for ever.
+
+        Raises:
+            NotListeningError: the object is not served from this process.
+        """
+        return self._ref.process(timeout)
+
+    def poll(self, timeout: float | None = 0.0) -> bool:
+        """Run one request, in this thread, if one has arrived within `timeout` seconds."""
+        return bool(self._ref.process(timeout, 1))
+
+    def wait_until_listening(
+        self, process: Any = None, fail: bool = True, timeout: float | None = None
+    ) -> bool:
+        """Wait until some process serves the object.
+
+        Args:
+            process: the process (or thread) that will; its end ends the wait.
+            fail: False gives False where True raises.
+            timeout: seconds to wait at most; None waits for ever.
+
+        Raises:
+            ActorDiedError: `process` ended first.
+            SpawnTimeoutError: the time was up first.
+        """
+        return self._ref.wait(process, fail, timeout)
+
+    def __enter__(self) -> Any:
+        self.listen_(bg=False)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop_listen_()
 
     # --- as an object of this process ------------------------------------------------------
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._parent is not None:
-            return (_part, (self._parent, self._steps))
+            return (_part_of, (self._parent, self._steps))
         return (_whole, (self._ref.reference(),), *self._ref.local_copy_for_child())
 
     def __setstate__(self, local: Any) -> None:
         self._ref.local = local
 
     def __repr__(self) -> str:
-        anchor = self._ref
-        name = anchor.name if anchor.local is MISSING else describe(anchor.local)
+        ref = self._ref
+        name = ref.name if ref.local is MISSING else describe(ref.local)
         return f"<Remote {name} : ({format_steps(self._steps)})>"
 
     def __dir__(self) -> list[str]:
@@ -239,14 +335,10 @@ class Proxy(Manners, ListenMixin):
 
 def operator_method(name: str, operation: Operation) -> Callable[..., Any]:
     """The method of proxies by which Python's syntax asks for an operation."""
-    if operation.ends:
 
-        def method(self: Proxy, *operands: Any) -> Any:
-            return self._do_by_syntax(name, *operands)
-    else:
-
-        def method(self: Proxy, *operands: Any) -> Any:
-            return self._then(name, *operands)
+    def method(self: Proxy, *operands: Any) -> Any:
+        act = self._do_by_syntax if operation.ends else self._then
+        return act(name, *operands)
 
     assert operation.dunder is not None
     method.__name__ = operation.dunder
@@ -260,10 +352,47 @@ for _name, _operation in OPERATIONS.items():
 
 # The slots themselves: to write them around the proxy's own `__setattr__`, which sets the
 # object's attributes, and to read them without the way through `__getattribute__`.
-_put_anchor, _anchor_of = vars(Proxy)["_ref"].__set__, vars(Proxy)["_ref"].__get__
+_put_ref, ref_of = vars(Proxy)["_ref"].__set__, vars(Proxy)["_ref"].__get__
 _put_steps, _steps_of = vars(Proxy)["_steps"].__set__, vars(Proxy)["_steps"].__get__
+_put_options, _options_of = vars(Proxy)["_options"].__set__, vars(Proxy)["_options"].__get__
 _put_parent, _parent_of = vars(Proxy)["_parent"].__set__, vars(Proxy)["_parent"].__get__
 _new, _own = object.__new__, object.__getattribute__
+
+AnyProxy = TypeVar("AnyProxy", bound=Proxy)
+
+
+def _fill(proxy: Proxy, ref: RemoteRef) -> None:
+    _put_ref(proxy, ref)
+    _put_steps(proxy, ())
+    _put_options(proxy, _EAGER if ref.eager else PLAIN)
+    _put_parent(proxy, None)
+
+
+_EAGER = CallOptions(proxy=True)
+
+
+def proxy_of(ref: RemoteRef, cls: type[AnyProxy]) -> AnyProxy:
+    """A proxy of the whole object."""
+    proxy = _new(cls)
+    _fill(proxy, ref)
+    return proxy
+
+
+def _part_of(proxy: Proxy, steps: Steps, options: CallOptions | None = None) -> Proxy:
+    """Another proxy on the same object; without options of its own it has those of the first."""
+    parent = _parent_of(proxy)
+    part = _new(Proxy)
+    _put_ref(part, ref_of(proxy))
+    _put_steps(part, steps)
+    _put_options(part, _options_of(proxy) if options is None else options)
+    # Every part keeps the proxy of the whole, and so the actor that a handle owns, alive.
+    _put_parent(part, proxy if parent is None else parent)
+    return part
+
+
+def _root_of(proxy: Proxy) -> Proxy:
+    parent = _parent_of(proxy)
+    return proxy if parent is None else parent
 
 
 def _attribute_of(cls: type[Proxy]) -> Callable[[Proxy, str], Any]:
@@ -279,10 +408,12 @@ def _attribute_of(cls: type[Proxy]) -> Callable[[Proxy, str], Any]:
             return _own(self, name)
         if name[:1] == "_":
             return _underscored(self, name)
+        # `_part_of`, spelled out: its call would be a hundredth of the time of a whole one.
         parent = _parent_of(self)
         part = _new(Proxy)
-        _put_anchor(part, _anchor_of(self))
+        _put_ref(part, ref_of(self))
         _put_steps(part, (*_steps_of(self), ("attr", name)))
+        _put_options(part, _options_of(self))
         _put_parent(part, self if parent is None else parent)
         return part
 
@@ -293,7 +424,7 @@ def _underscored(proxy: Proxy, name: str) -> Any:
     if name == "__":
         # Here and not as a property: an AttributeError of the evaluation, raised in a
         # property, would be taken for the lack of it.
-        return proxy._evaluate(proxy._steps)
+        return proxy.get_()
     raise AttributeError(
         f"{name!r} begins with an underscore, and such names are never remote; "
         f"attrs_({name!r}) reaches it"
@@ -303,35 +434,7 @@ def _underscored(proxy: Proxy, name: str) -> Any:
 Proxy.__getattribute__ = _attribute_of(Proxy)  # type: ignore[method-assign, assignment]
 
 
-def get(view: Any, default: Any = MISSING, *, default_local: bool = False) -> Any:
-    """The value of a proxy, as `get_` gives it; anything else is its own value.
-
-    >>> get(5)
-    5
-    """
-    if isinstance(view, Proxy):
-        return view.get_(default, default_local=default_local)
-    return view
-
-
-def current() -> Proxy:
-    """The proxy of the actor that the caller is in.
-
-    Raises:
-        RuntimeError: the caller is in no actor.
-    """
-    found = current_actor.get()
-    if not isinstance(found, Proxy):
-        raise RuntimeError("current() is for code that runs inside an actor")
-    return found
-
-
 def _whole(reference: tuple[Address, str, bool, bool, WireOptions]) -> Proxy:
     address, name, eager, fulfil, wire_options = reference
-    return Proxy._at(
-        RemoteRef(address, name, eager=eager, fulfil=fulfil, wire_options=wire_options)
-    )
-
-
-def _part(root: Proxy, steps: tuple[Any, ...]) -> Proxy:
-    return Proxy._at(root._ref, steps, root)
+    ref = RemoteRef(address, name, eager=eager, fulfil=fulfil, wire_options=wire_options)
+    return proxy_of(ref, Proxy)

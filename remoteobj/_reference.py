@@ -7,31 +7,20 @@ import sys
 import threading
 import time
 from multiprocessing.context import get_spawning_popen
-from typing import Any, Final
+from typing import Any
 
-from ._actor.server import Mode, Server, local_server, local_servers
-from ._caller.endpoint import RETURNED_SELF, TERMS, Endpoint, Fallback, Terms
+from ._actor.server import Mode, Server, local_server
+from ._caller.call_options import MISSING
+from ._caller.endpoint import Endpoint, Fallback
 from ._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from ._protocol.operations import Steps, evaluate
 from ._wire.unix import Address, Doorbell, new_address
 from .errors import ActorDiedError, NotListeningError, SpawnTimeoutError
 
-__all__ = ["RETURNED_SELF", "MISSING", "RemoteRef"]
+__all__ = ["RemoteRef", "describe"]
 
 THREAD_CHECK = 0.02
 """Seconds between looks at a thread that is to listen: threads have no descriptor."""
-
-
-class _Unset:
-    def __repr__(self) -> str:
-        return "UNSET"
-
-    def __reduce__(self) -> str:
-        return "UNSET"
-
-
-MISSING: Final[Any] = _Unset()
-"""Stands for "not given" where None is a value."""
 
 
 class RemoteRef:
@@ -81,26 +70,6 @@ class RemoteRef:
         return (self.local,)
 
     # --- calling -----------------------------------------------------------------------
-
-    def evaluate(
-        self,
-        steps: Steps,
-        owner: object = None,
-        default: Any = MISSING,
-        default_local: bool = False,
-        terms: Terms = TERMS,
-    ) -> Any:
-        """The value of a view; `RETURNED_SELF` when that is the object.
-
-        At the object's home it is evaluated directly. `default` (called, if it can be) or
-        this process's own copy (`default_local`) stand in when nobody listens.
-        """
-        if local_servers and (home := local_server(self.address)) is not None:
-            result = evaluate(steps, home.root)
-            return RETURNED_SELF if result is home.root else result
-        if default is MISSING and not default_local:
-            return self.endpoint.call(steps, owner, None, terms)
-        return self.endpoint.call(steps, owner, self.fallback(steps, default, default_local), terms)
 
     def fallback(self, steps: Steps, default: Any, local: bool) -> Fallback:
         """What makes the value where nobody listens; None where nothing was said."""

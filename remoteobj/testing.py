@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
 
+from ._access import current
 from ._actor.clients import Client
 from ._actor.control import _Handshake
 from ._actor.mailbox import Mailbox
@@ -32,7 +33,7 @@ from ._handle import Handle
 from ._leaks import no_leaks
 from ._protocol.frames import encode
 from ._protocol.messages import Frame, Kind
-from ._proxy import current
+from ._proxy import ref_of
 
 __all__ = [
     "Fault",
@@ -156,7 +157,7 @@ def _end(exitcode: int | None) -> None:
 
 
 def _install(_: object, faults: tuple[Fault, ...]) -> None:
-    home = current()._ref.home
+    home = ref_of(current()).home
     assert home is not None
     mailbox = home.mailbox
     for name in ("_run", "_collect"):
