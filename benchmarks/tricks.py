@@ -30,7 +30,7 @@ from remoteobj._os.wakeup import OneShotEvent
 from remoteobj._pickling.codec import dumps, dumps_call
 from remoteobj._protocol.frames import Decoder, encode
 from remoteobj._protocol.messages import Frame, Kind
-from remoteobj._protocol.views import evaluate
+from remoteobj._protocol.operations import evaluate
 from remoteobj._wire.segments import SegmentPool
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -148,7 +148,9 @@ def system(stack: ExitStack) -> Iterator[Trick]:
         often(lambda: getsignal(signal.SIGPIPE)),
         often(lambda: signal.getsignal(signal.SIGPIPE)),
     )
-    yield Trick("a thread sleeps for a lock, and not for an `Event`", often(_one_shot), often(_event))
+    yield Trick(
+        "a thread sleeps for a lock, and not for an `Event`", often(_one_shot), often(_event)
+    )
 
 
 def _one_shot() -> None:

@@ -5,10 +5,11 @@
 """
 
 from . import errors, util
+from ._access import current, get
 from ._actor.status import Status
 from ._catching.catchers import Except, LocalExcept
 from ._handle import Handle
-from ._proxy import Proxy, current, get
+from ._proxy import Proxy
 from ._remote import remote
 from .errors import (
     ActorDiedError,

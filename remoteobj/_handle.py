@@ -14,8 +14,8 @@ from ._options import Options
 from ._ownership import SECOND_CTRL_C, OwnedActor, register_at_exit, stop_in_background
 from ._protocol.config import WireOptions
 from ._protocol.identity import ActorId
-from ._protocol.views import show
-from ._proxy import Proxy
+from ._protocol.operations import format_steps
+from ._proxy import Proxy, proxy_of
 from ._reference import RemoteRef
 from ._wire.registry import new_address
 from .errors import ActorDiedError
@@ -158,7 +158,7 @@ class Handle(Proxy):
             raise death
 
     def __repr__(self) -> str:
-        return f"<Remote {self.name_!r} (pid {self.pid_}) : ({show(self._steps)})>"
+        return f"<Remote {self.name_!r} (pid {self.pid_}) : ({format_steps(self._view.steps)})>"
 
 
 def spawn(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options) -> Handle:
@@ -172,6 +172,7 @@ def spawn(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: Opt
     address = new_address()
     exc = options.exc if options.exc is not None else Except()
     wire_options = WireOptions(options.spin, options.writable)
+    ref = RemoteRef(actor_id, address, eager=options.eager_proxy, wire_options=wire_options)
     program = ActorProgram(
         cls,
         args,
@@ -179,9 +180,7 @@ def spawn(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: Opt
         actor_id=actor_id,
         address=address,
         exc=exc,
-        proxy=Proxy._at(
-            RemoteRef(actor_id, address, eager=options.eager_proxy, wire_options=wire_options)
-        ),
+        proxy=proxy_of(ref, Proxy),
         wire_options=wire_options,
         reentrant=options.reentrant,
     )
@@ -193,14 +192,14 @@ def spawn(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: Opt
 
 
 def _handle_of(actor: OwnedActor, exc: Except) -> Handle:
-    anchor = RemoteRef(
+    ref = RemoteRef(
         actor.actor_id,
         actor.address,
         eager=actor.options.eager_proxy,
         wire_options=WireOptions(actor.options.spin, actor.options.writable),
         endpoint=actor.endpoint,
     )
-    handle: Handle = Handle._at(anchor)
+    handle: Handle = proxy_of(ref, Handle)
     object.__setattr__(handle, "_actor", actor)
     object.__setattr__(handle, "_exc", exc)
     actor.finalizer = weakref.finalize(handle, stop_in_background, actor)

@@ -11,10 +11,11 @@ from multiprocessing import util as mp_util
 from typing import Any
 
 from ._actor.program import ActorProgram
-from ._actor.status import Status, sketch
+from ._actor.status import Status
+from ._caller.call_options import CallOptions
 from ._caller.connection import Connection, ReenteredError
 from ._caller.control_client import ControlClient
-from ._caller.endpoint import CallErrors, Endpoint, Terms, decode_answer
+from ._caller.endpoint import CallErrors, Endpoint, decode_answer
 from ._catching.catchers import Except
 from ._engines.registry import Instance, LaunchSpec, engine_named
 from ._options import Options
@@ -24,6 +25,7 @@ from ._protocol.config import WireOptions
 from ._protocol.frames import encode
 from ._protocol.identity import ActorId
 from ._protocol.messages import INIT_ID, InterruptOrder, Kind, StopOrder
+from ._protocol.operations import describe_request
 from ._wire.channel import ChannelClosedError
 from ._wire.registry import transport_of
 from ._wire.transport import Address
@@ -70,7 +72,7 @@ def died(name: str, instance: Instance, maybe_executed: bool | None = None) -> A
     instance.join(EXIT_CODE_SECONDS)
     known = instance.exit_report()._asdict()
     if known["running"] is not None:
-        known["running"] = sketch(known["running"])
+        known["running"] = describe_request(known["running"])
     return ActorDiedError.from_exit(name, maybe_executed=maybe_executed, **known)
 
 
@@ -100,10 +102,12 @@ class _OwnedEndpoint(Endpoint):
             return NotListeningError(f"{self._errors.name} has stopped listening")
         return self._errors.lost(False)
 
-    def timed_out(self, terms: Terms, pending: PendingCall | None = None) -> CallTimeoutError:
+    def timed_out(
+        self, options: CallOptions, pending: PendingCall | None = None
+    ) -> CallTimeoutError:
         """The error, with what the actor is doing instead, and what it would have done first.
 
-        With `terms.interrupt`, what it does is interrupted, if it is this very call.
+        With `options.interrupt`, what it does is interrupted, if it is this very call.
         """
         ahead = self._connection.ahead_of(pending) if self._connection and pending else []
         running, stack = None, None
@@ -111,18 +115,18 @@ class _OwnedEndpoint(Endpoint):
             running = self.status(EXPLAIN_SECONDS)
         with contextlib.suppress(RemoteObjError):
             stack = self.stack(EXPLAIN_SECONDS if running else 0.0, EXPLAIN_SECONDS)
-        if terms.interrupt and pending is not None:
+        if options.interrupt and pending is not None:
             with contextlib.suppress(RemoteObjError):
-                error = TimeoutError(f"interrupted after {terms.timeout} s")
+                error = TimeoutError(f"interrupted after {options.timeout} s")
                 self.interrupt(error, EXPLAIN_SECONDS, pending.call_id)
         if running is not None and running.call is not None and ahead:
             ahead = ahead[1:]  # the eldest is the one that runs
         return CallTimeoutError.while_running(
-            f"{self._errors.name} did not answer within {terms.timeout} s",
+            f"{self._errors.name} did not answer within {options.timeout} s",
             running=running and running.call,
             age=running.age if running else 0.0,
             remote_stack=stack,
-            queued_ahead=[sketch(one) for one in ahead],
+            queued_ahead=[describe_request(one) for one in ahead],
         )
 
     # --- asking ----------------------------------------------------------------------------

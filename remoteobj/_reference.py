@@ -1,4 +1,7 @@
-"""What all views of one remote object share: where it is, and how it is reached and served."""
+"""The reference: where a remote object is, how it is reached, and how it is served from here.
+
+All proxies of one object in one process share its reference.
+"""
 
 from __future__ import annotations
 
@@ -7,45 +10,35 @@ import sys
 import threading
 import time
 from multiprocessing.context import get_spawning_popen
-from typing import Any, Final
+from typing import Any
 
-from ._actor.server import Mode, Server, local_server, local_servers
-from ._caller.endpoint import RETURNED_SELF, TERMS, Endpoint, Fallback, Terms
+from ._actor.server import Mode, Server, local_server
+from ._caller.call_options import MISSING
+from ._caller.endpoint import Endpoint, Fallback
 from ._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from ._protocol.identity import ActorId
-from ._protocol.views import Steps, evaluate
+from ._protocol.operations import Steps, evaluate
 from ._wire.registry import new_address, transport_of
 from ._wire.transport import Address, ListenEvent
 from .errors import ActorDiedError, NotListeningError, SpawnTimeoutError
 
-__all__ = ["RETURNED_SELF", "MISSING", "Reference", "RemoteRef"]
+__all__ = ["Reference", "RemoteRef", "describe"]
 
 THREAD_CHECK = 0.02
-"""Seconds between looks at a thread that is to listen: threads have no descriptor."""
+"""Seconds between two looks whether a thread has ended that is to listen: unlike a process, a
+thread has no descriptor that could be waited for."""
 LISTEN_CHECK = 0.02
-"""Seconds between attempts to reach a listener whose transport has no event for its beginning."""
+"""Seconds between two attempts to reach a listener whose transport can't tell when it begins."""
 
 Reference = tuple[ActorId, Address, bool, bool, WireOptions]
-"""What any process needs in order to call an object."""
-
-
-class _Unset:
-    def __repr__(self) -> str:
-        return "UNSET"
-
-    def __reduce__(self) -> str:
-        return "UNSET"
-
-
-MISSING: Final[Any] = _Unset()
-"""Stands for "not given" where None is a value."""
+"""All that another process needs in order to call an object."""
 
 
 class RemoteRef:
     """One remote object, as seen from this process.
 
-    `local` is this process's own copy of the object, if it has one: under fork everybody
-    has, but only the process that listens has the one that answers.
+    `local` is this process's own copy of the object, or `MISSING`. A forked process inherits a
+    copy, but calls are answered by the copy in the process that listens.
     """
 
     def __init__(
@@ -70,55 +63,40 @@ class RemoteRef:
 
     @classmethod
     def of(cls, obj: object, *, eager: bool, fulfil: bool, wire_options: WireOptions) -> RemoteRef:
-        """The anchor of an object that some process may later serve."""
+        """The reference of an object that this process, or one that it starts, may later serve."""
         actor_id = ActorId.new(describe(obj))
         return cls(
             actor_id, new_address(), obj, eager=eager, fulfil=fulfil, wire_options=wire_options
         )
 
-    @classmethod
-    def from_reference(cls, reference: Reference) -> RemoteRef:
-        """The object that another process's `reference()` stands for."""
-        actor_id, address, eager, fulfil, wire_options = reference
-        return cls(actor_id, address, eager=eager, fulfil=fulfil, wire_options=wire_options)
-
     # --- as part of a pickle -------------------------------------------------------------
 
     def reference(self) -> Reference:
-        """What any process needs in order to call the object."""
+        """All that another process needs in order to call the object."""
         return (self.actor_id, self.address, self.eager, self.fulfil, self.wire_options)
 
+    @classmethod
+    def from_reference(cls, reference: Reference) -> RemoteRef:
+        """The other way round: the reference, in a process that was sent this."""
+        actor_id, address, eager, fulfil, wire_options = reference
+        return cls(actor_id, address, eager=eager, fulfil=fulfil, wire_options=wire_options)
+
     def local_copy_for_child(self) -> tuple[Any, ...]:
-        """The object itself, for a process that is being started and may be the one that
-        will listen; nothing for all others, which only call."""
+        """The object itself, in a tuple, if this is pickled for a process that is being started:
+        that process may be the one to listen. Otherwise nothing: other processes only call."""
         if get_spawning_popen() is None or self.local is MISSING or self.listening:
             return ()
         return (self.local,)
 
     # --- calling -----------------------------------------------------------------------
 
-    def evaluate(
-        self,
-        steps: Steps,
-        owner: object = None,
-        default: Any = MISSING,
-        default_local: bool = False,
-        terms: Terms = TERMS,
-    ) -> Any:
-        """The value of a view; `RETURNED_SELF` when that is the object.
-
-        At the object's home it is evaluated directly. `default` (called, if it can be) or
-        this process's own copy (`default_local`) stand in when nobody listens.
-        """
-        if local_servers and (home := local_server(self.actor_id)) is not None:
-            result = evaluate(steps, home.root)
-            return RETURNED_SELF if result is home.root else result
-        if default is MISSING and not default_local:
-            return self.endpoint.call(steps, owner, None, terms)
-        return self.endpoint.call(steps, owner, self.fallback(steps, default, default_local), terms)
-
     def fallback(self, steps: Steps, default: Any, local: bool) -> Fallback:
-        """What makes the value where nobody listens; None where nothing was said."""
+        """What makes the value if nobody listens; None if there is to be none.
+
+        Args:
+            default: the value, or a callable that makes it; `MISSING`: there is none.
+            local: whether the chain is evaluated on `self.local`, if this process has a copy.
+        """
         if local and self.local is not MISSING:
             return lambda: evaluate(steps, self.local)
         if default is MISSING:
@@ -149,6 +127,12 @@ class RemoteRef:
             server.run_in_background()
         return server
 
+    def stop(self) -> None:
+        """Stop serving the object, if it is served from here."""
+        home = local_server(self.actor_id)
+        if home is not None:
+            home.stop()
+
     @property
     def home(self) -> Server | None:
         """The server of the object, if it is served from here."""
@@ -156,12 +140,16 @@ class RemoteRef:
 
     @property
     def listening(self) -> bool:
-        """Whether the object can be called now. True to the fact, from every process."""
+        """Whether the object can be called now. It is asked for, not assumed, in every process."""
         home = local_server(self.actor_id)
         return home.listening if home is not None else self.endpoint.listening()
 
     def process(self, timeout: float | None, limit: int = sys.maxsize) -> int:
-        """Run requests in this thread; how many were run."""
+        """Run requests in this thread, or wait while a background thread does; how many were run.
+
+        Raises:
+            NotListeningError: the object is not served from this process.
+        """
         home = local_server(self.actor_id)
         if home is None:
             raise NotListeningError(f"{self.name} does not listen in this process")
@@ -171,7 +159,8 @@ class RemoteRef:
         return home.process(timeout, limit)
 
     def serve(self) -> None:
-        """Run requests until it stops listening, here or wherever `listen` said."""
+        """Run requests until the object is served no more, in this thread or in the background, as
+        was said when it began to listen."""
         home = local_server(self.actor_id)
         if home is not None and home.mode is Mode.MANUAL:
             home.mailbox.serve(until=lambda: False)
@@ -182,13 +171,19 @@ class RemoteRef:
     # --- waiting -----------------------------------------------------------------------
 
     def wait(self, process: Any, fail: bool, timeout: float | None) -> bool:
-        """Wait until somebody listens; False, or an error if `fail`, when that can't be."""
+        """Wait until some process serves the object; whether one does.
+
+        Raises:
+            ActorDiedError: `process`, which was to serve it, ended first, and `fail` is true.
+            SpawnTimeoutError: the time was up first, and `fail` is true.
+        """
         deadline = None if timeout is None else time.monotonic() + timeout
         if self.listening:
             return True
         event = transport_of(self.address).listen_event(self.address)
         try:
-            # Only now that there is an event: a listener that began in between is seen here.
+            # Asked again now that there is an event: a process that began to listen just before
+            # had none to set.
             while not self.listening:
                 if _ended(process):
                     if fail:
@@ -239,5 +234,6 @@ def _ended(process: Any) -> bool:
 
 
 def describe(obj: object) -> str:
-    """How an object is named where its own repr might be long, or wrong, or remote."""
+    """A name for an object, for texts in which its own repr might be long, or fail, or be a
+    remote call."""
     return f"<{type(obj).__name__} object at {id(obj):#x}>"

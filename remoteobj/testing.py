@@ -23,6 +23,7 @@ import time
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
 
+from ._access import current
 from ._actor.client_set import ClientSet
 from ._actor.clients import Client, StreamProducer
 from ._actor.execution import Executor, Running
@@ -31,7 +32,7 @@ from ._handle import Handle
 from ._leaks import no_leaks
 from ._protocol.frames import encode
 from ._protocol.messages import Frame, FrameParts, Kind
-from ._proxy import current
+from ._proxy import ref_of
 
 __all__ = [
     "Fault",
@@ -155,7 +156,7 @@ def _end(exitcode: int | None) -> None:
 
 
 def _install(_: object, faults: tuple[Fault, ...]) -> None:
-    home = current()._ref.home
+    home = ref_of(current()).home
     assert home is not None
     mailbox = home.mailbox
     if isinstance(mailbox.executor, _FaultyExecutor):

@@ -20,7 +20,7 @@ from ._jobs import Function, Job, name_of, thread, yields
 from ._pickling.exceptions import pack_error
 from ._protocol.frames import encode
 from ._protocol.messages import Frame, Kind
-from ._proxy import Proxy
+from ._proxy import Proxy, ref_of
 from ._wire.channel import ChannelClosedError
 from .errors import ActorDiedError, NotListeningError
 
@@ -341,7 +341,7 @@ def listener(
 
 def _serve(remote: Proxy, bg: bool | None) -> None:
     with remote.listen_(bg=bg):
-        remote._ref.serve()
+        ref_of(remote).serve()
 
 
 def _stop_listening(_: object, remote: Proxy) -> None:

@@ -318,6 +318,7 @@ OF_ONE_MODULE = {
     "test_frames",
     "test_guardian",
     "test_journal",
+    "test_operation_table",
     "test_out_of_memory",
     "test_exception_values",
     "test_exceptions",
@@ -325,10 +326,10 @@ OF_ONE_MODULE = {
     "raising",
     "test_protocol",
     "test_reactor",
+    "test_request_descriptions",
     "test_sharing",
     "test_sigpipe",
     "test_transports",
-    "test_views",
     "test_waiting_on_a_line",
 }
 """Those that test one private module by itself, and what these compare it with."""

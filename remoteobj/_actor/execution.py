@@ -21,7 +21,7 @@ from .._os.poller import clock
 from .._os.thread_unwind import ThreadUnwind
 from .._pickling.codec import SCALARS, loads, pickled, unpickled
 from .._protocol.messages import Bytes, Frame, FrameParts, Kind
-from .._protocol.views import evaluate
+from .._protocol.operations import evaluate
 from .clients import Client, StreamProducer, is_iterator
 from .replies import error_frame, value_frame
 

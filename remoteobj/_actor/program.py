@@ -25,6 +25,7 @@ from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.identity import ActorId
 from .._protocol.lifecycle import Event
 from .._protocol.messages import INIT_ID, Flag, Frame, InterruptOrder, Kind, StopOrder
+from .._protocol.operations import describe_request
 from .._wire.channel import StreamChannel
 from .._wire.registry import transport_of
 from .._wire.runtime_directory import sweep_for_the_dead
@@ -36,7 +37,7 @@ from .execution import USER_ENTRY_POINTS
 from .mailbox import INTERNAL_CODE
 from .replies import cut_off_frame, error_frame, value_frame
 from .server import Server
-from .status import Status, memory, sketch, stacks
+from .status import Status, memory, stacks
 
 __all__ = ["ActorProgram", "mark"]
 
@@ -128,9 +129,9 @@ class _ActorServer(Server):
         mailbox, current = self.mailbox, self.executor.current
         return Status(
             state=mailbox.lifecycle.state.name.lower(),
-            call=None if current is None else sketch(current.request.payload),
+            call=None if current is None else describe_request(current.request.payload),
             age=0.0 if current is None else clock() - current.since,
-            queued=tuple(sketch(one.payload) for one in mailbox.queued),
+            queued=tuple(describe_request(one.payload) for one in mailbox.queued),
             done=self.executor.done,
             memory=memory(),
             threads=tuple(one.name for one in threading.enumerate()),

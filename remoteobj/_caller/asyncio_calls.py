@@ -14,10 +14,11 @@ from functools import partial
 from typing import Any
 
 from .._protocol.calls import PendingCall
-from .._protocol.views import Steps
+from .._protocol.operations import Steps
 from ..errors import ActorDiedError, NotListeningError
+from .call_options import CallOptions
 from .connection import Connection, ConnectionEndedError
-from .endpoint import Endpoint, Fallback, Terms, encode, fallback_or_raise, result_of
+from .endpoint import Endpoint, Fallback, encode, fallback_or_raise, result_of
 from .event_loop import LoopBridge, bridge_of_this_loop
 
 __all__ = ["AwaitableCall", "call"]
@@ -117,24 +118,24 @@ async def _in_turn(
 
 
 async def call(
-    endpoint: Endpoint, steps: Steps, owner: object, otherwise: Fallback, terms: Terms
+    endpoint: Endpoint, steps: Steps, owner: object, otherwise: Fallback, options: CallOptions
 ) -> Any:
     """`Endpoint.call`, awaited; the call is made here, when this begins to run."""
     try:
-        if terms.timeout is None:
+        if options.timeout is None:
             connection, pending = await _answer(endpoint, steps)
         else:
-            connection, pending = await _answer_in_time(endpoint, steps, terms)
+            connection, pending = await _answer_in_time(endpoint, steps, options)
         endpoint.check(pending)
     except (NotListeningError, ActorDiedError) as exc:
         return fallback_or_raise(exc, otherwise)
-    return result_of(connection, pending, owner, terms)
+    return result_of(connection, pending, owner, options)
 
 
 async def _answer_in_time(
-    endpoint: Endpoint, steps: Steps, terms: Terms
+    endpoint: Endpoint, steps: Steps, options: CallOptions
 ) -> tuple[Connection, PendingCall]:
-    scope = asyncio.timeout(terms.timeout)
+    scope = asyncio.timeout(options.timeout)
     sent: list[PendingCall] = []
     try:
         async with scope:
@@ -142,7 +143,7 @@ async def _answer_in_time(
     except TimeoutError:
         if scope.expired():
             # Asking the actor why takes time too: not the loop's.
-            raise await asyncio.to_thread(endpoint.timed_out, terms, *sent) from None
+            raise await asyncio.to_thread(endpoint.timed_out, options, *sent) from None
         raise
 
 

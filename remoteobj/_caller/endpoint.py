@@ -7,7 +7,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 from .._pickling.codec import dumps, dumps_call, loads, unpickled
 from .._pickling.exceptions import for_caller, unpack_error
@@ -15,23 +15,22 @@ from .._protocol.calls import ErrorFactory, PendingCall
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.frames import JOINED
 from .._protocol.identity import ActorId
-from .._protocol.messages import WINDOW, Bytes, Frame, Kind
-from .._protocol.views import Steps
+from .._protocol.messages import Bytes, Frame, Kind
+from .._protocol.operations import Steps, named_operands
 from .._wire.auth import AuthenticationError
 from .._wire.channel import StreamChannel
 from .._wire.registry import transport_of
 from .._wire.transport import Address
 from ..errors import ActorDiedError, CallTimeoutError, NotListeningError, UnsendableError
+from .call_options import PLAIN, CallOptions
 from .connection import Connection, ConnectionEndedError, ReenteredError
 from .streams import Stream
 
 __all__ = [
     "RETURNED_SELF",
-    "TERMS",
     "Endpoint",
     "Fallback",
     "CallErrors",
-    "Terms",
     "encode",
     "fallback_or_raise",
     "decode_answer",
@@ -43,19 +42,6 @@ T = TypeVar("T")
 Fallback = Callable[[], Any] | None
 """Makes the value that stands in where nobody listens; None: there is none."""
 
-
-class Terms(NamedTuple):
-    """What a caller wants of a call, beside its outcome."""
-
-    timeout: float | None = None
-    """Seconds until it must be answered, and each item of its stream; None waits for ever."""
-    window: int = WINDOW
-    """Items that its stream may run ahead."""
-    interrupt: bool = False
-    """Whether it is interrupted over there when the time is up."""
-
-
-TERMS: Final = Terms()
 
 RETURNED_SELF: Final = object()
 """The result of a call that returned the remote object itself."""
@@ -130,7 +116,11 @@ class Endpoint:
     # --- calling -----------------------------------------------------------------------
 
     def call(
-        self, steps: Steps, owner: object = None, otherwise: Fallback = None, terms: Terms = TERMS
+        self,
+        steps: Steps,
+        owner: object = None,
+        otherwise: Fallback = None,
+        options: CallOptions = PLAIN,
     ) -> Any:
         """Evaluate a chain over there; its value, a `Stream`, or `RETURNED_SELF`.
 
@@ -141,7 +131,7 @@ class Endpoint:
             Exception: whatever the operations raised.
             NotListeningError: nobody listens; nothing was executed.
             ActorDiedError: the process ended before it answered.
-            CallTimeoutError: it did not answer within `terms.timeout`.
+            CallTimeoutError: it did not answer within `options.timeout`.
             UnsendableError: an operand can't be pickled; nothing was sent.
         """
         try:
@@ -150,7 +140,12 @@ class Endpoint:
             payload, buffers = encode(steps, self.writable)  # again, to name the operand
         connection = self._connection
         answer: Frame | PendingCall | None = None
-        if connection is not None and terms is TERMS and not buffers and len(payload) <= JOINED:
+        if (
+            connection is not None
+            and options.timeout is None
+            and not buffers
+            and len(payload) <= JOINED
+        ):
             answer = connection.ask(payload)
             if type(answer) is Frame:
                 return decode_answer(answer)
@@ -159,11 +154,11 @@ class Endpoint:
                 pending = answer
             else:
                 connection, pending = self.with_connection(lambda at: at.call(payload, buffers))
-            self._wait(connection, pending, terms)
+            self._wait(connection, pending, options)
             self.check(pending)
         except (NotListeningError, ActorDiedError) as exc:
             return fallback_or_raise(exc, otherwise)
-        return result_of(connection, pending, owner, terms)
+        return result_of(connection, pending, owner, options)
 
     def cast(self, steps: Steps) -> None:
         """Have a chain evaluated over there, without an answer."""
@@ -189,18 +184,20 @@ class Endpoint:
                 connection = self._connect()
                 return connection, act(connection)
 
-    def _wait(self, connection: Connection, pending: PendingCall, terms: Terms) -> None:
-        deadline = None if terms.timeout is None else time.monotonic() + terms.timeout
+    def _wait(self, connection: Connection, pending: PendingCall, options: CallOptions) -> None:
+        deadline = None if options.timeout is None else time.monotonic() + options.timeout
         try:
             if not connection.wait(pending, deadline):
-                raise self.timed_out(terms, pending)
+                raise self.timed_out(options, pending)
         except BaseException:
             connection.abandon(pending)
             raise
 
-    def timed_out(self, terms: Terms, pending: PendingCall | None = None) -> CallTimeoutError:
+    def timed_out(
+        self, options: CallOptions, pending: PendingCall | None = None
+    ) -> CallTimeoutError:
         """The error of a call that took too long."""
-        return CallTimeoutError(f"{self._errors.name} did not answer within {terms.timeout} s")
+        return CallTimeoutError(f"{self._errors.name} did not answer within {options.timeout} s")
 
     def check(self, pending: PendingCall) -> None:
         """Raise the error of a call that was not answered, or refused."""
@@ -272,12 +269,19 @@ def fallback_or_raise(exc: BaseException, otherwise: Fallback) -> Any:
     return otherwise()
 
 
-def result_of(connection: Connection, pending: PendingCall, owner: object, terms: Terms) -> Any:
+def result_of(
+    connection: Connection, pending: PendingCall, owner: object, options: CallOptions
+) -> Any:
     """The value of a call that was answered; raises the exception that it ended with."""
     assert pending.first is not None
     if pending.first.kind == Kind.STREAM:
         return Stream(
-            connection, pending, decode_answer, owner, window=terms.window, timeout=terms.timeout
+            connection,
+            pending,
+            decode_answer,
+            owner,
+            window=options.window,
+            timeout=options.timeout,
         )
     result = decode_answer(pending.first)
     return owner if result is RETURNED_SELF and owner is not None else result
@@ -307,25 +311,11 @@ def encode(steps: Steps, writable: bool = True) -> tuple[bytes, list[Any]]:
     except UnsendableError as exc:
         error = exc
     try:
-        for name, operand in _operands(steps):
+        for name, operand in named_operands(steps):
             dumps(operand, name)  # says which one it is
         raise error
     finally:
         del error  # it leads to this frame, and so to the caller's handle
-
-
-def _operands(steps: Steps) -> list[tuple[str, Any]]:
-    """What a chain carries, each with the name under which its user knows it."""
-    found: list[tuple[str, Any]] = []
-    for step in steps:
-        if step[0] in ("call", "passto"):
-            *func, args, kwargs = step[1:]
-            found += [("func", one) for one in func]
-            found += [(f"args[{i}]", one) for i, one in enumerate(args)]
-            found += kwargs.items()
-        else:
-            found += [("value" if i else "key", one) for i, one in enumerate(step[1:])]
-    return found
 
 
 # --- forks -------------------------------------------------------------------------------

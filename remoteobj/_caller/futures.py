@@ -15,10 +15,11 @@ from .._os.io_thread import Timer, reactor
 from .._os.thread_unwind import ThreadUnwind
 from .._protocol.calls import PendingCall
 from .._protocol.messages import Kind
-from .._protocol.views import Steps
+from .._protocol.operations import Steps
 from ..errors import ActorDiedError, NotListeningError
+from .call_options import CallOptions
 from .connection import Connection
-from .endpoint import Endpoint, Fallback, Terms, decode_answer, encode, fallback_or_raise, result_of
+from .endpoint import Endpoint, Fallback, decode_answer, encode, fallback_or_raise, result_of
 
 __all__ = ["RemoteFuture", "completed", "submit"]
 
@@ -53,10 +54,10 @@ class RemoteFuture(Future[Any]):
         endpoint: Endpoint,
         owner: object,
         otherwise: Fallback,
-        terms: Terms,
+        options: CallOptions,
     ) -> None:
         self._connection = connection
-        self._call = (endpoint, owner, otherwise, terms)
+        self._call = (endpoint, owner, otherwise, options)
 
     def __getattr__(self, name: str) -> Any:
         with _UNTOUCHED:
@@ -85,8 +86,8 @@ class RemoteFuture(Future[Any]):
         """The time is up."""
         pending = self._pending_call
         if pending is not None and not self.done():
-            endpoint, _, _, terms = self._call
-            error = endpoint.timed_out(terms, pending)
+            endpoint, _, _, options = self._call
+            error = endpoint.timed_out(options, pending)
             self._connection.drop(pending, lambda: error)
             self.hear(pending)
 
@@ -180,12 +181,12 @@ class RemoteFuture(Future[Any]):
     def _finish(self, pending: PendingCall) -> Any:
         if pending.first is not None and pending.first[0] == Kind.VALUE:
             return decode_answer(pending.first)
-        endpoint, owner, otherwise, terms = self._call
+        endpoint, owner, otherwise, options = self._call
         try:
             endpoint.check(pending)
         except (NotListeningError, ActorDiedError) as exc:
             return fallback_or_raise(exc, otherwise)
-        return result_of(self._connection, pending, owner, terms)
+        return result_of(self._connection, pending, owner, options)
 
 
 def _renew_lock() -> None:
@@ -197,7 +198,7 @@ os.register_at_fork(after_in_child=_renew_lock)
 
 
 def submit(
-    endpoint: Endpoint, steps: Steps, owner: object, otherwise: Fallback, terms: Terms
+    endpoint: Endpoint, steps: Steps, owner: object, otherwise: Fallback, options: CallOptions
 ) -> Future[Any]:
     """Make a call and return its future; waits while too many are open.
 
@@ -210,7 +211,7 @@ def submit(
     def send(connection: Connection) -> RemoteFuture:
         if connection.full:
             connection.wait_for_room()
-        future = RemoteFuture(connection, endpoint, owner, otherwise, terms)
+        future = RemoteFuture(connection, endpoint, owner, otherwise, options)
         future._pending_call = connection.submit(payload, buffers, future.hear)
         return future
 
@@ -219,8 +220,8 @@ def submit(
     except (NotListeningError, ActorDiedError) as exc:
         value = fallback_or_raise(exc, otherwise)
         return completed(lambda: value)
-    if terms.timeout is not None:
-        future.expire_at(time.monotonic() + terms.timeout)
+    if options.timeout is not None:
+        future.expire_at(time.monotonic() + options.timeout)
     return future
 
 

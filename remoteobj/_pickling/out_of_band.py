@@ -23,6 +23,9 @@ FEW = 64
 """Items of a container that are looked at: more of them would take longer than it saves."""
 
 
+_LOOKED_INTO = frozenset({bytes, bytearray, tuple, list, dict, array})
+
+
 def extract_large(value: Any, depth: int = 4) -> Any:
     """The value, or an equal one in which what is big stays outside of the pickle.
 
@@ -43,7 +46,10 @@ def extract_large(value: Any, depth: int = 4) -> Any:
     if kind is tuple or kind is list:
         if not depth or len(value) > FEW or all_plain(map(type, value)):
             return value
-        items = [extract_large(one, depth - 1) for one in value]
+        # Asking here spares a call for each word and number: half the time of most values.
+        items = [
+            extract_large(one, depth - 1) if type(one) in _LOOKED_INTO else one for one in value
+        ]
         same = all(map(_is, items, value))
         return value if same else kind(items)
     if kind is dict:
