@@ -104,7 +104,7 @@ def address_of(proxy: Any) -> Address:
 
 def actor_id_of(proxy: Any) -> ActorId:
     """Which object a proxy stands for, by whatever address it is reached."""
-    actor_id: ActorId = proxy._ref.actor_id
+    actor_id: ActorId = ref_of(proxy).actor_id
     return actor_id
 
 
