@@ -1,7 +1,7 @@
 """What each trick of the hot path brings, alone: ``python -m benchmarks.tricks``.
 
-Every row is one thing that the package does in an unusual way for the sake of speed, beside the plain
-way. ``--write`` keeps the table for the documentation. A trick that brings nothing any more should go.
+Every row is one thing that the package does in an unusual way for the sake of speed, beside the
+plain way. ``--write`` keeps the table for the documentation. A trick that brings nothing should go.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ with atheris.instrument_imports(  # pyright: ignore[reportAttributeAccessIssue]
 ):
     from remoteobj._protocol.frames import Decoder, MalformedFrameError, encode
 from remoteobj._protocol.messages import Frame, Kind
-from tests.reference import Plain, plain, right
+from tests.reference import KINDS, Plain, plain, right
 
 LIMIT = 1 << 17
 """Above what is received into a buffer of its own, and nothing to fear for the machine's memory."""
@@ -67,9 +67,10 @@ def check(data: bytes) -> None:
 def seeds() -> Iterator[bytes]:
     """Right frames of all shapes, from which to go on."""
     for cuts in (b"\0", b"\3\0\7\30"):
-        for kind in Kind:
+        for kind in (*KINDS, 99):
             yield cuts + b"".join(map(bytes, encode(Frame(kind, 1, b"payload"))))
         yield cuts + b"".join(map(bytes, encode(Frame(Kind.ITEM, 2, b"p", [b"", b"buffer"]))))
+        yield cuts + b"".join(map(bytes, encode(Frame(Kind.CALL, 4, b"p", (), b"metadata", 255))))
         yield cuts + b"".join(map(bytes, encode(Frame(Kind.VALUE, 3, bytes(70_000)))))
 
 

@@ -93,7 +93,7 @@ class _OwnedEndpoint(Endpoint):
     def _connect(self) -> Connection:
         if os.getpid() != self._owner_pid or self.first.end is None:
             return super()._connect()
-        if self._instance.alive and self.first.interrupted:
+        if self._instance.alive and self.first.actor_lives_on:
             return super()._connect()  # by the door that all others use
         raise self.first.end(False)
 

@@ -45,13 +45,14 @@ from remoteobj._protocol import chains
 from remoteobj._protocol.frames import (
     HEADER,
     IN_PLACE,
+    MAX_BUFFERS,
     MAX_FRAME,
     Decoder,
     MalformedFrameError,
     encode,
 )
 from remoteobj._protocol.identity import ActorId
-from remoteobj._protocol.messages import INIT_ID, WINDOW, Frame, Kind
+from remoteobj._protocol.messages import INIT_ID, WINDOW, Flag, Frame, Kind
 from remoteobj._protocol.operations import describe_request
 from remoteobj._proxy import ref_of
 from remoteobj._wire import buffer_exchange, registry, runtime_directory, unix
@@ -79,11 +80,13 @@ __all__ = [
     "HEADER",
     "IN_PLACE",
     "LAST_OUTPUT",
+    "MAX_BUFFERS",
     "MAX_FRAME",
     "WINDOW",
     "Address",
     "AuthenticationError",
     "Decoder",
+    "Flag",
     "Frame",
     "Kind",
     "MalformedFrameError",
@@ -140,6 +143,16 @@ def waiter_for_end_of(handle: Any) -> Callable[[float], bool]:
     """Waits so many seconds for the end of the actor, and does not keep the handle alive."""
     join: Callable[[float], bool] = handle._actor.instance.join
     return join
+
+
+def ask_as_owner(handle: Any, kind: int) -> Any:
+    """What the actor's control thread answers to a question of this kind."""
+    return ref_of(handle).endpoint.control_client.request(kind, b"", 10.0)
+
+
+def order(handle: Any, kind: int) -> None:
+    """Give an order of this kind, which nobody answers."""
+    handle._actor.instance.control.write(encode(Frame(kind, 0)))
 
 
 def tell_to_stop(handle: Any) -> None:

@@ -111,21 +111,30 @@ class Marker:
 # ------------------------------------------------------------------ frames
 
 
-def header(kind: int, buffers: int, number: int, length: int) -> bytes:
+def header(
+    kind: int, buffers: int, number: int, length: int, flags: int = 0, metadata: int = 0
+) -> bytes:
     """What a frame begins with; what it announces need not come."""
-    return HEADER.pack(kind, buffers, number, length)
+    return HEADER.pack(kind, flags, metadata, buffers, number, length)
 
 
-def frame(kind: int, number: int, payload: bytes) -> bytes:
+def frame(kind: int, number: int, payload: bytes, flags: int = 0, metadata: bytes = b"") -> bytes:
     """A whole frame, as bytes."""
-    return b"".join(map(bytes, encode(Frame(kind, number, payload))))
+    return b"".join(map(bytes, encode(Frame(kind, number, payload, (), metadata, flags))))
 
 
-def call_frame(number: int, method: str, *args: Any) -> bytes:
+def call_frame(
+    number: int, method: str, *args: Any, flags: int = 0, metadata: bytes = b""
+) -> bytes:
     """The call of a method, as bytes."""
     payload, buffers = dumps((("attr", method), ("call", args, {})))
     assert not buffers
-    return frame(Kind.CALL, number, payload)
+    return frame(Kind.CALL, number, payload, flags, metadata)
+
+
+def cast_frame(method: str, *args: Any) -> bytes:
+    """A call of a method that is not answered, as bytes."""
+    return frame(Kind.CAST, 0, dumps((("attr", method), ("call", args, {})))[0])
 
 
 def marked_call(path: object) -> bytes:

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from remoteobj import NotListeningError, Proxy, remote
+from remoteobj.testing import Gate
 from tests import internals
 from tests.conftest import Launch
 from tests.internals import (
@@ -40,6 +41,7 @@ from tests.strangers import (
     Marker,
     RawClient,
     call_frame,
+    cast_frame,
     connected,
     frame,
     header,
@@ -61,6 +63,12 @@ class Target:
 
     def ping(self) -> str:
         return "pong"
+
+    def park(self, gate: Gate) -> None:
+        gate.park()
+
+    def note(self, what: str) -> None:
+        self.opened.append(what)
 
     def memory(self) -> int:
         """Kilobytes that this process ever used at once."""
@@ -416,7 +424,6 @@ def test_a_client_for_whose_pipes_there_is_no_room_is_refused_and_the_next_is_le
 NONSENSE = {
     "garbage": b"\xff" * 64,
     "text": b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
-    "an unknown kind": header(99, 0, 1, 0),
     "a huge payload": header(Kind.CALL, 0, 1, MAX_FRAME + 1),
     "the hugest payload": header(Kind.CALL, 0, 1, 2**64 - 1),
     "huge buffers": header(Kind.CALL, 2, 1, 0) + struct.pack("<2Q", MAX_FRAME, 1),
@@ -441,6 +448,31 @@ def test_nonsense_costs_the_one_who_talks_it_his_connection_and_nobody_else(
         assert good.call("ping") == target.ping() == "pong"
         assert target.memory() - before < 50_000
         good.close()
+
+
+@pytest.mark.engines(skip=NO_LISTENER)
+def test_who_talks_nonsense_is_told_so_and_what_he_had_asked_for_is_not_run(
+    launch: Launch, gate: Gate
+) -> None:
+    """As he finds it: only of the call that was being run may he not know what came of it."""
+    with Target.options(**launch).spawn() as target:
+        client = RawClient(address_of(target))
+        client.call("park", gate)
+        gate.wait_for_arrival()
+        client.call("note", "a call")
+        client.send(cast_frame("note", "a cast"))
+        second = Gate()
+        later = target.future_.park(second)  # so that the actor has read them, and not run them
+        gate.open()
+        second.wait_for_arrival()
+        client.send(NONSENSE["text"])
+        second.open()
+        later.result()
+        first, last = client.read(2)
+        assert (first.kind, first.call_id, last.kind) == (Kind.VALUE, 1, Kind.HANGUP)
+        assert b"buffers are too many" in last.payload
+        assert target.opened.get_() == []
+        client.close()
 
 
 @pytest.mark.parametrize("kind", [Kind.CREDIT, Kind.CLOSE, Kind.VALUE, Kind.GOODBYE, Kind.STOP])

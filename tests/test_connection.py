@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from remoteobj import ActorDiedError
+from remoteobj import ActorDiedError, RemoteObjError
 from remoteobj._caller.connection import Connection
 from remoteobj._protocol.calls import PendingCall
 from remoteobj._wire.channel import ChannelClosedError, StreamChannel
 from remoteobj._wire.duplex import DuplexStream, duplex_pair
-from tests.internals import Decoder, Frame, Kind, encode
+from tests.internals import Decoder, Flag, Frame, Kind, encode
 from tests.tools import Call, until
 
 Ends = tuple[DuplexStream, DuplexStream]
@@ -29,7 +29,7 @@ def ends() -> Iterator[Ends]:
 
 
 def frame(call_id: int, size: int = 3) -> bytes:
-    return b"".join(encode((Kind.VALUE, call_id, bytes(size), ())))
+    return b"".join(encode(Frame(Kind.VALUE, call_id, bytes(size))))
 
 
 @pytest.mark.parametrize("size", [3, 200_000])
@@ -68,9 +68,9 @@ def test_a_late_reply_that_comes_alone_answers_no_later_call(ends: Ends) -> None
     decoder, asked = Decoder(), [Frame(Kind.CLOSE, 0)]
     while asked[-1].payload != b"second":
         asked += decoder.feed(theirs.read(4096) or b"")
-    theirs.write(b"".join(map(bytes, encode((Kind.VALUE, late.call_id, b"late", ())))))
+    theirs.write(b"".join(map(bytes, encode(Frame(Kind.VALUE, late.call_id, b"late")))))
     until(lambda: not select.select([ours], [], [], 0)[0])  # it has been read, alone
-    theirs.write(b"".join(map(bytes, encode((Kind.VALUE, asked[-1].call_id, b"right", ())))))
+    theirs.write(b"".join(map(bytes, encode(Frame(Kind.VALUE, asked[-1].call_id, b"right")))))
     answer: Any = call.result()
     if isinstance(answer, PendingCall):
         assert connection.wait(answer, time.monotonic() + 10)
@@ -160,3 +160,70 @@ def test_what_another_thread_posts_while_a_lone_call_is_written_is_sent_after_it
     asking.join()
     connection.close()
     other.close()
+
+
+@pytest.mark.parametrize("kind", [8, 17, 29, 99, 255])
+@pytest.mark.parametrize("flags", [0, Flag.ANSWER, 254])
+@pytest.mark.parametrize("way", ["alone", "with a ticket"])
+def test_a_kind_that_a_caller_does_not_know_ends_neither_its_call_nor_the_connection(
+    ends: Ends, kind: int, flags: int, way: str
+) -> None:
+    ours, theirs = ends
+    connection = Connection(StreamChannel(ours), lambda _: TimeoutError(), lambda _: TimeoutError)
+
+    def make_call() -> Any:
+        pending = connection.ask(b"call") if way == "alone" else connection.call(b"call", ())
+        if not isinstance(pending, PendingCall):
+            return pending
+        assert connection.wait(pending, time.monotonic() + 10)
+        return pending.first
+
+    call = Call(make_call)
+    decoder = Decoder()
+    [asked] = read_frames(theirs, decoder, 1)
+    write(theirs, Frame(kind, asked.call_id, b"of a later version", (), b"metadata", flags))
+    until(lambda: not select.select([ours], [], [], 0)[0])  # it has been read, alone
+    write(theirs, Frame(Kind.VALUE, asked.call_id, b"right"))
+    assert call.result().payload == b"right"
+    if flags & Flag.ANSWER:
+        [refused] = read_frames(theirs, decoder, 1)
+        assert (refused.kind, refused.call_id) == (Kind.REFUSED, asked.call_id)
+        assert bytes(refused.payload) == f"this caller knows no message of kind {kind}".encode()
+    assert connection.end is None
+    connection.close()
+
+
+@pytest.mark.parametrize("hung_up", [False, True])
+def test_a_frame_that_can_not_be_read_ends_the_connection_with_the_reason(
+    ends: Ends, hung_up: bool
+) -> None:
+    """The other end did not die: it may be called again, by another connection."""
+    ours, theirs = ends
+    connection = Connection(StreamChannel(ours), lambda _: TimeoutError(), lambda _: TimeoutError)
+    calls = [connection.call(b"call", ()) for _ in range(2)]
+    if hung_up:
+        write(theirs, Frame(Kind.HANGUP, 0, b"no memory"))
+    else:
+        theirs.write(b"\xff" * 64)
+    why = "no memory" if hung_up else f"{2**32 - 1} buffers are too many"
+    for call, whether in zip(calls, ("may have been", "was not"), strict=True):
+        assert connection.wait(call, time.monotonic() + 10)
+        assert call.failure is not None
+        error = call.failure()
+        assert type(error) is RemoteObjError
+        assert str(error) == f"the connection ended: {why}; this call {whether} executed"
+    assert connection.actor_lives_on
+    connection.close()
+
+
+def write(line: DuplexStream, frame: Frame) -> None:
+    line.write(b"".join(map(bytes, encode(frame))))
+
+
+def read_frames(line: DuplexStream, decoder: Decoder, count: int) -> list[Frame]:
+    """The next frames that come."""
+    frames: list[Frame] = []
+    while len(frames) < count:
+        assert select.select([line], [], [], 10)[0], "nothing came"
+        frames += decoder.feed(line.read(4096) or b"")
+    return frames

@@ -21,6 +21,7 @@ from tests.internals import (
     GREETING,
     HEADER,
     IN_PLACE,
+    MAX_BUFFERS,
     MAX_FRAME,
     Address,
     Decoder,
@@ -97,12 +98,14 @@ lengths_ = st.one_of(
 )
 counts_ = st.one_of(st.just(0), st.integers(0, 4), st.integers(0, 2**32 - 1))
 headers_ = st.builds(
-    lambda kind, count, call_id, length, table: header(kind, count, call_id, length) + table,
+    lambda table, *fields: header(*fields) + table,
+    st.lists(lengths_, max_size=4).map(lambda sizes: struct.pack(f"<{len(sizes)}Q", *sizes)),
     st.one_of(st.sampled_from(KINDS), st.integers(0, 255)),
     counts_,
     st.integers(0, 2**64 - 1),
     lengths_,
-    st.lists(lengths_, max_size=4).map(lambda sizes: struct.pack(f"<{len(sizes)}Q", *sizes)),
+    st.integers(0, 255),
+    st.one_of(st.just(0), st.integers(0, 40), st.integers(0, 2**16 - 1)),
 )
 hostile_ = st.lists(
     st.one_of(headers_, st.binary(max_size=60), frames_.map(lambda frame: written(frame))),
@@ -122,6 +125,7 @@ def test_arbitrary_bytes_in_arbitrary_cuts(data: bytes, sizes: list[int]) -> Non
 @example(header(Kind.CALL, 2, 1, 0) + struct.pack("<2Q", 2**63 - 1, 2**63 - 1), [])
 @example(header(Kind.CALL, 1, 1, 0) + struct.pack("<Q", 2**63), [])
 @example(header(Kind.CALL, 2**32 - 1, 1, 0), [])
+@example(header(Kind.CALL, 0, 1, 0, metadata=2**16 - 1), [])
 def test_frames_headers_and_garbage_mixed(data: bytes, sizes: list[int]) -> None:
     check(data, sizes)
 
@@ -149,7 +153,14 @@ def test_every_truncation_gives_the_whole_frames_before_it_and_nothing_else(
         assert got.frames == [plain(frame) for frame in frames[:whole]], end
 
 
-@pytest.mark.parametrize("frame", [Frame(Kind.VALUE, 9, b"p" * 3, [b"", b"b" * 5]), Frame(1, 2)])
+@pytest.mark.parametrize(
+    "frame",
+    [
+        Frame(Kind.VALUE, 9, b"p" * 3, [b"", b"b" * 5]),
+        Frame(Kind.CALL, 9, b"p" * 3, (), b"metadata", 1),
+        Frame(1, 2),
+    ],
+)
 def test_every_single_flipped_bit(frame: Frame) -> None:
     raw = written(frame)
     for at in range(8 * len(raw)):
@@ -173,8 +184,8 @@ def test_a_length_bomb_takes_no_memory(count: int, sizes: list[int], kind: int) 
 
 
 def test_a_table_that_never_comes_takes_no_memory() -> None:
-    """A header may announce 32 GiB of lengths. They are kept as they come, not before."""
-    raw = header(Kind.CALL, 2**32 - 1, 1, 0)
+    """A header may announce 128 MiB of lengths. They are kept as they come, not before."""
+    raw = header(Kind.CALL, MAX_BUFFERS, 1, 0)
     got = outcome(iter([raw, bytes(1000), bytes(1000)]), MAX_FRAME)
     assert (got.frames, got.refused) == ([], False)
     assert got.peak < CONSTANT

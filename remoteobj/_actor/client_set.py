@@ -113,7 +113,10 @@ class ClientSet:
             if client is not None:
                 try:
                     found.append((client, client.channel.take()))
-                except (ChannelClosedError, MalformedFrameError):
+                except ChannelClosedError:
+                    found.append((client, None))
+                except MalformedFrameError as exc:
+                    client.hang_up(str(exc))
                     found.append((client, None))
             elif fd == self._wakeup.fileno():
                 self._wakeup.clear()

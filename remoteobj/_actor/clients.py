@@ -79,6 +79,11 @@ class Client:
         self.muted = True
         self.channel.end_writing()
 
+    def hang_up(self, why: str) -> None:
+        """Say that nothing more is read from it, and say nothing more."""
+        self.send(Frame(Kind.HANGUP, 0, why.encode()))
+        self.mute()
+
     def post(self, frame: Frame) -> None:
         """Have a small frame written with the next one, or when the mailbox looks up."""
         self.outbox.append(frame)

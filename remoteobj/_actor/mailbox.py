@@ -62,6 +62,8 @@ class Mailbox:
         self._reentrancy = reentrancy or Reentrancy()
         self._looked = 0.0
         self.serving = Serving(self, executor, self._reentrancy)
+        self.probes: list[tuple[Client, Frame]] = []
+        """Those that came while the actor was blocked, and not dealt with."""
         self.safe_point: Callable[[], None] = _nothing
         """Called between requests, where an exception from `interrupt_` can be raised without
         losing a frame that was read or half written."""
@@ -247,15 +249,14 @@ class Mailbox:
             client.send(Frame(Kind.REFUSED, frame.call_id))
 
     def _on_probe(self, client: Client, frame: Frame) -> None:
-        queued = any(one.call_id == frame.call_id for one in client.requests)
-        is_open = queued or frame.call_id in client.streams
-        if is_open or self.executor.is_running(client, frame.call_id):
-            self._reentrancy.take_probe(bytes(frame.payload))
+        if self._reentrancy.is_blocked:
+            self.probes.append((client, frame))
 
     def _on_channel(self, client: Client, frame: Frame) -> None:
         try:
             client.channel.hear(frame)
-        except MalformedFrameError:
+        except MalformedFrameError as exc:
+            client.hang_up(str(exc))
             self._drop(client)
 
     def _refuse_unknown(self, client: Client, frame: Frame) -> None:
@@ -265,8 +266,14 @@ class Mailbox:
             client.send(Frame(Kind.REFUSED, frame.call_id, why.encode()))
 
     def _drop(self, client: Client) -> None:
-        """A client is gone. What it had sent before still runs: it may have meant it."""
+        """A client is gone. What it had sent before still runs: it may have meant it.
+
+        Exception: where it was hung up on, it finds that its calls were not executed.
+        """
         client.disconnected = True
+        if client.muted:
+            for request in list(client.requests):
+                self._schedule.take_out(client, request)
         self.clients.forget(client)
         for stream in list(client.streams.values()):
             self._give_up(stream)
@@ -303,6 +310,23 @@ class Mailbox:
                 else:
                     self._break_off(stream, rules.refusal(stream.request))
         return bool(self._needed_streams())
+
+    def pass_probes_on(self) -> None:
+        """Deal with the probes of calls that the blocked call holds up."""
+        probes, self.probes = self.probes, []
+        for client, frame in probes:
+            if self._is_held_up(client, frame.call_id):
+                self._reentrancy.take_probe(bytes(frame.payload))
+
+    def _is_held_up(self, client: Client, call_id: int) -> bool:
+        """Whether a call, or the next item of a stream, can't come before the end of the blocked
+        call. What the blocked call itself needs, or stands before such in its queue, can."""
+        if self.executor.is_running(client, call_id):
+            return True
+        if (stream := client.streams.get(call_id)) is not None:
+            return stream.credit > 0 and not self._reentrancy.is_needed(stream.request)
+        is_queued = any(one.call_id == call_id for one in client.requests)
+        return is_queued and self._reentrancy.next_needed(client.requests) is None
 
     def _needed_streams(self) -> list[StreamProducer]:
         """The streams that can go on, and whose items the blocked call needs."""

@@ -62,6 +62,11 @@ class Reentrancy:
         finally:
             self._blocked.remove(call)
 
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the actor is blocked on a call, or in what such a call has let in."""
+        return bool(self._blocked)
+
     # --- what is let in --------------------------------------------------------------------
 
     def is_needed(self, request: Frame) -> bool:
@@ -102,24 +107,24 @@ class Reentrancy:
         call.send_probe(Probe((self._hop(call),)))
 
     def take_probe(self, payload: bytes) -> None:
-        """A probe has come by, of a call that waits for this actor.
+        """A probe has come by, along a call that can't end before the one which the actor is
+        blocked on.
 
-        It is passed on along the call that the actor is blocked on, if it is; it goes no further
-        where it has been before, since the ring there is not its own. One that comes home ends its
-        call, unless another call of the ring, whose probe went by here, is to be the one that ends:
-        the one with the greatest link, so that one ring costs one call.
+        It is passed on along the blocked call. If it has been there before, it has found a ring:
+        then it goes on to the one call of the ring that is to end. A probe that has come by this
+        actor along another call is out of date.
         """
         probe = Probe.unpack(payload)
         if probe is None or not self._blocked:
             return
         call = self._blocked[-1]
         own = Link(self._actor, call.token)
-        if probe.origin == own:
-            ring = {hop.link for hop in probe.hops}
-            if not any(link in ring and link > own for link in call.passed_on):
-                call.deadlock = probe.deadlock()
+        ring = probe.ring(own)
+        if ring is not None and ring.loser == own:
+            call.deadlock = ring.deadlock()
+        elif ring is not None:
+            call.send_probe(ring.to_the_next())
         elif not probe.visited(self._actor):
-            call.passed_on.add(probe.origin)
             call.send_probe(Probe((*probe.hops, self._hop(call))))
 
     def _hop(self, call: BlockedCall) -> Hop:

@@ -41,8 +41,9 @@ S = TypeVar("S", bound=Streaming)
 class Schedule(Generic[C, S]):
     """The queues, and whose turn it is.
 
-    Invariants: a client is in `_turns` at most once, and only while it has requests and no reply
-    of it is being run or written. A stream is in `_flowing` at most once, and only with credit.
+    Invariants: a client is in `_turns` at most once, and only while it has requests. None of them
+    is begun while the reply to an earlier one is not written whole. A stream is in `_flowing` at
+    most once, and only with credit.
     """
 
     def __init__(self) -> None:
@@ -66,12 +67,14 @@ class Schedule(Generic[C, S]):
 
         Its client has no further turn until `line_up` says that the reply has been written.
         """
-        if not self._turns:
-            return None
-        client = self._turns.popleft()
-        request = client.requests.popleft()
-        client.queued_bytes -= size_of(request)
-        return client, request
+        while self._turns:
+            client = self._turns.popleft()
+            if client.unsent:
+                continue  # It sent this while its last request was run; `line_up` will come.
+            request = client.requests.popleft()
+            client.queued_bytes -= size_of(request)
+            return client, request
+        return None
 
     def line_up(self, client: C) -> None:
         """A client may have its next turn, if it has requests and is owed nothing."""

@@ -29,6 +29,8 @@ class OpenMailbox(Protocol):
 
     clients: ClientSet
     safe_point: Callable[[], None]
+    probes: list[Any]
+    """Those that came since this was cleared."""
 
     def take_in(self, found: Any) -> None:
         """Hand on what was read."""
@@ -36,6 +38,9 @@ class OpenMailbox(Protocol):
     def run_needed(self) -> bool:
         """Run what the blocked call needs; whether a stream can go on at once."""
         ...
+
+    def pass_probes_on(self) -> None:
+        """Deal with the probes; the call is still blocked."""
 
     def wake(self) -> None:
         """End the wait, from another thread."""
@@ -131,11 +136,14 @@ class Serving:
 
     def wait_serving(self, watched: dict[int, int], deadline: float | None) -> bool:
         goes_on = self._mailbox.run_needed()
+        # Who waits for whom may be another matter after what was run. They will be repeated.
+        self._mailbox.probes.clear()
         ready = self.wait_reading(watched, time.monotonic() if goes_on else deadline)
-        if not ready:
-            self._mailbox.run_needed()
         self._mailbox.safe_point()
         return ready
+
+    def pass_probes_on(self) -> None:
+        self._mailbox.pass_probes_on()
 
     def wait_reading(self, watched: dict[int, int], deadline: float | None) -> bool:
         clients = self._mailbox.clients

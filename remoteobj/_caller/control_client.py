@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from .._protocol.frames import MalformedFrameError, encode
-from .._protocol.messages import Flag, Frame
+from .._protocol.messages import Flag, Frame, Kind
 from .._wire.channel import Channel, ChannelClosedError
-from ..errors import CallTimeoutError
+from ..errors import CallTimeoutError, NotListeningError
 from .endpoint import decode_answer
 
 __all__ = ["ControlClient"]
@@ -33,6 +33,7 @@ class ControlClient:
         Raises:
             CallTimeoutError: there was none after so many seconds.
             ActorDiedError: there will be none.
+            NotListeningError: the actor does not know such a question.
         """
         deadline = None if seconds is None else time.monotonic() + seconds
         if not self._lock.acquire(timeout=-1 if seconds is None else seconds):
@@ -43,7 +44,7 @@ class ControlClient:
             while True:
                 for frame in self._channel.take():
                     if frame.call_id == call_id:
-                        return decode_answer(frame)
+                        return self._read(frame)
                 if deadline is not None and time.monotonic() >= deadline:
                     raise self._late(seconds)
                 self._channel.wait(deadline)
@@ -51,6 +52,12 @@ class ControlClient:
             raise self._lost() from exc
         finally:
             self._lock.release()
+
+    def _read(self, answer: Frame) -> Any:
+        if answer.kind == Kind.REFUSED:
+            why = bytes(answer.payload).decode(errors="replace")
+            raise NotListeningError(f"{self._name} can't be asked: {why}")
+        return decode_answer(answer)
 
     def _late(self, seconds: float | None) -> CallTimeoutError:
         return CallTimeoutError(

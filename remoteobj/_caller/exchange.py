@@ -27,6 +27,7 @@ from .._protocol.calls import (
     GoodbyeErrors,
     PendingCall,
     ReenteredError,
+    hung_up,
     interrupted,
 )
 from .._protocol.chains import (
@@ -38,7 +39,7 @@ from .._protocol.chains import (
     serving_threads,
 )
 from .._protocol.frames import MalformedFrameError, encode
-from .._protocol.messages import Bytes, Frame, Kind
+from .._protocol.messages import Bytes, Flag, Frame, Kind
 from .._protocol.requests import Metadata, pack_metadata
 from .._wire.channel import Channel, ChannelClosedError
 
@@ -50,6 +51,9 @@ UNSENT = 1 << 20
 """Bytes that may wait to be written, of calls whose callers don't wait."""
 LINGER = 1.0
 """Seconds in which what a closed connection still holds can be read."""
+_ABOUT_CALLS = frozenset(
+    (Kind.VALUE, Kind.RETURNED_SELF, Kind.ERROR, Kind.REFUSED, Kind.STREAM, Kind.ITEM, Kind.END)
+)
 
 
 class Exchange:
@@ -77,7 +81,8 @@ class Exchange:
         """By thread."""
         self._craving: deque[Callable[[], object]] = deque()
         """Those who wait until there is room for another call."""
-        self.interrupted = False
+        self.actor_lives_on = False
+        """Whether it ended for a reason of its own, so that another connection may be made."""
         self.init_call = self._calls.expect_birth()
         self.over = self._calls.expect_end()
 
@@ -231,8 +236,13 @@ class Exchange:
     def _lose_place(self) -> None:
         """Interrupted, by Ctrl-C say, within a read or write: our place in the stream may be
         lost, and with it every later frame, so the connection ends. The object lives on."""
-        self.interrupted = True
+        self.actor_lives_on = True
         self._finish(interrupted)
+
+    def _hang_up(self, why: str) -> None:
+        """One end could not read on, since there is no memory for what comes next, say."""
+        self.actor_lives_on = True
+        self._finish(hung_up(why))
 
     # --- receiving ---------------------------------------------------------------------
 
@@ -278,7 +288,8 @@ class Exchange:
         """`wait`, in a thread that runs requests: it goes on running those that this call needs."""
 
         def send_probe(probe: Probe) -> None:
-            self.post(Frame(Kind.PROBE, pending.call_id, probe.pack()))
+            # Without waiting for room: the call's time limit holds for this as well.
+            self.post(Frame(Kind.PROBE, pending.call_id, probe.pack()), wait=False)
 
         call = BlockedCall(pending.token or new_call_token(), send_probe)
         pending.add_waiter(host)  # another thread may be the one that reads
@@ -291,7 +302,10 @@ class Exchange:
                     self.look()
                     if self.end is not None and not pending.over:
                         pending.fail(partial(self.end, False))
-                    elif call.deadlock is not None:
+                    if pending.over if whole else pending.ready:
+                        break
+                    host.pass_probes_on()
+                    if call.deadlock is not None:
                         self._end_with(pending, call.deadlock)
                     elif deadline is not None and time.monotonic() >= deadline:
                         break
@@ -355,7 +369,7 @@ class Exchange:
         return True
 
     def _receive(self, frame: Frame) -> None:
-        if frame[0] < Kind.GOODBYE:
+        if frame[0] in _ABOUT_CALLS:
             if self._watched:
                 # Before it is delivered: who is told of it may watch for the next one at once.
                 self._watched.pop(frame[1], None)
@@ -364,15 +378,23 @@ class Exchange:
                 self._make_room()
         elif frame[0] == Kind.GOODBYE:
             self._finish(self._goodbye_error(frame.payload))
-        else:
+        elif frame[0] == Kind.HANGUP:
+            self._hang_up(bytes(frame.payload).decode(errors="replace"))
+        elif frame[0] in (Kind.RELEASE, Kind.FORGET):
             self._channel.hear(frame)
+        elif frame[5] & Flag.ANSWER:
+            why = f"this caller knows no message of kind {frame[0]}"
+            self.post(Frame(Kind.REFUSED, frame[1], why.encode()), wait=False)
 
     def _broken(self, exc: BaseException) -> None:
         """Reading failed: by the end of the connection, or by an interruption, which goes on."""
-        if not isinstance(exc, (ChannelClosedError, MalformedFrameError)):
+        if isinstance(exc, ChannelClosedError):
+            self._finish(self._lost)
+        elif isinstance(exc, MalformedFrameError):
+            self._hang_up(str(exc))
+        else:
             self._lose_place()
             raise exc
-        self._finish(self._lost)
 
     def _read_to_the_end(self) -> None:
         """The other side closed: replies and its last word may still be there to read."""

@@ -28,6 +28,7 @@ __all__ = [
     "GoodbyeErrors",
     "ReenteredError",
     "PendingCall",
+    "hung_up",
     "interrupted",
 ]
 
@@ -49,6 +50,16 @@ def interrupted(maybe_executed: bool) -> BaseException:
     return RemoteObjError(
         f"an exception in another thread interrupted the connection; this call {whether} executed"
     )
+
+
+def hung_up(why: str) -> ErrorFactory:
+    """The failures of calls whose connection ended since one end could not read on."""
+
+    def failure(maybe_executed: bool) -> BaseException:
+        whether = "may have been" if maybe_executed else "was not"
+        return RemoteObjError(f"the connection ended: {why}; this call {whether} executed")
+
+    return failure
 
 
 class ReenteredError(DeadlockError):

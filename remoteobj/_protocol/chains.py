@@ -15,10 +15,12 @@ waits for it. Nobody waits for a cast, so that one carries its sender alone.
 
 **Rings.** Calls that began independently of each other may wait for each other as well: A for B, B
 for C, C for A. No chain has the whole of such a ring. So a call that has waited for `PROBE_DELAY`
-sends a *probe* along: B, blocked itself, passes it on to C, and C to A. A probe that comes home to
-the call that sent it is a ring, and that call ends with a `DeadlockError`. This is edge chasing, by
-Chandy, Misra and Haas. The last one to close a ring finds the others waiting already, so that one
-probe is enough; it is repeated, ever more seldom, in case that one was lost with a connection.
+sends a *probe* along: B, blocked itself, passes it on to C, and C to A. A probe that comes to a
+call which it has been sent along before has found a ring. One call of the ring ends with a
+`DeadlockError`: that with the greatest link, whichever probe has found the ring first, so that a
+ring costs one call; the probe goes on to it. This is edge chasing, by Chandy, Misra and Haas. The
+last one to close a ring finds the others waiting already, so that one probe is enough; it is
+repeated, ever more seldom, in case that one was lost.
 
 Calls of ordinary programs carry nothing, and are in no ring: nobody calls them.
 """
@@ -87,14 +89,15 @@ class Probe(NamedTuple):
     hops: tuple[Hop, ...]
     """The actors on the way, the one who asks first."""
 
-    @property
-    def origin(self) -> Link:
-        """The call that asks."""
-        return self.hops[0].link
-
     def visited(self, actor: ActorId) -> bool:
         """Whether it has come by this actor already."""
         return any(hop.link.actor == actor for hop in self.hops)
+
+    def ring(self, call: Link) -> Ring | None:
+        """The ring that it has found, if it has been sent along this call before and comes to it
+        again; whatever led into the ring is not in there."""
+        links = [hop.link for hop in self.hops]
+        return Ring(self.hops[links.index(call) :]) if call in links else None
 
     def pack(self) -> bytes:
         return pickle.dumps([(*hop.link.actor, hop.link.call, hop.stack) for hop in self.hops], 5)
@@ -118,8 +121,24 @@ class Probe(NamedTuple):
             return None
         return cls(tuple(hops)) if hops else None
 
+
+class Ring(NamedTuple):
+    """Calls that wait for each other, each for the next, and the last for the first."""
+
+    hops: tuple[Hop, ...]
+
+    @property
+    def loser(self) -> Link:
+        """The call that is to end, so that the others can go on."""
+        return max(hop.link for hop in self.hops)
+
+    def to_the_next(self) -> Probe:
+        """The probe that tells the next actor of the ring."""
+        first, *others = self.hops
+        return Probe((*others, first))
+
     def deadlock(self) -> DeadlockError:
-        """The error of the call that asked, once the probe has come home."""
+        """The error of the first call."""
         names = [hop.link.actor.name for hop in self.hops]
         stacks = "\n".join(f"{hop.link.actor.name} waits here:\n{hop.stack}" for hop in self.hops)
         return DeadlockError(
@@ -136,9 +155,7 @@ class BlockedCall:
         self.send_probe = send_probe
         """Sends a probe to the actor that the call is for."""
         self.deadlock: DeadlockError | None = None
-        """Why the call must end, once a probe of its own has come home."""
-        self.passed_on: set[Link] = set()
-        """The calls whose probes went by here."""
+        """Why the call must end, once a probe has found a ring."""
         self._delay = PROBE_DELAY
         self._due = time.monotonic() + self._delay
 
@@ -176,6 +193,10 @@ class ServingThread(Protocol):
 
     def send_own_probe(self, call: BlockedCall) -> None:
         """Send a probe for this call."""
+        ...
+
+    def pass_probes_on(self) -> None:
+        """Deal with the probes that came during the last wait, when the call is still blocked."""
         ...
 
     def wake(self) -> None:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from .messages import Bytes, Frame, FrameParts
 
 __all__ = [
+    "MAX_BUFFERS",
     "MAX_FRAME",
     "MAX_METADATA",
     "SHARED_BIT",
@@ -35,6 +36,9 @@ JOINED = 1 << 15
 """Payloads up to this many bytes are joined to their header: one part is cheaper to write."""
 LAZY = 1 << 20
 """Parts of a body from this many bytes on get their memory as they are filled."""
+MAX_BUFFERS = 1 << 24
+"""Buffers in a frame, at most. Their lengths come before the rest, so that a header which is
+garbage, text say, must not be believed that billions of them follow."""
 MAX_METADATA = (1 << 16) - 1
 """Bytes of metadata in a frame, at most."""
 IN_PLACE = 1 << 16
@@ -176,7 +180,7 @@ class Decoder:
         kind, flags, more, count, call_id, length = _unpack(data, start)
         body = start + _SIZE
         end: int = body + 8 * count
-        if end - start > self._limit:
+        if count > MAX_BUFFERS or end - start > self._limit:
             raise MalformedFrameError(f"{count} buffers are too many")
         if end > len(data):
             return 0

@@ -79,6 +79,9 @@ class Kind:
     # about the connection
     GOODBYE: Final = 20
     """Nothing after it will be executed. A payload says why the actor failed."""
+    HANGUP: Final = 21
+    """What came can't be read on: the connection ends, and the actor lives on. The payload says
+    why, as text."""
     # owner to actor, on the control channel
     STOP: Final = 30
     THROW: Final = 31

@@ -41,7 +41,7 @@ def pack_metadata(metadata: Metadata) -> bytes:
         packed = pickle.dumps({"chain": [(*one.actor, one.call) for one in chain]}, 5)
         if len(packed) <= MAX_METADATA:
             return packed
-        chain = chain[len(chain) // 2 :]  # hundreds of calls deep: the innermost matter most
+        chain = chain[(len(chain) + 1) // 2 :]  # hundreds of calls deep: the innermost matter most
     return b""
 
 

@@ -13,7 +13,7 @@ from remoteobj import Except, RemoteError, UnsendableError, util
 from tests.faults._actors import DEATH, ORPHAN, Subject, ended
 from tests.faults._table import fault
 from tests.faults.conftest import Within
-from tests.internals import Decoder, Kind, MalformedFrameError, encode, spy_on_calls
+from tests.internals import Decoder, Frame, Kind, MalformedFrameError, encode, spy_on_calls
 from tests.tools import Scripts, until_gone
 
 ROOT = Path(__file__).parents[2]
@@ -330,7 +330,7 @@ def test_25_the_length_of_a_frame_is_not_cut_off_at_two_gibibytes(within: Within
 
     long: Any = Long()
     for payload, buffers in ((b"", [long]), (long, [])):
-        head = bytes(encode((Kind.CALL, 1, payload, buffers))[0])
+        head = bytes(encode(Frame(Kind.CALL, 1, payload, buffers))[0])
         # Where it is one too long, whoever reads it says what it has read, and takes no memory.
         with within(DEATH), pytest.raises(MalformedFrameError, match=f"^{HUGE} bytes are more"):
             Decoder(limit=HUGE - 1).feed(head)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from remoteobj import ActorDiedError, NotListeningError
+from remoteobj import ActorDiedError, NotListeningError, RemoteObjError
 from remoteobj.testing import Gate
 from tests.faults._actors import (
     DEATH,
@@ -31,7 +31,6 @@ from tests.internals import (
     ACCEPT_PAUSE_SECONDS,
     DIGEST,
     GREETING,
-    HEADER,
     MAX_FRAME,
     WINDOW,
     Address,
@@ -48,6 +47,7 @@ from tests.leaks import list_mappings
 from tests.marks import needs_peers_user
 from tests.strangers import (
     connected,
+    header,
     is_closed,
     leave_descriptors,
     marked_call,
@@ -270,14 +270,24 @@ def test_48_a_result_past_the_memory_limit_is_an_error_of_its_call(within: Withi
 @fault(
     48,
     "An argument that is larger than an actor's memory limit",
-    sees="an error of that call; the actor lives on, and the handle with it",
+    sees="`RemoteObjError` that says so, and ends the caller's connection, which is made anew; the "
+    "actor and its other callers go on",
 )
-def test_48_an_argument_past_the_memory_limit_is_an_error_of_its_call(within: Within) -> None:
+def test_48_an_argument_past_the_memory_limit_ends_the_connection_that_it_came_by(
+    within: Within,
+) -> None:
     with ended(Subject.spawn()) as actor:
+        other = Stranger(address_of(actor))
+        assert other.call("ping") == "pong"
         actor.passto(limit_memory)
-        with within(DEATH), pytest.raises(Exception, match="memory"):
-            actor.note("x" * (64 * MB))
-        assert actor.ping() == "pong"
+        for caller in (other.call, lambda name, value: getattr(actor, name)(value)):
+            with within(DEATH), pytest.raises(RemoteObjError) as caught:
+                caller("note", "x" * (64 * MB))
+            assert "no memory for a frame of 671" in str(caught.value)
+            assert "this call was not executed" in str(caught.value)
+            assert actor.ping() == other.call("ping") == "pong"
+        assert actor.notes.get_() == []
+        other.close()
 
 
 @fault(49, "Shared memory of a killed actor", sees="it is freed with the last value that uses it")
@@ -340,9 +350,9 @@ def memory_of(pid: int) -> int:
 
 MALFORMED = {
     "garbage": b"\xff" * 64,
-    "an unknown kind": HEADER.pack(99, 0, 1, 0),
-    "an oversized payload": HEADER.pack(Kind.CALL, 0, 1, MAX_FRAME + 1),
-    "oversized buffers": HEADER.pack(Kind.CALL, 2, 1, 0) + struct.pack("<2Q", MAX_FRAME, 1),
+    "text": b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "an oversized payload": header(Kind.CALL, 0, 1, MAX_FRAME + 1),
+    "oversized buffers": header(Kind.CALL, 2, 1, 0) + struct.pack("<2Q", MAX_FRAME, 1),
 }
 
 
@@ -381,7 +391,7 @@ def test_51_a_frame_that_is_only_announced_takes_no_memory() -> None:
     with Subject.spawn() as actor:
         before = memory_of(actor.pid_)
         with contextlib.closing(connect_with_key(address_of(actor))) as bad:
-            bad.write(HEADER.pack(Kind.CALL, 0, 1, 256 * MB))
+            bad.write(header(Kind.CALL, 0, 1, 256 * MB))
             for _ in range(20):
                 assert actor.ping() == "pong"
             grown = max(memory_of(actor.pid_) - before for _ in range(100))

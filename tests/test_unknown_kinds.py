@@ -1,0 +1,133 @@
+"""Messages of a later version are refused where an answer is waited for, or ignored."""
+
+import contextlib
+import pickle
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from remoteobj import NotListeningError, remote
+from remoteobj.testing import Gate
+from tests.conftest import Launch
+from tests.internals import Flag, Kind, address_of, ask_as_owner, order
+from tests.strangers import RawClient, call_frame, frame
+
+LATER = [8, 19, 29, 99, 255]
+"""Kinds that mean nothing yet."""
+NO_LISTENER = {"inline": "listens at no address"}
+each_later_kind = pytest.mark.parametrize("kind", LATER)
+
+
+@remote
+class Echo:
+    def __init__(self) -> None:
+        self.notes: list[Any] = []
+
+    def echo(self, value: Any) -> Any:
+        return value
+
+    def park(self, gate: Gate) -> str:
+        gate.park()
+        return "parked"
+
+
+@pytest.fixture
+def echo(launch: Launch) -> Iterator[Any]:
+    with Echo.options(**launch).spawn() as actor:
+        yield actor
+
+
+@pytest.fixture
+def client(echo: Any) -> Iterator[RawClient]:
+    with contextlib.closing(RawClient(address_of(echo))) as client:
+        yield client
+
+
+# ------------------------------------------------------------------ to an actor
+
+
+@pytest.mark.engines(skip=NO_LISTENER)
+@each_later_kind
+def test_a_kind_that_an_actor_does_not_know_is_refused_where_an_answer_is_waited_for(
+    client: RawClient, kind: int
+) -> None:
+    client.send(frame(kind, 7, b"of a later version", Flag.ANSWER))
+    [refused] = client.read(1)
+    assert (refused.kind, refused.call_id) == (Kind.REFUSED, 7)
+    assert bytes(refused.payload) == f"it knows no message of kind {kind}".encode()
+    client.send(call_frame(8, "echo", 1))
+    assert [(one.kind, one.call_id) for one in client.read(1)] == [(Kind.VALUE, 8)]
+
+
+@pytest.mark.engines(skip=NO_LISTENER)
+@each_later_kind
+def test_a_kind_that_an_actor_does_not_know_is_ignored_where_nobody_waits(
+    client: RawClient, kind: int
+) -> None:
+    client.send(frame(kind, 7, b"of a later version"))
+    client.send(call_frame(8, "echo", 1))
+    assert [(one.kind, one.call_id) for one in client.read(1)] == [(Kind.VALUE, 8)]
+
+
+@pytest.mark.engines(skip=NO_LISTENER)
+def test_an_unknown_kind_is_refused_at_once_while_calls_before_it_wait(
+    echo: Any, client: RawClient, gate: Gate
+) -> None:
+    """It has no place in the queue: the actor reads it, and says no, between two calls."""
+    client.send(call_frame(1, "park", gate))
+    gate.wait_for_arrival()
+    client.send(
+        call_frame(2, "echo", 1) + frame(99, 3, b"", Flag.ANSWER) + call_frame(4, "echo", 1)
+    )
+    gate.open()
+    answers = [(one.kind, one.call_id) for one in client.read(4)]
+    assert sorted(answers, key=lambda one: one[1]) == [
+        (Kind.VALUE, 1),
+        (Kind.VALUE, 2),
+        (Kind.REFUSED, 3),
+        (Kind.VALUE, 4),
+    ]
+
+
+METADATA = {
+    "a field of a later version": pickle.dumps({"deadline": 5.0}, 5),
+    "one beside the chain": pickle.dumps({"chain": [("/a", "A", 7)], "trace": b"x"}, 5),
+    "what is no pickle": b"\xff" * 20,
+    "a pickle of something else": pickle.dumps([1, 2], 5),
+}
+
+
+@pytest.mark.engines(skip=NO_LISTENER)
+@pytest.mark.parametrize("metadata", METADATA.values(), ids=list(METADATA))
+@pytest.mark.parametrize("flags", [0, 255 - Flag.ANSWER, 255])
+def test_a_call_with_flags_and_metadata_of_a_later_version_is_run_like_any_other(
+    client: RawClient, flags: int, metadata: bytes
+) -> None:
+    client.send(call_frame(1, "echo", "value", flags=flags, metadata=metadata))
+    [answer] = client.read(1)
+    assert (answer.kind, pickle.loads(answer.payload)) == (Kind.VALUE, "value")
+
+
+# ------------------------------------------------------------------ to the control thread
+
+
+@each_later_kind
+@pytest.mark.engines(skip={"inline": "answers such questions itself"})
+def test_an_order_that_an_actor_does_not_know_is_refused_and_the_next_is_followed(
+    echo: Any, kind: int
+) -> None:
+    with pytest.raises(NotListeningError, match=f"it knows no order of kind {kind}"):
+        ask_as_owner(echo, kind)
+    assert echo.status_(timeout=10).state == "running"
+    assert echo.echo(1) == 1
+
+
+@each_later_kind
+@pytest.mark.engines(skip={"inline": "answers such questions itself"})
+def test_an_order_that_an_actor_does_not_know_is_ignored_where_nobody_waits(
+    echo: Any, kind: int
+) -> None:
+    order(echo, kind)
+    assert echo.status_(timeout=10).state == "running"
+    assert echo.echo(1) == 1
