@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from ._catching.catchers import ANY, USER_ERRORS, Except, LocalExcept
-from ._engines.registry import unique_name
+from ._engines.contract import unique_name
 from ._os.lazy_import import import_lock
 from .errors import CallTimeoutError, NotListeningError
 

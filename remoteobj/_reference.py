@@ -14,7 +14,7 @@ from ._caller.endpoint import RETURNED_SELF, TERMS, Endpoint, Fallback, Terms
 from ._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from ._protocol.views import Steps, evaluate
 from ._wire.unix import Address, Doorbell, new_address
-from .errors import ActorDiedError, NotListeningError, SpawnTimeoutError
+from .errors import ActorDiedError, ExitReport, NotListeningError, SpawnTimeoutError
 
 __all__ = ["RETURNED_SELF", "MISSING", "RemoteRef"]
 
@@ -188,9 +188,9 @@ class RemoteRef:
             bell.close()
 
     def _ended_first(self, process: Any) -> BaseException:
+        name = f"{process.name}, before {self.name} listened,"
         return ActorDiedError.from_exit(
-            f"{process.name}, before {self.name} listened,",
-            exitcode=getattr(process, "exitcode", None),
+            ExitReport(name, exitcode=getattr(process, "exitcode", None))
         )
 
 

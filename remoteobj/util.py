@@ -15,7 +15,8 @@ from ._actor.server import report_unraisable
 from ._caller.connection import Connection
 from ._caller.endpoint import decode_answer
 from ._catching.catchers import Except, LocalExcept
-from ._engines.registry import ActorProcess, unique_name
+from ._engines.contract import LaunchSpec, unique_name
+from ._engines.process import ActorProcess
 from ._jobs import Function, Job, name_of, thread, yields
 from ._pickling.outcome import pack_error
 from ._protocol.frames import encode
@@ -82,7 +83,7 @@ class process(ActorProcess, Job):
         exc = exc_ if exc_ is not None else Except()
         self.exc: Except | LocalExcept = exc
         program = FunctionProgram(func, args, kwargs, name=name, exc=exc, results=results_)
-        super().__init__(program, name=name, daemon=daemon_, start_method=start_method_)
+        super().__init__(LaunchSpec(program, name, daemon_, start_method_))
         self._raises = raises_
         self._timeout = timeout_
         self._close = close_
@@ -157,14 +158,14 @@ class process(ActorProcess, Job):
                 decode_answer(last)
             except BaseException as exc:
                 return exc
-        code = self.reap()
+        code = self.exitcode
         if code not in (None, 0) and not self._asked_to_end:
-            return ActorDiedError.from_exit(self.name, **self.exit_report()._asdict())
+            return ActorDiedError.from_exit(self.exit_report())
         return None
 
     def _lost(self, maybe_executed: bool) -> BaseException:
         ActorProcess.join(self, 1.0)
-        return ActorDiedError.from_exit(self.name, **self.exit_report()._asdict())
+        return ActorDiedError.from_exit(self.exit_report())
 
     # --- its end -------------------------------------------------------------------------
 
@@ -189,7 +190,7 @@ class process(ActorProcess, Job):
             return
         if connection is not None:
             connection.close()
-            self.release()
+            self.release(keep_sentinel=True)
         if getattr(mp_util, "_exiting", False):
             return  # raised in there, it would leave what others registered undone
         if self._raises if raises is None else raises:
@@ -237,7 +238,7 @@ class process(ActorProcess, Job):
                 self.join(raises=False)
 
     def __del__(self) -> None:
-        if getattr(self, "_code", None) and self._raises and not self._told:
+        if getattr(self, "_report", None) and self._raises and not self._told:
             error = self._error()
             if error is not None:
                 report_unraisable(error)

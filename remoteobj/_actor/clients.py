@@ -18,7 +18,7 @@ from .._protocol.chains import CallChain
 from .._protocol.frames import encode
 from .._protocol.messages import Bytes, Frame, Kind
 from .._wire.channel import ChannelClosedError, StreamChannel
-from ..errors import ActorDiedError, RemoteError, type_name
+from ..errors import ActorDiedError, ExitReport, RemoteError, type_name
 
 __all__ = [
     "PATIENCE",
@@ -224,7 +224,5 @@ def error_frame(call_id: int, exc: BaseException) -> Frame:
 def cut_off_frame(call_id: int) -> Frame:
     """For the caller whose request was being run when its process was told to end."""
     name = multiprocessing.current_process().name
-    return error_frame(
-        call_id,
-        ActorDiedError.from_exit(name, signal=signal.SIGTERM, maybe_executed=True),
-    )
+    report = ExitReport(name, exitcode=-signal.SIGTERM)
+    return error_frame(call_id, ActorDiedError.from_exit(report, maybe_executed=True))

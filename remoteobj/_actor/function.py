@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from .._catching.catchers import USER_ERRORS, Except
-from .._engines.registry import OwnerLink
+from .._engines.contract import OwnerLink, ProgramFailedError
 from .._os.interrupter import INTERRUPT
 from .._os.thread_unwind import ThreadUnwind
 from .._pickling.outcome import unpack_error
@@ -52,8 +52,9 @@ class FunctionProgram:
         except (ThreadUnwind, SystemExit):
             raise
         except BaseException as exc:
-            voice.say(error_frame(INIT_ID, exc))
-            raise SystemExit(1) from None
+            frame = error_frame(INIT_ID, exc)
+            voice.say(frame)
+            raise ProgramFailedError(frame.payload) from None
         finally:
             voice.end_writing()  # the control thread stays: the process may take its time to end
 
@@ -90,6 +91,10 @@ class FunctionProgram:
 
     def end(self) -> None:
         """Nothing is left to end."""
+
+    @staticmethod
+    def describe(request: bytes) -> str:
+        return "the function"  # never asked: a function has no requests
 
     def parts(self) -> Iterable[tuple[str, object]]:
         func, args, kwargs = self._call

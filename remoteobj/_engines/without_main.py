@@ -53,7 +53,9 @@ class _OurForkServer:
         if self.server is None:
             self.server = forkserver.ForkServer()
             # The package too: importing a part of it imports all that its face does.
-            self.server.set_forkserver_preload([f"{__name__.partition('.')[0]}._pickling.cloudpickling"])
+            self.server.set_forkserver_preload(
+                [f"{__name__.partition('.')[0]}._pickling.cloudpickling"]
+            )
             mp_util.Finalize(None, self._remove_socket, exitpriority=-50)
             self.server.ensure_running()
             guardian.remove(self.server._forkserver_address)

@@ -65,6 +65,7 @@ class Kind(enum.IntEnum):
     STATUS = 32
     STACK = 33
     INTERRUPT = 34
+    EXPLAIN = 35  # STATUS and STACK at once, and then INTERRUPT, if there is a payload
     # about the memory of the line itself, both ways (`_wire.buffer_exchange`)
     RELEASE = 41
     FORGET = 42
