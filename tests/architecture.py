@@ -1,77 +1,42 @@
 """The rules of the source tree, as functions over source text: `tests/test_architecture.py`.
 
-A `Tree` maps the name of a module below the package (``_protocol.views``, ``engines.process``, ``__init__``;
-of a package, its own name: ``engines``) to its source. Every rule takes a tree and yields breaches.
+A `Tree` maps the name of a module below the package (``_os.poller``, ``_proxy``, ``__init__``; of a
+room, its own name: ``_os``) to its source. Every rule takes a tree and yields breaches.
 """
 
 import ast
-import fnmatch
 import io
+import re
 import tokenize
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TypeAlias
 
 PACKAGE = "remoteobj"
 
-# From the bottom up. A module imports only from lower layers, or within its own without a cycle.
-LAYERS = [
-    ["errors", "_guardian", "_interruption", "_late", "_memory", "_ops", "_sigpipe", "_view"],
-    ["_by_value", "_lifting", "_codec", "_outcome", "_messages", "_segments", "_frames"],
-    [
-        "_address",
-        "_auth",
-        "_sockets",
-        "_line",
-        "_chain",
-        "_blackbox",
-        "_reactor",
-        "_sharing",
-        "_poller",
-        "_transport",
-        "_protocol",
-        "_exchange",
-        "_connection",
-        "_loops",
-        "_stream",
-        "_journal",
-    ],
-    [
-        "_peer",
-        "_reception",
-        "_turns",
-        "_interrupting",
-        "_status",
-        "_inquiry",
-        "_mailbox",
-        "_control",
-        "_endpoint",
-        "_future",
-        "_awaiting",
-        "_server",
-        "_ref",
-        "engines",
-        "engines.*",
-    ],
-    [
-        "_manner",
-        "_serving",
-        "_proxy",
-        "_caught",
-        "_context",
-        "_except",
-        "_options",
-        "_here",
-        "_actor",
-        "_owner",
-        "_handle",
-        "_function",
-        "_job",
-    ],
-    ["_remote", "_leaks", "util", "testing", "pytest_plugin"],
-    ["__init__"],
-]
+# What each room may import, beside its own modules; `face` is all that lies in no other room.
+ROOMS: dict[str, set[str]] = {
+    "errors": set(),
+    "_os": {"errors"},
+    "_pickling": {"_os", "errors"},
+    "_protocol": {"_os", "errors"},
+    "_wire": {"_protocol", "_os", "errors"},
+    "_catching": {"_pickling", "_os", "errors"},
+    "_engines": {"_wire", "_protocol", "_pickling", "_os", "errors"},
+    "_caller": {"_catching", "_engines", "_wire", "_protocol", "_pickling", "_os", "errors"},
+    "_actor": {"_catching", "_engines", "_wire", "_protocol", "_pickling", "_os", "errors"},
+    "face": {"_actor", "_caller", "_catching", "_engines", "_wire", "_protocol", "_pickling"}
+    | {"_os", "errors"},
+}
+SEAMS = {
+    "_wire.transport": "Transport",
+    "_engines.contract": "Engine",
+    "_actor.execution": "Executor",
+    "_protocol.requests": "Metadata",
+    "_protocol.operations": "Operation",
+}
+"""Where what is to come is put in, and a name that the module has for it."""
 
 MODULE_LINES = 400
 FUNCTION_LINES = 40
@@ -79,6 +44,7 @@ FACE_LINES = 60
 THREADS = {"Thread", "threading.Thread"}
 
 Tree: TypeAlias = dict[str, str]
+Rule: TypeAlias = Callable[[Tree], Iterator[str]]
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -92,21 +58,20 @@ def read(package: Path) -> Tree:
     return tree
 
 
-def breaches(tree: Tree) -> list[str]:
+def breaches(tree: Tree, rules: Iterable[Rule] | None = None) -> list[str]:
     """All rules; a tree without modules breaks them, since nothing would have been checked."""
     if not tree:
         return ["there are no modules"]
-    return [f"{breach}  [{rule.__name__}]" for rule in RULES for breach in rule(tree)]
+    chosen = RULES if rules is None else rules
+    return [f"{breach}  [{rule.__name__}]" for rule in chosen for breach in rule(tree)]
 
 
 # ------------------------------------------------------------------ what imports what
 
 
-def layer(module: str) -> int | None:
-    for number, patterns in enumerate(LAYERS):
-        if any(fnmatch.fnmatchcase(module, pattern) for pattern in patterns):
-            return number
-    return None
+def room(module: str) -> str:
+    first = module.partition(".")[0]
+    return first if first in ROOMS else "face"
 
 
 def imported(tree: Tree, module: str) -> Iterator[tuple[int, str]]:
@@ -125,18 +90,37 @@ def imported(tree: Tree, module: str) -> Iterator[tuple[int, str]]:
                 yield node.lineno, inner if inner in tree else base or "__init__"
 
 
-def every_module_has_a_layer(tree: Tree) -> Iterator[str]:
+def every_package_is_a_room(tree: Tree) -> Iterator[str]:
     for module in tree:
-        if layer(module) is None:
-            yield f"{module}: has no place in LAYERS"
+        package, _, name = module.partition(".")
+        if name and package not in ROOMS:
+            yield f"{module}: lies in {package}, which is no room"
 
 
 def imports_come_from_below(tree: Tree) -> Iterator[str]:
     for module in tree:
         for line, other in imported(tree, module):
-            here, there = layer(module), layer(other)
-            if here is not None and there is not None and there > here:
-                yield f"{module}:{line}: layer {here} imports {other} of layer {there}"
+            here, there = room(module), room(other)
+            if there != here and there not in ROOMS[here]:
+                yield f"{module}:{line}: imports {other}, and {here} must not see {there}"
+
+
+def rooms_say_what_they_are_for(tree: Tree) -> Iterator[str]:
+    """A room's `__init__` is a docstring of at least three lines, and nothing else."""
+    for module, source in tree.items():
+        if module in ROOMS and any(other.startswith(f"{module}.") for other in tree):
+            parsed = ast.parse(source)
+            text = ast.get_docstring(parsed) or ""
+            if len(parsed.body) != 1 or len(text.splitlines()) < 3:
+                yield f"{module}: its __init__ is to say what the room is for, and nothing else"
+
+
+def seams_have_their_contract_at_their_head(tree: Tree) -> Iterator[str]:
+    for module, name in SEAMS.items():
+        if module in tree:
+            text = ast.get_docstring(ast.parse(tree[module])) or ""
+            if "seam" not in text or len(text.splitlines()) < 5 or name not in tree[module]:
+                yield f"{module}: has no contract of the seam {name} at its head"
 
 
 def imports_form_no_cycle(tree: Tree) -> Iterator[str]:
@@ -179,6 +163,68 @@ def imports_stand_at_the_top(tree: Tree) -> Iterator[str]:
         for line in sorted(lines):
             if not excused & {line, line - 1}:
                 yield f"{module}:{line}: an import inside a function"
+
+
+# ------------------------------------------------------------------ privacy, and towers
+
+
+def private_names_stay_in_their_module(tree: Tree) -> Iterator[str]:
+    """As far as can be seen: what is read of another object is a name that this module defines,
+    or one that no module of the package defines, of the standard library's, say."""
+    defined = {module: set(_private_names(ast.parse(source))) for module, source in tree.items()}
+    everywhere = set().union(*defined.values())
+    for module, source in tree.items():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                for alias in node.names:
+                    if _is_private(alias.name) and f"{alias.name}" not in _modules(tree):
+                        yield f"{module}:{node.lineno}: imports {alias.name}"
+            elif isinstance(node, ast.Attribute) and _is_private(node.attr):
+                own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+                if not own and node.attr in everywhere - defined[module]:
+                    yield f"{module}:{node.lineno}: reads {ast.unparse(node)}"
+
+
+def _is_private(name: str) -> bool:
+    return name.startswith("_") and not name.endswith("_")
+
+
+def _modules(tree: Tree) -> set[str]:
+    return {part for module in tree for part in module.split(".")}
+
+
+def _private_names(parsed: ast.Module) -> Iterator[str]:
+    """The private names that a module defines, of its own, its classes or their objects."""
+    for node in ast.walk(parsed):
+        names: list[str] = []
+        if isinstance(node, Function | ast.ClassDef):
+            names = [node.name]
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names = [node.id]
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+            names = [node.attr] if own else []
+        yield from filter(_is_private, names)
+
+
+def bases_are_no_towers(tree: Tree) -> Iterator[str]:
+    """A class of the package with a single subclass in it, that is never made itself, is one class
+    cut into two. Protocols are no bases in that sense, and enums and tuples can't be made so."""
+    classes, made = {}, set()
+    subclasses: dict[str, list[str]] = {}
+    for module, source in tree.items():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ClassDef):
+                classes[node.name] = (module, node)
+                for base in node.bases:
+                    subclasses.setdefault(ast.unparse(base).partition("[")[0], []).append(node.name)
+            elif isinstance(node, ast.Call):
+                made.add(ast.unparse(node.func).rpartition(".")[2])
+                made.add(ast.unparse(node.func).partition(".")[0])
+    for name, (module, node) in classes.items():
+        protocol = any("Protocol" in ast.unparse(base) for base in node.bases)
+        if len(subclasses.get(name, [])) == 1 and name not in made and not protocol:
+            yield f"{module}:{node.lineno}: {name} is a base of {subclasses[name][0]} alone"
 
 
 # ------------------------------------------------------------------ sizes
@@ -258,9 +304,81 @@ def time_is_monotonic(tree: Tree) -> Iterator[str]:
                 yield f"{module}:{node.lineno}: {ast.unparse(node)} is the wall clock"
 
 
-RULES: list[Callable[[Tree], Iterator[str]]] = [
-    every_module_has_a_layer,
+# ------------------------------------------------------------------ the tests
+
+PEEPHOLE = "internals"
+"""The module of the tests that asks private parts of the package what other tests want to know."""
+OF_ONE_MODULE = {
+    "reference",
+    "test_architecture",
+    "test_codec",
+    "test_connection",
+    "test_flight_recorder",
+    "test_frames",
+    "test_guardian",
+    "test_journal",
+    "test_out_of_memory",
+    "test_outcome",
+    "test_protocol",
+    "test_reactor",
+    "test_sharing",
+    "test_sigpipe",
+    "test_views",
+    "test_waiting_on_a_line",
+}
+"""Those that test one private module by itself, and what these compare it with."""
+PUBLIC = {"_asdict", "_fields", "_make", "_replace"}  # of named tuples
+PRIVATE_IN_TEXT = re.compile(
+    rf"\b{PACKAGE}[\w.]*\._[a-z]"  # a module, by its name
+    rf"|\b{PACKAGE}[\w.]* import [^\n]*\b_[a-z]"
+    r"|(?<!\bself)(?<!\bos)(?<!\bsys)\._[a-z]\w*\b(?!\()"  # an attribute, in a program's source
+)
+
+
+def tests_use_the_public_face(tree: Tree) -> Iterator[str]:
+    """As far as can be seen: what a module of the standard library has is its own business."""
+    for module, source in tree.items():
+        if module.split(".")[0] == PEEPHOLE or module.split(".")[-1] in OF_ONE_MODULE:
+            continue
+        tree_of_module = ast.parse(source)
+        foreign = set(_names_of_other_libraries(tree_of_module)) | {"self", "cls"}
+        for node in ast.walk(tree_of_module):
+            if what := _private(node, foreign):
+                yield f"{module}:{node.lineno}: reaches for {what}"
+
+
+def _names_of_other_libraries(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            origin = (node.module or "") if isinstance(node, ast.ImportFrom) else ""
+            for alias in node.names:
+                if (origin or alias.name).split(".")[0] not in (PACKAGE, "tests"):
+                    yield alias.asname or alias.name.split(".")[0]
+
+
+def _private(node: ast.AST, foreign: set[str]) -> str | None:
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        origin = (node.module or "").split(".") if isinstance(node, ast.ImportFrom) else []
+        for alias in node.names:
+            path = [*origin, *alias.name.split(".")]
+            if path[0] == PACKAGE and any(part.startswith("_") for part in path):
+                return ".".join(path)
+    elif isinstance(node, ast.Attribute) and node.attr.startswith("_") and node.attr not in PUBLIC:
+        is_ours = not (isinstance(node.value, ast.Name) and node.value.id in foreign)
+        return ast.unparse(node) if is_ours and not node.attr.endswith("_") else None
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        found = PRIVATE_IN_TEXT.search(node.value)
+        return found[0] if found else None
+    return None
+
+
+RULES: list[Rule] = [
+    every_package_is_a_room,
     imports_come_from_below,
+    rooms_say_what_they_are_for,
+    seams_have_their_contract_at_their_head,
+    private_names_stay_in_their_module,
+    bases_are_no_towers,
     imports_form_no_cycle,
     imports_inside_are_relative,
     imports_stand_at_the_top,
@@ -271,3 +389,4 @@ RULES: list[Callable[[Tree], Iterator[str]]] = [
     threads_have_names,
     time_is_monotonic,
 ]
+TEST_RULES: list[Rule] = [tests_use_the_public_face]

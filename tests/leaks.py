@@ -29,8 +29,7 @@ from typing import Any
 
 import pytest
 
-from remoteobj._engines.without_main import _fork_server
-from remoteobj._leaks import kept
+from tests.internals import fork_server, kept
 from tests.tools import pidfd_open
 
 # An actor stopped by the garbage collector ends in the background. This long it may take.
@@ -160,7 +159,7 @@ def kill(pids: Iterable[int]) -> None:
 
 def fork_servers() -> list[Any]:
     """multiprocessing's own fork server, and the package's, which preloads other modules."""
-    return [forkserver._forkserver, _fork_server.server]
+    return [forkserver._forkserver, fork_server()]
 
 
 def exempt_pids() -> set[int]:

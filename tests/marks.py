@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from remoteobj._wire.duplex import descriptors_pass
+from tests.internals import descriptors_can_be_passed
 
 needs_descriptors = pytest.mark.skipif(
-    not descriptors_pass(), reason="descriptors can't be passed here"
+    not descriptors_can_be_passed(), reason="descriptors can't be passed here"
 )
 needs_peers_user = pytest.mark.skipif(
     sys.platform == "linux" and not hasattr(socket, "SO_PEERCRED"),

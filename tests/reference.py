@@ -6,9 +6,8 @@ It has all bytes at once and no state. The tests and `fuzz/` compare the real on
 import struct
 from typing import NamedTuple
 
-from remoteobj._protocol.frames import HEADER, IN_PLACE
+from remoteobj._protocol.frames import HEADER, IN_PLACE, is_shared
 from remoteobj._protocol.messages import Frame, Kind
-from remoteobj._wire.segments import is_shared
 
 KINDS = sorted(map(int, Kind))
 

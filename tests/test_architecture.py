@@ -1,4 +1,4 @@
-"""The package keeps to its layers and sizes; and each rule sees the source that breaks it."""
+"""Package and tests keep to the rules of the tree; and each rule sees the source that breaks it."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,7 +8,8 @@ import pytest
 from tests import architecture
 from tests.architecture import Tree
 
-PACKAGE = Path(__file__).parents[1] / architecture.PACKAGE
+TESTS = Path(__file__).parent
+PACKAGE = TESTS.parent / architecture.PACKAGE
 
 
 def test_the_package_keeps_every_rule() -> None:
@@ -19,48 +20,97 @@ def test_a_package_without_modules_breaks_the_rules(tmp_path: Path) -> None:
     assert architecture.breaches(architecture.read(tmp_path)) == ["there are no modules"]
 
 
+def test_the_tests_keep_theirs() -> None:
+    assert architecture.breaches(architecture.read(TESTS), architecture.TEST_RULES) == []
+
+
 def lines(count: int, indent: str = "") -> str:
     return f"{indent}x = 1\n" * count
 
 
+DOC = '"""For what.\n\nA seam: what is in it.\nWhat is not.\nAnd more.\n"""\n'
+
 GOOD: Tree = {
     "__init__": "from ._remote import remote\nfrom .errors import E\n__all__ = ['E', 'remote']\n",
-    "_remote": "from ._proxy import P\nfrom .engines.process import launch\nremote = P\n",
+    "_remote": "from ._proxy import P\nfrom ._engines.process import launch\nremote = P\n",
     "_proxy": f'def f():\n    """{lines(50)}"""\n' + lines(39, "    "),
-    "engines": "from . import process\nfrom .process import launch\n",
-    "engines.process": "from .. import errors\nfrom .._codec import dumps\nfrom . import _base\n",
-    "engines._base": "def f():\n    # not needed at start-up\n    import asyncio\n",
-    "_codec": "import pickle\nfrom ._messages import Call\n",
-    "_messages": "import threading\nthreading.Thread(name='a')\n",
+    "_engines": DOC,
+    "_engines.process": "from .. import errors\nfrom .._pickling.codec import dumps\n"
+    "from . import contract\nclass A(contract.B): pass\nclass C(contract.B): pass\n",
+    "_engines.contract": DOC + "def f():\n    # not needed at start-up\n    import asyncio\n"
+    "class Engine(Protocol): pass\nclass B:\n    def f(self): self._x = other._x = sys._y\n",
+    "_pickling": DOC,
+    "_pickling.codec": "import pickle\n",
+    "_os": DOC,
+    "_os.threads": "import threading\nthreading.Thread(name='a')\n"
+    "class A: pass\nclass Z(A): pass\nA()\n",
     "errors": lines(400),
+}
+
+
+GOOD_TESTS: Tree = {
+    "internals": "from remoteobj._pickling.codec import dumps\n",
+    "test_codec": "from remoteobj import _codec\n",
+    "a.test_b": "import os\nfrom remoteobj import errors\nos._exit(0)\nself._x = x.__dict__\n",
 }
 
 
 def test_a_good_tree_breaks_no_rule() -> None:
     assert architecture.breaches(GOOD) == []
+    assert architecture.breaches(GOOD_TESTS, architecture.TEST_RULES) == []
 
 
 BAD: list[tuple[Callable[[Tree], Iterator[str]], Tree, str]] = [
-    (architecture.every_module_has_a_layer, {"_misc": ""}, "_misc: has no place"),
+    (architecture.every_package_is_a_room, {"misc.a": ""}, "misc.a: lies in misc"),
     (
         architecture.imports_come_from_below,
-        {"_codec": "\nfrom ._stream import Stream\n"},
-        "_codec:2: layer 1 imports _stream of layer 2",
+        {"_caller.endpoint": "\nfrom .._actor.server import homes\n"},
+        "_caller.endpoint:2: imports _actor.server, and _caller must not see _actor",
     ),
     (
         architecture.imports_come_from_below,
-        {"engines.process": "from ..util import thread\n"},
-        "engines.process:1: layer 3 imports util of layer 5",
+        {"_engines.process": "from .._actor.replies import error_frame\n"},
+        "_engines.process:1: imports _actor.replies, and _engines must not see _actor",
     ),
     (
         architecture.imports_come_from_below,
-        {"errors": "from . import _ops, remote\n", "_ops": ""},
-        "errors:1: layer 0 imports __init__ of layer 6",
+        {"_actor.program": "def f():\n    from .._proxy import P  # start-up\n"},
+        "_actor.program:2: imports _proxy, and _actor must not see face",
     ),
     (
         architecture.imports_come_from_below,
-        {"_ops": "def f():\n    from ._proxy import P  # start-up\n"},
-        "_ops:2: layer 0 imports _proxy of layer 4",
+        {"errors": "from . import remote\n"},
+        "errors:1: imports __init__, and errors must not see face",
+    ),
+    (
+        architecture.rooms_say_what_they_are_for,
+        {"_os": '"""Too little."""\n', "_os.a": ""},
+        "_os: its __init__ is to say",
+    ),
+    (
+        architecture.rooms_say_what_they_are_for,
+        {"_os": DOC + "import os\n", "_os.a": ""},
+        "_os: its __init__ is to say",
+    ),
+    (
+        architecture.seams_have_their_contract_at_their_head,
+        {"_engines.contract": '"""An engine."""\nclass Engine: ...\n'},
+        "_engines.contract: has no contract",
+    ),
+    (
+        architecture.private_names_stay_in_their_module,
+        {"_a": "def _f(): ...\n", "_b": "from ._a import _f\n"},
+        "_b:1: imports _f",
+    ),
+    (
+        architecture.private_names_stay_in_their_module,
+        {"_a": "class A:\n    def f(self): self._x = 1\n", "_b": "def f(a):\n    a._x.go()\n"},
+        "_b:2: reads a._x",
+    ),
+    (
+        architecture.bases_are_no_towers,
+        {"_a": "class A: ...\n", "_b": "from ._a import A\nclass B(A): ...\nB()\n"},
+        "_a:1: A is a base of B alone",
     ),
     (
         architecture.imports_form_no_cycle,
@@ -69,8 +119,8 @@ BAD: list[tuple[Callable[[Tree], Iterator[str]], Tree, str]] = [
     ),
     (
         architecture.imports_form_no_cycle,
-        {"engines": "from .process import a\n", "engines.process": "from . import b\n"},
-        "engines → engines.process → engines",
+        {"_os": "from .poller import a\n", "_os.poller": "from . import b\n"},
+        "_os → _os.poller → _os",
     ),
     (
         architecture.imports_inside_are_relative,
@@ -125,6 +175,22 @@ BAD: list[tuple[Callable[[Tree], Iterator[str]], Tree, str]] = [
         {"_ops": "import time\nend = time.time() + 1\n"},
         "_ops:2: time.time is the wall clock",
     ),
+    *[
+        (
+            architecture.tests_use_the_public_face,
+            {"test_a": source},
+            f"test_a:1: reaches for {what}",
+        )
+        for source, what in {
+            "from remoteobj._os.poller import clock\n": "remoteobj._os.poller.clock",
+            "from remoteobj import _proxy\n": "remoteobj._proxy",
+            "import remoteobj._engines.contract\n": "remoteobj._engines.contract",
+            "len(handle._actor.calls)\n": "handle._actor",
+            "patch('remoteobj._protocol.operations.OPS')\n": "remoteobj._p",
+            "run('from remoteobj import errors, _proxy')\n": "remoteobj import errors, _p",
+            "run('print(handle._actor.pid)')\n": "._actor",
+        }.items()
+    ],
 ]
 
 
@@ -142,4 +208,6 @@ def test_a_source_that_breaks_a_rule_is_seen(
 
 
 def test_every_rule_is_shown_to_fail() -> None:
-    assert {rule.__name__ for rule, _, _ in BAD} == {rule.__name__ for rule in architecture.RULES}
+    assert {rule.__name__ for rule, _, _ in BAD} == {
+        rule.__name__ for rule in [*architecture.RULES, *architecture.TEST_RULES]
+    }

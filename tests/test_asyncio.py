@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from remoteobj import ActorDiedError, CallTimeoutError, NotListeningError, remote
-from remoteobj._caller import connection
 from tests.conftest import Launch
+from tests.internals import IN_FLIGHT, calls_in_flight
 from tests.tools import Call, Door, until
 
 NO_THREAD = {"inline": "answers before the await begins"}
@@ -183,14 +183,14 @@ def test_a_call_that_is_cancelled_before_it_began_never_runs(clerk: Any, door: D
 def test_awaits_wait_for_room_in_their_order_and_other_calls_come_after_them(
     clerk: Any, door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "IN_FLIGHT", 3)
+    IN_FLIGHT.set(monkeypatch, 3)
 
     async def main() -> None:
         parked = asyncio.create_task(clerk.async_.wait_at(door))
         await arrival(door)
         tasks = [asyncio.create_task(clerk.async_.write(i)) for i in range(10)]
         await asyncio.sleep(0)
-        assert len(clerk._ref.endpoint._connection._watched) == 3
+        assert calls_in_flight(clerk) == 3
         tasks[5].cancel()  # it has not even been pickled
         opening = threading.Thread(target=door.open)
         opening.start()

@@ -19,10 +19,16 @@ from remoteobj import (
     UnsendableError,
     remote,
 )
-from remoteobj._caller import connection
-from remoteobj._os.io_thread import Reactor
 from tests.conftest import Launch
-from tests.tools import Call, Door, process, until, until_sent
+from tests.internals import (
+    IN_FLIGHT,
+    calls_in_flight,
+    is_read,
+    open_entries,
+    sleeping_readers,
+    until_sent,
+)
+from tests.tools import Call, Door, process, until
 
 NO_THREAD = {"inline": "answers before the future is returned"}
 CANT_DIE = {"thread": "can't be killed", "inline": "can't be killed"}
@@ -67,10 +73,6 @@ class Clerk:
 def clerk(launch: Launch) -> Iterator[Any]:
     with Clerk.options(**launch).spawn() as clerk:
         yield clerk
-
-
-def connection_of(clerk: Any) -> Any:
-    return clerk._ref.endpoint._connection
 
 
 # ------------------------------------------------------------------ futures
@@ -174,26 +176,18 @@ def test_many_calls_of_many_sizes_pass_each_other_without_a_deadlock(clerk: Any)
 def test_a_full_window_makes_the_next_call_wait_for_room(
     clerk: Any, door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "IN_FLIGHT", 4)
+    IN_FLIGHT.set(monkeypatch, 4)
     parked = clerk.future_.wait_at(door)
     door.await_arrival()
     futures = [clerk.future_.write(i) for i in range(3)]
     over = Call(lambda: clerk.future_.write(3))
-    until(lambda: bool(connection_of(clerk)._asleep) or _reads(clerk))
+    until(lambda: sleeping_readers(clerk) or is_read(clerk))
     assert over.running
-    assert len(connection_of(clerk)._watched) == 4
+    assert calls_in_flight(clerk) == 4
     door.open()
     assert over.result().result() == 3
     assert [future.result() for future in futures] == [0, 1, 2]
     assert parked.result() == "waited"
-
-
-def _reads(clerk: Any) -> bool:
-    connection = connection_of(clerk)
-    try:
-        return not connection._try_reading()
-    finally:
-        connection._yield_reading()
 
 
 # ------------------------------------------------------------------ cancelling
@@ -215,7 +209,7 @@ def test_a_call_that_is_cancelled_before_it_began_never_runs(clerk: Any, door: D
     door.open()
     assert (parked.result(), one.result(), three.result()) == ("waited", 0, 2)
     assert clerk.lines.get_() == [0, 2]
-    assert len(connection_of(clerk)._calls) == 1  # what stands for the connection's end
+    assert open_entries(clerk) == 1  # what stands for the connection's end
 
 
 @pytest.mark.engines(skip=NO_THREAD)
@@ -244,7 +238,7 @@ def test_cancelling_ends_the_wait_of_another_thread_though_the_actor_is_busy(
     parked = clerk.future_.wait_at(door)
     door.await_arrival()
     waiting = Call(parked.result)
-    until(lambda: _reads(clerk) or bool(connection_of(clerk)._asleep))
+    until(lambda: is_read(clerk) or sleeping_readers(clerk))
     assert parked.cancel()
     with pytest.raises(cf.CancelledError):
         waiting.result()
@@ -436,52 +430,3 @@ def test_at_the_objects_own_home_all_manners_evaluate_directly() -> None:
         assert isinstance(proxy.future_.fail().exception(), ValueError)
         assert proxy.with_(timeout=1).value.get_() == 5
         assert proxy.cast_.value.get_() is None
-
-
-# ------------------------------------------------------------------ the reactor
-
-
-@pytest.fixture
-def reactor() -> Reactor:
-    return Reactor()
-
-
-def threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if "reactor" in thread.name]
-
-
-def test_the_reactor_runs_what_it_is_given_and_then_leaves(reactor: Reactor) -> None:
-    ran: list[str] = []
-    done = threading.Event()
-    reactor.call_soon(lambda: ran.append(threading.current_thread().name))
-    reactor.call_soon(done.set)
-    assert done.wait(10)
-    assert ran == ["remoteobj-reactor"]
-    until(lambda: threads() == [])
-
-
-def test_a_timer_runs_at_its_time_unless_it_is_cancelled(reactor: Reactor) -> None:
-    order: list[str] = []
-    done = threading.Event()
-    now = time.monotonic()
-    reactor.call_at(now + 0.03, lambda: order.append("late"))
-    reactor.call_at(now + 0.04, done.set)
-    reactor.call_at(now + 0.01, lambda: order.append("early"))
-    reactor.call_at(now + 0.02, lambda: order.append("never")).cancel()
-    assert done.wait(10)
-    assert order == ["early", "late"]
-    assert time.monotonic() >= now + 0.03
-    until(lambda: threads() == [])
-
-
-def test_a_job_that_raises_is_reported_and_hinders_no_other(
-    reactor: Reactor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reported: list[Any] = []
-    monkeypatch.setattr(threading, "excepthook", lambda args: reported.append(args.exc_type))
-    done = threading.Event()
-    reactor.call_soon(lambda: 1 / 0)
-    reactor.call_soon(done.set)
-    assert done.wait(10)
-    assert reported == [ZeroDivisionError]
-    until(lambda: threads() == [])

@@ -13,24 +13,15 @@ from typing import Any
 import pytest
 
 from remoteobj import ActorDiedError, NotListeningError, current, remote
-from remoteobj._pickling.codec import dumps
-from remoteobj._protocol.frames import encode
-from remoteobj._protocol.messages import Frame, Kind
-from remoteobj._wire.auth import connect_with_key
-from remoteobj._wire.channel import StreamChannel
 from tests.conftest import Launch
-from tests.tools import Call, Door, Script, processes, until_sent
+from tests.internals import address_of, sleeping_readers, until_sent
+from tests.strangers import RawClient
+from tests.tools import Call, Door, Script, processes, until
 
 NO_THREAD = {"inline": "is for one thread: the caller's own"}
 
 
 # ------------------------------------------------------------------ tools
-
-
-def until_asleep(connection: Any, count: int) -> None:
-    """Wait until so many threads sleep because another one reads for them."""
-    while len(connection._asleep) < count:
-        time.sleep(0.001)
 
 
 @remote
@@ -123,40 +114,15 @@ def _append(ledger: Any, i: int) -> None:
 # ------------------------------------------------------------------ a client that does not read
 
 
-class RawClient:
-    """A client that sends calls, and reads only when it is told to."""
-
-    def __init__(self, handle: Any) -> None:
-        self.channel = StreamChannel(connect_with_key(handle._ref.address))
-        self.number = 0
-
-    def call(self, *steps: tuple[Any, ...]) -> None:
-        self.number += 1
-        payload, buffers = dumps(steps)
-        frame = Frame(Kind.CALL, self.number, payload, buffers)
-        assert not self.channel.write(encode(frame))
-
-    def read(self, count: int) -> list[Frame]:
-        frames: list[Frame] = []
-        while len(frames) < count:
-            assert self.channel.wait(time.monotonic() + 10), "nothing came"
-            frames += self.channel.take()
-        return frames
-
-
-def _call(name: str, *args: Any) -> tuple[Any, ...]:
-    return ("attr", name), ("call", args, {})
-
-
 @pytest.mark.engines(skip={"inline": "has no listener that a stranger could reach"})
 def test_a_client_that_does_not_read_its_big_replies_does_not_hold_up_the_others(
     launch: Launch,
 ) -> None:
     with Ledger.options(**launch).spawn() as ledger:
-        deaf = RawClient(ledger)
+        deaf = RawClient(address_of(ledger))
         for _ in range(3):
-            deaf.call(*_call("big", 5_000_000))
-        deaf.call(*_call("write", "deaf", 0))
+            deaf.call("big", 5_000_000)
+        deaf.call("write", "deaf", 0)
         began = time.monotonic()
         for i in range(20):
             ledger.write("other", i)
@@ -166,7 +132,7 @@ def test_a_client_that_does_not_read_its_big_replies_does_not_hold_up_the_others
         assert [frame.call_id for frame in frames] == [1, 2, 3, 4]
         assert [len(frame.payload) > 5_000_000 for frame in frames] == [True] * 3 + [False]
         assert ("deaf", 0) in ledger.entries.get_()
-        deaf.channel.close()
+        deaf.close()
 
 
 def _fetch_big(ledger: Any, ready: Any) -> None:
@@ -198,14 +164,12 @@ def test_a_client_process_that_is_stopped_does_not_hold_up_the_others() -> None:
 
 def test_an_actor_stops_although_a_client_does_not_read() -> None:
     ledger = Ledger.options(stop_timeout=20.0).spawn()
-    deaf = RawClient(ledger)
-    deaf.call(*_call("big", 5_000_000))
-    until = time.monotonic() + 10
-    while not deaf.channel.wait(until):
-        pass  # it has begun to answer
+    deaf = RawClient(address_of(ledger))
+    deaf.call("big", 5_000_000)
+    assert deaf.wait(10)  # it has begun to answer
     ledger.stop_()
     assert ledger.exitcode_ == 0
-    deaf.channel.close()
+    deaf.close()
 
 
 # ------------------------------------------------------------------ who reads for whom
@@ -218,12 +182,13 @@ def test_when_the_thread_that_reads_has_its_reply_another_one_reads_on(
     """Of two threads that wait, one reads for both. Its own reply comes first, and it leaves."""
     one, two = Door(tmp_path, "one"), Door(tmp_path, "two")
     with Ledger.options(**launch).spawn() as ledger:
-        connection = ledger._actor.endpoint.first
         first = Call(ledger.wait_at, one, "first")
         one.await_arrival()  # 1. the first waits and, being alone, reads
         second = Call(ledger.wait_at, two, "second")
         until_sent(ledger, 2)
-        until_asleep(connection, 1)  # 2. the second waits, and sleeps since the first reads
+        until(
+            lambda: sleeping_readers(ledger) == 1
+        )  # 2. the second waits, and sleeps since the first reads
         one.open()
         assert first.result() == "first"  # 3. the first leaves; it must wake the second
         two.await_arrival()
@@ -238,13 +203,12 @@ def test_a_thread_that_sleeps_gets_the_reply_that_another_has_read(
 ) -> None:
     one, two = Door(tmp_path, "one"), Door(tmp_path, "two")
     with Ledger.options(**launch).spawn() as ledger:
-        connection = ledger._actor.endpoint.first
         stream = iter(ledger.passto(_two_items, one))  # no reply is awaited any more
         reader = Call(next, stream)
         one.await_arrival()  # 1. this thread reads, and waits for an item
         sleepers = [Call(ledger.write, "sleeper", i) for i in range(5)]
         until_sent(ledger, 6)
-        until_asleep(connection, 5)  # 2. five others sleep
+        until(lambda: sleeping_readers(ledger) == 5)  # 2. five others sleep
         behind = Call(ledger.wait_at, two)
         until_sent(ledger, 7)
         one.open()
@@ -267,11 +231,10 @@ def test_threads_that_sleep_learn_of_the_death_that_another_has_read(
     launch: Launch, door: Door
 ) -> None:
     ledger = Ledger.options(**launch).spawn()
-    connection = ledger._actor.endpoint.first
     calls = [Call(ledger.wait_at, door)]
     door.await_arrival()
     calls += [Call(ledger.write, "x", i) for i in range(5)]
-    until_asleep(connection, 5)
+    until(lambda: sleeping_readers(ledger) == 5)
     began = time.monotonic()
     os.kill(ledger.pid_, signal.SIGKILL)
     for call in calls:
@@ -287,7 +250,7 @@ def test_threads_that_sleep_learn_of_the_death_that_another_has_read(
 PRELUDE = """\
 import os, signal, sys, threading, time
 from remoteobj import remote
-from remoteobj._wire.channel import LineChannel
+from tests.internals import at_next
 
 @remote
 class Actor:
@@ -301,17 +264,11 @@ class Actor:
         self.count += 1
         return self.count
 
-def interrupt(name, when):
-    '''Ctrl-C arrives just before or just after the next call of a method of the channel.'''
-    method = getattr(LineChannel, name)
-    def interrupted(self, *args):
-        setattr(LineChannel, name, method)
-        if when == "before":
-            signal.raise_signal(signal.SIGINT)
-        result = method(self, *args)
+def interrupt(moment, when):
+    '''Ctrl-C arrives just after that, and if told to just before it as well.'''
+    def press():
         signal.raise_signal(signal.SIGINT)
-        return result
-    setattr(LineChannel, name, interrupted)
+    at_next(moment, before=press if when == "before" else bool, after=press)
 """
 
 

@@ -18,17 +18,34 @@ from typing import Any
 import pytest
 
 from remoteobj import NotListeningError, Proxy, remote
-from remoteobj._actor.control import HANDSHAKES
-from remoteobj._caller.endpoint import Endpoint
-from remoteobj._pickling.codec import dumps
-from remoteobj._protocol.frames import HEADER, MAX_FRAME, encode
-from remoteobj._protocol.messages import Frame, Kind
-from remoteobj._protocol.views import View
-from remoteobj._wire import unix as address_module
-from remoteobj._wire.auth import ANSWER, GREETING, AuthenticationError, answer_to, connect_with_key
-from remoteobj._wire.channel import StreamChannel
-from remoteobj._wire.unix import Address
+from tests import internals
 from tests.conftest import Launch
+from tests.internals import (
+    ANSWER,
+    GREETING,
+    HANDSHAKES,
+    HEADER,
+    MAX_FRAME,
+    Address,
+    AuthenticationError,
+    Kind,
+    Stranger,
+    address_of,
+    answer_to,
+    connect_with_key,
+    dumps,
+)
+from tests.strangers import (
+    Marker,
+    RawClient,
+    call_frame,
+    connected,
+    frame,
+    header,
+    is_closed,
+    marked_call,
+    receive,
+)
 from tests.tools import Ended, Script
 
 NO_LISTENER = {"inline": "listens at no address"}
@@ -56,47 +73,6 @@ class Target:
 
     def processor_seconds(self) -> float:
         return time.process_time()
-
-
-class Marker:
-    """To unpickle it leaves a file behind."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (self.path,)
-
-
-def address_of(handle: Any) -> Address:
-    address: Address = handle._ref.address
-    return address
-
-
-@contextlib.contextmanager
-def connected(address: Address) -> Iterator[socket.socket]:
-    """A connection without a word said."""
-    with contextlib.closing(address_module.connect(address)) as sock:
-        sock.settimeout(10)
-        yield sock
-
-
-def is_closed(sock: socket.socket) -> bool:
-    """Whether the other side has hung up, after what it may have written before."""
-    sock.settimeout(10)
-    with contextlib.suppress(ConnectionResetError):
-        while sock.recv(4096):
-            pass
-    return True
-
-
-def receive(sock: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        more = sock.recv(size - len(data))
-        assert more, "the listener hung up"
-        data += more
-    return data
 
 
 # ------------------------------------------------------------------ the directory
@@ -130,8 +106,9 @@ SPAWN = """\
     class Target:
         def ping(self):
             return "pong"
+    from tests.internals import address_of
     with Target.spawn() as target:
-        print(target.ping(), os.path.dirname(target._anchor.address.path))
+        print(target.ping(), os.path.dirname(address_of(target).path))
 """
 
 
@@ -164,7 +141,7 @@ def test_what_killed_processes_left_is_swept_and_what_lives_is_not(
     (dead / "socket").write_text("")
     living = root / "alive"
     living.mkdir(mode=0o700)
-    holder = address_module._lock_shared(str(living))
+    holder = internals.hold_directory(str(living))
     try:
         result = script(tmp_path, SPAWN, XDG_RUNTIME_DIR=str(base))
     finally:
@@ -180,20 +157,21 @@ def test_a_directory_is_held_while_its_owner_lives_and_free_once_it_was_killed(
     source = """\
         import signal
         from remoteobj import Proxy
+        from tests.internals import address_of
         proxy = Proxy([])
         proxy.listen_()
-        print(proxy._anchor.address.path, flush=True)
+        print(address_of(proxy).path, flush=True)
         signal.pause()
     """
     owner = Script(tmp_path / "owner.py", source)
     try:
         path = Path(owner.line())
-        address_module.sweep()
+        internals.sweep()
         assert path.exists()
     finally:
         owner.close()
     assert path.exists()
-    address_module.sweep()
+    internals.sweep()
     assert not path.parent.exists()
 
 
@@ -207,7 +185,7 @@ def test_the_sweep_follows_no_symlink(
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(base))
     (elsewhere / "precious").write_text("")
     (root / "link").symlink_to(elsewhere)
-    address_module.sweep()
+    internals.sweep()
     assert (elsewhere / "precious").exists()
 
 
@@ -277,17 +255,16 @@ def test_a_wrong_key_is_refused_and_nothing_is_unpickled(launch: Launch, tmp_pat
         with pytest.raises((AuthenticationError, ConnectionError)):
             connect_with_key(wrong)
         with pytest.raises(NotListeningError):
-            Endpoint(wrong, "stranger").call(View().then("attr", "opened"))
-        payload, _ = dumps(Marker(str(marker)))
-        frame = b"".join(map(bytes, encode(Frame(Kind.CALL, 1, payload))))
+            Stranger(wrong).get("opened")
+        call = marked_call(marker)
         with connected(wrong) as sock:
             greeting = receive(sock, GREETING)
             answer, _ = answer_to(greeting, wrong.key)
-            sock.sendall(answer + frame)  # as if it had been let in
+            sock.sendall(answer + call)  # as if it had been let in
             assert is_closed(sock)
         with connected(wrong) as sock:
             receive(sock, GREETING)
-            sock.sendall(frame + bytes(ANSWER))  # and without an answer at all
+            sock.sendall(call + bytes(ANSWER))  # and without an answer at all
             assert is_closed(sock)
         assert target.ping() == "pong"
         assert not marker.exists()
@@ -310,7 +287,7 @@ def test_the_caller_sends_nothing_to_a_listener_that_does_not_know_the_key(
 ) -> None:
     """Both prove themselves: whoever took the listener's place learns nothing, and is not read."""
     marker = tmp_path / "unpickled"
-    address = address_module.new_address()
+    address = internals.new_address()
     heard = b""
 
     def impostor(listener: socket.socket) -> None:
@@ -319,9 +296,7 @@ def test_the_caller_sends_nothing_to_a_listener_that_does_not_know_the_key(
         with sock:
             sock.sendall(b"remoteobj/1\n" + bytes(32))
             receive(sock, ANSWER)
-            payload, _ = dumps(Marker(str(marker)))
-            reply = b"".join(map(bytes, encode(Frame(Kind.VALUE, 1, payload))))
-            sock.sendall(bytes(32) + reply)
+            sock.sendall(bytes(32) + frame(Kind.VALUE, 1, dumps(Marker(marker))[0]))
             with contextlib.suppress(ConnectionError):
                 heard = sock.recv(4096)
 
@@ -331,15 +306,15 @@ def test_the_caller_sends_nothing_to_a_listener_that_does_not_know_the_key(
         thread = threading.Thread(target=impostor, args=(listener,))
         thread.start()
         with pytest.raises(NotListeningError, match="does not have the key"):
-            Endpoint(address, "impostor").call(View().then("attr", "secret"))
+            Stranger(address, "impostor").get("secret")
         thread.join(10)
-    address_module.withdraw(address)
+    internals.withdraw_address(address)
     assert heard == b""
     assert not marker.exists()
 
 
 def test_something_else_at_the_address_is_not_listening() -> None:
-    address = address_module.new_address()
+    address = internals.new_address()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(address.path)
         listener.listen()
@@ -353,9 +328,9 @@ def test_something_else_at_the_address_is_not_listening() -> None:
         thread = threading.Thread(target=answer)
         thread.start()
         with pytest.raises(NotListeningError, match="not a listener of this version"):
-            Endpoint(address, "web").call(View())
+            Stranger(address, "web").get("anything")
         thread.join(10)
-    address_module.withdraw(address)
+    internals.withdraw_address(address)
 
 
 # ------------------------------------------------------------------ those who only connect
@@ -368,8 +343,8 @@ def test_silent_clients_do_not_hinder_good_ones(launch: Launch, count: int) -> N
         silent = [stack.enter_context(connected(address_of(target))) for _ in range(count)]
         began = time.monotonic()
         for _ in range(3):
-            good = Endpoint(address_of(target), "good")
-            assert good.call(View().then("attr", "ping").then("call", (), {})) == "pong"
+            good = Stranger(address_of(target))
+            assert good.call("ping") == "pong"
             good.close()
         assert target.ping() == "pong"
         assert time.monotonic() - began < 1.0
@@ -377,7 +352,7 @@ def test_silent_clients_do_not_hinder_good_ones(launch: Launch, count: int) -> N
 
 
 def test_a_silent_client_is_dropped_when_its_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("remoteobj._actor.control.HANDSHAKE_SECONDS", 0.1)
+    internals.HANDSHAKE_SECONDS.set(monkeypatch, 0.1)
     with Target.options(engine="thread").spawn() as target:
         with connected(address_of(target)) as silent, connected(address_of(target)) as slow:
             slow.sendall(b"x")  # a byte now and then does not help
@@ -421,16 +396,12 @@ def test_an_actor_without_descriptors_serves_its_callers_and_does_not_spin() -> 
             time.sleep(0.3)  # what is looked for is that nothing happens meanwhile
             assert target.processor_seconds() - used < 0.1
             assert target.ping() == "pong"
-        later = Endpoint(address_of(target), "later")  # there are descriptors again
-        assert later.call(View().then("attr", "ping").then("call", (), {})) == "pong"
+        later = Stranger(address_of(target))  # there are descriptors again
+        assert later.call("ping") == "pong"
         later.close()
 
 
 # ------------------------------------------------------------------ those who talk nonsense
-
-
-def header(kind: int, buffers: int, call_id: int, length: int) -> bytes:
-    return HEADER.pack(kind, buffers, call_id, length)
 
 
 NONSENSE = {
@@ -451,15 +422,14 @@ def test_nonsense_costs_the_one_who_talks_it_his_connection_and_nobody_else(
     launch: Launch, name: str
 ) -> None:
     with Target.options(**launch).spawn() as target:
-        good = Endpoint(address_of(target), "good")
-        ping = View().then("attr", "ping").then("call", (), {})
-        assert good.call(ping) == "pong"
+        good = Stranger(address_of(target))
+        assert good.call("ping") == "pong"
         before = target.memory()
         with contextlib.closing(connect_with_key(address_of(target))) as bad:
             bad.write(NONSENSE[name])
             if name in DROPPED:
-                assert is_closed(bad.side)
-        assert good.call(ping) == target.ping() == "pong"
+                assert is_closed(bad.sock)
+        assert good.call("ping") == target.ping() == "pong"
         assert target.memory() - before < 50_000
         good.close()
 
@@ -468,14 +438,11 @@ def test_nonsense_costs_the_one_who_talks_it_his_connection_and_nobody_else(
 def test_a_frame_that_is_none_of_a_caller_s_business_does_nothing(kind: Kind) -> None:
     """Orders in particular are the owner's alone, and come by another channel."""
     with Target.spawn() as target:
-        with contextlib.closing(connect_with_key(address_of(target))) as client:
-            client.write(header(kind, 0, 77, 4) + bytes(4))
-            channel = StreamChannel(client)
-            payload, buffers = dumps((("attr", "ping"), ("call", (), {})))
-            channel.write(encode(Frame(Kind.CALL, 1, payload, buffers)))
-            with contextlib.suppress(Exception):
-                channel.wait(time.monotonic() + 10)
-                channel.take()
+        client = RawClient(address_of(target))
+        with contextlib.closing(client), contextlib.suppress(Exception):
+            client.send(header(kind, 0, 77, 4) + bytes(4))
+            client.call("ping")
+            client.read(1)
         assert target.ping() == "pong"
         assert target.alive_
 
@@ -486,15 +453,14 @@ def test_a_truncated_call_is_dropped_with_its_connection(
     launch: Launch, tmp_path: Path, cut: int
 ) -> None:
     marker = tmp_path / "unpickled"
-    payload, _ = dumps(Marker(str(marker)))
-    frame = b"".join(map(bytes, encode(Frame(Kind.CALL, 1, payload))))
+    call = marked_call(marker)
     with Target.options(**launch).spawn() as target:
         with contextlib.closing(connect_with_key(address_of(target))) as bad:
-            bad.write(frame[:cut])
+            bad.write(call[:cut])
         assert target.ping() == "pong"
         assert not marker.exists()
         with contextlib.closing(connect_with_key(address_of(target))) as whole:
-            whole.write(frame)  # and the whole of it has an effect
+            whole.write(call)  # and the whole of it has an effect
             assert select.select([whole], [], [], 10)[0]
         assert marker.exists()
 
@@ -502,16 +468,13 @@ def test_a_truncated_call_is_dropped_with_its_connection(
 @pytest.mark.engines(skip=NO_LISTENER)
 def test_a_payload_that_can_not_be_unpickled_fails_that_call_alone(launch: Launch) -> None:
     with Target.options(**launch).spawn() as target:
-        channel = StreamChannel(connect_with_key(address_of(target)))
-        good, buffers = dumps((("attr", "ping"), ("call", (), {})))
-        for call_id, payload in ((1, b"not a pickle"), (2, b""), (3, good)):
-            assert not channel.write(encode(Frame(Kind.CALL, call_id, payload, buffers)))
-        frames: list[Frame] = []
-        while len(frames) < 3:
-            assert channel.wait(time.monotonic() + 10)
-            frames += channel.take()
-        assert [frame.kind for frame in frames] == [Kind.ERROR, Kind.ERROR, Kind.VALUE]
-        channel.close()
+        client = RawClient(address_of(target))
+        client.send(frame(Kind.CALL, 1, b"not a pickle"))
+        client.send(frame(Kind.CALL, 2, b""))
+        client.send(call_frame(3, "ping"))
+        kinds = [one.kind for one in client.read(3)]
+        assert kinds == [Kind.ERROR, Kind.ERROR, Kind.VALUE]
+        client.close()
         assert target.ping() == "pong"
 
 
@@ -521,6 +484,6 @@ def test_a_listener_of_a_plain_proxy_is_as_careful() -> None:
         wrong = Address(address_of(proxy).path, bytes(32))
         with pytest.raises((AuthenticationError, ConnectionError)):
             connect_with_key(wrong)
-        other = Endpoint(address_of(proxy), "other")
-        assert other.call(View().then("len")) == 3
+        other = Stranger(address_of(proxy))
+        assert other.length() == 3
         other.close()

@@ -8,8 +8,6 @@ from signal import SIGSEGV, Signals
 import pytest
 
 from remoteobj import errors
-from remoteobj._pickling.codec import dumps, loads
-from remoteobj._pickling.outcome import pack_error, unpack_error
 from remoteobj.errors import (
     ActorDiedError,
     CallTimeoutError,
@@ -20,6 +18,7 @@ from remoteobj.errors import (
     SpawnTimeoutError,
     UnsendableError,
 )
+from tests.internals import sent, sent_error
 
 EXAMPLES: list[RemoteObjError] = [
     RemoteObjError("a"),
@@ -44,8 +43,8 @@ WAYS: dict[str, Callable[[RemoteObjError], BaseException]] = {
     "copy": copy.copy,
     "pickle": lambda error: pickle.loads(pickle.dumps(error)),
     "pickle-0": lambda error: pickle.loads(pickle.dumps(error, 0)),
-    "codec": lambda error: loads(*dumps(error)),
-    "outcome": lambda error: unpack_error(pack_error(error)),
+    "codec": sent,
+    "outcome": sent_error,
 }
 
 

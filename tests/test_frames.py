@@ -238,3 +238,11 @@ def test_a_stop_order_is_read_as_it_was_given(fulfil: bool, after_work: bool) ->
 
 def test_the_header_is_of_the_size_that_its_reader_expects() -> None:
     assert len(encode(Frame(Kind.CALL, 1))[0]) == HEADER.size == 24
+
+
+def test_the_decoder_hands_out_read_only_buffers_if_told_to() -> None:
+    data = b"".join(encode((Kind.VALUE, 1, b"p", [b"buffer"])))
+    (got,) = Decoder(writable=False).feed(data)
+    assert got.buffers[0].readonly
+    (got,) = Decoder().feed(data)
+    assert isinstance(got.buffers[0], bytearray)

@@ -16,15 +16,24 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from remoteobj import remote
-from remoteobj._caller.endpoint import Endpoint
-from remoteobj._pickling.codec import dumps
-from remoteobj._protocol.frames import HEADER, IN_PLACE, MAX_FRAME, Decoder, MalformedFrameError
-from remoteobj._protocol.messages import Frame, Kind
-from remoteobj._protocol.views import View
-from remoteobj._wire.auth import ANSWER, GREETING, answer_to, connect_with_key
-from remoteobj._wire.unix import Address
+from tests.internals import (
+    ANSWER,
+    GREETING,
+    HEADER,
+    IN_PLACE,
+    MAX_FRAME,
+    Address,
+    Decoder,
+    Frame,
+    Kind,
+    MalformedFrameError,
+    Stranger,
+    address_of,
+    answer_to,
+    connect_with_key,
+)
 from tests.reference import KINDS, Plain, plain, right
-from tests.test_connecting import Marker, address_of, connected, header, is_closed, receive
+from tests.strangers import connected, header, is_closed, marked_call, receive
 from tests.test_frames import cut, decode, frames_, written
 
 LIMIT = 4096
@@ -196,12 +205,6 @@ class Guarded:
         return number
 
 
-def marked_call(tmp_path: Any) -> bytes:
-    """A call that would name `mkdir` to whoever unpickles it, and make a directory."""
-    payload, _ = dumps(Marker(str(tmp_path / "unpickled")))
-    return written(Frame(Kind.CALL, 1, payload))
-
-
 def random_bytes(address: Address, call: bytes, rng: random.Random) -> None:
     with connected(address) as sock:
         sock.sendall(rng.randbytes(ANSWER) + call)
@@ -227,7 +230,7 @@ def garbage_after_the_handshake(address: Address, call: bytes, rng: random.Rando
         with contextlib.closing(connect_with_key(address)) as line:
             with contextlib.suppress(OSError):
                 line.write(b"\xff" + rng.randbytes(rng.randrange(HEADER.size, 500)))
-            assert is_closed(line.side)
+            assert is_closed(line.sock)
 
 
 def silent(address: Address, _: bytes, rng: random.Random) -> None:
@@ -245,8 +248,7 @@ HOSTILE = [random_bytes, wrong_key, no_answer, silent, garbage_after_the_handsha
 def test_ten_hostile_clients_at_once_hinder_no_good_one_and_have_nothing_unpickled(
     tmp_path: Any,
 ) -> None:
-    call = marked_call(tmp_path)
-    ping = View().then("attr", "ping")
+    call = marked_call(tmp_path / "unpickled")
     with Guarded.options(start_method="fork").spawn() as guarded:
         address = address_of(guarded)
         failures: list[BaseException] = []
@@ -269,8 +271,8 @@ def test_ten_hostile_clients_at_once_hinder_no_good_one_and_have_nothing_unpickl
         served, slowest = 0, 0.0
         while any(thread.is_alive() for thread in threads):
             began = time.monotonic()
-            newcomer = Endpoint(address, "newcomer")  # to come in is what they hinder, if anything
-            assert newcomer.call(ping.then("call", (served,), {})) == served
+            newcomer = Stranger(address)  # to come in is what they hinder, if anything
+            assert newcomer.call("ping", served) == served
             newcomer.close()
             assert guarded.ping(served) == served
             slowest = max(slowest, time.monotonic() - began)

@@ -17,10 +17,16 @@ from typing import Any
 import pytest
 
 from remoteobj import remote
-from remoteobj._engines import guardian
-from remoteobj._engines.guardian import guardian
 from remoteobj._os import guardian_main
 from remoteobj._os.guardian_main import SLOT
+from tests.internals import (
+    dismiss_guardian,
+    guarded,
+    guardian_interpreter,
+    guardian_pid,
+    is_code_of_guardian,
+    summon_guardian,
+)
 from tests.tools import Call, Script, until, until_gone
 
 
@@ -145,7 +151,7 @@ def test_a_directory_that_is_held_is_removed_as_soon_as_it_is_not(tmp_path: Path
 HOLDER = """
     import ctypes, os, signal, sys
     from remoteobj import remote
-    from remoteobj._engines.guardian import guardian
+    from tests.internals import guardian_pid
     @remote
     class Holder:
         def hold(self):
@@ -158,8 +164,8 @@ HOLDER = """
 def test_one_that_was_killed_is_replaced_and_the_new_one_knows_all(tmp_path: Path) -> None:
     source = f"""{HOLDER}
     holder = Holder.spawn()
-    os.kill(guardian.pid, signal.SIGKILL)
-    os.waitpid(guardian.pid, 0)
+    os.kill(guardian_pid(), signal.SIGKILL)
+    os.waitpid(guardian_pid(), 0)
     with Holder.spawn():
         pass
     holder.hold()
@@ -195,12 +201,14 @@ def test_a_forked_copy_of_the_owner_does_not_hide_its_death(tmp_path: Path) -> N
 def test_it_sleeps_while_its_owner_lives() -> None:
     with Actor.spawn():
         pass
-    until(lambda: os.readlink(f"/proc/{guardian.pid}/cwd") == "/")  # then nothing is left to do
-    status = until(lambda: "S (sleeping)" in status_of(guardian.pid) and status_of(guardian.pid))
+    until(lambda: os.readlink(f"/proc/{guardian_pid()}/cwd") == "/")  # then nothing is left to do
+    status = until(
+        lambda: "S (sleeping)" in status_of(guardian_pid()) and status_of(guardian_pid())
+    )
     for _ in range(10):
         with Actor.spawn() as actor:
             actor.ping()
-    assert switches(status_of(guardian.pid)) == switches(status)
+    assert switches(status_of(guardian_pid())) == switches(status)
 
 
 def status_of(pid: int | None) -> str:
@@ -214,7 +222,7 @@ def switches(status: str) -> list[str]:
 def test_it_ends_with_its_owner(tmp_path: Path) -> None:
     source = f"""{HOLDER}
     holder = Holder.spawn()
-    print(guardian.pid, flush=True)
+    print(guardian_pid(), flush=True)
     """
     owner = Script(tmp_path / "owner.py", source)
     pid = int(owner.line())
@@ -223,27 +231,22 @@ def test_it_ends_with_its_owner(tmp_path: Path) -> None:
 
 
 def test_its_list_has_those_that_live_and_grows_no_longer_than_that() -> None:
-    def entries() -> list[bytes]:
-        assert guardian.list is not None
-        data = os.pread(guardian.list, 1 << 20, 0)
-        return [data[at : at + SLOT].rstrip(b"\0") for at in range(0, len(data), SLOT)]
-
     with Actor.spawn() as actor:
-        assert f"+{actor.pid_}".encode() in entries()
-        most = len(entries()) + 2
+        assert f"+{actor.pid_}".encode() in guarded()
+        most = len(guarded()) + 2
         for _ in range(10):
             with Actor.spawn() as one, Actor.spawn() as other:
                 living = {b"+%d" % each.pid_ for each in (actor, one, other)}
-                assert {each for each in entries() if each[:1] == b"+"} == living
-        assert len(entries()) <= most
-    assert not [each for each in entries() if each[:1] == b"+"]
+                assert {each for each in guarded() if each[:1] == b"+"} == living
+        assert len(guarded()) <= most
+    assert not [each for each in guarded() if each[:1] == b"+"]
 
 
 def test_a_fork_holds_its_lock_where_no_code_of_ours_could_be_interrupted() -> None:
     ran: list[str] = []
 
     def trace(frame: Any, event: str, arg: Any) -> None:
-        if "_guarding" in frame.f_code.co_filename:
+        if is_code_of_guardian(frame.f_code.co_filename):
             ran.append(frame.f_code.co_name)
 
     sys.settrace(trace)
@@ -255,7 +258,7 @@ def test_a_fork_holds_its_lock_where_no_code_of_ours_could_be_interrupted() -> N
         sys.settrace(None)
     os.waitpid(child, 0)
     assert ran == []
-    Call(guardian.summon).result()
+    Call(summon_guardian).result()
 
 
 def test_no_output_is_held_open_by_it(tmp_path: Path) -> None:
@@ -263,9 +266,9 @@ def test_no_output_is_held_open_by_it(tmp_path: Path) -> None:
         pass
     reading, writing = os.pipe()
     os.set_inheritable(writing, True)
-    guardian._close()
+    dismiss_guardian()
     with Actor.spawn():
-        assert guardian.pid is not None
+        assert guardian_pid() is not None
     os.close(writing)
     assert select.select([reading], [], [], 5)[0]
     assert os.read(reading, 1) == b""
@@ -278,23 +281,23 @@ def test_where_there_is_no_interpreter_to_run_it_there_is_none(
 ) -> None:
     monkeypatch.delitem(sys.modules, "multiprocessing.spawn", raising=False)
     monkeypatch.setattr(sys, "executable", program)
-    guardian._close()
+    dismiss_guardian()
     with Actor.options(start_method="fork").spawn() as actor:
         assert actor.ping() == "pong"
-        assert guardian.pid is guardian.pipe is None
+        assert guardian_pid() is None
 
 
 def test_where_a_program_can_not_be_run_actors_are_started_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(os, "devnull", "/nowhere/null")
-    guardian._close()
+    dismiss_guardian()
     with Actor.options(start_method="fork").spawn() as actor:
         assert actor.ping() == "pong"
-        assert guardian.pid is guardian.pipe is None
+        assert guardian_pid() is None
 
 
 def test_a_frozen_program_is_no_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert guardian._executable() is not None
+    assert guardian_interpreter() is not None
     monkeypatch.setattr(sys, "frozen", True, raising=False)
-    assert guardian._executable() is None
+    assert guardian_interpreter() is None

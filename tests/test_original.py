@@ -1,6 +1,7 @@
 """What the first version documented, section by section; it all holds here."""
 
 import multiprocessing as mp
+import operator
 import os
 import re
 import threading
@@ -14,7 +15,7 @@ import pytest
 
 import remoteobj
 from remoteobj import ActorDiedError, util
-from tests.tools import spy_on_calls
+from tests.internals import close_connection, spy_on_calls
 
 FORK = mp.get_context("fork")
 
@@ -36,7 +37,7 @@ def started(target: Callable[..., Any], *args: Any, **options: Any) -> Iterator[
 
 def closed(*proxies: Any) -> None:
     for proxy in proxies:
-        proxy._ref.endpoint.close()
+        close_connection(proxy)
 
 
 # --- at a glance -----------------------------------------------------------------------------
@@ -281,7 +282,7 @@ def test_names_that_begin_with_an_underscore_are_the_proxys_own(idk: Any, name: 
     with pytest.raises(AttributeError):
         setattr(idk, name, 1)
     with pytest.raises(AttributeError):
-        idk._hidden
+        operator.attrgetter("_hidden")(idk)
     assert type(idk) is remoteobj.Proxy
 
 

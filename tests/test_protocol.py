@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remoteobj._protocol.calls import CallTable, Event, Lifecycle, OneShotEvent, PendingCall, State
+from remoteobj._os.wakeup import OneShotEvent
+from remoteobj._protocol.calls import CallTable, PendingCall
+from remoteobj._protocol.lifecycle import Event, Lifecycle, State
 from remoteobj._protocol.messages import INIT_ID, Frame, Kind
 
 
@@ -116,7 +118,7 @@ def test_an_error_ends_a_stream(table: CallTable) -> None:
         lambda ticket: ticket.deliver(Frame(Kind.VALUE, 1)),
         lambda ticket: ticket.deliver(Frame(Kind.STREAM, 1)),
         lambda ticket: ticket.fail(lambda: Lost(False)),
-        lambda ticket: ticket.ring(),
+        lambda ticket: ticket.notify(),
     ],
     ids=["reply", "stream", "failure", "ring"],
 )
@@ -138,16 +140,16 @@ def test_whatever_comes_wakes_the_thread_that_sleeps_for_it(
         wake(ticket)
         assert awake.wait(10)
     finally:
-        ticket.ring()
+        ticket.notify()
         thread.join()
 
 
 def test_ringing_when_nobody_sleeps_is_harmless() -> None:
     ticket = PendingCall()
-    ticket.ring()
+    ticket.notify()
     bell = ticket.add_waiter(OneShotEvent())
-    bell.ring()  # as another thread would have rung it
-    ticket.ring()
+    bell.wake()  # as another thread would have rung it
+    ticket.notify()
     assert not ticket.ready
 
 

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from remoteobj import DeadlockError, current, remote
-from remoteobj._protocol.chains import RING_SECONDS
 from tests.conftest import Launch
+from tests.internals import PROBE_SECONDS
 from tests.tools import Door, until
 
+PROBE: float = PROBE_SECONDS.value
 pytestmark = pytest.mark.engines(skip={"inline": "has no listener that another could reach"})
 
 
@@ -282,11 +283,11 @@ class Node:
 
     def cast_wait_call(self) -> Any:
         self.b.cast_.note(1)
-        self.d.sleep(20 * RING_SECONDS)
+        self.d.sleep(20 * PROBE)
         return self.b.note(2)
 
     def ping_c(self) -> str:
-        time.sleep(10 * RING_SECONDS)
+        time.sleep(10 * PROBE)
         return str(self.c.ping())
 
     def ping(self) -> str:
@@ -336,9 +337,9 @@ class Relay:
     def start(self) -> list[int]:
         items = self.x.outer()
         got = [next(items)]
-        time.sleep(20 * RING_SECONDS)
+        time.sleep(20 * PROBE)
         iter(items)  # goes ahead from here on, and nobody waits for it
-        time.sleep(self.pause * RING_SECONDS)
+        time.sleep(self.pause * PROBE)
         return got + list(items)
 
     def outer(self) -> Iterator[int]:
@@ -346,7 +347,7 @@ class Relay:
 
     def inner(self) -> Iterator[int]:
         yield 1
-        time.sleep(10 * RING_SECONDS)
+        time.sleep(10 * PROBE)
         self.x.f()
         yield 2
 
@@ -354,7 +355,7 @@ class Relay:
         return self.y.one()
 
     def one(self) -> int:
-        time.sleep(5 * RING_SECONDS)  # meanwhile it is told that its caller waits
+        time.sleep(5 * PROBE)  # meanwhile it is told that its caller waits
         return 1
 
 
@@ -442,7 +443,7 @@ def test_a_chain_that_only_waits_for_its_turn_is_left_alone(
         middle = other.future_.throw([third], 1)
         first = one.future_.throw([other], 0)
         last = other.future_.throw([], 7)
-        time.sleep(3 * RING_SECONDS)  # what is looked for is that nothing happens meanwhile
+        time.sleep(3 * PROBE)  # what is looked for is that nothing happens meanwhile
         assert not any(future.done() for future in (parked, middle, first, last))
         door.open()
         assert (middle.result(), first.result(), last.result()) == ([1, 2], [0, 1], [7])
@@ -462,7 +463,7 @@ def test_a_call_on_behalf_of_what_nobody_waits_for_waits_for_its_turn(
         parked = one.future_.send_then_park(way, other, [one], third, door)
         door.await_arrival()
         until(lambda: other.status_().call == "?.throw(...)")
-        time.sleep(3 * RING_SECONDS)  # what is looked for is that nothing happens meanwhile
+        time.sleep(3 * PROBE)  # what is looked for is that nothing happens meanwhile
         assert not parked.done()
         door.open()
         assert parked.result(10) == "parked"
@@ -485,7 +486,7 @@ def test_who_does_not_wait_for_a_call_is_no_part_of_its_chain(
         parked = one.future_.send_then_park(way, other, [third], parker, outer)
         outer.await_arrival()
         inner.open()
-        time.sleep(3 * RING_SECONDS)  # what is looked for is that nothing happens meanwhile
+        time.sleep(3 * PROBE)  # what is looked for is that nothing happens meanwhile
         assert not meeting.done()
         outer.open()
         assert (parked.result(10), meeting.result(10)) == ("parked", [5])

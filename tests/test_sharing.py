@@ -14,19 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remoteobj import remote
-from remoteobj._protocol.frames import MalformedFrameError
+from remoteobj._protocol.frames import MalformedFrameError, is_shared
 from remoteobj._protocol.messages import Frame, Kind
 from remoteobj._wire import segments
 from remoteobj._wire.buffer_exchange import BufferExchange
-from remoteobj._wire.duplex import line
+from remoteobj._wire.duplex import duplex_pair
 from remoteobj._wire.segments import (
     SEGMENTS,
     SHARED,
-    Entry,
     ReceivedSegments,
     SegmentError,
     SegmentPool,
-    is_shared,
+    SegmentRef,
 )
 from tests.conftest import Launch
 from tests.marks import needs_descriptors
@@ -55,7 +54,7 @@ class Ends:
         put = self.pool.put(memoryview(data))
         assert put is not None
         entry, fd = put
-        return self.shelf.lease(Entry.unpack(entry.pack()), fd)
+        return self.shelf.lease(SegmentRef.unpack(entry.pack()), fd)
 
     def close(self) -> None:
         self.pool.close()
@@ -71,7 +70,7 @@ def ends() -> Iterator[Ends]:
 
 @contextlib.contextmanager
 def buffer_exchange() -> Iterator[BufferExchange]:
-    ours, theirs = line()
+    ours, theirs = duplex_pair()
     with contextlib.closing(ours), contextlib.closing(theirs):
         yield BufferExchange(ours)
 
@@ -83,8 +82,8 @@ def buffer_exchange() -> Iterator[BufferExchange]:
 def test_an_entry_comes_out_as_it_went_in_and_is_no_length(
     segment: int, length: int, new: bool
 ) -> None:
-    packed = Entry(segment, length, new).pack()
-    assert Entry.unpack(packed) == (segment, length, new)
+    packed = SegmentRef(segment, length, new).pack()
+    assert SegmentRef.unpack(packed) == (segment, length, new)
     assert packed < 1 << 64
     assert is_shared(packed)
     assert not is_shared(length)
@@ -218,14 +217,14 @@ def test_a_fork_has_the_memory_that_was_in_use_discarded(ends: Ends) -> None:
 @pytest.mark.parametrize(
     ("entry", "with_fd"),
     [
-        (Entry(0, 10, False), False),
-        (Entry(0, 10, True), False),
-        (Entry(0, MB + 1, True), True),
-        (Entry(0, 0, True), True),
+        (SegmentRef(0, 10, False), False),
+        (SegmentRef(0, 10, True), False),
+        (SegmentRef(0, MB + 1, True), True),
+        (SegmentRef(0, 0, True), True),
     ],
     ids=["unknown", "no descriptor", "longer than it is", "empty"],
 )
-def test_an_entry_that_can_not_be_is_refused(ends: Ends, entry: Entry, with_fd: bool) -> None:
+def test_an_entry_that_can_not_be_is_refused(ends: Ends, entry: SegmentRef, with_fd: bool) -> None:
     fd = segments._new_memory(MB) if with_fd else -1
     with pytest.raises(SegmentError):
         ends.shelf.lease(entry, fd)
@@ -234,9 +233,9 @@ def test_an_entry_that_can_not_be_is_refused(ends: Ends, entry: Entry, with_fd: 
 def test_a_segment_in_use_is_not_given_out_again(ends: Ends) -> None:
     view = ends.send(bytes(MB))
     with pytest.raises(SegmentError, match="in use"):
-        ends.shelf.lease(Entry(0, 10, False), -1)
+        ends.shelf.lease(SegmentRef(0, 10, False), -1)
     with pytest.raises(SegmentError, match="second time"):
-        ends.shelf.lease(Entry(0, 10, True), os.dup(0))
+        ends.shelf.lease(SegmentRef(0, 10, True), os.dup(0))
     del view
 
 
@@ -303,12 +302,12 @@ def test_a_release_of_what_was_never_sent_is_refused() -> None:
 @pytest.mark.parametrize("new", [False, True])
 def test_memory_that_was_never_passed_is_refused(new: bool) -> None:
     with buffer_exchange() as one, pytest.raises(MalformedFrameError):
-        one.lease(Entry(7, 100, new).pack())
+        one.lease(SegmentRef(7, 100, new).pack())
 
 
 @needs_descriptors
 def test_descriptors_are_taken_by_their_number_in_any_order() -> None:
-    ours, theirs = line()
+    ours, theirs = duplex_pair()
     with open(os.devnull) as first, open(os.__file__) as second:
         assert ours.send_fd(1, first.fileno())
         assert ours.send_fd(2, second.fileno())
@@ -324,7 +323,7 @@ def test_descriptors_are_taken_by_their_number_in_any_order() -> None:
 
 @needs_descriptors
 def test_a_descriptor_that_nobody_took_goes_with_the_line() -> None:
-    ours, theirs = line()
+    ours, theirs = duplex_pair()
     before = len(os.listdir("/dev/fd"))
     with open(os.devnull) as file:
         assert ours.send_fd(1, file.fileno())
@@ -335,10 +334,10 @@ def test_a_descriptor_that_nobody_took_goes_with_the_line() -> None:
 
 
 def test_where_the_descriptor_can_not_be_passed_on_the_buffer_goes_through_the_pipe() -> None:
-    ours, theirs = line()
+    ours, theirs = duplex_pair()
     one, data = BufferExchange(ours), bytes(SHARED)
     before = len(list_segments())
-    ours.side.close()
+    ours.sock.close()
     parts = one.encode(Frame(Kind.CALL, 1, b"", [data]))
     assert sum(map(len, parts)) > SHARED
     assert len(list_segments()) == before

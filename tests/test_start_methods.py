@@ -385,6 +385,7 @@ def test_the_program_s_own_choice_of_a_start_method_is_taken(
     source = """
         import multiprocessing
         from remoteobj import remote
+        from tests.internals import process_of
 
         multiprocessing.set_start_method(METHOD)
 
@@ -394,7 +395,7 @@ def test_the_program_s_own_choice_of_a_start_method_is_taken(
                 return hasattr(__import__("__main__"), "Child")
 
         with Child.spawn() as child:
-            print(child._actor.vessel._process.start_method)
+            print(process_of(child).start_method)
     """
     path, marker = write(tmp_path, textwrap.dedent(source).replace("METHOD", repr(start_method)))
     assert run(path, cwd=tmp_path) == f"{start_method}\n"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from remoteobj import remote
-from remoteobj._os.lazy_import import importing
+from tests.internals import import_lock
 
 LATE = {
     "asyncio",
@@ -80,7 +80,7 @@ def test_a_fork_waits_for_an_import_so_that_the_child_finds_it_done(
     monkeypatch.setattr("builtins.slowly_made", make, raising=False)
 
     def load() -> None:
-        with importing:
+        with import_lock:
             __import__("slowly_made")
 
     def fork() -> None:

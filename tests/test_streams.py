@@ -13,10 +13,8 @@ from typing import Any
 import pytest
 
 from remoteobj import ActorDiedError, NotListeningError, remote
-from remoteobj._caller.endpoint import Endpoint
-from remoteobj._protocol.messages import WINDOW
-from remoteobj._protocol.views import View
 from tests.conftest import Launch
+from tests.internals import WINDOW, Stranger, address_of
 from tests.tools import Door, until, until_gone
 
 NO_THREAD = {"inline": "works only while its caller waits"}
@@ -231,12 +229,11 @@ def test_big_items_for_a_consumer_that_does_not_read_are_not_made_ahead() -> Non
     """The window counts items; what is written and not taken holds the stream back before that."""
     with Source.spawn() as source:
         stream = iter(source.big(WINDOW, 5_000_000))  # nobody reads on this connection from here on
-        other = Endpoint(source._ref.address, "other")
-        made = View().then("attr", "made")
-        until(lambda: other.call(made) > 0)
+        other = Stranger(address_of(source))
+        until(lambda: other.get("made") > 0)
         for _ in range(20):
-            other.call(made)
-        assert other.call(made) == 1
+            other.get("made")
+        assert other.get("made") == 1
         assert [len(item) for item in stream] == [5_000_000] * WINDOW
         other.close()
 

@@ -1,6 +1,7 @@
 """What tests of several modules take: doors between processes, calls in threads, scripts."""
 
 import contextlib
+import inspect
 import multiprocessing
 import os
 import select
@@ -15,9 +16,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-
-from remoteobj._caller.connection import Connection
-from remoteobj._protocol.messages import INIT_ID, Kind
 
 pidfd_open: Callable[[int], int] | None = getattr(os, "pidfd_open", None)
 """For the tests themselves, also while the package has to do without it."""
@@ -54,11 +52,21 @@ class Door:
             pass
 
 
-def until(condition: Callable[[], Any]) -> Any:
-    """Ask until the answer is yes; it is asked anew each time, and no clock decides."""
+def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """Ask, now and then, until the answer is yes, and give it; to wait for long is a failure."""
+    end = time.monotonic() + seconds
     while not (answer := condition()):
-        pass
+        if time.monotonic() > end:
+            raise AssertionError(f"not true within {seconds} s: {_source_of(condition)}")
+        time.sleep(0.001)
     return answer
+
+
+def _source_of(condition: Callable[[], Any]) -> str:
+    try:
+        return inspect.getsource(condition).strip()
+    except (OSError, TypeError):  # there is none: it was pickled, or is no function
+        return repr(condition)
 
 
 # ------------------------------------------------------------------ calls in threads
@@ -100,20 +108,6 @@ class Call:
         if self.error is not None:
             raise self.error
         return self.value
-
-
-def until_sent(handle: Any, count: int) -> None:
-    """Wait until so many calls of this process are on their way to the object."""
-    endpoint = handle._ref.endpoint
-    while endpoint._connection is None or _open_calls(endpoint._connection) < count:
-        time.sleep(0.001)
-    with endpoint._connection._sending:
-        pass  # the last one is entered in the table first, and written then, under this lock
-
-
-def _open_calls(connection: Any) -> int:
-    calls = connection._calls
-    return len([call_id for call_id in list(calls._open) if call_id > INIT_ID]) + bool(calls.alone)
 
 
 # ------------------------------------------------------------------ processes
@@ -240,23 +234,3 @@ def _is_gone(pid: int) -> bool:
         os.kill(pid, 0)
         return False
     return True
-
-
-def is_read(connection: Any) -> bool:
-    """Whether another thread is at reading from this connection."""
-    try:
-        return not connection._try_reading()
-    finally:
-        connection._yield_reading()
-
-
-def spy_on_calls(monkeypatch: pytest.MonkeyPatch, tell: Callable[[int], object]) -> None:
-    """Have `tell` called with the size of every call that leaves this process, afterwards."""
-    original = Connection._write
-
-    def write(self: Connection, parts: Any, wait: bool = True) -> None:
-        original(self, parts, wait)
-        if parts and parts[0][0] == Kind.CALL:
-            tell(sum(map(len, parts)))
-
-    monkeypatch.setattr(Connection, "_write", write)

@@ -52,7 +52,7 @@ class SegmentRef(NamedTuple):
     """What stands in a frame's table in place of a buffer's length, as a u64.
 
     >>> SegmentRef.unpack(SegmentRef(3, 1000, True).pack())
-    Entry(segment=3, length=1000, new=True)
+    SegmentRef(segment=3, length=1000, new=True)
     """
 
     segment: int

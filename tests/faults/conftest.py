@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import pytest
 
-from remoteobj._wire import unix
+from tests.internals import sweep
 from tests.tools import Script
 
 MILLISECONDS = "milliseconds to the outcome"
@@ -69,4 +69,4 @@ def script(tmp_path: Path) -> Iterator[Scripts]:
     for one in started:
         one.close()
     shutil.rmtree(temporary)
-    unix.sweep()  # what those left that were killed; the next to start would do it
+    sweep()  # what those left that were killed; the next to start would do it

@@ -1,22 +1,16 @@
 """Faults 1 to 12: the actor, a caller or the owner dies, or does not answer."""
 
 import contextlib
-import fcntl
 import os
 import signal
 import socket
-import struct
 import subprocess
-import termios
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from remoteobj import ActorDiedError, CallTimeoutError
-from remoteobj._engines import out_of_memory
-from remoteobj._wire import unix
 from tests.faults._actors import (
     DEATH,
     ORPHAN,
@@ -28,7 +22,14 @@ from tests.faults._actors import (
 )
 from tests.faults._table import fault
 from tests.faults.conftest import Scripts, Within
-from tests.tools import Call, Door, process, until, until_gone, until_sent
+from tests.internals import (
+    count_memory_kills,
+    receives_in_place,
+    sweep,
+    unread_bytes,
+    until_sent,
+)
+from tests.tools import Call, Door, process, until, until_gone
 
 
 @fault(
@@ -92,14 +93,6 @@ def test_04_of_many_calls_in_flight_only_the_one_that_began_may_be_executed(
     assert_clearly_dead(actor, -signal.SIGKILL)
 
 
-def waiting_to_be_read(actor: Any) -> int:
-    """Bytes that the actor has written and nobody has read."""
-    channel = actor._ref.endpoint.first._channel
-    answer = fcntl.ioctl(channel.fileno(), termios.FIONREAD, bytes(4))
-    count: int = struct.unpack("i", answer)[0]
-    return count
-
-
 @fault(
     5,
     "Killed while it writes a reply of 400 MB",
@@ -112,11 +105,10 @@ def test_05_half_a_reply_is_a_death(
     monkeypatch.delattr(socket, "send_fds", raising=False)
     actor = Subject.options(start_method="fork").spawn()
     reply = actor.future_.passto(lambda _: bytes(400_000_000))
-    until(lambda: waiting_to_be_read(actor) > 4096)  # it has begun, and nobody reads yet
+    until(lambda: unread_bytes(actor) > 4096)  # it has begun, and nobody reads yet
     os.kill(actor.pid_, signal.SIGSTOP)
     reading = Call(reply.exception, 10)
-    decoder = actor._ref.endpoint.first._channel._decoder
-    until(lambda: decoder.filling)  # there is a place for the whole of it
+    until(lambda: receives_in_place(actor))  # there is a place for the whole of it
     with within(DEATH):
         os.kill(actor.pid_, signal.SIGKILL)
         error = reading.result()
@@ -221,8 +213,7 @@ def test_09_a_kill_for_want_of_memory_is_said_to_be_one(
     door: Door, within: Within, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kills = [4]
-    monkeypatch.setattr(out_of_memory, "_count", lambda: kills[-1])
-    monkeypatch.setattr(out_of_memory, "_seen", [])
+    count_memory_kills(monkeypatch, lambda: kills[-1])
     actor = Subject.spawn()
     call = parked(actor, door)
     with within(DEATH):
@@ -375,7 +366,7 @@ def test_10_a_killed_owner_leaves_no_files_of_its_fork_server(
     with within(ORPHAN):
         owner.process.kill()
         assert until_gone(int(pid), ORPHAN)
-        unix.sweep()
+        sweep()
         until(lambda: not os.listdir(temporary))
 
 

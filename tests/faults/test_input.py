@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 
 from remoteobj import Except, RemoteError, UnsendableError, util
-from remoteobj._protocol.frames import Decoder, MalformedFrameError, encode
-from remoteobj._protocol.messages import Kind
 from tests.faults._actors import DEATH, ORPHAN, Subject, ended
 from tests.faults._table import fault
 from tests.faults.conftest import Scripts, Within
-from tests.tools import spy_on_calls, until_gone
+from tests.internals import Decoder, Kind, MalformedFrameError, encode, spy_on_calls
+from tests.tools import until_gone
 
 ROOT = Path(__file__).parents[2]
 

@@ -22,7 +22,6 @@ from remoteobj import (
     current,
     remote,
 )
-from remoteobj._wire import unix
 from tests.faults._actors import (
     DEATH,
     ORPHAN,
@@ -35,7 +34,8 @@ from tests.faults._actors import (
 )
 from tests.faults._table import fault
 from tests.faults.conftest import Scripts, Within
-from tests.tools import Call, Door, processes, until, until_gone, until_sent
+from tests.internals import TERM_SECONDS, connection_locks, sweep, until_sent
+from tests.tools import Call, Door, processes, until, until_gone
 
 START = 2.0
 """Seconds within which a start by any method must have ended, well or not."""
@@ -167,7 +167,7 @@ def test_32_stops_from_everywhere_end_it_once(tmp_path: Path, within: Within) ->
 def test_33_what_does_not_stop_in_time_is_ended_by_force(
     end: signal.Signals, door: Door, within: Within, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("remoteobj._ownership.TERM_SECONDS", 0.1)
+    TERM_SECONDS.set(monkeypatch, 0.1)
     actor = Subject.spawn()
     call = Call(actor.wait_at if end == signal.SIGTERM else actor.hang, door)
     door.await_arrival()
@@ -267,7 +267,7 @@ def in_child(func: Callable[[], bool]) -> int:
 
 def code_of(pid: int) -> int:
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    unix.sweep()  # a child that just exits leaves its directory for the next to sweep
+    sweep()  # a child that just exits leaves its directory for the next to sweep
     return code
 
 
@@ -378,11 +378,10 @@ def test_38_locks_that_threads_hold_at_a_fork_do_not_hang_the_child(
 ) -> None:
     with Subject.spawn() as actor:
         reading = parked(actor, door)  # waits for its reply, with the lock of who reads
-        endpoint = actor._ref.endpoint
         held, release = threading.Event(), threading.Event()
 
         def hold() -> None:
-            with endpoint.first._sending, endpoint._connecting, unix._session._making:
+            with connection_locks(actor):
                 held.set()
                 release.wait(20)
 

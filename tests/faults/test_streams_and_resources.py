@@ -6,10 +6,8 @@ import gc
 import os
 import resource
 import signal
-import socket
 import struct
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +15,6 @@ import numpy as np
 import pytest
 
 from remoteobj import ActorDiedError, NotListeningError
-from remoteobj._caller.endpoint import Endpoint
-from remoteobj._pickling.codec import dumps
-from remoteobj._protocol.frames import HEADER, MAX_FRAME, encode
-from remoteobj._protocol.messages import WINDOW, Frame, Kind
-from remoteobj._protocol.views import View
-from remoteobj._wire import unix as address_module
-from remoteobj._wire.auth import DIGEST, GREETING, Challenge, answer_to, connect_with_key
-from remoteobj._wire.unix import Address
 from tests.faults._actors import (
     DEATH,
     ORPHAN,
@@ -36,12 +26,27 @@ from tests.faults._actors import (
 )
 from tests.faults._table import fault
 from tests.faults.conftest import Scripts, Within
+from tests.internals import (
+    DIGEST,
+    GREETING,
+    HEADER,
+    MAX_FRAME,
+    WINDOW,
+    Address,
+    Kind,
+    Stranger,
+    address_of,
+    answer_to,
+    connect,
+    connect_with_key,
+    import_for_handshakes,
+)
 from tests.leaks import list_mappings
 from tests.marks import needs_descriptors, needs_peers_user
+from tests.strangers import connected, is_closed, marked_call, receive
 from tests.tools import Call, Door, process, until, until_gone
 
 MB = 1 << 20
-PING = View().then("attr", "ping").then("call", (), {})
 
 # ------------------------------------------------------------------ streams
 
@@ -106,27 +111,6 @@ def test_46_the_generator_of_a_client_that_died_is_closed(
 # ------------------------------------------------------------------ resources
 
 
-def stranger(actor: Any) -> Endpoint:
-    """As another process would be connected, with the key."""
-    return Endpoint(actor._ref.address, "stranger")
-
-
-@contextlib.contextmanager
-def connected(address: Address) -> Iterator[socket.socket]:
-    """A connection without a word said."""
-    with contextlib.closing(address_module.connect(address)) as sock:
-        sock.settimeout(10)
-        yield sock
-
-
-def is_closed(sock: socket.socket) -> bool:
-    """Whether the other side has hung up, after what it may have written before."""
-    with contextlib.suppress(ConnectionResetError):
-        while sock.recv(4096):
-            pass
-    return True
-
-
 @fault(
     47,
     "An actor has no descriptors left",
@@ -139,19 +123,19 @@ def test_47_an_actor_without_descriptors_serves_on_and_does_not_spin(within: Wit
         resource.setrlimit(resource.RLIMIT_NOFILE, (top + 4, hard))
 
     with Subject.spawn() as actor:
-        known = stranger(actor)
-        assert known.call(PING) == "pong"
+        known = Stranger(address_of(actor))
+        assert known.call("ping") == "pong"
         actor.passto(close_up)
         with contextlib.ExitStack() as stack, within(DEATH):
             for _ in range(20):
-                stack.enter_context(connected(actor._ref.address))
+                stack.enter_context(connected(address_of(actor)))
             used = actor.passto(lambda _: time.process_time())
             time.sleep(0.2)  # what is looked for is that nothing happens meanwhile
             assert actor.passto(lambda _: time.process_time()) - used < 0.1
-            assert actor.ping() == known.call(PING) == "pong"
+            assert actor.ping() == known.call("ping") == "pong"
         known.close()
-        late = stranger(actor)
-        assert late.call(PING) == "pong"
+        late = Stranger(address_of(actor))
+        assert late.call("ping") == "pong"
         late.close()
 
 
@@ -344,30 +328,6 @@ def test_50_a_jump_of_the_wall_clock_changes_no_time_limit(
 # ------------------------------------------------------------------ strangers
 
 
-class Marker:
-    """To unpickle it leaves a directory behind."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.path),)
-
-
-def call_with(marker: Path) -> bytes:
-    """A whole call, as bytes, that leaves a directory where it is unpickled."""
-    return b"".join(map(bytes, encode(Frame(Kind.CALL, 1, dumps(Marker(marker))[0]))))
-
-
-def receive(sock: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        more = sock.recv(size - len(data))
-        assert more, "the listener hung up"
-        data += more
-    return data
-
-
 def memory_of(pid: int) -> int:
     """Bytes of physical memory that a process uses."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
@@ -393,17 +353,16 @@ def test_51_a_bad_frame_costs_the_one_who_sends_it_his_connection(
 ) -> None:
     marker = tmp_path / "unpickled"
     with Subject.spawn() as actor:
-        good = stranger(actor)
-        assert good.call(PING) == "pong"
+        good = Stranger(address_of(actor))
+        assert good.call("ping") == "pong"
         before = memory_of(actor.pid_)
-        with contextlib.closing(connect_with_key(actor._ref.address)) as bad, within(DEATH):
-            bad.write(MALFORMED.get(what, call_with(marker)[:-1]))
-            bad.side.settimeout(10)
+        with contextlib.closing(connect_with_key(address_of(actor))) as bad, within(DEATH):
+            bad.write(MALFORMED.get(what, marked_call(marker)[:-1]))
             if what in MALFORMED:
-                assert is_closed(bad.side)
-            assert good.call(PING) == actor.ping() == "pong"
+                assert is_closed(bad.sock)
+            assert good.call("ping") == actor.ping() == "pong"
             assert what in MALFORMED or bad.read(100) is None, "nothing was run, and answered"
-        assert good.call(PING) == "pong"  # it has seen the end of that one
+        assert good.call("ping") == "pong"  # it has seen the end of that one
         assert memory_of(actor.pid_) - before < 32 * MB
         assert not marker.exists()
         good.close()
@@ -417,7 +376,7 @@ def test_51_a_bad_frame_costs_the_one_who_sends_it_his_connection(
 def test_51_a_frame_that_is_only_announced_takes_no_memory() -> None:
     with Subject.spawn() as actor:
         before = memory_of(actor.pid_)
-        with contextlib.closing(connect_with_key(actor._ref.address)) as bad:
+        with contextlib.closing(connect_with_key(address_of(actor))) as bad:
             bad.write(HEADER.pack(Kind.CALL, 0, 1, 256 * MB))
             for _ in range(20):
                 assert actor.ping() == "pong"
@@ -433,13 +392,13 @@ def test_51_a_frame_that_is_only_announced_takes_no_memory() -> None:
 def test_52_nothing_is_unpickled_of_who_has_a_wrong_key(tmp_path: Path, within: Within) -> None:
     marker = tmp_path / "unpickled"
     with Subject.spawn() as actor:
-        wrong = Address(actor._ref.address.path, bytes(32))
+        wrong = Address(address_of(actor).path, bytes(32))
         with within(DEATH):
             with pytest.raises(NotListeningError):
-                Endpoint(wrong, "stranger").call(PING)
+                Stranger(wrong).call("ping")
             with connected(wrong) as sock:
                 answer, _ = answer_to(receive(sock, GREETING), wrong.key)
-                sock.sendall(answer + call_with(marker))  # as if it had been let in
+                sock.sendall(answer + marked_call(marker))  # as if it had been let in
                 assert is_closed(sock)
         assert actor.ping() == "pong"
     assert not marker.exists()
@@ -452,10 +411,10 @@ def test_52_clients_that_say_nothing_hinder_nobody(start_method: str, within: Wi
         Subject.options(start_method=start_method).spawn() as actor,
     ):
         for _ in range(50):
-            stack.enter_context(connected(actor._ref.address))
+            stack.enter_context(connected(address_of(actor)))
         with within(DEATH):
-            good = stranger(actor)
-            assert good.call(PING) == actor.ping() == "pong"
+            good = Stranger(address_of(actor))
+            assert good.call("ping") == actor.ping() == "pong"
             good.close()
 
 
@@ -476,7 +435,7 @@ def test_52_a_client_of_another_user_is_refused(
         os.setgid(65534)
         os.setuid(65534)
         try:
-            sock = address_module.connect(address)
+            sock = connect(address)
         except PermissionError:
             return 1
         try:  # he asks nobody who the listener is
@@ -486,9 +445,9 @@ def test_52_a_client_of_another_user_is_refused(
             return 2
         return 0
 
-    answer_to(Challenge(b"key").greeting, b"key")  # imports what nobody could not read
+    import_for_handshakes()  # nobody could not read them
     with Subject.spawn() as actor, contextlib.ExitStack() as stack:
-        address: Address = actor._ref.address
+        address: Address = address_of(actor)
         if not keyed:
             address = address._replace(key=bytes(32))
         place = Path(address.path)

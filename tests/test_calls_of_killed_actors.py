@@ -14,19 +14,15 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from remoteobj import ActorDiedError, NotListeningError, remote
-from remoteobj._actor.clients import Peer
-from remoteobj._engines.flight_recorder import FlightRecorder
-from remoteobj._wire.channel import StreamChannel
-from remoteobj._wire.duplex import DuplexStream
 from tests import leaks
 from tests.conftest import Launch
+from tests.internals import Moment, at_next, until_sent
 from tests.marks import needs_descriptors
-from tests.tools import Call, Door, Script, finish, start, until_sent
+from tests.tools import Call, Door, Script, finish, start
 
 CALLS = 1000
 KILLS = 20
@@ -173,27 +169,20 @@ def test_a_kill_under_many_threads_that_wait_tells_each_the_truth(
 # ------------------------------------------------------------------ SIGTERM
 
 
-def sigterm_within(_: object, cls: type, name: str) -> None:
-    """Have the next call of a method of ours, in this process, begin with a SIGTERM."""
-    original = getattr(cls, name)
-
-    def interrupted(*args: Any) -> Any:
-        setattr(cls, name, original)
-        os.kill(os.getpid(), signal.SIGTERM)
-        return original(*args)
-
-    setattr(cls, name, interrupted)
+def sigterm_at(_: object, moment: Moment) -> None:
+    """Have a SIGTERM come just before this process does that for the next time."""
+    at_next(moment, before=lambda: os.kill(os.getpid(), signal.SIGTERM))
 
 
-@pytest.mark.parametrize(("cls", "name"), [(Peer, "send"), (StreamChannel, "write")])
+@pytest.mark.parametrize("moment", ["send a reply", "write"])
 def test_what_sigterm_cuts_off_is_not_told_that_it_was_not_executed(
-    cls: type, name: str, tmp_path: Path, door: Door
+    moment: Moment, tmp_path: Path, door: Door
 ) -> None:
     path = tmp_path / "executed"
     scribe = Scribe.options(start_method="fork").spawn(str(path))
     parked = scribe.future_.passto(wait_at, door)
     door.await_arrival()
-    cut_off = scribe.future_.passto(sigterm_within, cls, name)
+    cut_off = scribe.future_.passto(sigterm_at, moment)
     futures = [scribe.future_.execute(number) for number in range(10)]
     until_sent(scribe, 12)
     door.open()
@@ -215,14 +204,11 @@ def test_a_stop_by_another_thread_leaves_the_error_of_a_call_what_it_is(
     parked = scribe.future_.passto(wait_at, door)
     door.await_arrival()
     scribe.kill_()
-    original = FlightRecorder.stacks
 
-    def stacks(self: FlightRecorder) -> str:
-        monkeypatch.setattr(FlightRecorder, "stacks", original)
-        Call(scribe.stop_).wait()  # at the worst moment
-        return original(self)
+    def stop() -> None:
+        Call(scribe.stop_).wait()
 
-    monkeypatch.setattr(FlightRecorder, "stacks", stacks)
+    at_next("read the last stacks", before=stop, monkeypatch=monkeypatch)
     error = parked.exception(timeout=10)
     scribe.stop_()
     if isinstance(error, OSError):
@@ -235,14 +221,11 @@ def test_a_stop_by_another_thread_while_a_big_array_is_sent_ends_the_call_as_any
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scribe = Scribe.options(start_method="fork").spawn(str(tmp_path / "executed"))
-    original = DuplexStream.send_fd
 
-    def send_fd(self: DuplexStream, number: int, fd: int) -> bool:
-        monkeypatch.setattr(DuplexStream, "send_fd", original)
+    def stop() -> None:
         Call(scribe.stop_).wait()
-        return original(self, number, fd)
 
-    monkeypatch.setattr(DuplexStream, "send_fd", send_fd)
+    at_next("pass a descriptor", before=stop, monkeypatch=monkeypatch)
     what = None
     try:
         scribe.execute(bytes(2_000_000))
@@ -300,11 +283,10 @@ def test_shared_memory_of_a_dropped_proxy_goes_with_the_receiver_that_was_killed
 ) -> None:
     source = """\
         import gc, os, signal, threading, time
-        from remoteobj import ActorDiedError, _sharing, remote
-        from remoteobj._caller.endpoint import Endpoint
-        from remoteobj._protocol.views import View
+        from remoteobj import ActorDiedError, remote
+        from tests.internals import SHARED_IDLE_SECONDS, Stranger, address_of
 
-        _sharing.IDLE_SECONDS = 0.02
+        SHARED_IDLE_SECONDS.set_for_good(0.02)
 
         @remote
         class Victim:
@@ -316,9 +298,9 @@ def test_shared_memory_of_a_dropped_proxy_goes_with_the_receiver_that_was_killed
             return [line for line in open("/proc/self/maps") if "segment" in line], names
 
         victim = Victim.spawn()
-        other = Endpoint(victim._anchor.address, "other")  # what another process would have
+        other = Stranger(address_of(victim))
         try:
-            other.call(View().then("attr", "die").then("call", (bytes(2_000_000),), {}))
+            other.call("die", bytes(2_000_000))
         except ActorDiedError:
             pass
         del other

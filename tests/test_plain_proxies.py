@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from remoteobj import ActorDiedError, NotListeningError, Proxy, SpawnTimeoutError
-from tests.tools import Call, Door, process, until_sent
+from tests.internals import address_of, until_sent
+from tests.tools import Call, Door, process
 
 PROMPT = 1.0
 
@@ -430,7 +431,7 @@ def test_a_killed_process_does_not_listen_and_another_can_take_its_place(door: D
         assert camera.remote.listening_ is False
         with pytest.raises(NotListeningError):
             camera.remote.take(1)
-    assert os.path.exists(camera.remote._ref.address.path)
+    assert os.path.exists(address_of(camera.remote).path)
     with process("fork", run_with, camera) as child:
         assert camera.remote.wait_until_listening(child)
         assert camera.remote.take(1) == 1

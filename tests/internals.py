@@ -1,0 +1,669 @@
+"""What tests ask of private parts of the package, and the private seams that they patch.
+
+Every other test file uses the public face, so that a part of the package that is renamed or moved
+changes this file alone. Two kinds of files are excepted: those that test one private module by
+itself, and the second decoder that these are compared with. `tests/test_architecture.py` has the
+list of them, and holds this.
+
+The functions run in actors, and in programs of their own, as well as in the tests.
+"""
+
+import contextlib
+import copy
+import fcntl
+import os
+import signal
+import struct
+import termios
+import threading
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any, Literal, NamedTuple, TypeAlias, cast
+
+import pytest
+
+from remoteobj import Except, _leaks, _ownership
+from remoteobj._actor import control
+from remoteobj._actor.clients import Client, value_frame
+from remoteobj._actor.control import HANDSHAKES
+from remoteobj._actor.program import _ActorServer
+from remoteobj._actor.status import sketch
+from remoteobj._caller import connection
+from remoteobj._caller.connection import Connection
+from remoteobj._caller.endpoint import Endpoint
+from remoteobj._catching import store
+from remoteobj._catching.catchers import ANY
+from remoteobj._catching.journal import Journal, Projection
+from remoteobj._engines import guardian, out_of_memory, without_main
+from remoteobj._engines.flight_recorder import OUTPUT as LAST_OUTPUT
+from remoteobj._engines.flight_recorder import FlightRecorder
+from remoteobj._os import guardian_main, lazy_import
+from remoteobj._pickling import out_of_band
+from remoteobj._pickling.codec import dumps, loads
+from remoteobj._pickling.outcome import pack_error, unpack_error
+from remoteobj._protocol import chains
+from remoteobj._protocol.frames import (
+    HEADER,
+    IN_PLACE,
+    MAX_FRAME,
+    Decoder,
+    MalformedFrameError,
+    encode,
+)
+from remoteobj._protocol.messages import INIT_ID, WINDOW, Frame, Kind
+from remoteobj._protocol.views import View
+from remoteobj._wire import buffer_exchange, unix
+from remoteobj._wire.auth import (
+    ANSWER,
+    DIGEST,
+    GREETING,
+    AuthenticationError,
+    Challenge,
+    answer_to,
+    connect_with_key,
+)
+from remoteobj._wire.channel import StreamChannel
+from remoteobj._wire.duplex import DuplexStream, descriptors_pass
+from remoteobj._wire.unix import Address
+from tests.tools import until
+
+# The vocabulary of the protocol and its bounds, which tests take from here as they are.
+__all__ = [
+    "ANSWER",
+    "ANY",
+    "DIGEST",
+    "GREETING",
+    "HANDSHAKES",
+    "HEADER",
+    "IN_PLACE",
+    "LAST_OUTPUT",
+    "MAX_FRAME",
+    "WINDOW",
+    "Address",
+    "AuthenticationError",
+    "Decoder",
+    "Frame",
+    "Kind",
+    "MalformedFrameError",
+    "answer_to",
+    "connect_with_key",
+    "dumps",
+    "encode",
+    "loads",
+]
+
+# ------------------------------------------------------------------ what a proxy stands on
+
+
+def address_of(proxy: Any) -> Address:
+    """Where others connect to the object of this proxy, and the key that they need."""
+    address: Address = proxy._ref.address
+    return address
+
+
+def options_of(proxy: Any) -> tuple[float | None, bool]:
+    """The options of a proxy that concern its connection: `spin` and `writable`."""
+    spin, writable = proxy._ref.wire_options
+    return spin, writable
+
+
+def close_connection(proxy: Any) -> None:
+    """Close this process's connection to the object; a later call makes another one."""
+    proxy._ref.endpoint.close()
+
+
+def connection_of(source: Any) -> Any:
+    """This process's connection behind a proxy, or behind a function in another process."""
+    ref = getattr(source, "_ref", None)
+    return source._connection if ref is None else ref.endpoint._connection
+
+
+def process_of(handle: Any) -> Any:
+    """The `multiprocessing.Process` in which the actor of this handle runs."""
+    instance = handle._actor.instance
+    return next(one for one in vars(instance).values() if hasattr(one, "_reaping"))
+
+
+def exit_code_reader_of(handle: Any) -> Any:
+    """What asks for the exit code of that process: multiprocessing's own `Popen`."""
+    return process_of(handle)._popen
+
+
+def waiter_for_end_of(handle: Any) -> Callable[[float], bool]:
+    """Waits so many seconds for the end of the actor, and does not keep the handle alive."""
+    join: Callable[[float], bool] = handle._actor.instance.join
+    return join
+
+
+def tell_to_stop(handle: Any) -> None:
+    """Tell the actor to stop, as its owner does, and do not wait."""
+    handle._actor.tell_to_stop()
+
+
+# ------------------------------------------------------------------ calls under way
+
+
+def open_calls(source: Any) -> int:
+    """The calls of this process that have no outcome yet."""
+    calls = connection_of(source)._calls
+    return len([call_id for call_id in list(calls._open) if call_id > INIT_ID]) + bool(
+        calls.fast_call_id
+    )
+
+
+def open_entries(source: Any) -> int:
+    """The entries in the table of open calls; one stands for the connection's end."""
+    return len(connection_of(source)._calls)
+
+
+def calls_in_flight(source: Any) -> int:
+    """Those of the open calls that nobody waits for: futures and awaits."""
+    return len(connection_of(source)._watched)
+
+
+def until_sent(proxy: Any, count: int) -> None:
+    """Wait until so many calls of this process are on their way to the object."""
+    until(lambda: connection_of(proxy) is not None and open_calls(proxy) >= count)
+    with connection_of(proxy)._sending:
+        pass  # the last one is entered in the table first, and written then, under this lock
+
+
+def calls_ahead(proxy: Any, future: Any) -> list[str]:
+    """The open calls that were sent before the one of this future, as Python."""
+    return [sketch(payload) for payload in connection_of(proxy).ahead_of(future._pending_call)]
+
+
+def described(payload: bytes) -> str:
+    """The operations of a call as Python, for messages: whatever of them can be told."""
+    return sketch(payload)
+
+
+# ------------------------------------------------------------------ who reads a connection
+
+
+def is_read(source: Any) -> bool:
+    """Whether another thread is at reading from the connection."""
+    connection = connection_of(source)
+    try:
+        return not connection._try_reading()
+    finally:
+        connection._yield_reading()
+
+
+def sleeping_readers(source: Any) -> int:
+    """The threads that sleep, since another one reads for them."""
+    return len(connection_of(source)._asleep)
+
+
+def unread_bytes(proxy: Any) -> int:
+    """The bytes that the actor has written and nobody here has read."""
+    answer = fcntl.ioctl(connection_of(proxy)._channel.fileno(), termios.FIONREAD, bytes(4))
+    count: int = struct.unpack("i", answer)[0]
+    return count
+
+
+def receives_in_place(proxy: Any) -> bool:
+    """Whether a large payload is being received, into memory for the whole of it."""
+    return bool(connection_of(proxy)._channel._decoder.filling)
+
+
+def polls(proxy: Any) -> bool:
+    """Whether a wait for a reply polls for a while before it sleeps."""
+    return not connection_of(proxy)._channel._poller._alone
+
+
+# ------------------------------------------------------------------ in the actor's process
+
+
+def mailbox_polls(remote: Any) -> bool:
+    """Whether the actor polls for requests before it sleeps. In the actor: its own proxy."""
+    return not remote._ref.home.mailbox._poller._alone
+
+
+def mailbox_depth(remote: Any) -> int:
+    """How many requests are being run within each other. In the actor: its own proxy."""
+    depth: int = remote._ref.home.mailbox._depth
+    return depth
+
+
+def reply_frame(value: Any) -> list[bytes]:
+    """What an actor writes for a result, in pieces."""
+    return list(map(bytes, encode(value_frame(Kind.VALUE, 1, value))))
+
+
+def recorder_lock(stream: Any) -> Any:
+    """The lock under which the actor's `sys.stderr` notes its last output."""
+    return stream._recorder._lock
+
+
+# ------------------------------------------------------------------ locks
+
+
+@contextlib.contextmanager
+def connection_locks(proxy: Any) -> Iterator[None]:
+    """Hold what a thread may hold while it makes a connection or a call."""
+    endpoint = proxy._ref.endpoint
+    with connection_of(proxy)._sending, endpoint._connecting, unix._session._making:
+        yield
+
+
+@contextlib.contextmanager
+def exit_lock(handle: Any) -> Iterator[None]:
+    """Hold what a thread holds while it asks whether the actor's process has ended."""
+    with process_of(handle)._reaping:
+        yield
+
+
+import_lock = lazy_import.import_lock
+"""Held by an import that happens within a call; a fork waits for it."""
+
+# ------------------------------------------------------------------ strangers
+
+
+class Stranger:
+    """A client that was handed the address and the key, as in another process.
+
+    A copy of a proxy would not do: in one process all copies of it share a connection.
+    """
+
+    def __init__(self, address: Address, name: str = "stranger") -> None:
+        self._endpoint = Endpoint(address, name)
+
+    def call(self, method: str, *args: Any) -> Any:
+        return self._endpoint.call(View().then("attr", method).then("call", args, {}))
+
+    def get(self, attribute: str) -> Any:
+        return self._endpoint.call(View().then("attr", attribute))
+
+    def length(self) -> Any:
+        return self._endpoint.call(View().then("len"))
+
+    def close(self) -> None:
+        self._endpoint.close()
+
+
+def connect(address: Address) -> Any:
+    """A socket that is connected, without a word said."""
+    return unix.connect(address)
+
+
+new_address = unix.new_address
+"""An address in this process's directory at which nobody listens."""
+withdraw_address = unix.unlink
+
+
+def channel_to(address: Address) -> StreamChannel:
+    """Frames to and from a listener that has let us in."""
+    return StreamChannel(connect_with_key(address))
+
+
+def import_for_handshakes() -> None:
+    """Import what answers a challenge, for a process that soon can't read the files any more."""
+    answer_to(Challenge(b"key").greeting, b"key")
+
+
+# ------------------------------------------------------------------ values on their way
+
+
+def sent(value: Any) -> Any:
+    """What arrives where this value is sent."""
+    return loads(*dumps(value))
+
+
+def sent_error(exc: BaseException) -> BaseException:
+    """What arrives where this exception is sent as the outcome of a call."""
+    return unpack_error(pack_error(exc))
+
+
+take_out_large = out_of_band.extract_large
+"""Put what is larger than `OUT_OF_BAND_FROM` outside of the pickle; the value, if nothing is."""
+
+# ------------------------------------------------------------------ directories, kept processes
+
+
+sweep = unix.sweep
+"""Remove the directories that processes left which were killed; the next to start would do it."""
+
+
+def before_each_sweep(act: Callable[[], object]) -> None:
+    """Act each time just before a start sweeps. In a program of its own."""
+
+    def act_and_sweep() -> str:
+        act()
+        return sweep()
+
+    unix.sweep = act_and_sweep
+
+
+def hold_directory(path: str) -> int:
+    """Take the lock by which a process keeps its directory from the sweep: a descriptor."""
+    return unix._lock_shared(path)
+
+
+kept = _leaks.kept
+"""What is started once, and kept until the program ends: pids, and the descriptors they hang on."""
+
+
+def fork_server() -> Any:
+    """The fork server of the package, which is not that of `multiprocessing`."""
+    return without_main._fork_server.server
+
+
+def kill_fork_server() -> None:
+    """Kill it, and reap it."""
+    os.kill(fork_server()._forkserver_pid, signal.SIGKILL)
+    os.waitpid(fork_server()._forkserver_pid, 0)
+
+
+@contextlib.contextmanager
+def another_fork_server() -> Iterator[None]:
+    """None at first; one that is started within ends with this, and the former is back."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(without_main._fork_server, "server", None)
+        try:
+            yield
+        finally:
+            if server := fork_server():
+                os.close(server._forkserver_alive_fd)
+                without_main._fork_server._remove_socket()
+
+
+def descriptors_can_be_passed() -> bool:
+    """Whether one process can hand a descriptor to another here."""
+    return descriptors_pass()
+
+
+# ------------------------------------------------------------------ the guardian
+
+
+def guardian_pid() -> int | None:
+    """The process that ends the actors whose owner is gone, if there is one."""
+    pid = guardian.guardian.pid
+    assert (pid is None) == (guardian.guardian.pipe is None)
+    return pid
+
+
+def summon_guardian() -> None:
+    """Have a guardian."""
+    guardian.guardian.summon()
+
+
+def dismiss_guardian() -> None:
+    """Let it end; the next start of an actor makes another."""
+    guardian.guardian._close()
+
+
+def guarded() -> list[bytes]:
+    """What the guardian has on its list, entry by entry."""
+    assert guardian.guardian.list is not None
+    data, slot = os.pread(guardian.guardian.list, 1 << 20, 0), guardian_main.SLOT
+    return [data[at : at + slot].rstrip(b"\0") for at in range(0, len(data), slot)]
+
+
+def guardian_interpreter() -> str | None:
+    """The interpreter that would run it, if there is one."""
+    return guardian._executable()
+
+
+def is_code_of_guardian(filename: str) -> bool:
+    return filename == guardian.__file__
+
+
+# ------------------------------------------------------------------ constants to patch
+
+
+class Constant(NamedTuple):
+    """A number that a test may change: the code reads it anew each time."""
+
+    module: ModuleType
+    name: str
+
+    @property
+    def value(self) -> Any:
+        return getattr(self.module, self.name)
+
+    def set(self, monkeypatch: pytest.MonkeyPatch, value: object) -> None:
+        monkeypatch.setattr(self.module, self.name, value)
+
+    def set_for_good(self, value: object) -> None:
+        """In an actor, or in a program of its own."""
+        setattr(self.module, self.name, value)
+
+
+IN_FLIGHT = Constant(connection, "IN_FLIGHT")
+"""The calls that may be open at once, of those that nobody waits for."""
+BACKLOG = Constant(unix, "BACKLOG")
+"""The connections that may wait to be accepted."""
+HANDSHAKE_SECONDS = Constant(control, "HANDSHAKE_SECONDS")
+"""What a client may take to prove itself."""
+TERM_SECONDS = Constant(_ownership, "TERM_SECONDS")
+"""What an actor may take to end after SIGTERM, before SIGKILL."""
+SHARED_IDLE_SECONDS = Constant(buffer_exchange, "IDLE_SECONDS")
+"""What shared memory that is free is kept for."""
+OUT_OF_BAND_FROM = Constant(out_of_band, "BIG")
+"""The size from which bytes stay outside of the pickle."""
+PROBE_SECONDS = Constant(chains, "RING_SECONDS")
+"""What an actor waits for another one before it tells it who waits for itself."""
+
+# ------------------------------------------------------------------ moments to act at
+
+Moment: TypeAlias = Literal[
+    "write",
+    "take",
+    "send a reply",
+    "pass a descriptor",
+    "read the last stacks",
+    "make a recorder",
+    "record",
+]
+"""What this process is about to do: write to a channel or take in from one; send a reply, in an
+actor; hand a descriptor to the other end; read what a dead actor left; make the place for that;
+write down an exception that was caught."""
+
+_MOMENTS: dict[Moment, tuple[type, str]] = {
+    "write": (StreamChannel, "write"),
+    "take": (StreamChannel, "take"),
+    "send a reply": (Client, "send"),
+    "pass a descriptor": (DuplexStream, "send_fd"),
+    "read the last stacks": (FlightRecorder, "stacks"),
+    "make a recorder": (FlightRecorder, "__init__"),
+    "record": (Journal, "append"),
+}
+
+
+def at_next(
+    moment: Moment,
+    before: Callable[[], object] = bool,
+    after: Callable[[], object] = bool,
+    monkeypatch: pytest.MonkeyPatch | None = None,
+) -> None:
+    """Have this process act once, just before or just after it does that for the next time.
+
+    With `monkeypatch` it is undone at the end of the test even if that time never comes.
+    """
+    cls, name = _MOMENTS[moment]
+    original = getattr(cls, name)
+
+    def act(self: Any, *args: Any) -> Any:
+        setattr(cls, name, original)
+        before()
+        result = original(self, *args)
+        after()
+        return result
+
+    (monkeypatch.setattr if monkeypatch else setattr)(cls, name, act)
+
+
+def at_each(moment: Moment, before: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have this process act, or raise, each time just before it does that."""
+    cls, name = _MOMENTS[moment]
+    original = getattr(cls, name)
+
+    def act(self: Any, *args: Any) -> Any:
+        before()
+        return original(self, *args)
+
+    monkeypatch.setattr(cls, name, act)
+
+
+def at_each_take_of(
+    proxy: Any, before: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Act each time just before something is taken in from the connection of this proxy."""
+    channel, take = connection_of(proxy)._channel, StreamChannel.take
+
+    def act(self: StreamChannel) -> Any:
+        if self is channel:
+            before()
+        return take(self)
+
+    monkeypatch.setattr(StreamChannel, "take", act)
+
+
+def at_next_reading(proxy: Any, after: Callable[[], object]) -> None:
+    """Act once, just after this process has taken the lock of who reads the connection."""
+    connection_of(proxy)._reading = _TellingLock(after)
+
+
+class _TellingLock:
+    def __init__(self, tell: Callable[[], object]) -> None:
+        self._tell: Callable[[], object] | None = tell
+        self._lock: Any = threading.RLock()
+        self._is_owned, self.release = self._lock._is_owned, self._lock.release
+
+    def acquire(self, *args: Any, **options: Any) -> bool:
+        got = bool(self._lock.acquire(*args, **options))
+        if got and (tell := self._tell):
+            self._tell = None
+            tell()
+        return got
+
+
+def spy_on_calls(monkeypatch: pytest.MonkeyPatch, tell: Callable[[int], object]) -> None:
+    """Have `tell` called with the size of every call that leaves this process, afterwards."""
+    original = Connection._write
+
+    def write(self: Connection, parts: Any, wait: bool = True) -> None:
+        original(self, parts, wait)
+        if parts and parts[0][0] == Kind.CALL:
+            tell(sum(map(len, parts)))
+
+    monkeypatch.setattr(Connection, "_write", write)
+
+
+def writes_of(monkeypatch: pytest.MonkeyPatch, proxy: Any) -> list[int]:
+    """A list that grows with each write to the object: how many pieces were written at once."""
+    channel, original, counts = connection_of(proxy)._channel, StreamChannel.write, list[int]()
+
+    def write(self: StreamChannel, parts: Any) -> Any:
+        if self is channel and parts:
+            counts.append(len(parts))
+        return original(self, parts)
+
+    monkeypatch.setattr(StreamChannel, "write", write)
+    return counts
+
+
+@contextlib.contextmanager
+def nothing_sent() -> Iterator[None]:
+    """Any call that leaves this process meanwhile is an error."""
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("something was sent")
+
+    original = Connection._write
+    Connection._write = refuse  # type: ignore[method-assign,assignment]
+    try:
+        yield
+    finally:
+        Connection._write = original  # type: ignore[method-assign]
+
+
+# ------------------------------------------------------------------ what was caught
+
+
+def as_in_another_process(exc: Except) -> Except:
+    """The same `Except`, as a process has it that has read nothing of it yet."""
+    late = copy.copy(exc)
+    rebuild, args = cast("Any", exc._store.__reduce__())
+    late._store = rebuild(*args)
+    return late
+
+
+def caught_types(exc: Except) -> Any:
+    """The classes that it catches."""
+    return exc._options.types
+
+
+def at_next_unpacking(before: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Act once, just before an exception that was caught is unpacked."""
+    original = store.unpack_error
+
+    def act(data: bytes) -> BaseException:
+        monkeypatch.setattr(store, "unpack_error", original)
+        before()
+        return original(data)
+
+    monkeypatch.setattr(store, "unpack_error", act)
+
+
+def interrupt_reading(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have whoever reads what was caught be interrupted once he has read the first record."""
+    advance = Projection.advance
+
+    def interrupted(self: Projection[Any], step: Callable[[Any], Any]) -> Any:
+        def half(state: Any) -> Any:
+            step(state)
+            raise error
+
+        return advance(self, half)
+
+    monkeypatch.setattr(Projection, "advance", interrupted)
+
+
+# ------------------------------------------------------------------ starts and ends
+
+
+StartPart: TypeAlias = Literal["data line", "control line", "flight recorder", "classes"]
+START_PARTS: dict[StartPart, str] = {
+    "data line": "duplex_pair",
+    "control line": "socket_pair",
+    "flight recorder": "FlightRecorder",
+    "classes": "share_classes",
+}
+"""What is made or done for the start of an actor's process, in this order."""
+
+
+def fail_start(monkeypatch: pytest.MonkeyPatch, part: StartPart, error: OSError) -> None:
+    """Have the start of an actor's process fail at one of its parts."""
+
+    def fail(*_: object) -> Any:
+        raise error
+
+    monkeypatch.setattr(f"remoteobj._engines.process.{START_PARTS[part]}", fail)
+
+
+def count_memory_kills(monkeypatch: pytest.MonkeyPatch, count: Callable[[], int | None]) -> None:
+    """Stand in for the kernel's count of the processes that it killed since memory ran out."""
+    monkeypatch.setattr(out_of_memory, "_count", count)
+    monkeypatch.setattr(out_of_memory, "_seen", [])
+
+
+def begin_work_after_the_end_of_the_owner(seconds: float) -> None:
+    """Have the work loop of an actor begin only once its owner has said that it ends.
+
+    In a program of its own, whose actors are forks of it.
+    """
+    heard = threading.Event()
+    handle_order, begin = _ActorServer.handle_order, _ActorServer.run_in_background
+
+    def handle_and_tell(self: Any, order: Any) -> None:
+        handle_order(self, order)
+        heard.set()
+
+    def begin_late(self: Any) -> None:
+        heard.wait(seconds)
+        begin(self)
+
+    _ActorServer.handle_order = handle_and_tell  # type: ignore[method-assign]
+    _ActorServer.run_in_background = begin_late  # type: ignore[method-assign]

@@ -1,0 +1,106 @@
+"""Nothing that a program has started outlives the program when it is killed."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.lifecycle.programs import Diary
+from tests.tools import Script, until_gone
+
+ORPHAN = 2.0
+"""Seconds that an actor may outlive its owner."""
+
+BUSY = {
+    "idle": "",
+    "sleeping": "actor.sleep(60)",
+    "computing": "actor.passto(lambda a: [None for _ in iter(int, 1)])",
+}
+
+
+@pytest.mark.parametrize("busy", BUSY)
+def test_an_actor_does_not_outlive_an_owner_that_is_killed(
+    script: Callable[..., Script], diary: Diary, busy: str
+) -> None:
+    call = BUSY[busy]
+    started = script(
+        f"""
+        from tests.internals import until_sent
+        actor = spawn()
+        if {call!r}:
+            threading.Thread(target=lambda: {call or None}, daemon=True).start()
+            until_sent(actor, 1)
+            time.sleep(0.05)
+        print("ready", flush=True)
+        sys.stdin.read() or signal.pause()
+        """
+    )
+    pid = int(started.line())
+    assert started.line() == "ready"
+    os.kill(started.process.pid, signal.SIGKILL)
+    gone = until_gone(pid, ORPHAN)
+    if not gone:
+        os.kill(pid, signal.SIGKILL)
+    assert gone
+    if busy in ("idle", "sleeping"):
+        assert diary.lines == ["cleanup"]
+
+
+def test_an_actor_that_is_being_made_does_not_outlive_an_owner_that_is_killed(
+    script: Callable[..., Script],
+) -> None:
+    started = script(
+        """
+        import contextlib
+        @remote
+        class Slow:
+            def __init__(self):
+                print(os.getpid(), flush=True)
+                time.sleep(60)
+        Slow.spawn()
+        """
+    )
+    pid = int(started.line())
+    os.kill(started.process.pid, signal.SIGKILL)
+    assert until_gone(pid, ORPHAN)
+
+
+def test_an_actor_of_an_actor_does_not_outlive_the_owner_of_both(
+    script: Callable[..., Script],
+) -> None:
+    started = script(
+        """
+        actor = spawn()
+        actor.passto(lambda a: setattr(a, "child", spawn()))
+        signal.pause()
+        """
+    )
+    pids = [int(started.line()) for _ in range(2)]
+    os.kill(started.process.pid, signal.SIGKILL)
+    assert [until_gone(pid, ORPHAN) for pid in pids] == [True, True]
+
+
+def test_when_the_owner_is_killed_what_its_actors_had_started_goes_too(tmp_path: Path) -> None:
+    script = Script(
+        tmp_path / "script.py",
+        """
+        import subprocess, sys, time
+        from remoteobj import remote
+
+        @remote
+        class Starter:
+            def start(self):
+                self.child = subprocess.Popen(["sleep", "60"])
+                return self.child.pid
+
+        starter = Starter.spawn()
+        print(starter.pid_, starter.start(), flush=True)
+        time.sleep(60)
+        """,
+    )
+    pids = [int(pid) for pid in script.line().split()]
+    script.process.kill()
+    assert all(until_gone(pid, 2) for pid in pids)
+    script.close()

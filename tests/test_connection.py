@@ -1,0 +1,164 @@
+"""A connection alone, with the test at its other end: what crosses, and the last word."""
+
+import contextlib
+import select
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from remoteobj import ActorDiedError
+from remoteobj._caller.connection import Connection
+from remoteobj._protocol.calls import PendingCall
+from remoteobj._wire.channel import ChannelClosedError, StreamChannel
+from remoteobj._wire.duplex import DuplexStream, duplex_pair
+from tests.internals import Decoder, Frame, Kind, encode
+from tests.marks import needs_descriptors
+from tests.tools import Call, until
+
+Ends = tuple[DuplexStream, DuplexStream]
+
+
+@pytest.fixture
+def ends() -> Iterator[Ends]:
+    ours, theirs = duplex_pair()
+    yield ours, theirs
+    ours.close()
+    theirs.close()
+
+
+def frame(call_id: int, size: int = 3) -> bytes:
+    return b"".join(encode((Kind.VALUE, call_id, bytes(size), ())))
+
+
+@needs_descriptors  # a socket keeps the reply together with the end, and has no such moment
+@pytest.mark.parametrize("size", [3, 200_000])
+def test_a_reply_between_the_last_look_and_the_death_is_taken(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    ours, theirs = ends
+    channel: Any = StreamChannel(ours)
+    original = channel._ended
+
+    def dies() -> bool:
+        """Between the look that found nothing and the one for its end."""
+        monkeypatch.setattr(channel, "_ended", original)
+        theirs.write(frame(5, size)[:60_000])
+        theirs.shutdown()
+        return bool(original())
+
+    monkeypatch.setattr(channel, "_ended", dies)
+    found = channel.take()
+    if size == 3:
+        assert [one.call_id for one in found] == [5]
+    else:
+        assert found == []  # half of it is no reply
+    with pytest.raises(ChannelClosedError):
+        channel.take()
+    channel.close()
+
+
+def test_a_late_reply_that_comes_alone_answers_no_later_call(ends: Ends) -> None:
+    ours, theirs = ends
+    connection = Connection(StreamChannel(ours), lambda _: TimeoutError(), lambda _: TimeoutError)
+    late = connection.call(b"first", ())
+    assert not connection.wait(late, time.monotonic())
+    connection.abandon(late)
+    call = Call(connection.ask, b"second")
+    decoder, asked = Decoder(), [Frame(Kind.CLOSE, 0)]
+    while asked[-1].payload != b"second":
+        asked += decoder.feed(theirs.read(4096) or b"")
+    theirs.write(b"".join(map(bytes, encode((Kind.VALUE, late.call_id, b"late", ())))))
+    until(lambda: not select.select([ours], [], [], 0)[0])  # it has been read, alone
+    theirs.write(b"".join(map(bytes, encode((Kind.VALUE, asked[-1].call_id, b"right", ())))))
+    answer: Any = call.result()
+    if isinstance(answer, PendingCall):
+        assert connection.wait(answer, time.monotonic() + 10)
+        answer = answer.first
+    assert answer.payload == b"right"
+    connection.close()
+
+
+def test_a_thread_that_waits_is_woken_when_another_one_closes(ends: Ends) -> None:
+    channel = StreamChannel(ends[0])
+    about_to, ended = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        with contextlib.suppress(ChannelClosedError):
+            while True:
+                about_to.set()
+                channel.wait(None)
+                channel.take()
+        ended.set()
+
+    waiting = threading.Thread(target=wait, name="test-waits")
+    waiting.start()
+    assert about_to.wait(10)
+    channel.close()
+    assert ended.wait(10)
+    waiting.join()
+
+
+def test_a_big_reply_is_taken_in_while_a_big_call_is_sent(ends: Ends) -> None:
+    """Both write more than the line holds; the other end reads only once it has written all."""
+    ours, theirs = ends
+    lost: Callable[[bool], BaseException] = lambda maybe: ActorDiedError()  # noqa: E731
+    connection = Connection(StreamChannel(ours), lost, lambda payload: lost)
+    first = connection.call(b"?", ())
+    other = StreamChannel(theirs)
+    taken: list[Frame] = []
+
+    def answer() -> None:
+        left = other.write([frame(first.call_id, 2_000_000)])
+        while left:
+            other.wait_to_write(or_read=False)
+            left = other.write(left)
+        while len(taken) < 2:
+            other.wait(None)
+            taken.extend(other.take())
+
+    answering = threading.Thread(target=answer, name="test-answers")
+    answering.start()
+    second = connection.call(bytes(2_000_000), ())
+    answering.join(20)
+    assert connection.wait(first, time.monotonic() + 10)
+    assert first.first is not None
+    assert len(first.first.payload) == 2_000_000
+    assert [one.call_id for one in taken] == [first.call_id, second.call_id]
+    connection.close()
+    other.close()
+
+
+def test_what_another_thread_posts_while_a_lone_call_is_written_is_sent_after_it(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The post finds the writing taken, and leaves its frame to the one who writes."""
+    ours, theirs = ends
+    lost: Callable[[bool], BaseException] = lambda maybe: ActorDiedError()  # noqa: E731
+    connection: Any = Connection(StreamChannel(ours), lost, lambda payload: lost)
+    original = connection._write
+
+    def write(*args: Any) -> None:
+        original(*args)
+        monkeypatch.setattr(connection, "_write", original)
+        posting = threading.Thread(
+            target=connection.post, args=(Frame(Kind.CLOSE, 99),), name="test-posts"
+        )
+        posting.start()
+        posting.join()
+
+    monkeypatch.setattr(connection, "_write", write)
+    asking = threading.Thread(target=connection.ask, args=(b"?",), name="test-asks")
+    asking.start()
+    other = StreamChannel(theirs)
+    taken: list[Frame] = []
+    while len(taken) < 2:
+        assert other.wait(time.monotonic() + 10), "the frame was left behind"
+        taken += other.take()
+    assert [one.kind for one in taken] == [Kind.CALL, Kind.CLOSE]
+    assert not other.write([frame(taken[0].call_id)])
+    asking.join()
+    connection.close()
+    other.close()

@@ -1,0 +1,68 @@
+"""A call that is out of time says what the actor was doing instead, and may interrupt it."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from remoteobj import CallTimeoutError
+from tests.conftest import Launch
+from tests.tools import Call, Door
+from tests.watching.millers import PROCESSES, Miller
+
+
+@pytest.mark.engines(skip={"inline": "works only while its caller waits"})
+def test_a_time_limit_says_what_the_actor_does_instead(miller: Any, door: Door) -> None:
+    future = miller.future_.grind(door)
+    ahead = miller.future_.ground.get_()
+    door.await_arrival()
+    with pytest.raises(CallTimeoutError, match=r"running \?\.grind\(\.\.\.\) for") as caught:
+        miller.with_(timeout=0.05).passto(len)
+    assert caught.value.remote_stack is not None
+    assert ", in grind" in caught.value.remote_stack
+    assert caught.value.queued_ahead == ("?.ground",)
+    door.open()
+    assert future.result() == "flour"
+    assert ahead.result() == 1
+
+
+@pytest.mark.engines(skip={"inline": "works only while its caller waits"})
+def test_futures_and_awaits_explain_their_time_limits_too(miller: Any, door: Door) -> None:
+    parked = miller.future_.grind(door)
+    door.await_arrival()
+    limited = miller.with_(timeout=0.05)
+    assert "?.grind" in str(limited.future_.passto(len).exception(10))
+
+    async def main() -> str:
+        try:
+            await limited.async_.passto(len)
+        except CallTimeoutError as error:
+            return str(error)
+        return ""
+
+    assert "?.grind" in asyncio.run(main())
+    door.open()
+    parked.result()
+
+
+@pytest.mark.engines(skip=PROCESSES)
+def test_a_call_that_is_out_of_time_is_interrupted_if_that_was_said(
+    launch: Launch, door: Door
+) -> None:
+    with Miller.options(**launch).spawn() as miller:
+        call = Call(lambda: miller.with_(timeout=0.2, interrupt=True).for_ever(door))
+        door.await_arrival()
+        with pytest.raises(CallTimeoutError):
+            call.result()
+        assert miller.with_(timeout=10).ground.get_() > 0
+
+
+@pytest.mark.engines(skip=PROCESSES)
+def test_only_the_call_that_is_out_of_time_is_interrupted(door: Door) -> None:
+    with Miller.spawn() as miller:
+        other = miller.future_.grind(door)
+        door.await_arrival()
+        with pytest.raises(CallTimeoutError):
+            miller.with_(timeout=0.05, interrupt=True).ground.get_()
+        door.open()
+        assert other.result(10) == "flour"
