@@ -13,7 +13,7 @@ from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 
 from ._engines.guardian import guardian
-from ._engines.without_main import _fork_server
+from ._engines.without_main import fork_server
 from ._wire.unix import _session
 
 __all__ = ["kept", "no_leaks"]
@@ -67,7 +67,7 @@ def kept() -> Iterator[tuple[int | None, int | None]]:
     yield from ((None, fd) for fd in (guardian.list, _session.lock))
     tracker = resource_tracker._resource_tracker
     yield getattr(tracker, "_pid", None), getattr(tracker, "_fd", None)
-    for server in (_fork_server.server, forkserver._forkserver):
+    for server in (fork_server.server, forkserver._forkserver):
         held = getattr(server, "_forkserver_alive_fd", None)
         yield getattr(server, "_forkserver_pid", None), held
 

@@ -27,7 +27,6 @@ __all__ = [
     "ActorDiedError",
     "CallTimeoutError",
     "DeadlockError",
-    "ExitReason",
     "ExitReport",
     "NotListeningError",
     "RemoteError",
@@ -66,6 +65,7 @@ class NotListeningError(RemoteObjError, RuntimeError):
 
 
 ExitReason = Literal["stopped", "failed", "killed", "died"]
+"""Why an actor ended: see `ExitReport`."""
 
 
 class ExitReport(NamedTuple):

@@ -8,13 +8,13 @@ from functools import partial
 from multiprocessing import util as mp_util
 from typing import NamedTuple
 
+from .._os.thread_unwind import ThreadUnwind
 from .._pickling.codec import loads
 from .._pickling.outcome import for_caller, pack_error
 from .._protocol.frames import encode
 from .._protocol.messages import INIT_ID, Frame, Kind
 from .._wire.channel import StreamChannel
 from .child_signals import (
-    Terminated,
     end_soon,
     exit_by_signal,
     ignore_sigint,
@@ -50,7 +50,7 @@ def run_program(program: Program | PackedProgram, link: OwnerLink) -> None:
     link.ignore_sigterm = ignore_sigterm
     try:
         _run(program, link)
-    except Terminated:
+    except ThreadUnwind:
         mp_util._exit_function()  # type: ignore[attr-defined]
         if link.owner_is_gone:
             kill_group(0)

@@ -194,7 +194,10 @@ class ActorProcess(multiprocessing.Process):
             fd = os.dup(death_line.fileno())  # a forked child may look, too
             death_line.close()
             return fd
-        fd = os.pidfd_open(self.pid)
+        try:
+            fd = os.pidfd_open(self.pid)
+        except ProcessLookupError:  # the fork server has reaped it already
+            return os.dup(self.sentinel)
         if self.start_method == "forkserver" and _readable(self.sentinel):
             # It has been reaped: the pid may be another process's now.
             os.close(fd)
