@@ -266,9 +266,8 @@ class ActorProcess(multiprocessing.Process):
         self.is_alive()
         if self._report is None:
             return ExitReport(self.name, self.pid)
-        return self._report._replace(
-            error=unpack_error(self._packed_error) if self._packed_error else None
-        )
+        error = unpack_error(self._packed_error) if self._packed_error else None
+        return self._report._replace(error=error)
 
     def _reap(self) -> bool:
         """Collect its exit code, and what it left behind, if it has ended; whether it has."""
