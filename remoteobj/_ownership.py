@@ -9,7 +9,7 @@ import time
 import weakref
 from functools import partial
 from multiprocessing import util as mp_util
-from typing import Any
+from typing import Any, Protocol
 
 from ._caller.connection import Connection, ReenteredError
 from ._caller.endpoint import CallErrors, Endpoint, OwnedParts, decode_answer
@@ -26,8 +26,10 @@ from .errors import ActorDiedError, ExitReport, NotListeningError, SpawnTimeoutE
 
 __all__ = [
     "SECOND_CTRL_C",
+    "Mortal",
     "OwnedActor",
     "error_of_death",
+    "forget_at_exit",
     "register_at_exit",
     "stop_in_background",
 ]
@@ -198,6 +200,14 @@ class OwnedActor:
         """Give the order, without waiting for what comes of it. Harmless when done twice."""
         self._order(StopOrder(self.options.fulfill_final, after_work))
 
+    def tell_at_exit(self) -> None:
+        """Give the order to end, at the end of the program."""
+        self.tell_to_stop(after_work=not self.options.daemon)
+
+    def stop_at_exit(self) -> None:
+        """End it, at the end of the program."""
+        self.stop(self.options.stop_timeout, after_work=not self.options.daemon)
+
     def _drain_goodbye(self, limit: float | None) -> None:
         """Take in what the actor still says: it ends sooner, and no reply is lost."""
         with contextlib.suppress(ReenteredError):  # stopped by a signal handler, within a call
@@ -234,7 +244,7 @@ class OwnedActor:
         self.endpoint.close()
         self.instance.release()
         unlink(self.address)
-        _actors.discard(self)
+        forget_at_exit(self)
         if self.finalizer is not None:
             self.finalizer.detach()
         record = self._exc()
@@ -270,37 +280,50 @@ def stop_in_background(actor: OwnedActor) -> None:
 # --- the end of the program ----------------------------------------------------------------
 
 
-def register_at_exit(actor: OwnedActor) -> None:
-    """See to it that an actor is not left when the program ends."""
-    _end_with_the_program()
-    _actors.add(actor)
+class Mortal(Protocol):
+    """What must not be left when the program ends."""
+
+    def tell_at_exit(self) -> None:
+        """Give the order to end, without waiting for what comes of it."""
+
+    def stop_at_exit(self) -> None:
+        """Wait until it has ended; by force if that takes too long."""
+
+    def kill_now(self) -> None:
+        """End it at once: somebody is impatient."""
 
 
-_actors: set[OwnedActor] = set()
+_mortals: set[Mortal] = set()
 _registered_in = -1
 
 
-def _end_with_the_program() -> None:
-    """See to it, once in each process, that no actor is left when the process ends."""
+def register_at_exit(mortal: Mortal) -> None:
+    """See to it that this is not left when the program ends."""
     global _registered_in
-    if _registered_in != os.getpid():
+    if _registered_in != os.getpid():  # once in each process
         _registered_in = os.getpid()
         # Before multiprocessing ends its daemonic processes, without their cleanup.
         mp_util.Finalize(None, _stop_all, exitpriority=100)
+    _mortals.add(mortal)
+
+
+def forget_at_exit(mortal: Mortal) -> None:
+    """It has ended, or need not. Harmless when done twice."""
+    _mortals.discard(mortal)
 
 
 def _stop_all() -> None:
     """Tell all of them first, then wait: together they take as long as the slowest."""
-    actors = list(_actors)
-    for actor in actors:
-        actor.tell_to_stop(after_work=not actor.options.daemon)
+    mortals = list(_mortals)
+    for mortal in mortals:
+        mortal.tell_at_exit()
     try:
-        for actor in actors:
-            actor.stop(actor.options.stop_timeout, after_work=not actor.options.daemon)
+        for mortal in mortals:
+            mortal.stop_at_exit()
     except KeyboardInterrupt:
-        for actor in list(_actors):
-            actor.kill_now()
+        for mortal in list(_mortals):
+            mortal.kill_now()
         raise
 
 
-os.register_at_fork(after_in_child=_actors.clear)
+os.register_at_fork(after_in_child=_mortals.clear)

@@ -9,6 +9,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 from .._os.thread_unwind import ThreadUnwind
@@ -34,6 +35,7 @@ __all__ = [
 _new = tuple.__new__
 _ITEM = int(Kind.ITEM)  # a plain number is packed sooner
 
+OUR_PACKAGE = __name__.partition(".")[0]
 PATIENCE = 0.05
 """Seconds without progress after which a reply is left to be written in the background."""
 
@@ -46,7 +48,7 @@ class Client:
         channel: StreamChannel,
         flush_later: Callable[[Client], None],
         wake: Callable[[], None],
-        patience: float,
+        patience: float | None,
     ) -> None:
         self.channel = channel
         self.told: deque[Frame] = deque()
@@ -114,7 +116,11 @@ class Client:
             self.send(self.told.popleft())
 
     def _write_patiently(self, left: list[Any]) -> list[Any]:
-        while left and self.channel.wait_to_write(False, time.monotonic() + self._patience):
+        """Write on until it takes too long; `patience=None`: however long it takes."""
+        while left:
+            limit = None if self._patience is None else time.monotonic() + self._patience
+            if not self.channel.wait_to_write(False, limit):
+                break
             left = self.channel.write(left)
         return left
 
@@ -209,7 +215,7 @@ def value_frame(kind: int, call_id: int, value: Any, writable: bool = True) -> F
 def error_frame(call_id: int, exc: BaseException) -> Frame:
     """The frame that carries an exception, without our own frames in its traceback."""
     traceback = exc.__traceback__
-    while traceback is not None and traceback.tb_frame.f_globals.get("__package__") == __package__:
+    while traceback is not None and _is_ours(traceback.tb_frame):
         traceback = traceback.tb_next  # the caller does not care how we got there
     try:
         packed = pack_error(for_caller(exc.with_traceback(traceback)))
@@ -219,6 +225,10 @@ def error_frame(call_id: int, exc: BaseException) -> Frame:
     finally:
         del exc, traceback
     return Frame(Kind.ERROR, call_id, packed)
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__package__")).partition(".")[0] == OUR_PACKAGE
 
 
 def cut_off_frame(call_id: int) -> Frame:

@@ -116,6 +116,8 @@ class ActorProcess(multiprocessing.Process):
                 by_server = self.start_method == "forkserver"
                 self._reaper = Reaper(popen, self._open_death(*death_lines), by_server)
                 mp_util.Finalize(self, self._reaper.close)
+                assert self._recorder is not None
+                mp_util.Finalize(self, self._recorder.close)
             finally:
                 self._link = None
                 self._program = None

@@ -60,7 +60,6 @@ class Kind(enum.IntEnum):
     GOODBYE = 20
     # owner to actor, on the control channel
     STOP = 30
-    THROW = 31
     # ... each answered there under its own id
     STATUS = 32
     STACK = 33
