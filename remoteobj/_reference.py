@@ -20,7 +20,7 @@ from ._protocol.identity import ActorId
 from ._protocol.operations import Steps, evaluate
 from ._wire.registry import new_address, transport_of
 from ._wire.transport import Address, ListenEvent
-from .errors import ActorDiedError, NotListeningError, SpawnTimeoutError
+from .errors import ActorDiedError, ExitReport, NotListeningError, SpawnTimeoutError
 
 __all__ = ["Reference", "RemoteRef", "describe"]
 
@@ -202,9 +202,9 @@ class RemoteRef:
                 event.close()
 
     def _ended_first(self, process: Any) -> BaseException:
+        name = f"{process.name}, before {self.name} listened,"
         return ActorDiedError.from_exit(
-            f"{process.name}, before {self.name} listened,",
-            exitcode=getattr(process, "exitcode", None),
+            ExitReport(name, exitcode=getattr(process, "exitcode", None))
         )
 
 

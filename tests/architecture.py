@@ -314,6 +314,7 @@ OF_ONE_MODULE = {
     "test_architecture",
     "test_codec",
     "test_connection",
+    "test_engines",
     "test_flight_recorder",
     "test_frames",
     "test_guardian",

@@ -30,6 +30,7 @@ from remoteobj._actor.program import _ActorServer
 from remoteobj._actor.replies import value_frame
 from remoteobj._caller import connection
 from remoteobj._caller.connection import Connection
+from remoteobj._caller.control_client import ControlClient
 from remoteobj._caller.endpoint import Endpoint
 from remoteobj._catching import store
 from remoteobj._catching.catchers import ANY
@@ -37,7 +38,10 @@ from remoteobj._catching.journal import Journal, Projection
 from remoteobj._engines import guardian, out_of_memory, without_main
 from remoteobj._engines.flight_recorder import OUTPUT as LAST_OUTPUT
 from remoteobj._engines.flight_recorder import FlightRecorder
-from remoteobj._os import guardian_main, lazy_import
+from remoteobj._engines.process import ActorProcess
+from remoteobj._engines.registry import ENGINES
+from remoteobj._inspection import EXPLAIN_SECONDS
+from remoteobj._os import guardian_main, io_thread, lazy_import
 from remoteobj._pickling import out_of_band
 from remoteobj._pickling.codec import dumps, loads
 from remoteobj._pickling.exceptions import pack_error, unpack_error
@@ -74,6 +78,7 @@ from tests.tools import until
 __all__ = [
     "ANSWER",
     "ANY",
+    "EXPLAIN_SECONDS",
     "DIGEST",
     "GREETING",
     "HANDSHAKES",
@@ -130,8 +135,7 @@ def connection_of(source: Any) -> Any:
 
 def process_of(handle: Any) -> Any:
     """The `multiprocessing.Process` in which the actor of this handle runs."""
-    instance = handle._actor.instance
-    return next(one for one in vars(instance).values() if hasattr(one, "_reaping"))
+    return handle._actor.instance
 
 
 def exit_code_reader_of(handle: Any) -> Any:
@@ -141,8 +145,8 @@ def exit_code_reader_of(handle: Any) -> Any:
 
 def waiter_for_end_of(handle: Any) -> Callable[[float], bool]:
     """Waits so many seconds for the end of the actor, and does not keep the handle alive."""
-    join: Callable[[float], bool] = handle._actor.instance.join
-    return join
+    wait: Callable[[float], bool] = handle._actor.instance.wait
+    return wait
 
 
 def ask_as_owner(handle: Any, kind: int) -> Any:
@@ -286,6 +290,67 @@ def exit_lock(handle: Any) -> Iterator[None]:
 import_lock = lazy_import.import_lock
 """Held by an import that happens within a call; a fork waits for it."""
 
+
+def questions_asked(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
+    """For each question that an owner asks its actor from now on, how long it waits at most."""
+    asked: list[float | None] = []
+    request = ControlClient.request
+
+    def ask(client: Any, kind: int, payload: bytes = b"", seconds: float | None = None) -> Any:
+        asked.append(seconds)
+        return request(client, kind, payload, seconds)
+
+    monkeypatch.setattr(ControlClient, "request", ask)
+    return asked
+
+
+def time_given_to_faulthandler(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long it is waited for stacks that are asked for by a signal, from now on."""
+    given: list[float] = []
+    stacks = ActorProcess.stacks
+
+    def ask(process: Any, seconds: float) -> str:
+        given.append(seconds)
+        return stacks(process, seconds)
+
+    monkeypatch.setattr(ActorProcess, "stacks", ask)
+    return given
+
+
+# ------------------------------------------------------------------ ends
+
+
+def reactor_threads() -> list[threading.Thread]:
+    """The thread that waits on behalf of those who don't wait themselves, while it is there."""
+    return [thread for thread in threading.enumerate() if thread.name == "remoteobj-reactor"]
+
+
+@contextlib.contextmanager
+def hold_reactor() -> Iterator[None]:
+    """Keep that thread from noticing anything."""
+    held, go_on = threading.Event(), threading.Event()
+    io_thread.reactor.call_soon(held.set)
+    io_thread.reactor.call_soon(lambda: go_on.wait(30))
+    assert held.wait(10)
+    try:
+        yield
+    finally:
+        go_on.set()
+
+
+def launched_instances(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What engines launch from now on."""
+    instances: list[Any] = []
+    for engine in ENGINES.values():
+
+        def launch(spec: Any, launch: Callable[[Any], Any] = engine.launch) -> Any:
+            instances.append(launch(spec))
+            return instances[-1]
+
+        monkeypatch.setattr(engine, "launch", launch, raising=False)
+    return instances
+
+
 # ------------------------------------------------------------------ strangers
 
 
@@ -397,7 +462,7 @@ descriptors = _leaks.descriptors
 
 def fork_server() -> Any:
     """The fork server of the package, which is not that of `multiprocessing`."""
-    return without_main._fork_server.server
+    return without_main.fork_server.server
 
 
 def kill_fork_server() -> None:
@@ -410,13 +475,13 @@ def kill_fork_server() -> None:
 def another_fork_server() -> Iterator[None]:
     """None at first; one that is started within ends with this, and the former is back."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(without_main._fork_server, "server", None)
+        patch.setattr(without_main.fork_server, "server", None)
         try:
             yield
         finally:
             if server := fork_server():
                 os.close(server._forkserver_alive_fd)
-                without_main._fork_server._remove_socket()
+                without_main.fork_server._remove_socket()
 
 
 # ------------------------------------------------------------------ the guardian

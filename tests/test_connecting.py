@@ -476,7 +476,7 @@ def test_who_talks_nonsense_is_told_so_and_what_he_had_asked_for_is_not_run(
 
 
 @pytest.mark.parametrize("kind", [Kind.CREDIT, Kind.CLOSE, Kind.VALUE, Kind.GOODBYE, Kind.STOP])
-def test_a_frame_that_is_none_of_a_caller_s_business_does_nothing(kind: Kind) -> None:
+def test_a_frame_that_is_none_of_a_caller_s_business_does_nothing(kind: int) -> None:
     """Orders in particular are the owner's alone, and come by another channel."""
     with Target.spawn() as target:
         client = RawClient(address_of(target))

@@ -16,7 +16,7 @@ from types import FunctionType
 from typing import Any, Final
 
 from .._catching.catchers import USER_ERRORS, Except
-from .._engines.registry import OwnerLink
+from .._engines.contract import OwnerLink, ProgramFailedError
 from .._os.interrupter import Interrupter, run_loop
 from .._os.poller import clock
 from .._os.thread_unwind import ThreadUnwind
@@ -120,6 +120,12 @@ class _ActorServer(Server):
     def _on_stack(self, order: Frame) -> Frame:
         return value_frame(Kind.VALUE, order.call_id, stacks(ENTRY_POINTS))
 
+    def _on_explain(self, order: Frame) -> Frame:
+        answer = tuple(self.status()), stacks(ENTRY_POINTS)
+        if order.payload:
+            self._interrupt(InterruptOrder.read(order.payload))
+        return value_frame(Kind.VALUE, order.call_id, answer)
+
     def _on_interrupt(self, order: Frame) -> Frame:
         interrupted = self._interrupt(InterruptOrder.read(order.payload))
         return value_frame(Kind.VALUE, order.call_id, interrupted)
@@ -203,6 +209,7 @@ _ORDERS: Final[dict[int, Callable[[_ActorServer, Frame], Frame | None]]] = {
     Kind.STOP: _ActorServer._on_stop,
     Kind.STATUS: _ActorServer._on_status,
     Kind.STACK: _ActorServer._on_stack,
+    Kind.EXPLAIN: _ActorServer._on_explain,
     Kind.INTERRUPT: _ActorServer._on_interrupt,
 }
 """What is done with what the owner says, by its kind. A new order is one row."""
@@ -235,26 +242,33 @@ class ActorProgram:
     # --- for engines ---------------------------------------------------------------------
 
     def run(self, link: OwnerLink) -> None:
-        """Run to the end; exit code 1 when `__init__` or the work loop failed."""
+        """Run to the end.
+
+        Raises:
+            ProgramFailedError: the object could not be served, or its `__init__` or its work loop
+                raised.
+        """
         server = self._open(link, accept=True)
         with self._at_home(server):
             try:
-                failed = not self._born(server) or not self._live(server)
+                failure = self._born(server) or self._live(server)
             finally:
                 self._finish(server)
-        if failed:
-            raise SystemExit(1)
+        if failure is not None:
+            raise failure
 
     def begin(self, link: OwnerLink) -> Callable[[], None]:
         """Begin in the caller's thread: `run` without a loop of its own."""
         server = self._server = self._open(link, accept=False)
         with self._at_home(server):
-            self._born(server)
+            self._failure = self._born(server)
         return lambda: self._turn(server)
 
     def end(self) -> None:
         with self._at_home(self._server):
             self._finish(self._server)
+        if self._failure is not None:
+            raise self._failure
 
     def parts(self) -> Iterable[tuple[str, object]]:
         cls, args, kwargs = self._make
@@ -263,6 +277,10 @@ class ActorProgram:
             *((f"args[{i}]", one) for i, one in enumerate(args)),
             *kwargs.items(),
         ]
+
+    @staticmethod
+    def describe(request: bytes) -> str:
+        return describe_request(request)
 
     # --- a life --------------------------------------------------------------------------
 
@@ -283,8 +301,7 @@ class ActorProgram:
             try:
                 server.open()
             except BaseException as exc:
-                self._owner.send(error_frame(INIT_ID, exc))
-                raise SystemExit(1) from None
+                raise self._failed(exc) from None
         else:
             server.mailbox.clients.patience = 0.0  # nobody reads while we wait
             server.register_local()
@@ -306,8 +323,14 @@ class ActorProgram:
             if server.home_threads is not None and not outer:
                 server.home_threads.discard(me)
 
-    def _born(self, server: _ActorServer) -> bool:
-        """Make the object and tell the owner; False when that failed."""
+    def _failed(self, exc: BaseException) -> ProgramFailedError:
+        """Tell the owner that it was not born."""
+        frame = error_frame(INIT_ID, exc)
+        self._owner.send(frame)
+        return ProgramFailedError(frame.payload)
+
+    def _born(self, server: _ActorServer) -> ProgramFailedError | None:
+        """Make the object and tell the owner; what is returned ended that."""
         try:
             with self._exc("init", raises=True, types=USER_ERRORS):
                 self._construct(server)
@@ -315,13 +338,12 @@ class ActorProgram:
             self._owner.send(cut_off_frame(INIT_ID))
             raise
         except BaseException as exc:
-            self._owner.send(error_frame(INIT_ID, exc))
-            return False
+            return self._failed(exc)
         server.born = True
         server.has_work = role_of(type(server.root), "work") is not None
         server.mailbox.lifecycle.on(Event.READY)
         self._owner.send(value_frame(Kind.VALUE, INIT_ID, None))
-        return True
+        return None
 
     def _construct(self, server: _ActorServer) -> None:
         """Make the object, and give it its proxy before its `__init__` runs."""
@@ -336,8 +358,8 @@ class ActorProgram:
             _give_remote(server.root, self._proxy)
             type(server.root).__init__(server.root, *args, **kwargs)
 
-    def _live(self, server: _ActorServer) -> bool:
-        """Work, then serve; False when the work failed."""
+    def _live(self, server: _ActorServer) -> ProgramFailedError | None:
+        """Work, then serve; what is returned ended that before its time."""
         work = role_of(type(server.root), "work")
         try:
             if work is not None:
@@ -348,9 +370,9 @@ class ActorProgram:
         except SystemExit:
             raise
         except BaseException as exc:
-            server.last_word = pack_error(exc)
-            return False
-        return True
+            server.last_word = error = pack_error(exc)
+            return ProgramFailedError(error)
+        return None
 
     def _finish(self, server: _ActorServer) -> None:
         """Say goodbye to the callers, then clean up."""

@@ -6,8 +6,8 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple, TypeVar
 
 from .._pickling.codec import dumps, dumps_call, loads, unpickled
 from .._pickling.exceptions import for_caller, unpack_error
@@ -21,7 +21,13 @@ from .._wire.auth import AuthenticationError
 from .._wire.channel import StreamChannel
 from .._wire.registry import transport_of
 from .._wire.transport import Address
-from ..errors import ActorDiedError, CallTimeoutError, NotListeningError, UnsendableError
+from ..errors import (
+    ActorDiedError,
+    CallTimeoutError,
+    ExitReport,
+    NotListeningError,
+    UnsendableError,
+)
 from .call_options import PLAIN, CallOptions
 from .connection import Connection, ConnectionEndedError, ReenteredError
 from .streams import Stream
@@ -31,6 +37,7 @@ __all__ = [
     "Endpoint",
     "Fallback",
     "CallErrors",
+    "OwnedParts",
     "encode",
     "fallback_or_raise",
     "decode_answer",
@@ -54,12 +61,16 @@ class CallErrors:
     endpoint that holds it: a dropped proxy lets go of its socket at once.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, lost: ErrorFactory | None = None) -> None:
         self.name = name
+        self._lost = lost
+        """Its owner's, who knows how it died."""
 
     def lost(self, maybe_executed: bool) -> BaseException:
         """The error when it is gone without a word."""
-        return ActorDiedError.from_exit(self.name, maybe_executed=maybe_executed)
+        if self._lost is not None:
+            return self._lost(maybe_executed)
+        return ActorDiedError.from_exit(ExitReport(self.name), maybe_executed)
 
     def goodbye_error(self, payload: Bytes) -> ErrorFactory:
         """The error when it said that it closes, and why."""
@@ -67,7 +78,7 @@ class CallErrors:
             reason = bytes(payload)
 
             def failed(maybe_executed: bool) -> BaseException:
-                error = ActorDiedError.from_exit(self.name, maybe_executed=maybe_executed)
+                error = ActorDiedError.from_exit(ExitReport(self.name), maybe_executed)
                 error.__cause__ = unpack_error(reason)
                 return error
 
@@ -78,26 +89,42 @@ class CallErrors:
         return NotListeningError(f"{self.name} can't be called: {why}")
 
 
+class OwnedParts(NamedTuple):
+    """What an endpoint has of its owner, where the actor is this process's own."""
+
+    errors: CallErrors
+    connection: Connection
+    """Which was there before the actor was."""
+    check_connecting: Callable[[], None]
+    """Called before a new connection is made; raises what it is that forbids it."""
+    explain: Callable[[CallOptions, PendingCall | None, Sequence[Bytes]], CallTimeoutError]
+    """Makes the error of a call that took too long, of which these calls are in the way."""
+
+
 class Endpoint:
     """Calls one remote object from this process, by one connection that all threads share.
 
     The connection is made at the first call, and anew where it is safe: after a fork, and
     when the one before had ended before anything was sent.
+
+    Args:
+        owned: what the owner of an actor knows better than others; None: it is not ours.
     """
 
     def __init__(
         self,
         actor_id: ActorId,
         address: Address,
-        errors: CallErrors | None = None,
         wire_options: WireOptions = DEFAULT_WIRE_OPTIONS,
+        owned: OwnedParts | None = None,
     ) -> None:
         self._actor_id = actor_id
         self._address = address
         self._wire_options = wire_options
         self.writable = wire_options.writable
-        self._errors = errors or CallErrors(actor_id.name)
-        self._connection: Connection | None = None
+        self._owned = owned
+        self._errors = CallErrors(actor_id.name) if owned is None else owned.errors
+        self._connection: Connection | None = None if owned is None else owned.connection
         self._renew()
         _endpoints.add(self)
 
@@ -197,6 +224,9 @@ class Endpoint:
         self, options: CallOptions, pending: PendingCall | None = None
     ) -> CallTimeoutError:
         """The error of a call that took too long."""
+        if self._owned is not None:
+            ahead = self._connection.ahead_of(pending) if self._connection and pending else []
+            return self._owned.explain(options, pending, ahead)
         return CallTimeoutError(f"{self._errors.name} did not answer within {options.timeout} s")
 
     def check(self, pending: PendingCall) -> None:
@@ -233,6 +263,8 @@ class Endpoint:
             return connection
 
     def _connect(self) -> Connection:
+        if self._owned is not None:
+            self._owned.check_connecting()
         try:
             stream = transport_of(self._address).connect(self._address)
         except AuthenticationError as exc:
