@@ -157,7 +157,7 @@ class Handle(Proxy):
             raise death
 
     def __repr__(self) -> str:
-        return f"<Remote {self.name_!r} (pid {self.pid_}) : ({format_steps(self._steps)})>"
+        return f"<Remote {self.name_!r} (pid {self.pid_}) : ({format_steps(self._view.steps)})>"
 
 
 def spawn(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options) -> Handle:
@@ -198,7 +198,7 @@ def _handle_of(actor: OwnedActor, exc: Except) -> Handle:
         wire_options=WireOptions(actor.options.spin, actor.options.writable),
         endpoint=actor.endpoint,
     )
-    handle = proxy_of(ref, Handle)
+    handle: Handle = proxy_of(ref, Handle)
     object.__setattr__(handle, "_actor", actor)
     object.__setattr__(handle, "_exc", exc)
     actor.finalizer = weakref.finalize(handle, stop_in_background, actor)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from ._actor.server import Mode
-from ._caller.call_options import AWAITED, CASTS, FUTURES, MISSING, PLAIN, CallOptions
+from ._caller.call_options import AWAITED, CASTS, FUTURES, MISSING
 from ._listening import ListenScope
 from ._protocol.config import WireOptions
 from ._protocol.operations import OPERATIONS, Operation, Steps, format_steps
 from ._reference import RemoteRef, describe
-from ._views import make_call, refuse_in_syntax
-from ._wire.unix import Address
+from ._views import View
 
 __all__ = ["Proxy", "operator_method", "proxy_of", "ref_of"]
 
@@ -57,12 +56,10 @@ class Proxy:
     False
     """
 
-    __slots__ = ("__weakref__", "_options", "_parent", "_ref", "_steps")
+    __slots__ = ("__weakref__", "_view", "_whole")
 
-    _ref: RemoteRef
-    _steps: Steps
-    _options: CallOptions
-    _parent: Proxy | None  # that of the whole object; None: this is it
+    _view: View
+    _whole: Proxy | None  # None in the proxy of a whole object
 
     def __init__(
         self,
@@ -75,7 +72,8 @@ class Proxy:
     ) -> None:
         wire_options = WireOptions(spin, writable)
         ref = RemoteRef.of(obj, eager=eager_proxy, fulfil=fulfill_final, wire_options=wire_options)
-        _fill(self, ref)
+        _put_view(self, View.of(ref))
+        _put_whole(self, None)
 
     def __init_subclass__(cls) -> None:
         cls.__getattribute__ = _attribute_of(cls)  # type: ignore[method-assign, assignment]
@@ -97,21 +95,14 @@ class Proxy:
 
     # --- recording -----------------------------------------------------------------------
 
-    def _then(self, name: str, *operands: Any) -> Proxy:
-        assert name in OPERATIONS
-        return _part_of(self, (*self._steps, (name, *operands)))
-
     @property
     def super(self) -> Proxy:
         """The object as its base classes see it, like `super()` within its methods."""
-        return self._then("super")
+        return _part_of(self, self._view.then("super"))
 
     def attrs_(self, *paths: str) -> Proxy:
         """The attribute at the end of dotted paths, whatever the names in them are."""
-        names = ".".join(paths).split(".")
-        if "" in names:
-            raise ValueError(f"attrs_{paths} has an empty name in it")
-        return _part_of(self, (*self._steps, *(("attr", name) for name in names)))
+        return _part_of(self, self._view.at(*paths))
 
     # --- views: the same object, called otherwise ------------------------------------------
 
@@ -122,7 +113,7 @@ class Proxy:
         Many calls may be on their way; when a thousand are, the next one waits for room.
         `cancel()` takes a call back that has not begun over there.
         """
-        return self._in_mode(FUTURES)
+        return _part_of(self, _view_of(self).in_mode_of(FUTURES))
 
     @property
     def async_(self) -> Any:
@@ -131,7 +122,7 @@ class Proxy:
         The call is made when the await begins. A method that yields is gone over by
         `async for item in handle.async_.method()`.
         """
-        return self._in_mode(AWAITED)
+        return _part_of(self, _view_of(self).in_mode_of(AWAITED))
 
     @property
     def cast_(self) -> Any:
@@ -139,7 +130,7 @@ class Proxy:
 
         What it raises over there is recorded among the actor's errors, in the group `work`.
         """
-        return self._in_mode(CASTS)
+        return _part_of(self, _view_of(self).in_mode_of(CASTS))
 
     def with_(
         self,
@@ -162,29 +153,12 @@ class Proxy:
                 `interrupt_` does, with a TimeoutError. Through a handle, in its owner.
             window: items that the iterator behind a stream may run ahead; 16 by default.
         """
-        options = self._options.changed(
+        options = self._view.options.changed(
             timeout=timeout, default=default, proxy=proxy, window=window, interrupt=interrupt
         )
-        return _part_of(self, self._steps, options)
-
-    def _in_mode(self, plain: CallOptions) -> Proxy:
-        options = _options_of(self)
-        options = plain if options is PLAIN else options._replace(mode=plain.mode)
-        return _part_of(self, _steps_of(self), options)
+        return _part_of(self, self._view._replace(options=options))
 
     # --- evaluating ----------------------------------------------------------------------
-
-    def _do(self, name: str, *operands: Any) -> Any:
-        steps = (*self._steps, (name, *operands))
-        return make_call(self._ref, steps, _root_of(self), self._options)
-
-    def _do_by_syntax(self, name: str, *operands: Any) -> Any:
-        """Do what Python's own syntax asks for, which lets few values through."""
-        returns = OPERATIONS[name].returns
-        if returns is None:
-            return self._do(name, *operands)
-        refuse_in_syntax(name, returns, self._options.mode)
-        return returns(self._do(name, *operands))
 
     def get_(self, default: Any = MISSING, *, default_local: bool = False) -> Any:
         """The value over there.
@@ -198,36 +172,34 @@ class Proxy:
         Raises:
             NotListeningError: nobody listens, and no default was given.
         """
-        return make_call(
-            self._ref, self._steps, _root_of(self), self._options, default, default_local
-        )
+        view = self._view
+        return view.evaluate(view.steps, _whole_of(self), default, default_local)
 
     def __call__(
         self, /, *args: Any, _default: Any = MISSING, _proxy: bool | None = None, **kwargs: Any
     ) -> Any:
         """Call it over there; the value, or with `_proxy=True` a proxy, lazily."""
-        options = _options_of(self)
-        if _proxy or (_proxy is None and options.proxy):
-            return self._then("call", args, kwargs)
-        parent = _parent_of(self)
-        root = self if parent is None else parent
-        steps = (*_steps_of(self), ("call", args, kwargs))
-        return make_call(ref_of(self), steps, root, options, _default)
+        view = _view_of(self)
+        if _proxy or (_proxy is None and view.options.proxy):
+            return _part_of(self, view.then("call", args, kwargs))
+        whole = _whole_or_none(self)
+        steps = (*view.steps, ("call", args, kwargs))
+        return view.evaluate(steps, self if whole is None else whole, _default)
 
     def passto(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call `func(obj, *args, **kwargs)` over there, `obj` being the real object.
 
         Any function will do: builtins, lambdas, closures.
         """
-        return self._do("passto", func, args, kwargs)
+        return self._view.do(_whole_of(self), "passto", func, args, kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
         self._refuse_own(name)
-        self._do_by_syntax("setattr", name, value)
+        self._view.do_by_syntax(_whole_of(self), "setattr", name, value)
 
     def __delattr__(self, name: str) -> None:
         self._refuse_own(name)
-        self._do_by_syntax("delattr", name)
+        self._view.do_by_syntax(_whole_of(self), "delattr", name)
 
     def _refuse_own(self, name: str) -> None:
         if name.startswith("_") or hasattr(type(self), name):
@@ -237,7 +209,8 @@ class Proxy:
             )
 
     def __aiter__(self) -> AsyncIterator[Any]:
-        found: AsyncIterator[Any] = self._in_mode(AWAITED)._do("iter").__aiter__()
+        view = self._view.in_mode_of(AWAITED)
+        found: AsyncIterator[Any] = view.do(_whole_of(self), "iter").__aiter__()
         return found
 
     # --- serving the object, and waiting until it is served --------------------------------
@@ -253,7 +226,7 @@ class Proxy:
         Raises:
             RuntimeError: it is listening already, or the object is not in this process.
         """
-        self._ref.listen({None: Mode.AUTO, True: Mode.BACKGROUND, False: Mode.MANUAL}[bg])
+        ref_of(self).listen({None: Mode.AUTO, True: Mode.BACKGROUND, False: Mode.MANUAL}[bg])
         return ListenScope(self, self.stop_listen_)
 
     def stop_listen_(self) -> None:
@@ -262,14 +235,14 @@ class Proxy:
         Harmless when nothing is served from this process. From within a request, the
         request is answered first.
         """
-        home = self._ref.home
+        home = ref_of(self).home
         if home is not None:
             home.stop()
 
     @property
     def listening_(self) -> bool:
         """Whether the object can be called now; true to the fact, from every process."""
-        return self._ref.listening
+        return ref_of(self).listening
 
     def process_requests(self, timeout: float | None = 0.0) -> int:
         """Run the requests that have arrived, in this thread; how many were run.
@@ -280,11 +253,11 @@ class Proxy:
         Raises:
             NotListeningError: the object is not served from this process.
         """
-        return self._ref.process(timeout)
+        return ref_of(self).process(timeout)
 
     def poll(self, timeout: float | None = 0.0) -> bool:
         """Run one request, in this thread, if one has arrived within `timeout` seconds."""
-        return bool(self._ref.process(timeout, 1))
+        return bool(ref_of(self).process(timeout, 1))
 
     def wait_until_listening(
         self, process: Any = None, fail: bool = True, timeout: float | None = None
@@ -300,7 +273,7 @@ class Proxy:
             ActorDiedError: `process` ended first.
             SpawnTimeoutError: the time was up first.
         """
-        return self._ref.wait(process, fail, timeout)
+        return ref_of(self).wait(process, fail, timeout)
 
     def __enter__(self) -> Any:
         self.listen_(bg=False)
@@ -317,17 +290,18 @@ class Proxy:
     # --- as an object of this process ------------------------------------------------------
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self._parent is not None:
-            return (_part_of, (self._parent, self._steps))
-        return (_whole, (self._ref.reference(),), *self._ref.local_copy_for_child())
+        ref, steps, _ = self._view
+        if self._whole is not None:
+            return (_part, (self._whole, steps))
+        return (_unpickled, (ref.reference(),), *ref.local_copy_for_child())
 
     def __setstate__(self, local: Any) -> None:
-        self._ref.local = local
+        ref_of(self).local = local
 
     def __repr__(self) -> str:
-        ref = self._ref
+        ref, steps, _ = self._view
         name = ref.name if ref.local is MISSING else describe(ref.local)
-        return f"<Remote {name} : ({format_steps(self._steps)})>"
+        return f"<Remote {name} : ({format_steps(steps)})>"
 
     def __dir__(self) -> list[str]:
         return ["__", *(name for name in object.__dir__(self) if not name.startswith("_"))]
@@ -337,8 +311,9 @@ def operator_method(name: str, operation: Operation) -> Callable[..., Any]:
     """The method of proxies by which Python's syntax asks for an operation."""
 
     def method(self: Proxy, *operands: Any) -> Any:
-        act = self._do_by_syntax if operation.ends else self._then
-        return act(name, *operands)
+        if operation.ends:
+            return self._view.do_by_syntax(_whole_of(self), name, *operands)
+        return _part_of(self, self._view.then(name, *operands))
 
     assert operation.dunder is not None
     method.__name__ = operation.dunder
@@ -352,47 +327,38 @@ for _name, _operation in OPERATIONS.items():
 
 # The slots themselves: to write them around the proxy's own `__setattr__`, which sets the
 # object's attributes, and to read them without the way through `__getattribute__`.
-_put_ref, ref_of = vars(Proxy)["_ref"].__set__, vars(Proxy)["_ref"].__get__
-_put_steps, _steps_of = vars(Proxy)["_steps"].__set__, vars(Proxy)["_steps"].__get__
-_put_options, _options_of = vars(Proxy)["_options"].__set__, vars(Proxy)["_options"].__get__
-_put_parent, _parent_of = vars(Proxy)["_parent"].__set__, vars(Proxy)["_parent"].__get__
-_new, _own = object.__new__, object.__getattribute__
-
-AnyProxy = TypeVar("AnyProxy", bound=Proxy)
+_put_view, _view_of = vars(Proxy)["_view"].__set__, vars(Proxy)["_view"].__get__
+_put_whole, _whole_or_none = vars(Proxy)["_whole"].__set__, vars(Proxy)["_whole"].__get__
+_new, _own, _new_tuple = object.__new__, object.__getattribute__, tuple.__new__
 
 
-def _fill(proxy: Proxy, ref: RemoteRef) -> None:
-    _put_ref(proxy, ref)
-    _put_steps(proxy, ())
-    _put_options(proxy, _EAGER if ref.eager else PLAIN)
-    _put_parent(proxy, None)
-
-
-_EAGER = CallOptions(proxy=True)
-
-
-def proxy_of(ref: RemoteRef, cls: type[AnyProxy]) -> AnyProxy:
-    """A proxy of the whole object."""
+def proxy_of(ref: RemoteRef, cls: type[Any]) -> Any:
+    """A proxy, of this class, of the whole object."""
     proxy = _new(cls)
-    _fill(proxy, ref)
+    _put_view(proxy, View.of(ref))
+    _put_whole(proxy, None)
     return proxy
 
 
-def _part_of(proxy: Proxy, steps: Steps, options: CallOptions | None = None) -> Proxy:
-    """Another proxy on the same object; without options of its own it has those of the first."""
-    parent = _parent_of(proxy)
+def ref_of(proxy: Proxy) -> RemoteRef:
+    """The whole object that the proxy is for, or for a part of which."""
+    ref: RemoteRef = _view_of(proxy).ref
+    return ref
+
+
+def _part_of(proxy: Proxy, view: View) -> Proxy:
+    """A proxy of another part of the same object, or of the same part in another way."""
+    whole = _whole_or_none(proxy)
     part = _new(Proxy)
-    _put_ref(part, ref_of(proxy))
-    _put_steps(part, steps)
-    _put_options(part, _options_of(proxy) if options is None else options)
+    _put_view(part, view)
     # Every part keeps the proxy of the whole, and so the actor that a handle owns, alive.
-    _put_parent(part, proxy if parent is None else parent)
+    _put_whole(part, proxy if whole is None else whole)
     return part
 
 
-def _root_of(proxy: Proxy) -> Proxy:
-    parent = _parent_of(proxy)
-    return proxy if parent is None else parent
+def _whole_of(proxy: Proxy) -> Proxy:
+    whole = _whole_or_none(proxy)
+    return proxy if whole is None else whole
 
 
 def _attribute_of(cls: type[Proxy]) -> Callable[[Proxy, str], Any]:
@@ -408,13 +374,12 @@ def _attribute_of(cls: type[Proxy]) -> Callable[[Proxy, str], Any]:
             return _own(self, name)
         if name[:1] == "_":
             return _underscored(self, name)
-        # `_part_of`, spelled out: its call would be a hundredth of the time of a whole one.
-        parent = _parent_of(self)
+        # `then` and `_part_of`, spelled out: their calls would take a fiftieth of a remote one.
+        ref, steps, options = _view_of(self)
+        whole = _whole_or_none(self)
         part = _new(Proxy)
-        _put_ref(part, ref_of(self))
-        _put_steps(part, (*_steps_of(self), ("attr", name)))
-        _put_options(part, _options_of(self))
-        _put_parent(part, self if parent is None else parent)
+        _put_view(part, _new_tuple(View, (ref, (*steps, ("attr", name)), options)))
+        _put_whole(part, self if whole is None else whole)
         return part
 
     return read
@@ -434,7 +399,9 @@ def _underscored(proxy: Proxy, name: str) -> Any:
 Proxy.__getattribute__ = _attribute_of(Proxy)  # type: ignore[method-assign, assignment]
 
 
-def _whole(reference: tuple[Address, str, bool, bool, WireOptions]) -> Proxy:
-    address, name, eager, fulfil, wire_options = reference
-    ref = RemoteRef(address, name, eager=eager, fulfil=fulfil, wire_options=wire_options)
-    return proxy_of(ref, Proxy)
+def _unpickled(reference: tuple[Any, ...]) -> Any:
+    return proxy_of(RemoteRef.from_reference(reference), Proxy)
+
+
+def _part(whole: Proxy, steps: Steps) -> Proxy:
+    return _part_of(whole, whole._view._replace(steps=steps))

@@ -62,6 +62,12 @@ class RemoteRef:
         """What any process needs in order to call the object."""
         return (self.address, self.name, self.eager, self.fulfil, self.wire_options)
 
+    @classmethod
+    def from_reference(cls, reference: tuple[Any, ...]) -> RemoteRef:
+        """The object in a process that has nothing of it but its `reference`."""
+        address, name, eager, fulfil, wire_options = reference
+        return cls(address, name, eager=eager, fulfil=fulfil, wire_options=wire_options)
+
     def local_copy_for_child(self) -> tuple[Any, ...]:
         """The object itself, for a process that is being started and may be the one that
         will listen; nothing for all others, which only call."""

@@ -1,80 +1,119 @@
-"""What an operation gives that is evaluated through a view of a proxy: the value itself, a future
-of it, something to be awaited, or nothing."""
+"""What a proxy stands for, and what an operation gives that is evaluated through it: the value
+itself, a future of it, something to be awaited, or nothing."""
 
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable
 from functools import cache
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from ._actor.server import Server, local_server, local_servers
 from ._caller.call_options import MISSING, PLAIN, CallMode, CallOptions
 from ._caller.endpoint import RETURNED_SELF, Fallback, fallback_or_raise
 from ._os.lazy_import import import_lock
-from ._protocol.operations import Steps, drop, evaluate
+from ._protocol.operations import OPERATIONS, Steps, drop, evaluate
 from ._reference import RemoteRef
 from .errors import ActorDiedError, NotListeningError
 
-__all__ = ["make_call", "refuse_in_syntax"]
+__all__ = ["View"]
 
 # Bare names: on Python 3.11 to look a member up in its class takes longer than to compare it.
 _NOW, _FUTURE, _AWAIT = CallMode.NOW, CallMode.FUTURE, CallMode.AWAIT
 
-
-def make_call(
-    ref: RemoteRef,
-    steps: Steps,
-    owner: object,
-    options: CallOptions,
-    default: Any = MISSING,
-    default_local: bool = False,
-) -> Any:
-    """Have a chain evaluated, in the mode that the options say, and give what that mode gives.
-
-    Where this process serves the object, the chain is evaluated right here.
-
-    Args:
-        owner: the proxy of the whole object: the result where that is the object itself.
-        default: the value where nobody listens, in place of that of the options.
-        default_local: whether this process's own copy of the object gives the value there.
-
-    Raises:
-        Exception: in the mode `NOW`: whatever the operations raise, or `Endpoint.call`.
-    """
-    if default is MISSING:
-        default = options.default
-    otherwise = None
-    if default is not MISSING or default_local:
-        otherwise = ref.fallback(steps, default, default_local)
-    home = local_server(ref.address) if local_servers else None
-    mode = options.mode
-    if mode is _NOW:
-        if home is not None:
-            return _evaluate_at_home(home, steps, owner)
-        result = ref.endpoint.call(steps, owner, otherwise, options)
-        return owner if result is RETURNED_SELF else result
-    if mode is _FUTURE:
-        return _future(ref, home, steps, owner, otherwise, options)
-    if mode is _AWAIT:
-        return _awaitable(ref, home, steps, owner, otherwise, options)
-    return _cast(ref, home, steps, owner, otherwise)
+_EAGER = CallOptions(proxy=True)
 
 
-def refuse_in_syntax(name: str, returns: Callable[[Any], Any], mode: CallMode) -> None:
-    """Refuse an operation by Python's syntax in a mode whose outcome the syntax would drop.
+class View(NamedTuple):
+    """A part of a remote object, and how calls are made through it."""
 
-    Raises:
-        TypeError: `returns`, which is what Python makes of the outcome, would lose a future.
-    """
-    if mode is _NOW or (mode is CallMode.CAST and returns is drop):
-        return
-    func = name if hasattr(builtins, name) else f"operator.{name}"
-    raise TypeError(
-        f"through {mode.value} this would give nothing that could be waited for; "
-        f"use {mode.value}.passto({func}, ...)"
-    )
+    ref: RemoteRef
+    """The whole object."""
+    steps: Steps
+    """The operations that lead from there to the part."""
+    options: CallOptions
+
+    @classmethod
+    def of(cls, ref: RemoteRef) -> View:
+        """The view of the whole object, through which calls are made as its owner chose."""
+        return cls(ref, (), _EAGER if ref.eager else PLAIN)
+
+    def then(self, name: str, *operands: Any) -> View:
+        """The view with one more step."""
+        assert name in OPERATIONS
+        return View(self.ref, (*self.steps, (name, *operands)), self.options)
+
+    def at(self, *paths: str) -> View:
+        """The view of the attribute at the end of dotted paths.
+
+        Raises:
+            ValueError: a name in them is empty.
+        """
+        names = ".".join(paths).split(".")
+        if "" in names:
+            raise ValueError(f"attrs_{paths} has an empty name in it")
+        return self._replace(steps=(*self.steps, *(("attr", name) for name in names)))
+
+    def in_mode_of(self, plain: CallOptions) -> View:
+        """The view through which calls are made in the mode of `plain` options."""
+        ref, steps, options = self
+        return View(ref, steps, plain if options is PLAIN else options._replace(mode=plain.mode))
+
+    def do(self, owner: object, name: str, *operands: Any) -> Any:
+        """Evaluate the view and one more operation."""
+        return self.evaluate((*self.steps, (name, *operands)), owner)
+
+    def do_by_syntax(self, owner: object, name: str, *operands: Any) -> Any:
+        """The same for an operation that Python's own syntax asks for, if that lets its outcome
+        through.
+
+        Raises:
+            TypeError: the syntax would drop the future, or what is to be awaited.
+        """
+        returns, mode = OPERATIONS[name].returns, self.options.mode
+        if returns is None:
+            return self.do(owner, name, *operands)
+        if mode is not _NOW and not (mode is CallMode.CAST and returns is drop):
+            func = name if hasattr(builtins, name) else f"operator.{name}"
+            raise TypeError(
+                f"through {mode.value} this would give nothing that could be waited for; "
+                f"use {mode.value}.passto({func}, ...)"
+            )
+        return returns(self.do(owner, name, *operands))
+
+    def evaluate(
+        self, steps: Steps, owner: object, default: Any = MISSING, default_local: bool = False
+    ) -> Any:
+        """Have a chain evaluated as the options say; what that gives depends on their mode.
+
+        Where this process serves the object, the chain is evaluated right here.
+
+        Args:
+            owner: the proxy of the whole object: the result, where that is the object itself.
+            default: the value where nobody listens, in place of that of the options.
+            default_local: whether this process's own copy of the object gives the value there.
+
+        Raises:
+            Exception: in the mode `NOW`: whatever the operations raise, or `Endpoint.call`.
+        """
+        ref, _, options = self
+        if default is MISSING:
+            default = options.default
+        otherwise = None
+        if default is not MISSING or default_local:
+            otherwise = ref.fallback(steps, default, default_local)
+        home = local_server(ref.address) if local_servers else None
+        mode = options.mode
+        if mode is _NOW:
+            if home is not None:
+                return _evaluate_at_home(home, steps, owner)
+            result = ref.endpoint.call(steps, owner, otherwise, options)
+            return owner if result is RETURNED_SELF else result
+        if mode is _FUTURE:
+            return _future(ref, home, steps, owner, otherwise, options)
+        if mode is _AWAIT:
+            return _awaitable(ref, home, steps, owner, otherwise, options)
+        return _cast(ref, home, steps, owner, otherwise)
 
 
 def _evaluate_at_home(home: Server, steps: Steps, owner: object) -> Any:
@@ -110,7 +149,7 @@ def _awaitable(
         return calls.AwaitableCall(calls.call(ref.endpoint, steps, owner, otherwise, options))
 
     async def evaluate_at_home() -> Any:
-        return make_call(ref, steps, owner, PLAIN)  # if it still is at home by then
+        return View(ref, steps, PLAIN).evaluate(steps, owner)  # if it still is at home by then
 
     return calls.AwaitableCall(evaluate_at_home())
 
