@@ -56,10 +56,9 @@ class Proxy:
     False
     """
 
-    __slots__ = ("__weakref__", "_view", "_whole")
+    __slots__ = ("__weakref__", "_view")
 
     _view: View
-    _whole: Proxy | None  # None in the proxy of a whole object
 
     def __init__(
         self,
@@ -73,7 +72,6 @@ class Proxy:
         wire_options = WireOptions(spin, writable)
         ref = RemoteRef.of(obj, eager=eager_proxy, fulfil=fulfill_final, wire_options=wire_options)
         _put_view(self, View.of(ref))
-        _put_whole(self, None)
 
     def __init_subclass__(cls) -> None:
         cls.__getattribute__ = _attribute_of(cls)  # type: ignore[method-assign, assignment]
@@ -98,11 +96,11 @@ class Proxy:
     @property
     def super(self) -> Proxy:
         """The object as its base classes see it, like `super()` within its methods."""
-        return _part_of(self, self._view.then("super"))
+        return _proxy_on(_view_from(self).then("super"))
 
     def attrs_(self, *paths: str) -> Proxy:
         """The attribute at the end of dotted paths, whatever the names in them are."""
-        return _part_of(self, self._view.at(*paths))
+        return _proxy_on(_view_from(self).at(*paths))
 
     # --- views: the same object, called otherwise ------------------------------------------
 
@@ -113,7 +111,7 @@ class Proxy:
         Many calls may be on their way; when a thousand are, the next one waits for room.
         `cancel()` takes a call back that has not begun over there.
         """
-        return _part_of(self, _view_of(self).in_mode_of(FUTURES))
+        return _proxy_on(_view_from(self).in_mode_of(FUTURES))
 
     @property
     def async_(self) -> Any:
@@ -122,7 +120,7 @@ class Proxy:
         The call is made when the await begins. A method that yields is gone over by
         `async for item in handle.async_.method()`.
         """
-        return _part_of(self, _view_of(self).in_mode_of(AWAITED))
+        return _proxy_on(_view_from(self).in_mode_of(AWAITED))
 
     @property
     def cast_(self) -> Any:
@@ -130,7 +128,7 @@ class Proxy:
 
         What it raises over there is recorded among the actor's errors, in the group `work`.
         """
-        return _part_of(self, _view_of(self).in_mode_of(CASTS))
+        return _proxy_on(_view_from(self).in_mode_of(CASTS))
 
     def with_(
         self,
@@ -153,10 +151,11 @@ class Proxy:
                 `interrupt_` does, with a TimeoutError. Through a handle, in its owner.
             window: items that the iterator behind a stream may run ahead; 16 by default.
         """
-        options = self._view.options.changed(
+        view = _view_from(self)
+        options = view.options.changed(
             timeout=timeout, default=default, proxy=proxy, window=window, interrupt=interrupt
         )
-        return _part_of(self, self._view._replace(options=options))
+        return _proxy_on(view._replace(options=options))
 
     # --- evaluating ----------------------------------------------------------------------
 
@@ -172,34 +171,32 @@ class Proxy:
         Raises:
             NotListeningError: nobody listens, and no default was given.
         """
-        view = self._view
-        return view.evaluate(view.steps, _whole_of(self), default, default_local)
+        view = _view_from(self)
+        return view.evaluate(view.steps, default, default_local)
 
     def __call__(
         self, /, *args: Any, _default: Any = MISSING, _proxy: bool | None = None, **kwargs: Any
     ) -> Any:
         """Call it over there; the value, or with `_proxy=True` a proxy, lazily."""
-        view = _view_of(self)
+        view = _view_from(self)
         if _proxy or (_proxy is None and view.options.proxy):
-            return _part_of(self, view.then("call", args, kwargs))
-        whole = _whole_or_none(self)
-        steps = (*view.steps, ("call", args, kwargs))
-        return view.evaluate(steps, self if whole is None else whole, _default)
+            return _proxy_on(view.then("call", args, kwargs))
+        return view.evaluate((*view.steps, ("call", args, kwargs)), _default)
 
     def passto(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call `func(obj, *args, **kwargs)` over there, `obj` being the real object.
 
         Any function will do: builtins, lambdas, closures.
         """
-        return self._view.do(_whole_of(self), "passto", func, args, kwargs)
+        return _view_from(self).do("passto", func, args, kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
         self._refuse_own(name)
-        self._view.do_by_syntax(_whole_of(self), "setattr", name, value)
+        _view_from(self).do_by_syntax("setattr", name, value)
 
     def __delattr__(self, name: str) -> None:
         self._refuse_own(name)
-        self._view.do_by_syntax(_whole_of(self), "delattr", name)
+        _view_from(self).do_by_syntax("delattr", name)
 
     def _refuse_own(self, name: str) -> None:
         if name.startswith("_") or hasattr(type(self), name):
@@ -209,8 +206,8 @@ class Proxy:
             )
 
     def __aiter__(self) -> AsyncIterator[Any]:
-        view = self._view.in_mode_of(AWAITED)
-        found: AsyncIterator[Any] = view.do(_whole_of(self), "iter").__aiter__()
+        view = _view_from(self).in_mode_of(AWAITED)
+        found: AsyncIterator[Any] = view.do("iter").__aiter__()
         return found
 
     # --- serving the object, and waiting until it is served --------------------------------
@@ -290,16 +287,16 @@ class Proxy:
     # --- as an object of this process ------------------------------------------------------
 
     def __reduce__(self) -> tuple[Any, ...]:
-        ref, steps, _ = self._view
-        if self._whole is not None:
-            return (_part, (self._whole, steps))
+        ref, steps, _, whole = self._view
+        if whole is not None:
+            return (_part, (whole, steps))
         return (_unpickled, (ref.reference(),), *ref.local_copy_for_child())
 
     def __setstate__(self, local: Any) -> None:
         ref_of(self).local = local
 
     def __repr__(self) -> str:
-        ref, steps, _ = self._view
+        ref, steps, _, _ = self._view
         name = ref.name if ref.local is MISSING else describe(ref.local)
         return f"<Remote {name} : ({format_steps(steps)})>"
 
@@ -312,8 +309,8 @@ def operator_method(name: str, operation: Operation) -> Callable[..., Any]:
 
     def method(self: Proxy, *operands: Any) -> Any:
         if operation.ends:
-            return self._view.do_by_syntax(_whole_of(self), name, *operands)
-        return _part_of(self, self._view.then(name, *operands))
+            return _view_from(self).do_by_syntax(name, *operands)
+        return _proxy_on(_view_from(self).then(name, *operands))
 
     assert operation.dunder is not None
     method.__name__ = operation.dunder
@@ -328,7 +325,6 @@ for _name, _operation in OPERATIONS.items():
 # The slots themselves: to write them around the proxy's own `__setattr__`, which sets the
 # object's attributes, and to read them without the way through `__getattribute__`.
 _put_view, _view_of = vars(Proxy)["_view"].__set__, vars(Proxy)["_view"].__get__
-_put_whole, _whole_or_none = vars(Proxy)["_whole"].__set__, vars(Proxy)["_whole"].__get__
 _new, _own, _new_tuple = object.__new__, object.__getattribute__, tuple.__new__
 
 
@@ -336,7 +332,6 @@ def proxy_of(ref: RemoteRef, cls: type[Any]) -> Any:
     """A proxy, of this class, of the whole object."""
     proxy = _new(cls)
     _put_view(proxy, View.of(ref))
-    _put_whole(proxy, None)
     return proxy
 
 
@@ -346,19 +341,16 @@ def ref_of(proxy: Proxy) -> RemoteRef:
     return ref
 
 
-def _part_of(proxy: Proxy, view: View) -> Proxy:
-    """A proxy of another part of the same object, or of the same part in another way."""
-    whole = _whole_or_none(proxy)
-    part = _new(Proxy)
-    _put_view(part, view)
-    # Every part keeps the proxy of the whole, and so the actor that a handle owns, alive.
-    _put_whole(part, proxy if whole is None else whole)
-    return part
+def _proxy_on(view: View) -> Proxy:
+    proxy = _new(Proxy)
+    _put_view(proxy, view)
+    return proxy
 
 
-def _whole_of(proxy: Proxy) -> Proxy:
-    whole = _whole_or_none(proxy)
-    return proxy if whole is None else whole
+def _view_from(proxy: Proxy) -> View:
+    """The proxy's view, for others that are made of it, and for calls: with the whole in it."""
+    view: View = _view_of(proxy)
+    return view if view.whole is not None else View(view.ref, view.steps, view.options, proxy)
 
 
 def _attribute_of(cls: type[Proxy]) -> Callable[[Proxy, str], Any]:
@@ -374,12 +366,12 @@ def _attribute_of(cls: type[Proxy]) -> Callable[[Proxy, str], Any]:
             return _own(self, name)
         if name[:1] == "_":
             return _underscored(self, name)
-        # `then` and `_part_of`, spelled out: their calls would take a fiftieth of a remote one.
-        ref, steps, options = _view_of(self)
-        whole = _whole_or_none(self)
+        # `then` and what it calls, spelled out: it would take a fiftieth of a call over there.
+        ref, steps, options, whole = _view_of(self)
+        if whole is None:
+            whole = self
         part = _new(Proxy)
-        _put_view(part, _new_tuple(View, (ref, (*steps, ("attr", name)), options)))
-        _put_whole(part, self if whole is None else whole)
+        _put_view(part, _new_tuple(View, (ref, (*steps, ("attr", name)), options, whole)))
         return part
 
     return read
@@ -404,4 +396,4 @@ def _unpickled(reference: tuple[Any, ...]) -> Any:
 
 
 def _part(whole: Proxy, steps: Steps) -> Proxy:
-    return _part_of(whole, whole._view._replace(steps=steps))
+    return _proxy_on(_view_from(whole)._replace(steps=steps))

@@ -32,16 +32,20 @@ class View(NamedTuple):
     steps: Steps
     """The operations that lead from there to the part."""
     options: CallOptions
+    whole: Any
+    """The proxy of the whole object: what a call gives that returns the object. It owns the
+    actor, if this is a handle's, and lives as long as its parts. None only in that proxy itself,
+    which must not hold itself alive."""
 
     @classmethod
     def of(cls, ref: RemoteRef) -> View:
         """The view of the whole object, through which calls are made as its owner chose."""
-        return cls(ref, (), _EAGER if ref.eager else PLAIN)
+        return cls(ref, (), _EAGER if ref.eager else PLAIN, None)
 
     def then(self, name: str, *operands: Any) -> View:
         """The view with one more step."""
         assert name in OPERATIONS
-        return View(self.ref, (*self.steps, (name, *operands)), self.options)
+        return self._replace(steps=(*self.steps, (name, *operands)))
 
     def at(self, *paths: str) -> View:
         """The view of the attribute at the end of dotted paths.
@@ -56,47 +60,44 @@ class View(NamedTuple):
 
     def in_mode_of(self, plain: CallOptions) -> View:
         """The view through which calls are made in the mode of `plain` options."""
-        ref, steps, options = self
-        return View(ref, steps, plain if options is PLAIN else options._replace(mode=plain.mode))
+        ref, steps, options, whole = self
+        new = plain if options is PLAIN else options._replace(mode=plain.mode)
+        return View(ref, steps, new, whole)
 
-    def do(self, owner: object, name: str, *operands: Any) -> Any:
+    def do(self, name: str, *operands: Any) -> Any:
         """Evaluate the view and one more operation."""
-        return self.evaluate((*self.steps, (name, *operands)), owner)
+        return self.evaluate((*self.steps, (name, *operands)))
 
-    def do_by_syntax(self, owner: object, name: str, *operands: Any) -> Any:
-        """The same for an operation that Python's own syntax asks for, if that lets its outcome
-        through.
+    def do_by_syntax(self, name: str, *operands: Any) -> Any:
+        """Do what Python's own syntax asks for, which lets few outcomes through.
 
         Raises:
             TypeError: the syntax would drop the future, or what is to be awaited.
         """
         returns, mode = OPERATIONS[name].returns, self.options.mode
         if returns is None:
-            return self.do(owner, name, *operands)
+            return self.do(name, *operands)
         if mode is not _NOW and not (mode is CallMode.CAST and returns is drop):
             func = name if hasattr(builtins, name) else f"operator.{name}"
             raise TypeError(
                 f"through {mode.value} this would give nothing that could be waited for; "
                 f"use {mode.value}.passto({func}, ...)"
             )
-        return returns(self.do(owner, name, *operands))
+        return returns(self.do(name, *operands))
 
-    def evaluate(
-        self, steps: Steps, owner: object, default: Any = MISSING, default_local: bool = False
-    ) -> Any:
+    def evaluate(self, steps: Steps, default: Any = MISSING, default_local: bool = False) -> Any:
         """Have a chain evaluated as the options say; what that gives depends on their mode.
 
         Where this process serves the object, the chain is evaluated right here.
 
         Args:
-            owner: the proxy of the whole object: the result, where that is the object itself.
             default: the value where nobody listens, in place of that of the options.
             default_local: whether this process's own copy of the object gives the value there.
 
         Raises:
             Exception: in the mode `NOW`: whatever the operations raise, or `Endpoint.call`.
         """
-        ref, _, options = self
+        ref, _, options, whole = self
         if default is MISSING:
             default = options.default
         otherwise = None
@@ -106,65 +107,51 @@ class View(NamedTuple):
         mode = options.mode
         if mode is _NOW:
             if home is not None:
-                return _evaluate_at_home(home, steps, owner)
-            result = ref.endpoint.call(steps, owner, otherwise, options)
-            return owner if result is RETURNED_SELF else result
+                return _evaluate_at_home(home, steps, whole)
+            result = ref.endpoint.call(steps, whole, otherwise, options)
+            return whole if result is RETURNED_SELF else result
         if mode is _FUTURE:
-            return _future(ref, home, steps, owner, otherwise, options)
+            return _future(self, home, steps, otherwise)
         if mode is _AWAIT:
-            return _awaitable(ref, home, steps, owner, otherwise, options)
-        return _cast(ref, home, steps, owner, otherwise)
+            return _awaitable(self, home, steps, otherwise)
+        return _cast(self, home, steps, otherwise)
 
 
-def _evaluate_at_home(home: Server, steps: Steps, owner: object) -> Any:
+def _evaluate_at_home(home: Server, steps: Steps, whole: object) -> Any:
     root = home.root
     result = evaluate(steps, root)
-    return owner if result is root else result
+    return whole if result is root else result
 
 
-def _future(
-    ref: RemoteRef,
-    home: Server | None,
-    steps: Steps,
-    owner: object,
-    otherwise: Fallback,
-    options: CallOptions,
-) -> Any:
+def _future(view: View, home: Server | None, steps: Steps, otherwise: Fallback) -> Any:
+    ref, _, options, whole = view
     futures = _futures()
     if home is not None:
-        return futures.completed(lambda: _evaluate_at_home(home, steps, owner))
-    return futures.submit(ref.endpoint, steps, owner, otherwise, options)
+        return futures.completed(lambda: _evaluate_at_home(home, steps, whole))
+    return futures.submit(ref.endpoint, steps, whole, otherwise, options)
 
 
-def _awaitable(
-    ref: RemoteRef,
-    home: Server | None,
-    steps: Steps,
-    owner: object,
-    otherwise: Fallback,
-    options: CallOptions,
-) -> Any:
+def _awaitable(view: View, home: Server | None, steps: Steps, otherwise: Fallback) -> Any:
+    ref, _, options, whole = view
     calls = _asyncio_calls()
     if home is None:
-        return calls.AwaitableCall(calls.call(ref.endpoint, steps, owner, otherwise, options))
+        return calls.AwaitableCall(calls.call(ref.endpoint, steps, whole, otherwise, options))
 
     async def evaluate_at_home() -> Any:
-        return View(ref, steps, PLAIN).evaluate(steps, owner)  # if it still is at home by then
+        return view._replace(options=PLAIN).evaluate(steps)  # if it still is at home by then
 
     return calls.AwaitableCall(evaluate_at_home())
 
 
-def _cast(
-    ref: RemoteRef, home: Server | None, steps: Steps, owner: object, otherwise: Fallback
-) -> None:
+def _cast(view: View, home: Server | None, steps: Steps, otherwise: Fallback) -> None:
     if home is None:
         try:
-            ref.endpoint.cast(steps)
+            view.ref.endpoint.cast(steps)
         except (NotListeningError, ActorDiedError) as exc:
             fallback_or_raise(exc, otherwise)
         return
     try:
-        _evaluate_at_home(home, steps, owner)
+        _evaluate_at_home(home, steps, view.whole)
     except Exception as exc:
         home.report(exc)
 

@@ -317,13 +317,14 @@ OF_ONE_MODULE = {
     "test_frames",
     "test_guardian",
     "test_journal",
+    "test_operation_table",
     "test_out_of_memory",
     "test_outcome",
     "test_protocol",
     "test_reactor",
+    "test_request_descriptions",
     "test_sharing",
     "test_sigpipe",
-    "test_views",
     "test_waiting_on_a_line",
 }
 """Those that test one private module by itself, and what these compare it with."""

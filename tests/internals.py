@@ -22,12 +22,11 @@ from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 import pytest
 
-from remoteobj import Except, _leaks, _ownership
+from remoteobj import Except, Proxy, _leaks, _ownership
 from remoteobj._actor import control
 from remoteobj._actor.clients import Client, value_frame
 from remoteobj._actor.control import HANDSHAKES
 from remoteobj._actor.program import _ActorServer
-from remoteobj._actor.status import sketch
 from remoteobj._caller import connection
 from remoteobj._caller.connection import Connection
 from remoteobj._caller.endpoint import Endpoint
@@ -51,7 +50,8 @@ from remoteobj._protocol.frames import (
     encode,
 )
 from remoteobj._protocol.messages import INIT_ID, WINDOW, Frame, Kind
-from remoteobj._protocol.views import View
+from remoteobj._protocol.operations import describe_request
+from remoteobj._proxy import ref_of
 from remoteobj._wire import buffer_exchange, unix
 from remoteobj._wire.auth import (
     ANSWER,
@@ -97,25 +97,25 @@ __all__ = [
 
 def address_of(proxy: Any) -> Address:
     """Where others connect to the object of this proxy, and the key that they need."""
-    address: Address = proxy._ref.address
+    address: Address = ref_of(proxy).address
     return address
 
 
 def options_of(proxy: Any) -> tuple[float | None, bool]:
     """The options of a proxy that concern its connection: `spin` and `writable`."""
-    spin, writable = proxy._ref.wire_options
+    spin, writable = ref_of(proxy).wire_options
     return spin, writable
 
 
 def close_connection(proxy: Any) -> None:
     """Close this process's connection to the object; a later call makes another one."""
-    proxy._ref.endpoint.close()
+    ref_of(proxy).endpoint.close()
 
 
 def connection_of(source: Any) -> Any:
     """This process's connection behind a proxy, or behind a function in another process."""
-    ref = getattr(source, "_ref", None)
-    return source._connection if ref is None else ref.endpoint._connection
+    endpoint = ref_of(source).endpoint if isinstance(source, Proxy) else source
+    return endpoint._connection
 
 
 def process_of(handle: Any) -> Any:
@@ -170,12 +170,14 @@ def until_sent(proxy: Any, count: int) -> None:
 
 def calls_ahead(proxy: Any, future: Any) -> list[str]:
     """The open calls that were sent before the one of this future, as Python."""
-    return [sketch(payload) for payload in connection_of(proxy).ahead_of(future._pending_call)]
+    return [
+        describe_request(payload) for payload in connection_of(proxy).ahead_of(future._pending_call)
+    ]
 
 
 def described(payload: bytes) -> str:
     """The operations of a call as Python, for messages: whatever of them can be told."""
-    return sketch(payload)
+    return describe_request(payload)
 
 
 # ------------------------------------------------------------------ who reads a connection
@@ -215,14 +217,21 @@ def polls(proxy: Any) -> bool:
 # ------------------------------------------------------------------ in the actor's process
 
 
+def mailbox_of(remote: Any) -> Any:
+    """The mailbox of the actor. In the actor: its own proxy."""
+    home = ref_of(remote).home
+    assert home is not None
+    return home.mailbox
+
+
 def mailbox_polls(remote: Any) -> bool:
     """Whether the actor polls for requests before it sleeps. In the actor: its own proxy."""
-    return not remote._ref.home.mailbox._poller._alone
+    return not mailbox_of(remote)._poller._alone
 
 
 def mailbox_depth(remote: Any) -> int:
     """How many requests are being run within each other. In the actor: its own proxy."""
-    depth: int = remote._ref.home.mailbox._depth
+    depth: int = mailbox_of(remote)._depth
     return depth
 
 
@@ -242,7 +251,7 @@ def recorder_lock(stream: Any) -> Any:
 @contextlib.contextmanager
 def connection_locks(proxy: Any) -> Iterator[None]:
     """Hold what a thread may hold while it makes a connection or a call."""
-    endpoint = proxy._ref.endpoint
+    endpoint = ref_of(proxy).endpoint
     with connection_of(proxy)._sending, endpoint._connecting, unix._session._making:
         yield
 
@@ -270,13 +279,13 @@ class Stranger:
         self._endpoint = Endpoint(address, name)
 
     def call(self, method: str, *args: Any) -> Any:
-        return self._endpoint.call(View().then("attr", method).then("call", args, {}))
+        return self._endpoint.call((("attr", method), ("call", args, {})))
 
     def get(self, attribute: str) -> Any:
-        return self._endpoint.call(View().then("attr", attribute))
+        return self._endpoint.call((("attr", attribute),))
 
     def length(self) -> Any:
-        return self._endpoint.call(View().then("len"))
+        return self._endpoint.call((("len",),))
 
     def close(self) -> None:
         self._endpoint.close()

@@ -1,24 +1,16 @@
-"""A request is described from its bytes, and all about an operation comes from its one row."""
+"""The table of operations, and chains of them: how they print, evaluate and are made from rows."""
 
-import os
 import pickle
-import signal
 import string
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remoteobj import (
-    ActorDiedError,
-    CallTimeoutError,
-    Proxy,
-    UnsendableError,
-    remote,
-)
+from remoteobj import CallTimeoutError, Proxy, UnsendableError, remote
 from remoteobj._pickling.codec import dumps_call
 from remoteobj._protocol.operations import (
     OPERATIONS,
@@ -29,269 +21,240 @@ from remoteobj._protocol.operations import (
     format_steps,
     named_operands,
 )
-from remoteobj._protocol.pickle_outline import MARK, OPAQUE, outline
 from remoteobj._proxy import operator_method
 from remoteobj.testing import Gate
-from tests.conftest import Launch
-
-PROCESSES = {"thread": "is no process", "inline": "is no process"}
-
-RECORDED = 255
-"""Bytes of a request that are left of it when its actor dies."""
-
-# ------------------------------------------------------------------ texts
 
 
-def call(*names: str) -> Steps:
-    return (*(("attr", name) for name in names), ("call", (), {}))
+class Base:
+    def name(self) -> str:
+        return "base"
+
+
+class Thing(Base):
+    def __init__(self) -> None:
+        self.n = 1
+        self.d: dict[Any, Any] = {"k": [1, 2, 3]}
+
+    def name(self) -> str:
+        return "thing"
+
+    def give(self, *args: Any, **kwargs: Any) -> Any:
+        return args, kwargs
+
+    def itself(self) -> "Thing":
+        return self
+
+
+class Mute:
+    """Raises when it is printed."""
+
+    def __repr__(self) -> str:
+        raise ValueError("no repr")
+
+
+def double(thing: Thing, plus: int = 0) -> int:
+    return 2 * thing.n + plus
+
+
+Row = tuple[str, tuple[Any, ...], str, Any]
+
+# One line per row of the table: operation, operands, how it prints, its value on Thing().
+# The ones that apply to something else than the root begin at `d` or `d["k"]`.
+ROOT: list[Row] = [
+    ("attr", ("n",), "?.n", 1),
+    ("call", ((), {}), "?()", TypeError("'Thing' object is not callable")),
+    ("passto", (double, (), {}), "double(?)", 2),
+    ("passto", (double, (5,), {}), "double(?, 5)", 7),
+    ("passto", (double, (), {"plus": 1}), "double(?, plus=1)", 3),
+    ("passto", (str.__len__, (), {}), "str.__len__(?)", TypeError),
+    ("setattr", ("n", "x"), "?.n = 'x'", None),
+    ("delattr", ("n",), "del ?.n", None),
+    ("bool", (), "bool(?)", True),
+    ("len", (), "len(?)", TypeError("object of type 'Thing' has no len()")),
+    ("iter", (), "iter(?)", TypeError("'Thing' object is not iterable")),
+]
+ITEMS: list[Row] = [
+    ("item", (0,), "?[0]", 1),
+    ("item", (slice(1, None),), "?[slice(1, None, None)]", [2, 3]),
+    ("item", (9,), "?[9]", IndexError("list index out of range")),
+    ("setitem", (0, "x"), "?[0] = 'x'", None),
+    ("delitem", (0,), "del ?[0]", None),
+    ("contains", (2,), "2 in ?", True),
+    ("contains", (7,), "7 in ?", False),
+    ("len", (), "len(?)", 3),
+    ("bool", (), "bool(?)", True),
+]
+
+
+def row_id(row: Row) -> str:
+    return row[2]
+
+
+def apply(steps: Steps, obj: Any) -> Any:
+    try:
+        return evaluate(steps, obj)
+    except Exception as exc:
+        return exc
+
+
+@pytest.mark.parametrize("row", ROOT, ids=row_id)
+def test_an_operation_prints_as_python_and_does_what_it_prints(row: Row) -> None:
+    check(row, Thing())
+
+
+@pytest.mark.parametrize("row", ITEMS, ids=row_id)
+def test_an_operation_on_items_prints_as_python_and_does_what_it_prints(row: Row) -> None:
+    check(row, [1, 2, 3])
+
+
+def check(row: Row, obj: Any) -> None:
+    name, operands, text, expected = row
+    steps = ((name, *operands),)
+    assert format_steps(steps) == text
+    got = apply(steps, obj)
+    if isinstance(expected, type):
+        assert type(got) is expected
+    elif isinstance(expected, Exception):
+        assert (type(got), str(got)) == (type(expected), str(expected))
+    else:
+        assert got == expected
+
+
+def test_every_row_of_the_table_is_tried_above() -> None:
+    assert {row[0] for row in ROOT + ITEMS} | {"super"} == set(OPERATIONS)
+
+
+def test_only_attributes_items_and_super_go_on_lazily() -> None:
+    assert {name for name, op in OPERATIONS.items() if not op.ends} == {"attr", "item", "super"}
+
+
+def test_assignments_and_deletions_change_the_object() -> None:
+    thing = Thing()
+    evaluate((("setattr", "n", 5),), thing)
+    evaluate((("attr", "d"), ("setitem", "new", 6)), thing)
+    evaluate((("attr", "d"), ("delitem", "k")), thing)
+    assert vars(thing) == {"n": 5, "d": {"new": 6}}
+    evaluate((("delattr", "n"),), thing)
+    assert vars(thing) == {"d": {"new": 6}}
+
+
+def test_super_is_the_object_as_its_base_class_sees_it() -> None:
+    steps: Steps = (("super",), ("attr", "name"), ("call", (), {}))
+    assert format_steps(steps) == "super(?).name()"
+    assert evaluate(steps, Thing()) == "base"
+
+
+def test_a_chain_prints_whole_and_evaluates_from_left_to_right() -> None:
+    steps: Steps = (
+        ("attr", "itself"),
+        ("call", (), {}),
+        ("attr", "d"),
+        ("item", "k"),
+        ("item", -1),
+    )
+    assert format_steps(steps) == "?.itself().d['k'][-1]"
+    assert evaluate(steps, Thing()) == 3
+
+
+def test_the_empty_chain_is_the_object() -> None:
+    thing = Thing()
+    assert format_steps(()) == "?"
+    assert evaluate((), thing) is thing
+
+
+def test_extending_a_proxy_leaves_it_as_it_was() -> None:
+    proxy = Proxy(Thing()).d
+    assert repr(proxy["a"]).endswith("(?.d['a'])>")
+    assert repr(proxy["b"]).endswith("(?.d['b'])>")
+    assert repr(proxy).endswith("(?.d)>")
 
 
 @pytest.mark.parametrize(
-    ("steps", "text"),
+    ("func", "text"),
     [
-        (call("add"), "?.add(...)"),
-        (call("call"), "?.call(...)"),
-        (call("len"), "?.len(...)"),
-        (call("attr"), "?.attr(...)"),
-        (call("item", "m"), "?.item.m(...)"),
-        (call("attr", "call", "item"), "?.attr.call.item(...)"),
-        ((("attr", "call"), ("call", ("attr",), {"len": "item"})), "?.call(...)"),
-        ((("attr", "x"),), "?.x"),
-        ((("attr", "d"), ("item", "attr")), "?.d[...]"),
-        ((("item", ("attr", "x")), *call("append")), "?[...].append(...)"),
-        ((("item", b"long" * 999), *call("append")), "?[...]"),
-        ((("setattr", "x", "call"),), "?.x = ..."),
-        ((("setattr", "x", b"long" * 999),), "?.x = ..."),
-        ((("delattr", "attr"),), "del ?.attr"),
-        ((("attr", "d"), ("setitem", "k", b"long" * 999)), "?.d[...] = ..."),
-        ((("delitem", 1),), "del ?[...]"),
-        ((("contains", "len"),), "... in ?"),
-        ((("attr", "q"), ("len",)), "len(?.q)"),
-        ((("bool",),), "bool(?)"),
-        ((("iter",),), "iter(?)"),
-        ((("super",), *call("call")), "super(?).call(...)"),
-        ((("passto", len, (), {}),), "f(?)"),
-        ((("attr", "x"), ("passto", lambda x, y: x, (1,), {})), "f(?.x)"),
-        ((*call("make"), *call("run")), "?.make(...).run(...)"),
-        ((("call", (), {}),), "?(...)"),
-        ((), "?"),
+        (len, "len(?)"),
+        (lambda thing: thing, "<lambda>(?)"),
+        (double, "double(?)"),
+        (Thing.name, "Thing.name(?)"),
     ],
+    ids=["builtin", "lambda", "function", "method"],
 )
-def test_a_request_is_described_by_its_operations_and_not_by_its_strings(
-    steps: Steps, text: str
-) -> None:
-    assert describe_request(dumps_call(steps)[0]) == text
+def test_a_function_prints_by_its_name(func: Callable[..., Any], text: str) -> None:
+    assert format_steps((("passto", func, (), {}),)).endswith(text)
 
 
-@pytest.mark.parametrize("method", [*OPERATIONS, "add"])
-@pytest.mark.parametrize("value", ["word", b"bytes", (1, 2), [3], 1j, 4])
-def test_a_method_is_never_taken_for_an_operation_and_no_operation_for_a_method(
-    method: str, value: object
-) -> None:
-    payload, _ = dumps_call((("attr", method), ("call", (value, "x" * 300), {})))
-    assert describe_request(payload[:RECORDED]) == f"?.{method}(...)"
-    payload, _ = dumps_call((("setitem", value, "x" * 300),))
-    assert describe_request(payload[:RECORDED]) == "?[...] = ..."
+def test_an_operand_whose_repr_fails_still_prints() -> None:
+    text = format_steps((("attr", "give"), ("call", (Mute(),), {"k": Mute()})))
+    assert text.startswith("?.give(<")
+    assert text.count("Mute object at") == 2
 
 
-def test_what_follows_a_request_in_the_bytes_does_no_harm() -> None:
-    payload, _ = dumps_call(call("add"))
-    assert describe_request(payload.ljust(RECORDED, b"\0")) == "?.add(...)"
+def test_a_long_operand_is_printed_short() -> None:
+    text = format_steps((("item", "x" * 10_000),))
+    assert len(text) < 100
+    assert text.endswith("...]")
 
 
-class Boom:
-    """Fails the test if it is unpickled."""
-
-    def __reduce__(self) -> Any:
-        return pytest.fail, ("a request was run to describe it",)
-
-
-def test_nothing_in_a_request_is_run_to_describe_it() -> None:
-    payload, _ = dumps_call((("item", Boom()), ("attr", "x"), ("call", (Boom(),), {"k": Boom()})))
-    assert describe_request(payload) == "?[...].x(...)"
+@pytest.mark.parametrize("args", [(1,), (1, [2])], ids=["the short form", "a list of steps"])
+def test_what_arrives_evaluates_as_what_was_sent(args: tuple[Any, ...]) -> None:
+    steps: Steps = (("attr", "give"), ("call", args, {}))
+    arrived = pickle.loads(dumps_call(steps)[0])
+    assert type(arrived) is (tuple if args == (1,) else list)
+    assert evaluate(arrived, Thing()) == evaluate(steps, Thing()) == (args, {})
 
 
-# ------------------------------------------------------------------ every chain, cut off anywhere
+def test_what_an_operation_raises_comes_out_as_it_is() -> None:
+    error = KeyError("mine")
 
-words = st.sampled_from([*OPERATIONS, "a", "x" * 300, "b"])
-values: st.SearchStrategy[Any] = st.recursive(
-    st.one_of(
-        words,
-        st.none(),
-        st.integers(),
-        st.floats(),
-        st.complex_numbers(),
-        st.binary(max_size=300),
-        st.sampled_from([len, OPERATIONS["attr"], Steps, range(3)]),
-    ),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=5),
-        st.lists(inner, max_size=5).map(tuple),
-        st.dictionaries(words, inner, max_size=2),
-    ),
-    max_leaves=6,
+    def fail(thing: Thing) -> None:
+        raise error
+
+    with pytest.raises(KeyError) as caught:
+        evaluate((("passto", fail, (), {}),), Thing())
+    assert caught.value is error
+
+
+def test_keywords_of_any_name_reach_the_function() -> None:
+    names = ["self", "obj", "func", "args", "kwargs", "name", "text"]
+    keywords = dict.fromkeys(names, 1)
+    call = (("attr", "give"), ("call", (), {k: 1 for k in names if k != "self"}))
+    assert evaluate(call, Thing())[1] == {k: 1 for k in names if k != "self"}
+
+    def collect(_thing: Thing, /, **kwargs: int) -> dict[str, int]:
+        return kwargs
+
+    assert evaluate((("passto", collect, (), keywords),), Thing()) == keywords
+
+
+names = st.from_regex(r"[a-z][a-z0-9_]{0,5}", fullmatch=True)
+steps = st.one_of(
+    st.tuples(st.just("attr"), names),
+    st.tuples(st.just("item"), st.one_of(st.integers(), st.text(max_size=5), st.none())),
+    st.tuples(st.just("call"), st.tuples(st.integers()), st.dictionaries(names, st.booleans())),
 )
-of_operand: dict[str, st.SearchStrategy[Any]] = {
-    "name": words,
-    "func": st.sampled_from([len, str.upper, print]),
-    "args": st.lists(values, max_size=5).map(tuple),
-    "kwargs": st.dictionaries(words, values, max_size=2),
-}
-steps_of_all_rows = st.one_of(
-    *(
-        st.tuples(st.just(name), *(of_operand.get(one, values) for one in operation.operands))
-        for name, operation in OPERATIONS.items()
-    )
-)
-chains = st.lists(steps_of_all_rows, max_size=6).map(tuple)
 
 
-def description(steps: Steps) -> str:
-    """What the rows say of a chain whose arguments are not known."""
-    text = "?"
-    for name, *operands in steps:
-        operation = OPERATIONS[name]
-        known = dict(zip(operation.operands, operands, strict=True))
-        fields = dict.fromkeys(known, "...") | {"func": "f", "args": "...", "more_args": ""}
-        if "name" in known:
-            fields["name"] = known["name"]
-        text = operation.form.format(obj=text, **fields)
-    return text
+class Recorder:
+    """Builds the very text of what is done to it, by Python's own syntax."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __getattr__(self, name: str) -> "Recorder":
+        return Recorder(f"{self._text}.{name}")
+
+    def __getitem__(self, key: Any) -> "Recorder":
+        return Recorder(f"{self._text}[{key!r}]")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> "Recorder":
+        shown = ", ".join([*map(repr, args), *(f"{k}={v!r}" for k, v in kwargs.items())])
+        return Recorder(f"{self._text}({shown})")
 
 
-@given(chains)
-def test_every_chain_is_described_as_its_rows_say_and_cut_off_it_is_its_beginning(
-    steps: Steps,
-) -> None:
-    payload, _ = dumps_call(steps)
-    whole = len(payload) <= 2000
-    beginnings = [description(steps[:count]) for count in range(len(steps) + 1)]
-    assert describe_request(payload) in (beginnings[-1:] if whole else beginnings)
-    known = 0
-    for size in range(len(payload)):
-        text = describe_request(payload[:size])
-        assert text in beginnings[known:], "and never less than of fewer bytes"
-        known = beginnings.index(text, known)
-
-
-@given(st.one_of(st.binary(), st.binary().map(lambda junk: dumps_call(call("a"))[0][:9] + junk)))
-def test_bytes_that_are_no_request_are_described_without_an_error(junk: bytes) -> None:
-    assert "?" in describe_request(junk)
-
-
-@given(values, st.integers(0, 2**32))
-def test_the_outline_of_a_pickle_has_its_strings_tuples_and_lists(value: Any, cut: int) -> None:
-    def seen(part: Any) -> Any:
-        if type(part) in (list, tuple):
-            return type(part)(map(seen, part))
-        return part if type(part) is str else OPAQUE
-
-    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
-        data = pickle.dumps(value, protocol)
-        assert outline(data) == [seen(value)]
-        outline(data[: cut % len(data)])
-
-
-def test_an_outline_repeats_what_the_memo_repeats_and_ends_where_the_bytes_end() -> None:
-    word, shared = "word", ["word"]
-    data = pickle.dumps((shared, word, shared, {"k": word}), 5)
-    assert outline(data) == [(["word"], "word", ["word"], OPAQUE)]
-    assert outline(data[:-4])[:2] == [MARK, ["word"]]
-
-
-# ------------------------------------------------------------------ over processes
-
-
-@remote
-class Odd:
-    """Its methods are named as operations are."""
-
-    def __init__(self) -> None:
-        self.item = self
-        self.d: dict[Any, Any] = {}
-
-    def call(self, gate: Gate) -> None:
-        gate.park()
-
-    def len(self) -> None: ...
-
-    def attr(self) -> None: ...
-
-    def setattr(self, word: str, gate: Gate | None = None) -> None:
-        gate and gate.park()  # type: ignore[func-returns-value]
-
-
-@pytest.fixture
-def gate() -> Iterator[Gate]:
-    with Gate() as gate:
-        yield gate
-
-
-@pytest.mark.engines(skip={"inline": "works only while its caller waits"})
-def test_status_and_time_limits_show_methods_that_are_named_as_operations(
-    launch: Launch, gate: Gate
-) -> None:
-    with Odd.options(**launch).spawn() as odd:
-        futures = [
-            odd.future_.call(gate),
-            odd.future_.call(gate),
-            odd.future_.len(),
-            odd.future_.item.attr(),
-            odd.future_.d.get_(),
-        ]
-        gate.wait_for_arrival()
-        with pytest.raises(CallTimeoutError, match=r"running \?\.call\(\.\.\.\) for") as caught:
-            odd.with_(timeout=0.05).d["k"].get_()
-        ahead = ("?.call(...)", "?.len(...)", "?.item.attr(...)", "?.d")
-        assert caught.value.queued_ahead == ahead
-        gate.open()
-        gate.wait_for_arrival()
-        status = odd.status_()
-        assert status.call == "?.call(...)"
-        assert status.queued == ahead[1:]
-        gate.open()
-        for future in futures:
-            future.result()
-
-
-@pytest.mark.engines(skip=PROCESSES)
-@pytest.mark.parametrize("word", ["short", "long" * 999])
-def test_what_a_killed_actor_was_running_is_told_of_its_first_bytes(
-    launch: Launch, gate: Gate, word: str
-) -> None:
-    odd: Any = Odd.options(**launch).spawn()
-    future = odd.future_.item.setattr(word, gate=gate)
-    gate.wait_for_arrival()
-    os.kill(odd.pid_, signal.SIGKILL)
-    with pytest.raises(ActorDiedError) as caught:
-        future.result()
-    assert caught.value.running == "?.item.setattr(...)"
-    odd.kill_()
-    odd.stop_()
-
-
-@remote
-class Parking:
-    """Parks where it is set, by an operator."""
-
-    def __setitem__(self, gate: Gate, value: object) -> None:
-        gate.park()
-
-
-@pytest.mark.engines(skip=PROCESSES)
-def test_a_killed_actor_was_running_an_assignment_of_something_large(
-    launch: Launch, gate: Gate
-) -> None:
-    parking: Any = Parking.options(**launch).spawn()
-    parking.cast_[gate] = "long" * 999
-    gate.wait_for_arrival()
-    os.kill(parking.pid_, signal.SIGKILL)
-    assert parking.join_(10)
-    with pytest.raises(ActorDiedError) as caught:
-        bool(parking)
-    assert caught.value.running == "?[...] = ..."
-    parking.kill_()
-    parking.stop_()
+@given(st.lists(steps, max_size=8))
+def test_printing_and_applying_agree_for_every_chain(chain: list[tuple[Any, ...]]) -> None:
+    steps = tuple(chain)
+    assert format_steps(steps) == evaluate(steps, Recorder("?"))._text
 
 
 # ------------------------------------------------------------------ one row
@@ -306,6 +269,12 @@ def test_the_form_of_a_row_shows_its_operands_and_no_others(name: str) -> None:
     assert fields - arguments == {"obj"} | shown
     assert bool(arguments) == ("args" in operation.operands)
     assert "name" not in operation.operands[1:]
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    with Gate() as gate:
+        yield gate
 
 
 class Amount:

@@ -3,7 +3,7 @@
 What a program does to a proxy is recorded as a chain of steps. A step is a tuple: the name of a
 row of `OPERATIONS`, then its operands, as in `("attr", "value")` or `("call", args, kwargs)`.
 
-The contract of the table:
+The table is a seam: what can be done to a proxy is extended here alone. Its contract:
 
 - A row is all there is to say about an operation: how it prints, how it applies to the object,
   what its operands are called, whether it ends the chain, and which method of the proxy asks for
