@@ -1,4 +1,5 @@
-"""Functions that give what belongs to a proxy: its value, or the proxy of the code that asks."""
+"""Functions for what no proxy can be asked for by its own name: a value that may be remote or not,
+and the proxy of the actor that the calling code runs in."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ __all__ = ["current", "get"]
 
 
 def get(view: Any, default: Any = MISSING, *, default_local: bool = False) -> Any:
-    """The value of a proxy, as `get_` gives it; anything else is its own value.
+    """The value of a proxy, as `get_` gives it. Anything but a proxy is its own value.
 
     >>> get(5)
     5
@@ -23,7 +24,7 @@ def get(view: Any, default: Any = MISSING, *, default_local: bool = False) -> An
 
 
 def current() -> Proxy:
-    """The proxy of the actor that the caller is in.
+    """The proxy of the actor that the calling code runs in.
 
     Raises:
         RuntimeError: the caller is in no actor.

@@ -1,4 +1,8 @@
-"""The proxy: Python's own syntax, recorded as operations on an object in another process."""
+"""The proxy: what is done to it by Python's own syntax is done to an object in another process.
+
+A proxy holds one value, its `View`; this module is the face of that. It turns syntax into steps
+of the view, by the rows of the table of operations, and has the names that are the proxy's own.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ._actor.server import Mode
 from ._caller.call_options import AWAITED, CASTS, FUTURES, MISSING
 from ._listening import ListenScope
+from ._names import never_remote, refuse_own_name
 from ._protocol.config import WireOptions
 from ._protocol.operations import OPERATIONS, Operation, Steps, format_steps
 from ._reference import RemoteRef, describe
@@ -37,7 +42,7 @@ class Proxy:
             By default some tens of microseconds, as long as that pays.
         writable: whether arrays that arrive, here and there, can be written to.
 
-    Here the object is listened for in the process that calls it, which shows the syntax:
+    In this example the calling process itself serves the object:
 
     >>> class Tape:
     ...     def __init__(self):
@@ -78,11 +83,11 @@ class Proxy:
 
     if TYPE_CHECKING:
         __: Any
-        """The value over there: the same as `get_()`."""
+        """The value over there, as `get_()` gives it."""
 
         def __getattr__(self, name: str) -> Proxy: ...
 
-        # Made from the table of operations, below.
+        # These are made from the table of operations, below.
         def __getitem__(self, key: Any) -> Proxy: ...
         def __setitem__(self, key: Any, value: Any) -> None: ...
         def __delitem__(self, key: Any) -> None: ...
@@ -191,19 +196,12 @@ class Proxy:
         return _view_from(self).do("passto", func, args, kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        self._refuse_own(name)
+        refuse_own_name(type(self), name)
         _view_from(self).do_by_syntax("setattr", name, value)
 
     def __delattr__(self, name: str) -> None:
-        self._refuse_own(name)
+        refuse_own_name(type(self), name)
         _view_from(self).do_by_syntax("delattr", name)
-
-    def _refuse_own(self, name: str) -> None:
-        if name.startswith("_") or hasattr(type(self), name):
-            raise AttributeError(
-                f"{name!r} is the proxy's own name; to change such an attribute of the object, "
-                f"use passto(setattr, {name!r}, value) or passto(delattr, {name!r})"
-            )
 
     def __aiter__(self) -> AsyncIterator[Any]:
         view = _view_from(self).in_mode_of(AWAITED)
@@ -253,7 +251,8 @@ class Proxy:
         return ref_of(self).process(timeout)
 
     def poll(self, timeout: float | None = 0.0) -> bool:
-        """Run one request, in this thread, if one has arrived within `timeout` seconds."""
+        """Run one request in this thread, if one arrives within `timeout` seconds; whether one was
+        run."""
         return bool(ref_of(self).process(timeout, 1))
 
     def wait_until_listening(
@@ -329,14 +328,14 @@ _new, _own, _new_tuple = object.__new__, object.__getattribute__, tuple.__new__
 
 
 def proxy_of(ref: RemoteRef, cls: type[Any]) -> Any:
-    """A proxy, of this class, of the whole object."""
+    """A proxy of the whole object; `cls` is `Proxy`, or a class that is derived from it."""
     proxy = _new(cls)
     _put_view(proxy, View.of(ref))
     return proxy
 
 
 def ref_of(proxy: Proxy) -> RemoteRef:
-    """The whole object that the proxy is for, or for a part of which."""
+    """The reference of the object for which, or for a part of which, the proxy stands."""
     ref: RemoteRef = _view_of(proxy).ref
     return ref
 
@@ -348,16 +347,17 @@ def _proxy_on(view: View) -> Proxy:
 
 
 def _view_from(proxy: Proxy) -> View:
-    """The proxy's view, for others that are made of it, and for calls: with the whole in it."""
+    """The proxy's view as others are made of it, and calls through it: `whole` is not None."""
     view: View = _view_of(proxy)
     return view if view.whole is not None else View(view.ref, view.steps, view.options, proxy)
 
 
 def _attribute_of(cls: type[Proxy]) -> Callable[[Proxy, str], Any]:
-    """How attributes are read: the class's own ones, and views of the remote object's.
+    """The `__getattribute__` of a class of proxies: names that the class has are its own, and all
+    others give proxies of the object's attributes.
 
-    As `__getattribute__`: a `__getattr__` would be asked only after a search of the proxy, that
-    fails with an exception, which takes longer than all that is done here.
+    A `__getattr__` would be asked only after a search of the proxy that fails with an exception,
+    which takes longer than all that is done here.
     """
     own = frozenset(dir(cls))
 
@@ -366,7 +366,7 @@ def _attribute_of(cls: type[Proxy]) -> Callable[[Proxy, str], Any]:
             return _own(self, name)
         if name[:1] == "_":
             return _underscored(self, name)
-        # `then` and what it calls, spelled out: it would take a fiftieth of a call over there.
+        # `_proxy_on(_view_from(self).then(...))`, spelled out: a fiftieth of the time of a call.
         ref, steps, options, whole = _view_of(self)
         if whole is None:
             whole = self
@@ -382,10 +382,7 @@ def _underscored(proxy: Proxy, name: str) -> Any:
         # Here and not as a property: an AttributeError of the evaluation, raised in a
         # property, would be taken for the lack of it.
         return proxy.get_()
-    raise AttributeError(
-        f"{name!r} begins with an underscore, and such names are never remote; "
-        f"attrs_({name!r}) reaches it"
-    )
+    raise never_remote(name)
 
 
 Proxy.__getattribute__ = _attribute_of(Proxy)  # type: ignore[method-assign, assignment]

@@ -1,4 +1,7 @@
-"""What all views of one remote object share: where it is, and how it is reached and served."""
+"""The reference: where a remote object is, how it is reached, and how it is served from here.
+
+All proxies of one object in one process share its reference.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,15 @@ from .errors import ActorDiedError, NotListeningError, SpawnTimeoutError
 __all__ = ["RemoteRef", "describe"]
 
 THREAD_CHECK = 0.02
-"""Seconds between looks at a thread that is to listen: threads have no descriptor."""
+"""Seconds between two looks whether a thread has ended that is to listen: unlike a process, a
+thread has no descriptor that could be waited for."""
 
 
 class RemoteRef:
     """One remote object, as seen from this process.
 
-    `local` is this process's own copy of the object, if it has one: under fork everybody
-    has, but only the process that listens has the one that answers.
+    `local` is this process's own copy of the object, or `MISSING`. A forked process inherits a
+    copy, but calls are answered by the copy in the process that listens.
     """
 
     def __init__(
@@ -51,7 +55,7 @@ class RemoteRef:
 
     @classmethod
     def of(cls, obj: object, *, eager: bool, fulfil: bool, wire_options: WireOptions) -> RemoteRef:
-        """The anchor of an object that some process may later serve."""
+        """The reference of an object that this process, or one that it starts, may later serve."""
         return cls(
             new_address(), describe(obj), obj, eager=eager, fulfil=fulfil, wire_options=wire_options
         )
@@ -59,18 +63,18 @@ class RemoteRef:
     # --- as part of a pickle -------------------------------------------------------------
 
     def reference(self) -> tuple[Address, str, bool, bool, WireOptions]:
-        """What any process needs in order to call the object."""
+        """All that another process needs in order to call the object."""
         return (self.address, self.name, self.eager, self.fulfil, self.wire_options)
 
     @classmethod
     def from_reference(cls, reference: tuple[Any, ...]) -> RemoteRef:
-        """The object in a process that has nothing of it but its `reference`."""
+        """The other way round: the reference, in a process that was sent this."""
         address, name, eager, fulfil, wire_options = reference
         return cls(address, name, eager=eager, fulfil=fulfil, wire_options=wire_options)
 
     def local_copy_for_child(self) -> tuple[Any, ...]:
-        """The object itself, for a process that is being started and may be the one that
-        will listen; nothing for all others, which only call."""
+        """The object itself, in a tuple, if this is pickled for a process that is being started:
+        that process may be the one to listen. Otherwise nothing: other processes only call."""
         if get_spawning_popen() is None or self.local is MISSING or self.listening:
             return ()
         return (self.local,)
@@ -78,7 +82,12 @@ class RemoteRef:
     # --- calling -----------------------------------------------------------------------
 
     def fallback(self, steps: Steps, default: Any, local: bool) -> Fallback:
-        """What makes the value where nobody listens; None where nothing was said."""
+        """What makes the value if nobody listens; None if there is to be none.
+
+        Args:
+            default: the value, or a callable that makes it; `MISSING`: there is none.
+            local: whether the chain is evaluated on `self.local`, if this process has a copy.
+        """
         if local and self.local is not MISSING:
             return lambda: evaluate(steps, self.local)
         if default is MISSING:
@@ -114,12 +123,16 @@ class RemoteRef:
 
     @property
     def listening(self) -> bool:
-        """Whether the object can be called now. True to the fact, from every process."""
+        """Whether the object can be called now. It is asked for, not assumed, in every process."""
         home = local_server(self.address)
         return home.listening if home is not None else self.endpoint.listening()
 
     def process(self, timeout: float | None, limit: int = sys.maxsize) -> int:
-        """Run requests in this thread; how many were run."""
+        """Run requests in this thread, or wait while a background thread does; how many were run.
+
+        Raises:
+            NotListeningError: the object is not served from this process.
+        """
         home = local_server(self.address)
         if home is None:
             raise NotListeningError(f"{self.name} does not listen in this process")
@@ -129,7 +142,8 @@ class RemoteRef:
         return home.process(timeout, limit)
 
     def serve(self) -> None:
-        """Run requests until it stops listening, here or wherever `listen` said."""
+        """Run requests until the object is served no more, in this thread or in the background, as
+        was said when it began to listen."""
         home = local_server(self.address)
         if home is not None and home.mode is Mode.MANUAL:
             home.mailbox.serve(until=lambda: False)
@@ -140,13 +154,19 @@ class RemoteRef:
     # --- waiting -----------------------------------------------------------------------
 
     def wait(self, process: Any, fail: bool, timeout: float | None) -> bool:
-        """Wait until somebody listens; False, or an error if `fail`, when that can't be."""
+        """Wait until some process serves the object; whether one does.
+
+        Raises:
+            ActorDiedError: `process`, which was to serve it, ended first, and `fail` is true.
+            SpawnTimeoutError: the time was up first, and `fail` is true.
+        """
         deadline = None if timeout is None else time.monotonic() + timeout
         if self.listening:
             return True
         bell = Doorbell(self.address)
         try:
-            # Only now that the bell hangs: who began to listen in between is seen here.
+            # Asked again now that the bell is there: a process that began to listen just before
+            # did not find a bell to ring.
             while not self.listening:
                 if _ended(process):
                     if fail:
@@ -191,5 +211,6 @@ def _ended(process: Any) -> bool:
 
 
 def describe(obj: object) -> str:
-    """How an object is named where its own repr might be long, or wrong, or remote."""
+    """A name for an object, for texts in which its own repr might be long, or fail, or be a
+    remote call."""
     return f"<{type(obj).__name__} object at {id(obj):#x}>"

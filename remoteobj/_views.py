@@ -1,5 +1,8 @@
-"""What a proxy stands for, and what an operation gives that is evaluated through it: the value
-itself, a future of it, something to be awaited, or nothing."""
+"""The view: what a proxy stands for, and how what is done to the proxy is carried out.
+
+An operation that is evaluated gives what the mode of the view says: the value itself, a future of
+it, something to be awaited, or nothing.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +36,9 @@ class View(NamedTuple):
     """The operations that lead from there to the part."""
     options: CallOptions
     whole: Any
-    """The proxy of the whole object: what a call gives that returns the object. It owns the
-    actor, if this is a handle's, and lives as long as its parts. None only in that proxy itself,
-    which must not hold itself alive."""
+    """The proxy of the whole object. Each part holds it alive, and with it the actor that a
+    handle owns. It is also the result of a call that returns the object itself. None: this is
+    the view of that very proxy, which must not hold itself alive."""
 
     @classmethod
     def of(cls, ref: RemoteRef) -> View:
@@ -45,7 +48,8 @@ class View(NamedTuple):
     def then(self, name: str, *operands: Any) -> View:
         """The view with one more step."""
         assert name in OPERATIONS
-        return self._replace(steps=(*self.steps, (name, *operands)))
+        ref, steps, options, whole = self
+        return View(ref, (*steps, (name, *operands)), options, whole)
 
     def at(self, *paths: str) -> View:
         """The view of the attribute at the end of dotted paths.
@@ -69,10 +73,11 @@ class View(NamedTuple):
         return self.evaluate((*self.steps, (name, *operands)))
 
     def do_by_syntax(self, name: str, *operands: Any) -> Any:
-        """Do what Python's own syntax asks for, which lets few outcomes through.
+        """Evaluate the view and one more operation, for which Python's own syntax asks.
 
         Raises:
-            TypeError: the syntax would drop the future, or what is to be awaited.
+            TypeError: the operation gives a future, or something to be awaited, and Python's
+                syntax would drop it.
         """
         returns, mode = OPERATIONS[name].returns, self.options.mode
         if returns is None:
@@ -86,16 +91,17 @@ class View(NamedTuple):
         return returns(self.do(name, *operands))
 
     def evaluate(self, steps: Steps, default: Any = MISSING, default_local: bool = False) -> Any:
-        """Have a chain evaluated as the options say; what that gives depends on their mode.
+        """Have a chain of operations on the object evaluated, as the options of the view say.
 
-        Where this process serves the object, the chain is evaluated right here.
+        In a process that serves the object itself, the chain is evaluated at once, right there.
 
         Args:
-            default: the value where nobody listens, in place of that of the options.
-            default_local: whether this process's own copy of the object gives the value there.
+            default: the value if nobody listens, in place of the default of the options.
+            default_local: whether the value is taken from this process's own copy of the object
+                if nobody listens.
 
         Raises:
-            Exception: in the mode `NOW`: whatever the operations raise, or `Endpoint.call`.
+            Exception: in the mode `NOW`, what the operations raise, or what `Endpoint.call` does.
         """
         ref, _, options, whole = self
         if default is MISSING:
@@ -138,7 +144,8 @@ def _awaitable(view: View, home: Server | None, steps: Steps, otherwise: Fallbac
         return calls.AwaitableCall(calls.call(ref.endpoint, steps, whole, otherwise, options))
 
     async def evaluate_at_home() -> Any:
-        return view._replace(options=PLAIN).evaluate(steps)  # if it still is at home by then
+        # Looked up anew: by now the object may no longer be served here.
+        return view._replace(options=PLAIN).evaluate(steps)
 
     return calls.AwaitableCall(evaluate_at_home())
 

@@ -1,4 +1,4 @@
-"""What an actor is doing, told by its control thread while it works."""
+"""What an actor is doing, as its control thread tells it while the actor works."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ __all__ = ["Status", "memory", "stack_here", "stacks"]
 
 
 class Status(NamedTuple):
-    """What an actor said of itself when it was asked by `handle.status_()`."""
+    """What an actor was doing when `handle.status_()` asked it."""
 
     state: str
     """`starting`, `running`, `draining` or `stopped`."""
     call: str | None
-    """The call that it runs, without its arguments: `?.step(...)`. None: it runs none."""
+    """The call that it was running, as Python and without arguments: `?.step(...)`, `?` being the
+    object. None: it was running none."""
     age: float
-    """Seconds since that call began; 0.0 without one."""
+    """Seconds since that call began; 0.0 if there was none."""
     queued: tuple[str, ...]
-    """The requests that it has taken in and not begun, in the order in which they will run."""
+    """The requests that it had taken in and not begun, in the order in which they will run."""
     done: int
-    """Requests that it has run."""
+    """How many requests it had run to their end."""
     memory: int
-    """Bytes of physical memory that its process uses; the most it ever did, where the system
-    tells no more."""
+    """Bytes of physical memory that its process used; on systems that do not tell that, the most
+    that it had ever used."""
     threads: tuple[str, ...]
     """The names of the threads of its process."""
 
@@ -45,7 +46,7 @@ def memory() -> int:
 
 
 def stack_here(user_entry_points: Container[CodeType] = ()) -> str:
-    """The Python stack of this thread, without what calls users' code."""
+    """The Python stack of this thread, without the frames of ours below users' code."""
     return _shown(sys._getframe(1), user_entry_points)
 
 
@@ -53,7 +54,8 @@ def stacks(user_entry_points: Container[CodeType] = ()) -> str:
     """The Python stacks of all threads of this process but the calling one.
 
     Args:
-        guarded: the code of what calls users' code; the frames down to there are left out.
+        user_entry_points: the code of our functions that call users' code. Of each stack the
+            frames down to the first of them are left out.
     """
     names = {one.ident: one.name for one in threading.enumerate()}
     return "\n".join(
