@@ -183,7 +183,9 @@ class Proxy:
         self, /, *args: Any, _default: Any = MISSING, _proxy: bool | None = None, **kwargs: Any
     ) -> Any:
         """Call it over there; the value, or with `_proxy=True` a proxy, lazily."""
-        view = _view_from(self)
+        view = _view_of(self)
+        if view.whole is None:
+            view = _view_from(self)
         if _proxy or (_proxy is None and view.options.proxy):
             return _proxy_on(view.then("call", args, kwargs))
         return view.evaluate((*view.steps, ("call", args, kwargs)), _default)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ._actor.server import Server, local_server, local_servers
 from ._caller.call_options import MISSING, PLAIN, CallMode, CallOptions
-from ._caller.endpoint import RETURNED_SELF, Fallback, fallback_or_raise
+from ._caller.endpoint import RETURNED_SELF, fallback_or_raise
 from ._os.lazy_import import import_lock
 from ._protocol.operations import OPERATIONS, Steps, drop, evaluate
 from ._reference import RemoteRef
@@ -104,63 +104,53 @@ class View(NamedTuple):
             Exception: in the mode `NOW`, what the operations raise, or what `Endpoint.call` does.
         """
         ref, _, options, whole = self
+        if local_servers and (home := local_server(ref.address)) is not None:
+            return _evaluate_at_home(self, home, steps)
         if default is MISSING:
             default = options.default
         otherwise = None
         if default is not MISSING or default_local:
             otherwise = ref.fallback(steps, default, default_local)
-        home = local_server(ref.address) if local_servers else None
         mode = options.mode
         if mode is _NOW:
-            if home is not None:
-                return _evaluate_at_home(home, steps, whole)
             result = ref.endpoint.call(steps, whole, otherwise, options)
             return whole if result is RETURNED_SELF else result
         if mode is _FUTURE:
-            return _future(self, home, steps, otherwise)
+            return _futures().submit(ref.endpoint, steps, whole, otherwise, options)
         if mode is _AWAIT:
-            return _awaitable(self, home, steps, otherwise)
-        return _cast(self, home, steps, otherwise)
-
-
-def _evaluate_at_home(home: Server, steps: Steps, whole: object) -> Any:
-    root = home.root
-    result = evaluate(steps, root)
-    return whole if result is root else result
-
-
-def _future(view: View, home: Server | None, steps: Steps, otherwise: Fallback) -> Any:
-    ref, _, options, whole = view
-    futures = _futures()
-    if home is not None:
-        return futures.completed(lambda: _evaluate_at_home(home, steps, whole))
-    return futures.submit(ref.endpoint, steps, whole, otherwise, options)
-
-
-def _awaitable(view: View, home: Server | None, steps: Steps, otherwise: Fallback) -> Any:
-    ref, _, options, whole = view
-    calls = _asyncio_calls()
-    if home is None:
-        return calls.AwaitableCall(calls.call(ref.endpoint, steps, whole, otherwise, options))
-
-    async def evaluate_at_home() -> Any:
-        # Looked up anew: by now the object may no longer be served here.
-        return view._replace(options=PLAIN).evaluate(steps)
-
-    return calls.AwaitableCall(evaluate_at_home())
-
-
-def _cast(view: View, home: Server | None, steps: Steps, otherwise: Fallback) -> None:
-    if home is None:
+            calls = _asyncio_calls()
+            return calls.AwaitableCall(calls.call(ref.endpoint, steps, whole, otherwise, options))
         try:
-            view.ref.endpoint.cast(steps)
+            ref.endpoint.cast(steps)
         except (NotListeningError, ActorDiedError) as exc:
             fallback_or_raise(exc, otherwise)
-        return
+        return None
+
+
+def _evaluate_at_home(view: View, home: Server, steps: Steps) -> Any:
+    mode = view.options.mode
+    if mode is _FUTURE:
+        return _futures().completed(lambda: _value_at_home(view, home, steps))
+    if mode is _AWAIT:
+        return _asyncio_calls().AwaitableCall(_later_at_home(view, steps))
+    if mode is _NOW:
+        return _value_at_home(view, home, steps)
     try:
-        _evaluate_at_home(home, steps, view.whole)
+        _value_at_home(view, home, steps)
     except Exception as exc:
         home.report(exc)
+    return None
+
+
+def _value_at_home(view: View, home: Server, steps: Steps) -> Any:
+    root = home.root
+    result = evaluate(steps, root)
+    return view.whole if result is root else result
+
+
+async def _later_at_home(view: View, steps: Steps) -> Any:
+    # Asked for anew: by the time that this is awaited the object may be served here no more.
+    return view._replace(options=PLAIN).evaluate(steps)
 
 
 @cache
