@@ -116,6 +116,12 @@ class RemoteRef:
             server.run_in_background()
         return server
 
+    def stop(self) -> None:
+        """Stop serving the object, if it is served from here."""
+        home = local_server(self.address)
+        if home is not None:
+            home.stop()
+
     @property
     def home(self) -> Server | None:
         """The server of the object, if it is served from here."""
