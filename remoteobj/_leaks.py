@@ -11,12 +11,13 @@ import time
 from collections.abc import Iterator
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
+from typing import NamedTuple
 
 from ._engines.guardian import guardian
 from ._engines.without_main import _fork_server
 from ._wire.unix import _session
 
-__all__ = ["kept", "no_leaks"]
+__all__ = ["Kept", "descriptors", "kept", "no_leaks"]
 
 SETTLE_SECONDS = 5.0
 """How long what is ending may take to be gone."""
@@ -56,38 +57,55 @@ def no_leaks(seconds: float = SETTLE_SECONDS) -> Iterator[None]:
 
 def _standing() -> set[str]:
     """What there is of processes, threads and descriptors of this process, each by a name."""
-    names = {f"process {pid}" for pid, _ in kept()} | {f"descriptor {fd}" for _, fd in kept()}
-    found = [*_children(), *_descriptors(), *(f"thread {one.name}" for one in _threads())]
-    return {what for what in found if what.partition(":")[0] not in names}
+    exempt = [*kept()]
+    pids, fds = {one.pid for one in exempt}, {one.fd for one in exempt}
+    return {
+        *(f"process {pid}" for pid in _children() if pid not in pids),
+        *(f"descriptor {fd}: {where}" for fd, where in descriptors() if fd not in fds),
+        *(f"thread {one.name}" for one in _threads()),
+    }
 
 
-def kept() -> Iterator[tuple[int | None, int | None]]:
-    """What is started once, and kept until the program ends: pids, and what they are held by."""
-    yield guardian.pid, guardian.pipe
-    yield from ((None, fd) for fd in (guardian.list, _session.lock))
+class Kept(NamedTuple):
+    """Something that is started once, and kept until the program ends."""
+
+    pid: int | None = None
+    fd: int | None = None
+    """The descriptor that it hangs on, or is."""
+    path: str | None = None
+    """Of the socket at which it listens."""
+
+
+def kept() -> Iterator[Kept]:
+    """All that is kept, of this package and of `multiprocessing`."""
+    yield Kept(guardian.pid, guardian.pipe)
+    yield Kept(fd=guardian.list)
+    yield Kept(fd=_session.lock)
     tracker = resource_tracker._resource_tracker
-    yield getattr(tracker, "_pid", None), getattr(tracker, "_fd", None)
+    yield Kept(getattr(tracker, "_pid", None), getattr(tracker, "_fd", None))
     for server in (_fork_server.server, forkserver._forkserver):
-        held = getattr(server, "_forkserver_alive_fd", None)
-        yield getattr(server, "_forkserver_pid", None), held
+        parts = ("_forkserver_pid", "_forkserver_alive_fd", "_forkserver_address")
+        yield Kept(*(getattr(server, part, None) for part in parts))
 
 
 def _threads() -> list[threading.Thread]:
     return [one for one in threading.enumerate() if not isinstance(one, threading._DummyThread)]
 
 
-def _descriptors() -> Iterator[str]:
-    for name in os.listdir("/dev/fd"):
+def descriptors() -> Iterator[tuple[int, str]]:
+    """Every open descriptor as (number, what it leads to): a number is taken again at once."""
+    linux = sys.platform == "linux"
+    for name in os.listdir("/proc/self/fd" if linux else "/dev/fd"):
         with contextlib.suppress(OSError):  # the one by which the list was read
-            where = os.readlink(f"/dev/fd/{name}") if sys.platform == "linux" else ""
-            os.fstat(int(name))
-            yield f"descriptor {name}: {where}"
+            status = os.fstat(int(name))
+            inode = f"mode {status.st_mode:o}, inode {status.st_ino}"
+            yield int(name), os.readlink(f"/proc/self/fd/{name}") if linux else inode
 
 
-def _children() -> Iterator[str]:
+def _children() -> Iterator[int | None]:
     if sys.platform == "linux":
         for path in Path("/proc/self/task").glob("*/children"):
             with contextlib.suppress(OSError):
-                yield from (f"process {pid}" for pid in path.read_text().split())
+                yield from map(int, path.read_text().split())
     else:
-        yield from (f"process {one.pid}" for one in multiprocessing.active_children())
+        yield from (one.pid for one in multiprocessing.active_children())

@@ -268,10 +268,11 @@ class Gate:
     """
 
     def __init__(self, directory: str | None = None) -> None:
-        self._own = directory is None
-        self._directory = directory or tempfile.mkdtemp(prefix="remoteobj-gate-")
-        paths = [os.path.join(self._directory, name) for name in ("arrived", "opened")]
-        if self._own:
+        self._maker = os.getpid() if directory is None else None
+        self.directory = directory or tempfile.mkdtemp(prefix="remoteobj-gate-")
+        """For a program that can't be handed the gate: there, `Gate(directory)` is the same one."""
+        paths = [os.path.join(self.directory, name) for name in ("arrived", "opened")]
+        if directory is None:
             for path in paths:
                 os.mkfifo(path, 0o600)
         # For both, so that neither end waits for the other, and what is in there stays.
@@ -283,8 +284,12 @@ class Gate:
         Raises:
             TimeoutError: it was not opened within so many seconds.
         """
-        os.write(self._arrived, b"!")
+        self.arrive()
         self._take(self._opened, timeout, "was not opened")
+
+    def arrive(self) -> None:
+        """Let the test know that this place has been reached, and go on. In the actor."""
+        os.write(self._arrived, b"!")
 
     def wait_for_arrival(self, timeout: float = 10.0) -> None:
         """Wait until somebody has arrived. In the test.
@@ -304,13 +309,13 @@ class Gate:
         os.read(fd, 1)
 
     def close(self) -> None:
-        """Let go of it, and remove it if it was made here. Harmless when done twice."""
+        """Let go of it, and remove it if this process made it. Harmless when done twice."""
         for name in ("_arrived", "_opened"):
             if (fd := getattr(self, name, -1)) >= 0:
                 os.close(fd)
                 setattr(self, name, -1)
-        if self._own:
-            shutil.rmtree(self._directory, ignore_errors=True)
+        if self._maker == os.getpid():  # and is not a fork of the process that made it
+            shutil.rmtree(self.directory, ignore_errors=True)
 
     def __enter__(self) -> Self:
         return self
@@ -327,4 +332,4 @@ class Gate:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Gate, (self._directory,)
+        return Gate, (self.directory,)

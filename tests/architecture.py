@@ -332,7 +332,7 @@ PUBLIC = {"_asdict", "_fields", "_make", "_replace"}  # of named tuples
 PRIVATE_IN_TEXT = re.compile(
     rf"\b{PACKAGE}[\w.]*\._[a-z]"  # a module, by its name
     rf"|\b{PACKAGE}[\w.]* import [^\n]*\b_[a-z]"
-    r"|(?<!\bself)(?<!\bos)(?<!\bsys)\._[a-z]\w*\b(?!\()"  # an attribute, in a program's source
+    r"|(?<!\bself)(?<!\bos)(?<!\bsys)\._[a-z]\w*"  # an attribute, in a program's source
 )
 
 

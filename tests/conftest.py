@@ -15,8 +15,10 @@ from typing import Any, TypeAlias
 import pytest
 from hypothesis import settings
 
+from remoteobj.testing import Gate
 from tests import leaks
-from tests.tools import Door
+from tests.internals import sweep
+from tests.tools import Script, Scripts
 
 # A round trip takes as long as the machine makes it wait, and a failure must be the same tomorrow.
 settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
@@ -159,6 +161,30 @@ def why_skipped(
 
 
 @pytest.fixture
-def door(tmp_path: Path) -> Door:
-    """A door between this process and others."""
-    return Door(tmp_path)
+def gate() -> Iterator[Gate]:
+    """A place where an actor waits until the test lets it go on."""
+    with Gate() as made:
+        yield made
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Iterator[Scripts]:
+    """Start programs of their own. A fault in one, or a hang, ends nothing but that program.
+
+    What they leave when they are killed is removed: the directory of `multiprocessing`'s fork
+    server, which is in a temporary directory of theirs, and our own, which the next start sweeps.
+    """
+    started: list[Script] = []
+    temporary = tempfile.mkdtemp(prefix="s")
+
+    def start(source: str, *args: object, prelude: str = "", **environment: str) -> Script:
+        path = tmp_path / f"script{len(started)}.py"
+        environment = {"TMPDIR": temporary, **environment}
+        started.append(Script(path, source, *args, prelude=prelude, **environment))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.close()
+    shutil.rmtree(temporary)
+    sweep()

@@ -2,8 +2,8 @@
 
 Every other test file uses the public face, so that a part of the package that is renamed or moved
 changes this file alone. Two kinds of files are excepted: those that test one private module by
-itself, and the second decoder that these are compared with. `tests/test_architecture.py` has the
-list of them, and holds this.
+itself, and the second decoder that these are compared with. `tests/architecture.py` has the list
+of them, and holds this.
 
 The functions run in actors, and in programs of their own, as well as in the tests.
 """
@@ -67,7 +67,7 @@ from remoteobj._wire.duplex import DuplexStream, descriptors_pass
 from remoteobj._wire.unix import Address
 from tests.tools import until
 
-# The vocabulary of the protocol and its bounds, which tests take from here as they are.
+# Words and bounds of the private parts, which tests take from here as they are.
 __all__ = [
     "ANSWER",
     "ANY",
@@ -350,7 +350,9 @@ def hold_directory(path: str) -> int:
 
 
 kept = _leaks.kept
-"""What is started once, and kept until the program ends: pids, and the descriptors they hang on."""
+"""What is started once, and kept until the program ends."""
+descriptors = _leaks.descriptors
+"""The open descriptors of this process, and what they lead to."""
 
 
 def fork_server() -> Any:
@@ -447,6 +449,8 @@ HANDSHAKE_SECONDS = Constant(control, "HANDSHAKE_SECONDS")
 """What a client may take to prove itself."""
 TERM_SECONDS = Constant(_ownership, "TERM_SECONDS")
 """What an actor may take to end after SIGTERM, before SIGKILL."""
+ACCEPT_PAUSE_SECONDS = Constant(control, "BREATHER")
+"""What passes between attempts to accept a connection when descriptors have run out."""
 SHARED_IDLE_SECONDS = Constant(buffer_exchange, "IDLE_SECONDS")
 """What shared memory that is free is kept for."""
 OUT_OF_BAND_FROM = Constant(out_of_band, "BIG")
@@ -515,14 +519,15 @@ def at_each(moment: Moment, before: Callable[[], object], monkeypatch: pytest.Mo
     monkeypatch.setattr(cls, name, act)
 
 
-def at_each_take_of(
+def at_next_take_of(
     proxy: Any, before: Callable[[], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Act each time just before something is taken in from the connection of this proxy."""
+    """Act once, just before something is taken in from the connection of this proxy."""
     channel, take = connection_of(proxy)._channel, StreamChannel.take
 
     def act(self: StreamChannel) -> Any:
         if self is channel:
+            monkeypatch.setattr(StreamChannel, "take", take)
             before()
         return take(self)
 

@@ -23,13 +23,13 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from multiprocessing import forkserver, process
+from multiprocessing import process
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.internals import fork_server, kept
+from tests.internals import descriptors, kept
 from tests.tools import pidfd_open
 
 # An actor stopped by the garbage collector ends in the background. This long it may take.
@@ -157,26 +157,21 @@ def kill(pids: Iterable[int]) -> None:
 # ------------------------------------------------------------------ exemptions
 
 
-def fork_servers() -> list[Any]:
-    """multiprocessing's own fork server, and the package's, which preloads other modules."""
-    return [forkserver._forkserver, fork_server()]
-
-
 def exempt_pids() -> set[int]:
     """Started once, for good: the resource tracker, the fork servers, and the guardian."""
-    return {pid for pid, _ in kept() if pid is not None}
+    return {one.pid for one in kept() if one.pid is not None}
 
 
 def exempt_fds() -> set[int]:
     """What those are held by, and the lock on the package's session directory."""
-    return {fd for _, fd in kept() if fd is not None}
+    return {one.fd for one in kept() if one.fd is not None}
 
 
 def exempt_paths() -> set[str]:
     """multiprocessing's temporary directory, removed at exit, and the fork servers' sockets."""
     config = getattr(process.current_process(), "_config", {})
-    servers = [getattr(server, "_forkserver_address", None) for server in fork_servers()]
-    return {path for path in (config.get("tempdir"), *servers) if path is not None}
+    paths = (config.get("tempdir"), *(one.path for one in kept()))
+    return {path for path in paths if path is not None}
 
 
 # ------------------------------------------------------------------ processes
@@ -224,16 +219,9 @@ def _processes_of_ps() -> Iterator[tuple[int, tuple[int, str, str, str]]]:
 
 
 def list_descriptors() -> Iterator[tuple[int, str]]:
-    """Every open descriptor as (number, what it leads to): a number is taken again at once."""
+    """Every open descriptor that is not kept for good, and what it leads to."""
     exempt = exempt_fds()
-    for entry in os.listdir("/proc/self/fd" if LINUX else "/dev/fd"):
-        # The listing's own descriptor is closed by now.
-        with contextlib.suppress(OSError):
-            fd = int(entry)
-            status = os.fstat(fd)
-            target = f"mode {status.st_mode:o}, inode {status.st_ino}"
-            if fd not in exempt:
-                yield fd, os.readlink(f"/proc/self/fd/{fd}") if LINUX else target
+    yield from (one for one in descriptors() if one[0] not in exempt)
 
 
 def list_mappings() -> Iterator[str]:

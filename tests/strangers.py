@@ -1,7 +1,9 @@
 """Clients that speak the protocol by hand: well, badly, or not at all."""
 
 import contextlib
+import errno
 import os
+import resource
 import socket
 import time
 from collections.abc import Iterator
@@ -67,6 +69,33 @@ class RawClient:
 
     def close(self) -> None:
         self._channel.close()
+
+
+def leave_descriptors(obj: Any, count: int) -> None:
+    """In an actor: let its process open so many more descriptors, and no others."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    top = max(int(name) for name in os.listdir("/dev/fd"))
+    obj.held = []  # what lies between those that are open is taken as well
+    while (fd := os.dup(0)) <= top:
+        obj.held.append(fd)
+    os.close(fd)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (fd + count, hard))
+
+
+def note_failed_accepts(obj: Any) -> None:
+    """In an actor: have its object note when a connection could not be accepted."""
+    obj.failed_accepts = []
+    accept = socket.socket.accept
+
+    def note(self: socket.socket) -> Any:
+        try:
+            return accept(self)
+        except OSError as error:
+            if error.errno == errno.EMFILE:
+                obj.failed_accepts.append(time.monotonic())
+            raise
+
+    socket.socket.accept = note  # type: ignore[method-assign]
 
 
 class Marker:

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from remoteobj import ActorDiedError, CallTimeoutError, NotListeningError, remote
+from remoteobj.testing import Gate
 from tests.conftest import Launch
 from tests.internals import IN_FLIGHT, calls_in_flight
-from tests.tools import Call, Door, until
+from tests.tools import Call, until
 
 NO_THREAD = {"inline": "answers before the await begins"}
 CANT_DIE = {"thread": "can't be killed", "inline": "can't be killed"}
@@ -33,8 +34,8 @@ class Clerk:
     def fail(self, line: str) -> None:
         raise ValueError(line)
 
-    def wait_at(self, door: Door) -> str:
-        door.wait()
+    def wait_at(self, gate: Gate) -> str:
+        gate.park()
         return "waited"
 
     def myself(self) -> "Clerk":
@@ -71,8 +72,8 @@ def run(main: Callable[[], Awaitable[Any]]) -> Any:
     return asyncio.run(bounded())
 
 
-async def arrival(door: Door) -> None:
-    await asyncio.to_thread(door.await_arrival)
+async def arrival(gate: Gate) -> None:
+    await asyncio.to_thread(gate.wait_for_arrival)
 
 
 # ------------------------------------------------------------------ calls
@@ -133,29 +134,29 @@ def test_a_future_can_be_awaited_too(clerk: Any) -> None:
 
 
 @pytest.mark.engines(skip=NO_THREAD)
-def test_the_loop_runs_on_while_a_call_is_awaited(clerk: Any, door: Door) -> None:
+def test_the_loop_runs_on_while_a_call_is_awaited(clerk: Any, gate: Gate) -> None:
     async def main() -> None:
-        parked = asyncio.create_task(clerk.async_.wait_at(door))
-        await arrival(door)
+        parked = asyncio.create_task(clerk.async_.wait_at(gate))
+        await arrival(gate)
         assert not parked.done()
-        door.open()
+        gate.open()
         assert await parked == "waited"
 
     run(main)
 
 
 @pytest.mark.engines(skip=NO_THREAD)
-def test_time_limits_of_both_kinds_end_the_await(clerk: Any, door: Door) -> None:
+def test_time_limits_of_both_kinds_end_the_await(clerk: Any, gate: Gate) -> None:
     async def main() -> None:
-        parked = asyncio.create_task(clerk.async_.wait_at(door))
-        await arrival(door)
+        parked = asyncio.create_task(clerk.async_.wait_at(gate))
+        await arrival(gate)
         with pytest.raises(TimeoutError) as caught:
             async with asyncio.timeout(0.01):
                 await clerk.async_.write("too late")
         assert not isinstance(caught.value, CallTimeoutError)
         with pytest.raises(CallTimeoutError):
             await clerk.with_(timeout=0.01).async_.write("too late as well")
-        door.open()
+        gate.open()
         await parked
         assert await clerk.async_.lines.get_() == []
 
@@ -163,16 +164,16 @@ def test_time_limits_of_both_kinds_end_the_await(clerk: Any, door: Door) -> None
 
 
 @pytest.mark.engines(skip=NO_THREAD)
-def test_a_call_that_is_cancelled_before_it_began_never_runs(clerk: Any, door: Door) -> None:
+def test_a_call_that_is_cancelled_before_it_began_never_runs(clerk: Any, gate: Gate) -> None:
     async def main() -> None:
-        parked = asyncio.create_task(clerk.async_.wait_at(door))
-        await arrival(door)
+        parked = asyncio.create_task(clerk.async_.wait_at(gate))
+        await arrival(gate)
         tasks = [asyncio.create_task(clerk.async_.write(i)) for i in range(3)]
         await asyncio.sleep(0)
         tasks[1].cancel()
         await asyncio.gather(tasks[1], return_exceptions=True)
         assert tasks[1].cancelled()
-        door.open()
+        gate.open()
         assert list(await asyncio.gather(parked, tasks[0], tasks[2])) == ["waited", 0, 2]
         assert await clerk.async_.lines.get_() == [0, 2]
 
@@ -181,18 +182,18 @@ def test_a_call_that_is_cancelled_before_it_began_never_runs(clerk: Any, door: D
 
 @pytest.mark.engines(skip=NO_THREAD)
 def test_awaits_wait_for_room_in_their_order_and_other_calls_come_after_them(
-    clerk: Any, door: Door, monkeypatch: pytest.MonkeyPatch
+    clerk: Any, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     IN_FLIGHT.set(monkeypatch, 3)
 
     async def main() -> None:
-        parked = asyncio.create_task(clerk.async_.wait_at(door))
-        await arrival(door)
+        parked = asyncio.create_task(clerk.async_.wait_at(gate))
+        await arrival(gate)
         tasks = [asyncio.create_task(clerk.async_.write(i)) for i in range(10)]
         await asyncio.sleep(0)
         assert calls_in_flight(clerk) == 3
         tasks[5].cancel()  # it has not even been pickled
-        opening = threading.Thread(target=door.open)
+        opening = threading.Thread(target=gate.open)
         opening.start()
         clerk.write("after them")  # by the loop's own thread, which waits
         opening.join()
@@ -215,12 +216,12 @@ def test_several_loops_in_several_threads_share_one_actor(clerk: Any) -> None:
 
 
 @pytest.mark.engines(skip=CANT_DIE)
-def test_each_await_ends_when_the_actor_dies(launch: Launch, door: Door) -> None:
+def test_each_await_ends_when_the_actor_dies(launch: Launch, gate: Gate) -> None:
     clerk = Clerk.options(**launch).spawn()
 
     async def main() -> None:
-        parked = asyncio.create_task(clerk.async_.wait_at(door))
-        await arrival(door)
+        parked = asyncio.create_task(clerk.async_.wait_at(gate))
+        await arrival(gate)
         tasks = [asyncio.create_task(clerk.async_.write(i)) for i in range(100)]
         await asyncio.sleep(0)
         os.kill(clerk.pid_, signal.SIGKILL)
@@ -233,13 +234,13 @@ def test_each_await_ends_when_the_actor_dies(launch: Launch, door: Door) -> None
 
 
 @pytest.mark.engines(skip=NO_THREAD)
-def test_a_loop_that_ended_with_calls_open_disturbs_nobody(clerk: Any, door: Door) -> None:
+def test_a_loop_that_ended_with_calls_open_disturbs_nobody(clerk: Any, gate: Gate) -> None:
     async def main() -> None:
-        asyncio.create_task(clerk.async_.wait_at(door))  # noqa: RUF006  (cancelled with the loop)
-        await arrival(door)
+        asyncio.create_task(clerk.async_.wait_at(gate))  # noqa: RUF006  (cancelled with the loop)
+        await arrival(gate)
 
     run(main)
-    door.open()
+    gate.open()
     assert clerk.write("on") == "on"
 
 
@@ -305,22 +306,22 @@ def test_values_and_exceptions_are_sent_into_a_stream(clerk: Any) -> None:
 
 
 @pytest.mark.engines(skip=NO_THREAD)
-def test_one_coroutine_at_a_time_may_wait_for_an_item(clerk: Any, door: Door) -> None:
+def test_one_coroutine_at_a_time_may_wait_for_an_item(clerk: Any, gate: Gate) -> None:
     async def main() -> None:
-        stream = await clerk.async_.passto(wait_then_yield, door)
+        stream = await clerk.async_.passto(wait_then_yield, gate)
         first = asyncio.create_task(anext(stream))
-        await arrival(door)
+        await arrival(gate)
         with pytest.raises(RuntimeError, match="awaited already"):
             await anext(stream)
-        door.open()
+        gate.open()
         assert await first == "item"
         stream.close()
 
     run(main)
 
 
-def wait_then_yield(clerk: Any, door: Door) -> Iterator[str]:
-    door.wait()
+def wait_then_yield(clerk: Any, gate: Gate) -> Iterator[str]:
+    gate.park()
     yield "item"
     yield "another"
 

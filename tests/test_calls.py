@@ -19,6 +19,7 @@ from remoteobj import (
     UnsendableError,
     remote,
 )
+from remoteobj.testing import Gate
 from tests.conftest import Launch
 from tests.internals import (
     IN_FLIGHT,
@@ -28,7 +29,7 @@ from tests.internals import (
     sleeping_readers,
     until_sent,
 )
-from tests.tools import Call, Door, process, until
+from tests.tools import Call, process, until
 
 NO_THREAD = {"inline": "answers before the future is returned"}
 CANT_DIE = {"thread": "can't be killed", "inline": "can't be killed"}
@@ -49,8 +50,8 @@ class Clerk:
     def fail(self, line: str) -> None:
         raise ValueError(line)
 
-    def wait_at(self, door: Door) -> str:
-        door.wait()
+    def wait_at(self, gate: Gate) -> str:
+        gate.park()
         return "waited"
 
     def myself(self) -> "Clerk":
@@ -119,30 +120,30 @@ def test_futures_work_with_what_the_standard_library_has_for_them(clerk: Any) ->
 
 
 @pytest.mark.engines(skip=NO_THREAD)
-def test_wait_and_callbacks_need_nobody_who_asks_for_the_result(clerk: Any, door: Door) -> None:
-    parked = clerk.future_.wait_at(door)
+def test_wait_and_callbacks_need_nobody_who_asks_for_the_result(clerk: Any, gate: Gate) -> None:
+    parked = clerk.future_.wait_at(gate)
     told: list[Any] = []
     heard = threading.Event()
     parked.add_done_callback(lambda future: told.append(future.result()))
     parked.add_done_callback(lambda _: heard.set())
-    door.await_arrival()
+    gate.wait_for_arrival()
     assert not parked.done()
-    door.open()
+    gate.open()
     assert heard.wait(10)
     assert told == ["waited"]
 
 
 @pytest.mark.engines(skip=NO_THREAD)
-def test_a_callback_may_call_the_same_object_and_wait_for_it(clerk: Any, door: Door) -> None:
-    parked = clerk.future_.wait_at(door)
+def test_a_callback_may_call_the_same_object_and_wait_for_it(clerk: Any, gate: Gate) -> None:
+    parked = clerk.future_.wait_at(gate)
     answers: list[Any] = []
     heard = threading.Event()
     parked.add_done_callback(lambda _: answers.append(clerk.write("from it")))
     parked.add_done_callback(lambda _: heard.set())
-    door.await_arrival()
+    gate.wait_for_arrival()
     waiting = Call(clerk.write, "waits")  # this thread reads, and must not run the callback
     until_sent(clerk, 2)
-    door.open()
+    gate.open()
     assert heard.wait(10)
     assert waiting.result() == "waits"
     assert answers == ["from it"]
@@ -174,17 +175,17 @@ def test_many_calls_of_many_sizes_pass_each_other_without_a_deadlock(clerk: Any)
 
 @pytest.mark.engines(skip=NO_THREAD)
 def test_a_full_window_makes_the_next_call_wait_for_room(
-    clerk: Any, door: Door, monkeypatch: pytest.MonkeyPatch
+    clerk: Any, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     IN_FLIGHT.set(monkeypatch, 4)
-    parked = clerk.future_.wait_at(door)
-    door.await_arrival()
+    parked = clerk.future_.wait_at(gate)
+    gate.wait_for_arrival()
     futures = [clerk.future_.write(i) for i in range(3)]
     over = Call(lambda: clerk.future_.write(3))
     until(lambda: sleeping_readers(clerk) or is_read(clerk))
     assert over.running
     assert calls_in_flight(clerk) == 4
-    door.open()
+    gate.open()
     assert over.result().result() == 3
     assert [future.result() for future in futures] == [0, 1, 2]
     assert parked.result() == "waited"
@@ -194,9 +195,9 @@ def test_a_full_window_makes_the_next_call_wait_for_room(
 
 
 @pytest.mark.engines(skip=NO_THREAD)
-def test_a_call_that_is_cancelled_before_it_began_never_runs(clerk: Any, door: Door) -> None:
-    parked = clerk.future_.wait_at(door)
-    door.await_arrival()
+def test_a_call_that_is_cancelled_before_it_began_never_runs(clerk: Any, gate: Gate) -> None:
+    parked = clerk.future_.wait_at(gate)
+    gate.wait_for_arrival()
     one, two, three = (clerk.future_.write(i) for i in range(3))
     assert two.cancel()
     assert two.cancel()
@@ -206,19 +207,19 @@ def test_a_call_that_is_cancelled_before_it_began_never_runs(clerk: Any, door: D
         two.result()
     with pytest.raises(cf.CancelledError):
         two.exception()
-    door.open()
+    gate.open()
     assert (parked.result(), one.result(), three.result()) == ("waited", 0, 2)
     assert clerk.lines.get_() == [0, 2]
     assert open_entries(clerk) == 1  # what stands for the connection's end
 
 
 @pytest.mark.engines(skip=NO_THREAD)
-def test_cancelling_a_call_that_runs_drops_its_result(clerk: Any, door: Door) -> None:
-    parked = clerk.future_.wait_at(door)
-    door.await_arrival()
+def test_cancelling_a_call_that_runs_drops_its_result(clerk: Any, gate: Gate) -> None:
+    parked = clerk.future_.wait_at(gate)
+    gate.wait_for_arrival()
     assert parked.cancel()
     following = clerk.future_.write("next")
-    door.open()
+    gate.open()
     assert following.result() == "next"
     with pytest.raises(cf.CancelledError):
         parked.result()
@@ -233,26 +234,26 @@ def test_what_is_done_can_not_be_cancelled(clerk: Any) -> None:
 
 @pytest.mark.engines(skip=NO_THREAD)
 def test_cancelling_ends_the_wait_of_another_thread_though_the_actor_is_busy(
-    clerk: Any, door: Door
+    clerk: Any, gate: Gate
 ) -> None:
-    parked = clerk.future_.wait_at(door)
-    door.await_arrival()
+    parked = clerk.future_.wait_at(gate)
+    gate.wait_for_arrival()
     waiting = Call(parked.result)
     until(lambda: is_read(clerk) or sleeping_readers(clerk))
     assert parked.cancel()
     with pytest.raises(cf.CancelledError):
         waiting.result()
-    door.open()
+    gate.open()
     assert clerk.write("on") == "on"
 
 
 @pytest.mark.engines(skip=NO_THREAD)
-def test_a_wait_with_a_limit_leaves_the_call_as_it_is(clerk: Any, door: Door) -> None:
-    parked = clerk.future_.wait_at(door)
-    door.await_arrival()
+def test_a_wait_with_a_limit_leaves_the_call_as_it_is(clerk: Any, gate: Gate) -> None:
+    parked = clerk.future_.wait_at(gate)
+    gate.wait_for_arrival()
     with pytest.raises(TimeoutError):
         parked.result(timeout=0.01)
-    door.open()
+    gate.open()
     assert parked.result(timeout=10) == "waited"
 
 
@@ -260,10 +261,10 @@ def test_a_wait_with_a_limit_leaves_the_call_as_it_is(clerk: Any, door: Door) ->
 
 
 @pytest.mark.engines(skip=CANT_DIE)
-def test_each_open_call_has_one_outcome_when_the_actor_dies(launch: Launch, door: Door) -> None:
+def test_each_open_call_has_one_outcome_when_the_actor_dies(launch: Launch, gate: Gate) -> None:
     clerk = Clerk.options(**launch).spawn()
-    parked = clerk.future_.wait_at(door)
-    door.await_arrival()  # it does not read any more: most of these wait to be written
+    parked = clerk.future_.wait_at(gate)
+    gate.wait_for_arrival()  # it does not read any more: most of these wait to be written
     futures = [clerk.future_.write(i) for i in range(1000)]
     os.kill(clerk.pid_, signal.SIGKILL)
     began = time.monotonic()
@@ -286,14 +287,14 @@ def test_what_was_called_before_a_stop_is_fulfilled(launch: Launch) -> None:
         clerk.future_.write("late")
 
 
-def test_a_future_of_the_parent_ends_in_a_forked_child(door: Door) -> None:
+def test_a_future_of_the_parent_ends_in_a_forked_child(gate: Gate) -> None:
     with Clerk.options(start_method="fork").spawn() as clerk:
-        parked = clerk.future_.wait_at(door)
-        door.await_arrival()
+        parked = clerk.future_.wait_at(gate)
+        gate.wait_for_arrival()
         with process("fork", _ask_for, parked) as child:
             child.join(10)
             assert child.exitcode == 0
-        door.open()
+        gate.open()
         assert parked.result() == "waited"
 
 
@@ -341,26 +342,26 @@ def test_a_cast_to_nobody_is_an_error_or_its_default() -> None:
 
 @pytest.mark.engines(skip={"inline": "has no time of its own"})
 def test_a_call_that_takes_too_long_fails_and_its_late_reply_is_dropped(
-    clerk: Any, door: Door
+    clerk: Any, gate: Gate
 ) -> None:
     began = time.monotonic()
     with pytest.raises(CallTimeoutError, match=r"did not answer within 0\.05 s"):
-        clerk.with_(timeout=0.05).wait_at(door)
+        clerk.with_(timeout=0.05).wait_at(gate)
     assert time.monotonic() - began < 5
-    door.await_arrival()
-    door.open()
+    gate.wait_for_arrival()
+    gate.open()
     assert [clerk.write(i) for i in range(3)] == [0, 1, 2]
 
 
 @pytest.mark.engines(skip=NO_THREAD)
-def test_a_call_that_has_not_begun_in_time_never_will(clerk: Any, door: Door) -> None:
-    parked = clerk.future_.wait_at(door)
-    door.await_arrival()
+def test_a_call_that_has_not_begun_in_time_never_will(clerk: Any, gate: Gate) -> None:
+    parked = clerk.future_.wait_at(gate)
+    gate.wait_for_arrival()
     with pytest.raises(CallTimeoutError):
         clerk.with_(timeout=0.01).write("too late")
     late = clerk.with_(timeout=0.01).future_.write("too late as well")
     assert isinstance(late.exception(timeout=10), CallTimeoutError)
-    door.open()
+    gate.open()
     parked.result()
     assert clerk.lines.get_() == []
 

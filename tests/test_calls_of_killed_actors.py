@@ -18,11 +18,12 @@ from pathlib import Path
 import pytest
 
 from remoteobj import ActorDiedError, NotListeningError, remote
+from remoteobj.testing import Gate
 from tests import leaks
 from tests.conftest import Launch
 from tests.internals import Moment, at_next, until_sent
 from tests.marks import needs_descriptors
-from tests.tools import Call, Door, Script, finish, start
+from tests.tools import Call, Scripts, finish, start
 
 CALLS = 1000
 KILLS = 20
@@ -176,16 +177,16 @@ def sigterm_at(_: object, moment: Moment) -> None:
 
 @pytest.mark.parametrize("moment", ["send a reply", "write"])
 def test_what_sigterm_cuts_off_is_not_told_that_it_was_not_executed(
-    moment: Moment, tmp_path: Path, door: Door
+    moment: Moment, tmp_path: Path, gate: Gate
 ) -> None:
     path = tmp_path / "executed"
     scribe = Scribe.options(start_method="fork").spawn(str(path))
-    parked = scribe.future_.passto(wait_at, door)
-    door.await_arrival()
+    parked = scribe.future_.passto(wait_at, gate)
+    gate.wait_for_arrival()
     cut_off = scribe.future_.passto(sigterm_at, moment)
     futures = [scribe.future_.execute(number) for number in range(10)]
     until_sent(scribe, 12)
-    door.open()
+    gate.open()
     errors = [future.exception(timeout=10) for future in [parked, cut_off, *futures]]
     scribe.stop_()
     check_outcomes(errors[2:], executed(path))
@@ -193,16 +194,16 @@ def test_what_sigterm_cuts_off_is_not_told_that_it_was_not_executed(
     assert errors[1] is None or getattr(errors[1], "maybe_executed", False)
 
 
-def wait_at(_: object, door: Door) -> None:
-    door.wait()
+def wait_at(_: object, gate: Gate) -> None:
+    gate.park()
 
 
 def test_a_stop_by_another_thread_leaves_the_error_of_a_call_what_it_is(
-    tmp_path: Path, door: Door, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scribe = Scribe.options(start_method="fork").spawn(str(tmp_path / "executed"))
-    parked = scribe.future_.passto(wait_at, door)
-    door.await_arrival()
+    parked = scribe.future_.passto(wait_at, gate)
+    gate.wait_for_arrival()
     scribe.kill_()
 
     def stop() -> None:
@@ -279,7 +280,7 @@ def test_actors_that_come_and_go_leave_descriptors_threads_and_files_as_they_wer
 
 
 def test_shared_memory_of_a_dropped_proxy_goes_with_the_receiver_that_was_killed(
-    tmp_path: Path,
+    script: Scripts,
 ) -> None:
     source = """\
         import gc, os, signal, threading, time
@@ -311,6 +312,6 @@ def test_shared_memory_of_a_dropped_proxy_goes_with_the_receiver_that_was_killed
             time.sleep(0.02)
         print(*held())
     """
-    ended = Script(tmp_path / "program.py", source).finish()
+    ended = script(source).finish()
     assert (ended.code, ended.err) == (0, "")
     assert ended.out == "[] set()\n"

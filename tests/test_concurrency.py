@@ -7,16 +7,18 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from remoteobj import ActorDiedError, NotListeningError, current, remote
+from remoteobj.testing import Gate
 from tests.conftest import Launch
 from tests.internals import address_of, sleeping_readers, until_sent
 from tests.strangers import RawClient
-from tests.tools import Call, Door, Script, processes, until
+from tests.tools import Call, Script, Scripts, processes, until
 
 NO_THREAD = {"inline": "is for one thread: the caller's own"}
 
@@ -43,8 +45,8 @@ class Ledger:
     def big(self, size: int) -> str:
         return "x" * size  # text, which does not travel in shared memory, however big
 
-    def wait_at(self, door: Door, word: object = None) -> object:
-        door.wait()
+    def wait_at(self, gate: Gate, word: object = None) -> object:
+        gate.park()
         return word
 
     def add_to(self, other: Any, number: int) -> Any:
@@ -177,13 +179,13 @@ def test_an_actor_stops_although_a_client_does_not_read() -> None:
 
 @pytest.mark.engines(skip=NO_THREAD)
 def test_when_the_thread_that_reads_has_its_reply_another_one_reads_on(
-    launch: Launch, tmp_path: Path
+    launch: Launch,
 ) -> None:
     """Of two threads that wait, one reads for both. Its own reply comes first, and it leaves."""
-    one, two = Door(tmp_path, "one"), Door(tmp_path, "two")
+    one, two = Gate(), Gate()
     with Ledger.options(**launch).spawn() as ledger:
         first = Call(ledger.wait_at, one, "first")
-        one.await_arrival()  # 1. the first waits and, being alone, reads
+        one.wait_for_arrival()  # 1. the first waits and, being alone, reads
         second = Call(ledger.wait_at, two, "second")
         until_sent(ledger, 2)
         until(
@@ -191,7 +193,7 @@ def test_when_the_thread_that_reads_has_its_reply_another_one_reads_on(
         )  # 2. the second waits, and sleeps since the first reads
         one.open()
         assert first.result() == "first"  # 3. the first leaves; it must wake the second
-        two.await_arrival()
+        two.wait_for_arrival()
         assert second.running
         two.open()
         assert second.result() == "second"  # 4. which reads its reply itself
@@ -199,13 +201,13 @@ def test_when_the_thread_that_reads_has_its_reply_another_one_reads_on(
 
 @pytest.mark.engines(skip=NO_THREAD)
 def test_a_thread_that_sleeps_gets_the_reply_that_another_has_read(
-    launch: Launch, tmp_path: Path
+    launch: Launch,
 ) -> None:
-    one, two = Door(tmp_path, "one"), Door(tmp_path, "two")
+    one, two = Gate(), Gate()
     with Ledger.options(**launch).spawn() as ledger:
         stream = iter(ledger.passto(_two_items, one))  # no reply is awaited any more
         reader = Call(next, stream)
-        one.await_arrival()  # 1. this thread reads, and waits for an item
+        one.wait_for_arrival()  # 1. this thread reads, and waits for an item
         sleepers = [Call(ledger.write, "sleeper", i) for i in range(5)]
         until_sent(ledger, 6)
         until(lambda: sleeping_readers(ledger) == 5)  # 2. five others sleep
@@ -214,25 +216,25 @@ def test_a_thread_that_sleeps_gets_the_reply_that_another_has_read(
         one.open()
         assert reader.result() == "item"
         assert [each.result() for each in sleepers] == [("sleeper", i) for i in range(5)]
-        two.await_arrival()
+        two.wait_for_arrival()
         two.open()
         behind.result()
         stream.close()
 
 
-def _two_items(ledger: Any, door: Door) -> Iterator[str]:
-    door.wait()
+def _two_items(ledger: Any, gate: Gate) -> Iterator[str]:
+    gate.park()
     yield "item"
     yield "another"
 
 
 @pytest.mark.engines(skip={"thread": "can't be killed", **NO_THREAD})
 def test_threads_that_sleep_learn_of_the_death_that_another_has_read(
-    launch: Launch, door: Door
+    launch: Launch, gate: Gate
 ) -> None:
     ledger = Ledger.options(**launch).spawn()
-    calls = [Call(ledger.wait_at, door)]
-    door.await_arrival()
+    calls = [Call(ledger.wait_at, gate)]
+    gate.wait_for_arrival()
     calls += [Call(ledger.write, "x", i) for i in range(5)]
     until(lambda: sleeping_readers(ledger) == 5)
     began = time.monotonic()
@@ -250,15 +252,15 @@ def test_threads_that_sleep_learn_of_the_death_that_another_has_read(
 PRELUDE = """\
 import os, signal, sys, threading, time
 from remoteobj import remote
+from remoteobj.testing import Gate
 from tests.internals import at_next
 
 @remote
 class Actor:
     def __init__(self):
         self.count = 0
-    def wait_at(self, reached, opened):
-        open(reached, "wb").close()
-        open(opened, "rb").read()
+    def wait_at(self, directory):
+        Gate(directory).park()
         return "late"
     def add(self):
         self.count += 1
@@ -272,12 +274,14 @@ def interrupt(moment, when):
 """
 
 
-def run(tmp_path: Path, source: str, *args: object) -> Script:
-    return Script(tmp_path / "script.py", source, *args, prelude=PRELUDE)
+@pytest.fixture
+def script(script: Scripts) -> Scripts:
+    """Programs begin with the prelude."""
+    return partial(script, prelude=PRELUDE)
 
 
-def output(script: Script) -> str:
-    code, out, err = script.finish()
+def output(program: Script) -> str:
+    code, out, err = program.finish()
     assert (code, err) == (0, "")
     return out
 
@@ -285,41 +289,37 @@ def output(script: Script) -> str:
 def until_it_sleeps(pid: int) -> None:
     """Wait until the main thread of a process waits in the kernel."""
     stat = Path(f"/proc/{pid}/stat")
-    while stat.read_text().rpartition(")")[2].split()[0] != "S":
-        time.sleep(0.001)
+    until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "S")
 
 
 def test_ctrl_c_in_a_waiting_caller_leaves_the_handle_usable_and_drops_the_late_reply(
-    tmp_path: Path, door: Door
+    script: Scripts, gate: Gate
 ) -> None:
-    script = run(
-        tmp_path,
+    started = script(
         """
         with Actor.spawn() as actor:
             try:
-                actor.wait_at(*sys.argv[1:])
+                actor.wait_at(sys.argv[1])
             except KeyboardInterrupt:
                 print("interrupted", flush=True)
             print([actor.add() for _ in range(3)])
         """,
-        door.reached,
-        door.opened,
+        gate.directory,
     )
-    door.await_arrival()
-    until_it_sleeps(script.process.pid)
-    script.process.send_signal(signal.SIGINT)
-    assert script.line() == "interrupted"
-    door.open()
-    assert output(script) == "[1, 2, 3]\n"
+    gate.wait_for_arrival()
+    until_it_sleeps(started.process.pid)
+    started.process.send_signal(signal.SIGINT)
+    assert started.line() == "interrupted"
+    gate.open()
+    assert output(started) == "[1, 2, 3]\n"
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(("method", "executed"), [("write", 0), ("take", 1)])
 def test_ctrl_c_in_the_midst_of_a_transfer_leaves_the_handle_usable(
-    tmp_path: Path, method: str, when: str, executed: int
+    script: Scripts, method: str, when: str, executed: int
 ) -> None:
-    script = run(
-        tmp_path,
+    started = script(
         """
         with Actor.spawn() as actor:
             interrupt(sys.argv[1], sys.argv[2])
@@ -333,15 +333,14 @@ def test_ctrl_c_in_the_midst_of_a_transfer_leaves_the_handle_usable(
         method,
         when,
     )
-    assert output(script) == "interrupted\nTrue [1, 2, 3]\n"
+    assert output(started) == "interrupted\nTrue [1, 2, 3]\n"
 
 
 def test_an_alarm_whose_handler_calls_the_actor_too_does_not_disturb_the_call(
-    tmp_path: Path,
+    script: Scripts,
 ) -> None:
     """A signal handler runs in the midst of a call, in the thread that makes it."""
-    script = run(
-        tmp_path,
+    started = script(
         """
         with Actor.spawn() as actor:
             done = threading.Event()
@@ -357,7 +356,7 @@ def test_an_alarm_whose_handler_calls_the_actor_too_does_not_disturb_the_call(
             print(actor.add(), actor.add())
         """,
     )
-    assert output(script) == "enough\n1 2\n"
+    assert output(started) == "enough\n1 2\n"
 
 
 # ------------------------------------------------------------------ actors that call actors

@@ -43,10 +43,12 @@ from tests.strangers import (
     frame,
     header,
     is_closed,
+    leave_descriptors,
     marked_call,
+    note_failed_accepts,
     receive,
 )
-from tests.tools import Ended, Script
+from tests.tools import Scripts, until
 
 NO_LISTENER = {"inline": "listens at no address"}
 
@@ -65,14 +67,6 @@ class Target:
 
     def descriptors(self) -> int:
         return len(os.listdir("/proc/self/fd"))
-
-    def close_descriptors_to(self, left: int) -> None:
-        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        top = max(int(name) for name in os.listdir("/proc/self/fd"))
-        resource.setrlimit(resource.RLIMIT_NOFILE, (top + left, hard))
-
-    def processor_seconds(self) -> float:
-        return time.process_time()
 
 
 # ------------------------------------------------------------------ the directory
@@ -112,10 +106,6 @@ SPAWN = """\
 """
 
 
-def script(tmp_path: Path, source: str, **environment: str) -> Ended:
-    return Script(tmp_path / "program.py", source, **environment).finish(25.0)
-
-
 @pytest.fixture
 def base() -> Iterator[Path]:
     """A runtime directory, with a path that is short enough for sockets below it."""
@@ -124,15 +114,15 @@ def base() -> Iterator[Path]:
     shutil.rmtree(path)
 
 
-def test_a_program_leaves_no_session_directory(tmp_path: Path, base: Path) -> None:
-    result = script(tmp_path, SPAWN, XDG_RUNTIME_DIR=str(base))
+def test_a_program_leaves_no_session_directory(script: Scripts, base: Path) -> None:
+    result = script(SPAWN, XDG_RUNTIME_DIR=str(base)).finish(25.0)
     assert result.code == 0, result.err
     assert result.out.startswith(f"pong {base}/remoteobj-{os.getuid()}/")
     assert list(base.glob("*/*")) == []
 
 
 def test_what_killed_processes_left_is_swept_and_what_lives_is_not(
-    tmp_path: Path, base: Path
+    script: Scripts, base: Path
 ) -> None:
     root = base / f"remoteobj-{os.getuid()}"
     root.mkdir(mode=0o700)
@@ -143,7 +133,7 @@ def test_what_killed_processes_left_is_swept_and_what_lives_is_not(
     living.mkdir(mode=0o700)
     holder = internals.hold_directory(str(living))
     try:
-        result = script(tmp_path, SPAWN, XDG_RUNTIME_DIR=str(base))
+        result = script(SPAWN, XDG_RUNTIME_DIR=str(base)).finish(25.0)
     finally:
         os.close(holder)
     assert result.code == 0, result.err
@@ -151,7 +141,7 @@ def test_what_killed_processes_left_is_swept_and_what_lives_is_not(
 
 
 def test_a_directory_is_held_while_its_owner_lives_and_free_once_it_was_killed(
-    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+    script: Scripts, base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(base))
     source = """\
@@ -163,7 +153,7 @@ def test_a_directory_is_held_while_its_owner_lives_and_free_once_it_was_killed(
         print(address_of(proxy).path, flush=True)
         signal.pause()
     """
-    owner = Script(tmp_path / "owner.py", source)
+    owner = script(source)
     try:
         path = Path(owner.line())
         internals.sweep()
@@ -211,11 +201,11 @@ def a_file(root: Path) -> None:
 @pytest.mark.parametrize("prepare", [as_symlink, world_writable, group_readable, a_file])
 @pytest.mark.parametrize("variable", ["XDG_RUNTIME_DIR", "TMPDIR"])
 def test_a_root_that_is_not_safely_ours_is_refused(
-    tmp_path: Path, base: Path, prepare: Callable[[Path], None], variable: str
+    script: Scripts, base: Path, prepare: Callable[[Path], None], variable: str
 ) -> None:
     prepare(base / f"remoteobj-{os.getuid()}")
     environment = {"XDG_RUNTIME_DIR": "", variable: str(base)}
-    result = script(tmp_path, SPAWN, **environment)
+    result = script(SPAWN, **environment).finish(25.0)
     assert result.code == 1
     assert "PermissionError" in result.err
     assert "must be a directory of mode 0700" in result.err
@@ -224,22 +214,22 @@ def test_a_root_that_is_not_safely_ours_is_refused(
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a directory away")
-def test_a_root_of_another_user_is_refused(tmp_path: Path, base: Path) -> None:
+def test_a_root_of_another_user_is_refused(script: Scripts, base: Path) -> None:
     root = base / f"remoteobj-{os.getuid()}"
     root.mkdir(mode=0o700)
     os.chown(root, 12345, 12345)
-    result = script(tmp_path, SPAWN, XDG_RUNTIME_DIR=str(base))
+    result = script(SPAWN, XDG_RUNTIME_DIR=str(base)).finish(25.0)
     assert result.code == 1
     assert "belongs to user" in result.err
 
 
 def test_without_a_runtime_directory_that_will_do_the_temp_directory_is_taken(
-    tmp_path: Path, base: Path
+    script: Scripts, base: Path
 ) -> None:
     long = base / ("x" * 80)  # the address of a socket ends after some hundred bytes
     long.mkdir(mode=0o700)
     for unfit in ("", str(base / "not there"), str(long)):
-        result = script(tmp_path, SPAWN, XDG_RUNTIME_DIR=unfit, TMPDIR=str(base))
+        result = script(SPAWN, XDG_RUNTIME_DIR=unfit, TMPDIR=str(base)).finish(25.0)
         assert result.code == 0, result.err
         assert f"pong {base}/remoteobj-" in result.out
 
@@ -381,20 +371,19 @@ def test_a_client_that_leaves_in_mid_handshake_leaves_nothing() -> None:
             with connected(address_of(target)) as sock:
                 receive(sock, GREETING)
                 sock.sendall(sent)
-        deadline = time.monotonic() + 10
-        while target.descriptors() != before:
-            assert time.monotonic() < deadline, "descriptors stay open"
+        until(lambda: target.descriptors() == before)
 
 
 def test_an_actor_without_descriptors_serves_its_callers_and_does_not_spin() -> None:
     with Target.spawn() as target:
-        target.close_descriptors_to(4)
+        target.passto(note_failed_accepts)
+        target.passto(leave_descriptors, 4)
         with contextlib.ExitStack() as stack:
             for _ in range(20):
                 stack.enter_context(connected(address_of(target)))
-            used = target.processor_seconds()
-            time.sleep(0.3)  # what is looked for is that nothing happens meanwhile
-            assert target.processor_seconds() - used < 0.1
+            until(lambda: len(target.failed_accepts.__) >= 3)
+            first, _, third, *_ = target.failed_accepts.__
+            assert third - first >= 2 * internals.ACCEPT_PAUSE_SECONDS.value
             assert target.ping() == "pong"
         later = Stranger(address_of(target))  # there are descriptors again
         assert later.call("ping") == "pong"

@@ -27,7 +27,7 @@ from tests.internals import (
     is_code_of_guardian,
     summon_guardian,
 )
-from tests.tools import Call, Script, until, until_gone
+from tests.tools import Call, Scripts, until, until_gone
 
 
 @remote
@@ -161,7 +161,7 @@ HOLDER = """
 """
 
 
-def test_one_that_was_killed_is_replaced_and_the_new_one_knows_all(tmp_path: Path) -> None:
+def test_one_that_was_killed_is_replaced_and_the_new_one_knows_all(script: Scripts) -> None:
     source = f"""{HOLDER}
     holder = Holder.spawn()
     os.kill(guardian_pid(), signal.SIGKILL)
@@ -170,14 +170,13 @@ def test_one_that_was_killed_is_replaced_and_the_new_one_knows_all(tmp_path: Pat
         pass
     holder.hold()
     """
-    owner = Script(tmp_path / "owner.py", source)
+    owner = script(source)
     pid = int(owner.line())
     owner.process.kill()
     assert until_gone(pid, 5)
-    owner.close()
 
 
-def test_a_forked_copy_of_the_owner_does_not_hide_its_death(tmp_path: Path) -> None:
+def test_a_forked_copy_of_the_owner_does_not_hide_its_death(script: Scripts) -> None:
     source = f"""{HOLDER}
     holder = Holder.spawn()
     copy = os.fork()
@@ -186,7 +185,7 @@ def test_a_forked_copy_of_the_owner_does_not_hide_its_death(tmp_path: Path) -> N
     print(copy, flush=True)
     holder.hold()
     """
-    owner = Script(tmp_path / "owner.py", source, PYTHONWARNINGS="ignore::DeprecationWarning")
+    owner = script(source, PYTHONWARNINGS="ignore::DeprecationWarning")
     copy, pid = int(owner.line()), int(owner.line())
     owner.process.kill()
     try:
@@ -194,7 +193,6 @@ def test_a_forked_copy_of_the_owner_does_not_hide_its_death(tmp_path: Path) -> N
         assert not until_gone(copy, 0)
     finally:
         os.kill(copy, signal.SIGKILL)
-    owner.close()
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="there is no /proc here")
@@ -219,12 +217,12 @@ def switches(status: str) -> list[str]:
     return [line for line in status.splitlines() if "ctxt_switches" in line]
 
 
-def test_it_ends_with_its_owner(tmp_path: Path) -> None:
+def test_it_ends_with_its_owner(script: Scripts) -> None:
     source = f"""{HOLDER}
     holder = Holder.spawn()
     print(guardian_pid(), flush=True)
     """
-    owner = Script(tmp_path / "owner.py", source)
+    owner = script(source)
     pid = int(owner.line())
     assert owner.finish() == (0, "", "")
     assert until_gone(pid, 0)

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from remoteobj import ActorDiedError, NotListeningError, Proxy, SpawnTimeoutError
+from remoteobj.testing import Gate
 from tests.internals import address_of, until_sent
-from tests.tools import Call, Door, process
+from tests.tools import Call, process
 
 PROMPT = 1.0
 
@@ -57,8 +58,8 @@ class Camera:
     def process_within(self) -> Any:
         return self.remote.process_requests()
 
-    def wait_at(self, door: Door) -> str:
-        door.wait()
+    def wait_at(self, gate: Gate) -> str:
+        gate.park()
         return "waited"
 
 
@@ -85,32 +86,32 @@ def run_listen(camera: Camera, bg: bool | None) -> None:
             time.sleep(0.001)
 
 
-def run_takeover(camera: Camera, door: Door) -> None:
+def run_takeover(camera: Camera, gate: Gate) -> None:
     camera.main = threading.get_ident()
     with camera.remote.listen_():
-        door.wait()
+        gate.park()
         while not camera.stopped:
             camera.remote.process_requests(timeout=None)
 
 
-def run_background_and_process(camera: Camera, door: Door) -> None:
+def run_background_and_process(camera: Camera, gate: Gate) -> None:
     camera.main = threading.get_ident()
     with camera.remote.listen_(bg=True):
         for _ in range(20):
             camera.remote.process_requests()
-        door.wait()
+        gate.park()
 
 
-def run_parked(camera: Camera, door: Door) -> None:
+def run_parked(camera: Camera, gate: Gate) -> None:
     """Listens, takes nothing in, and closes."""
     with camera.remote.listen_(bg=False):
-        door.wait()
+        gate.park()
 
 
-def run_inside_out(camera: Camera, door: Door) -> None:
+def run_inside_out(camera: Camera, gate: Gate) -> None:
     """Listens, processes nothing until it is let; then everything that is there at once."""
     with camera.remote.listen_(bg=False):
-        door.wait()
+        gate.park()
         count = 0
         while count < 5:
             count += camera.remote.process_requests(timeout=None)
@@ -120,11 +121,11 @@ def run_inside_out(camera: Camera, door: Door) -> None:
         camera.remote.process_requests(timeout=None)
 
 
-def run_twice(camera: Camera, door: Door) -> None:
+def run_twice(camera: Camera, gate: Gate) -> None:
     for _ in range(2):
         camera.stopped = False
         run_with(camera)
-        door.wait()
+        gate.park()
 
 
 def run_until_told(camera: Camera) -> None:
@@ -134,11 +135,11 @@ def run_until_told(camera: Camera) -> None:
             camera.remote.process_requests(timeout=None)
 
 
-def run_background_until_told(camera: Camera, door: Door) -> None:
+def run_background_until_told(camera: Camera, gate: Gate) -> None:
     with camera.remote.listen_(bg=True):
         while camera.remote.listening_:
             time.sleep(0.001)
-    door.wait()
+    gate.park()
 
 
 def fail(camera: Camera) -> None:
@@ -210,13 +211,13 @@ def test_the_mode_says_which_thread_runs_requests(
     assert camera.remote.listening_ is False
 
 
-def test_the_owner_takes_over_by_processing_requests_itself(door: Door) -> None:
+def test_the_owner_takes_over_by_processing_requests_itself(gate: Gate) -> None:
     camera = Camera()
-    with process("fork", run_takeover, camera, door) as child:
-        door.await_arrival()
+    with process("fork", run_takeover, camera, gate) as child:
+        gate.wait_for_arrival()
         main = camera.remote.main.get_()
         assert camera.remote.where() != main
-        door.open()
+        gate.open()
         while camera.remote.where() != main:
             pass  # the takeover comes between two requests
         assert {camera.remote.where() for _ in range(50)} == {main}
@@ -225,13 +226,13 @@ def test_the_owner_takes_over_by_processing_requests_itself(door: Door) -> None:
         assert child.exitcode == 0
 
 
-def test_bg_true_never_gives_the_thread_up(door: Door) -> None:
+def test_bg_true_never_gives_the_thread_up(gate: Gate) -> None:
     camera = Camera()
-    with process("fork", run_background_and_process, camera, door):
-        door.await_arrival()
+    with process("fork", run_background_and_process, camera, gate):
+        gate.wait_for_arrival()
         main = camera.remote.main.get_()
         assert main not in {camera.remote.where() for _ in range(10)}
-        door.open()
+        gate.open()
 
 
 def test_who_listens_already_can_not_listen_again() -> None:
@@ -243,14 +244,14 @@ def test_who_listens_already_can_not_listen_again() -> None:
         assert camera.remote.pid() == os.getpid()
 
 
-def test_of_two_processes_one_listens_and_the_other_is_told(door: Door) -> None:
+def test_of_two_processes_one_listens_and_the_other_is_told(gate: Gate) -> None:
     camera = Camera()
-    with process("fork", run_parked, camera, door):
-        door.await_arrival()
+    with process("fork", run_parked, camera, gate):
+        gate.wait_for_arrival()
         with pytest.raises(RuntimeError, match="listening already, in another process"):
             camera.remote.listen_()
         assert camera.remote.listening_ is True, "the first one still does"
-        door.open()
+        gate.open()
 
 
 def test_only_a_process_that_has_the_object_can_listen() -> None:
@@ -260,13 +261,13 @@ def test_only_a_process_that_has_the_object_can_listen() -> None:
         sent.listen_()
 
 
-def test_counts_and_timeouts_of_processing_are_exact(door: Door) -> None:
+def test_counts_and_timeouts_of_processing_are_exact(gate: Gate) -> None:
     camera = Camera()
-    with process("fork", run_inside_out, camera, door):
-        door.await_arrival()
+    with process("fork", run_inside_out, camera, gate):
+        gate.wait_for_arrival()
         calls = [Call(camera.remote.take, i) for i in range(5)]
         until_sent(camera.remote, 5)
-        door.open()
+        gate.open()
         assert sorted(call.wait().value for call in calls) == [1, 2, 3, 4, 5]
         frames = camera.remote.frames.get_()
         assert frames[-1] == ("count", 5)
@@ -312,60 +313,60 @@ def _identity(obj: object, value: object) -> object:
 # ------------------------------------------------------------------ its end
 
 
-def test_requests_that_arrived_before_the_end_are_fulfilled(start_method: str, door: Door) -> None:
+def test_requests_that_arrived_before_the_end_are_fulfilled(start_method: str, gate: Gate) -> None:
     camera = Camera()
-    with process(start_method, run_parked, camera, door):
-        door.await_arrival()
+    with process(start_method, run_parked, camera, gate):
+        gate.wait_for_arrival()
         calls = [Call(camera.remote.take, i) for i in range(4)]
         until_sent(camera.remote, 4)
-        door.open()
+        gate.open()
         assert sorted(call.wait().value for call in calls) == [1, 2, 3, 4]
     with pytest.raises(NotListeningError):
         camera.remote.take(9)
 
 
 def test_requests_that_arrived_before_the_end_are_refused_if_so_wished(
-    start_method: str, door: Door
+    start_method: str, gate: Gate
 ) -> None:
     camera = Camera(fulfill_final=False)
-    with process(start_method, run_parked, camera, door):
-        door.await_arrival()
+    with process(start_method, run_parked, camera, gate):
+        gate.wait_for_arrival()
         calls = [Call(camera.remote.take, i) for i in range(3)]
         calls.append(Call(camera.remote.frames.get_, "a default"))
         until_sent(camera.remote, 4)
-        door.open()
+        gate.open()
         for call in calls[:3]:
             assert isinstance(call.wait().error, NotListeningError)
         assert calls[3].wait().value == "a default"
 
 
-def test_what_is_queued_behind_a_request_that_stops_is_fulfilled(door: Door) -> None:
+def test_what_is_queued_behind_a_request_that_stops_is_fulfilled(gate: Gate) -> None:
     camera = Camera()
     with process("fork", run_until_told, camera):
         camera.remote.wait_until_listening()
-        held = Call(camera.remote.wait_at, door)
-        door.await_arrival()
+        held = Call(camera.remote.wait_at, gate)
+        gate.wait_for_arrival()
         stopping = Call(camera.remote.stop_listening)
         until_sent(camera.remote, 2)
         behind = [Call(camera.remote.take, i) for i in range(3)]
         until_sent(camera.remote, 5)
-        door.open()
+        gate.open()
         assert held.wait().value == "waited"
         assert stopping.wait().value == "the last answer"
         assert sorted(call.wait().value for call in behind) == [1, 2, 3]
     assert camera.remote.listening_ is False
 
 
-def test_a_request_may_stop_a_listener_in_the_background(door: Door) -> None:
+def test_a_request_may_stop_a_listener_in_the_background(gate: Gate) -> None:
     camera = Camera()
-    with process("fork", run_background_until_told, camera, door) as child:
+    with process("fork", run_background_until_told, camera, gate) as child:
         camera.remote.wait_until_listening(child)
         assert camera.remote.stop_listening() == "the last answer"
-        door.await_arrival()
+        gate.wait_for_arrival()
         assert camera.remote.listening_ is False
         with pytest.raises(NotListeningError):
             camera.remote.take(1)
-        door.open()
+        gate.open()
         child.join(10)
         assert child.exitcode == 0
 
@@ -389,18 +390,18 @@ def test_a_request_may_use_its_object_through_the_proxy(start_method: str) -> No
         stop(camera)
 
 
-def test_the_same_proxy_listens_again_and_its_clients_come_back(door: Door) -> None:
+def test_the_same_proxy_listens_again_and_its_clients_come_back(gate: Gate) -> None:
     camera = Camera()
-    with process("fork", run_twice, camera, door) as child:
+    with process("fork", run_twice, camera, gate) as child:
         for count in (1, 2):
             camera.remote.wait_until_listening(child)
             assert camera.remote.take(count) == count
             stop(camera)
-            door.await_arrival()
+            gate.wait_for_arrival()
             assert camera.remote.listening_ is False
             with pytest.raises(NotListeningError):
                 camera.remote.take(0)
-            door.open()
+            gate.open()
 
 
 def test_another_process_may_listen_next(start_method: str) -> None:
@@ -415,11 +416,11 @@ def test_another_process_may_listen_next(start_method: str) -> None:
     assert pids[0] != pids[1]
 
 
-def test_a_killed_process_does_not_listen_and_another_can_take_its_place(door: Door) -> None:
+def test_a_killed_process_does_not_listen_and_another_can_take_its_place(gate: Gate) -> None:
     """Its socket file stays behind, and must neither say yes nor be in the way."""
     camera = Camera()
-    with process("fork", run_parked, camera, door) as child:
-        door.await_arrival()
+    with process("fork", run_parked, camera, gate) as child:
+        gate.wait_for_arrival()
         assert camera.remote.listening_ is True
         call = Call(camera.remote.take, 1)
         until_sent(camera.remote, 1)
@@ -438,12 +439,12 @@ def test_a_killed_process_does_not_listen_and_another_can_take_its_place(door: D
         stop(camera)
 
 
-def test_the_death_of_a_listener_in_mid_call_says_that_it_may_have_run(door: Door) -> None:
+def test_the_death_of_a_listener_in_mid_call_says_that_it_may_have_run(gate: Gate) -> None:
     camera = Camera()
     with process("fork", run_with, camera) as child:
         camera.remote.wait_until_listening(child)
-        running = Call(camera.remote.wait_at, door)
-        door.await_arrival()
+        running = Call(camera.remote.wait_at, gate)
+        gate.wait_for_arrival()
         behind = Call(camera.remote.take, 1)
         until_sent(camera.remote, 2)
         os.kill(child.pid, signal.SIGKILL)

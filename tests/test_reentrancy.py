@@ -5,15 +5,15 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from remoteobj import DeadlockError, current, remote
+from remoteobj.testing import Gate
 from tests.conftest import Launch
 from tests.internals import PROBE_SECONDS
-from tests.tools import Door, until
+from tests.tools import until
 
 PROBE: float = PROBE_SECONDS.value
 pytestmark = pytest.mark.engines(skip={"inline": "has no listener that another could reach"})
@@ -69,8 +69,8 @@ class Player:
             for user in users:
                 user.join()
 
-    def meet(self, other: Any, door: Door) -> Any:
-        door.wait()
+    def meet(self, other: Any, gate: Gate) -> Any:
+        gate.park()
         return other.throw([], 5)
 
     def nest(self, other: Any, ring: list[Any], depth: int) -> int:
@@ -80,22 +80,22 @@ class Player:
         rest = [*ring[1:], ring[0]]
         return 1 + int(other.future_.nest(rest[0], rest, depth - 1).result())
 
-    def park(self, door: Door) -> None:
-        door.wait()
+    def park(self, gate: Gate) -> None:
+        gate.park()
 
     def send_then_park(
-        self, way: str, other: Any, others: list[Any], third: Any, door: Door
+        self, way: str, other: Any, others: list[Any], third: Any, gate: Gate
     ) -> str:
         """Ask another one for something, and not wait for that."""
         getattr(other, way).throw(others, 1)
-        third.park(door)
+        third.park(gate)
         return "parked"
 
-    def park_within(self, other: Any, door: Door) -> Iterator[int]:
+    def park_within(self, other: Any, gate: Gate) -> Iterator[int]:
         """A stream that waits for another actor before its second item."""
         try:
             yield 1
-            other.park(door)
+            other.park(gate)
             yield 2
         finally:
             self.seen.append("closed")
@@ -110,12 +110,12 @@ class Player:
     def count(self, n: int) -> Iterator[int]:
         yield from range(n)
 
-    def meet_stream(self, other: Any, door: Door) -> list[int]:
-        door.wait()
+    def meet_stream(self, other: Any, gate: Gate) -> list[int]:
+        gate.park()
         return list(other.count(40))
 
-    def meet_large(self, other: Any, door: Door, size: int) -> int:
-        door.wait()
+    def meet_large(self, other: Any, gate: Gate, size: int) -> int:
+        gate.park()
         return int(other.size_of("x" * size))
 
     def size_of(self, value: str) -> int:
@@ -177,14 +177,14 @@ def test_an_exception_comes_back_all_the_way(pair: tuple[Any, Any]) -> None:
     assert one.seen.get_() == []
 
 
-def test_calls_of_others_wait_for_their_turn(pair: tuple[Any, Any], door: Door) -> None:
+def test_calls_of_others_wait_for_their_turn(pair: tuple[Any, Any], gate: Gate) -> None:
     one, other = pair
-    parked = other.future_.park(door)
-    door.await_arrival()
+    parked = other.future_.park(gate)
+    gate.wait_for_arrival()
     waits = one.future_.throw([other, one], 0)  # the other one is busy
     later = one.future_.throw([], 99)
     assert not later.done()
-    door.open()
+    gate.open()
     parked.result()
     assert waits.result() == [0, 1, 2]
     assert later.result() == [99]
@@ -205,23 +205,20 @@ def test_one_that_is_not_reentrant_refuses_and_names_the_whole_chain(launch: Lau
 
 
 def test_two_that_call_each_other_at_the_same_moment_let_each_other_in(
-    pair: tuple[Any, Any], tmp_path: Path
+    pair: tuple[Any, Any],
 ) -> None:
     """Neither call belongs to the chain of the other, and each waits for the other's actor."""
-    for i in range(3):
-        (tmp_path / f"{i}").mkdir()
-        futures = meet(list(pair), tmp_path / f"{i}")
+    for _ in range(3):
+        futures = meet(list(pair))
         assert [future.result(10) for future in futures] == [[5], [5]]
 
 
 @pytest.mark.parametrize("size", [3, 5])
-def test_a_ring_of_calls_that_began_independently_is_let_in(
-    launch: Launch, tmp_path: Path, size: int
-) -> None:
+def test_a_ring_of_calls_that_began_independently_is_let_in(launch: Launch, size: int) -> None:
     """No chain of calls has the whole ring: that each waits for the next, they must tell."""
     with contextlib.ExitStack() as stack:
         ring = [stack.enter_context(Player.options(**launch).spawn()) for _ in range(size)]
-        futures = meet(ring, tmp_path)
+        futures = meet(ring)
         assert [future.result(10) for future in futures] == [[5]] * size
         assert [one.seen.get_() for one in ring] == [[5]] * size
 
@@ -232,22 +229,22 @@ def test_a_stream_of_an_actor_that_waits_for_its_consumer_goes_on(pair: tuple[An
 
 
 def test_two_that_consume_a_stream_of_each_other_at_the_same_moment_both_get_it(
-    pair: tuple[Any, Any], tmp_path: Path
+    pair: tuple[Any, Any],
 ) -> None:
-    futures = meet(list(pair), tmp_path, "meet_stream")
+    futures = meet(list(pair), "meet_stream")
     assert [future.result(10) for future in futures] == [list(range(40))] * 2
 
 
 def test_a_stream_that_is_given_up_while_its_generator_waits_for_another_is_closed_then(
-    pair: tuple[Any, Any], door: Door
+    pair: tuple[Any, Any], gate: Gate
 ) -> None:
     one, other = pair
-    stream = iter(one.park_within(other, door))
+    stream = iter(one.park_within(other, gate))
     assert next(stream) == 1
-    door.await_arrival()
+    gate.wait_for_arrival()
     stream.close()
     assert one.status_().call == "?.park_within(...)"
-    door.open()
+    gate.open()
     until(lambda: one.seen.get_() == ["closed"])
     assert not one.exc_.group("work")
 
@@ -368,12 +365,10 @@ def test_a_stream_that_goes_ahead_buries_no_request_that_it_needs(pause: int) ->
         assert y.future_.start().result(15) == [1, 2]
 
 
-def test_streams_of_two_that_are_not_reentrant_end_with_an_error(
-    launch: Launch, tmp_path: Path
-) -> None:
+def test_streams_of_two_that_are_not_reentrant_end_with_an_error(launch: Launch) -> None:
     spawner = Player.options(**launch, reentrant=False)
     with spawner.spawn() as one, spawner.spawn() as other:
-        futures = meet([one, other], tmp_path, "meet_stream")
+        futures = meet([one, other], "meet_stream")
         errors = [future.exception(10) for future in futures]
         assert any(isinstance(error, DeadlockError) for error in errors)
         assert one.throw([other], 1) == [1, 2]
@@ -381,9 +376,9 @@ def test_streams_of_two_that_are_not_reentrant_end_with_an_error(
 
 @pytest.mark.parametrize("size", [300_000, 5_000_000])
 def test_two_that_send_each_other_more_than_the_line_holds_both_take_it_in(
-    pair: tuple[Any, Any], tmp_path: Path, size: int
+    pair: tuple[Any, Any], size: int
 ) -> None:
-    futures = meet(list(pair), tmp_path, "meet_large", size)
+    futures = meet(list(pair), "meet_large", size)
     assert [future.result(10) for future in futures] == [size] * 2
 
 
@@ -399,15 +394,13 @@ def test_of_several_calls_that_wait_for_each_other_each_is_told_of(launch: Launc
             assert [future.result(15) for future in made] == [3] * 3
 
 
-def test_one_in_a_ring_that_is_not_reentrant_refuses_and_names_the_ring(
-    launch: Launch, tmp_path: Path
-) -> None:
+def test_one_in_a_ring_that_is_not_reentrant_refuses_and_names_the_ring(launch: Launch) -> None:
     with contextlib.ExitStack() as stack:
         ring = [
             stack.enter_context(Player.options(**launch, name=name, reentrant=False).spawn())
             for name in ("red", "green", "blue")
         ]
-        futures = meet(ring, tmp_path)
+        futures = meet(ring)
         errors = [future.exception(10) for future in futures]
         assert any(isinstance(error, DeadlockError) for error in errors)
         turns = ["red → green → blue → red", "green → blue → red → green"]
@@ -417,35 +410,35 @@ def test_one_in_a_ring_that_is_not_reentrant_refuses_and_names_the_ring(
         assert [one.throw([], 1) for one in ring] == [[1]] * 3, "all of them go on"
 
 
-def meet(ring: list[Any], directory: Path, method: str = "meet", *args: Any) -> list[Any]:
+def meet(ring: list[Any], method: str = "meet", *args: Any) -> list[Any]:
     """Have each call the next one, when all of them are within a call."""
-    doors = [Door(directory, f"door{i}") for i in range(len(ring))]
+    gates = [Gate() for _ in ring]
     nexts = [*ring[1:], ring[0]]
     futures = [
         getattr(one.future_, method)(*rest, *args)
-        for one, *rest in zip(ring, nexts, doors, strict=True)
+        for one, *rest in zip(ring, nexts, gates, strict=True)
     ]
-    for door in doors:
-        door.await_arrival()
-    for door in doors:
-        door.open()
+    for gate in gates:
+        gate.wait_for_arrival()
+    for gate in gates:
+        gate.open()
     return futures
 
 
 def test_a_chain_that_only_waits_for_its_turn_is_left_alone(
-    pair: tuple[Any, Any], launch: Launch, door: Door
+    pair: tuple[Any, Any], launch: Launch, gate: Gate
 ) -> None:
     """Who waits is told on, but nobody in the chain is waited for by its end."""
     one, other = pair
     with Player.options(**launch).spawn() as third:
-        parked = third.future_.park(door)
-        door.await_arrival()
+        parked = third.future_.park(gate)
+        gate.wait_for_arrival()
         middle = other.future_.throw([third], 1)
         first = one.future_.throw([other], 0)
         last = other.future_.throw([], 7)
         time.sleep(3 * PROBE)  # what is looked for is that nothing happens meanwhile
         assert not any(future.done() for future in (parked, middle, first, last))
-        door.open()
+        gate.open()
         assert (middle.result(), first.result(), last.result()) == ([1, 2], [0, 1], [7])
         parked.result()
         assert sorted(other.seen.get_()) == [1, 1, 7]
@@ -455,17 +448,17 @@ def test_a_chain_that_only_waits_for_its_turn_is_left_alone(
 @pytest.mark.parametrize("reentrant", [True, False])
 @pytest.mark.parametrize("way", ["cast_", "future_"])
 def test_a_call_on_behalf_of_what_nobody_waits_for_waits_for_its_turn(
-    pair: tuple[Any, Any], launch: Launch, door: Door, way: str, reentrant: bool
+    pair: tuple[Any, Any], launch: Launch, gate: Gate, way: str, reentrant: bool
 ) -> None:
     """It is no deadlock, and what the caller is at is not disturbed."""
     third, other = pair
     with Player.options(**launch, reentrant=reentrant).spawn() as one:
-        parked = one.future_.send_then_park(way, other, [one], third, door)
-        door.await_arrival()
+        parked = one.future_.send_then_park(way, other, [one], third, gate)
+        gate.wait_for_arrival()
         until(lambda: other.status_().call == "?.throw(...)")
         time.sleep(3 * PROBE)  # what is looked for is that nothing happens meanwhile
         assert not parked.done()
-        door.open()
+        gate.open()
         assert parked.result(10) == "parked"
         until(lambda: one.seen.get_() == [2])
         assert other.seen.get_() == [1]
@@ -474,17 +467,17 @@ def test_a_call_on_behalf_of_what_nobody_waits_for_waits_for_its_turn(
 
 @pytest.mark.parametrize("way", ["cast_", "future_"])
 def test_who_does_not_wait_for_a_call_is_no_part_of_its_chain(
-    pair: tuple[Any, Any], launch: Launch, tmp_path: Path, way: str
+    pair: tuple[Any, Any], launch: Launch, way: str
 ) -> None:
     """One has called another, and not waited; that one calls a third, which waits for the first."""
     parker, other = pair
-    inner, outer = Door(tmp_path, "inner"), Door(tmp_path, "outer")
+    inner, outer = Gate(), Gate()
     spawner = Player.options(**launch, reentrant=False)
     with spawner.spawn() as one, spawner.spawn() as third:
         meeting = third.future_.meet(one, inner)
-        inner.await_arrival()
+        inner.wait_for_arrival()
         parked = one.future_.send_then_park(way, other, [third], parker, outer)
-        outer.await_arrival()
+        outer.wait_for_arrival()
         inner.open()
         time.sleep(3 * PROBE)  # what is looked for is that nothing happens meanwhile
         assert not meeting.done()
@@ -542,16 +535,16 @@ def test_the_class_may_say_that_its_actors_are_not_reentrant() -> None:
 
 
 def test_a_time_limit_holds_while_an_actor_waits_for_another(
-    pair: tuple[Any, Any], door: Door
+    pair: tuple[Any, Any], gate: Gate
 ) -> None:
     one, other = pair
-    parked = other.future_.park(door)
-    door.await_arrival()
+    parked = other.future_.park(gate)
+    gate.wait_for_arrival()
     begun = time.monotonic()
     limited = one.passto(_name_of_error, other)
     assert limited == "CallTimeoutError"
     assert time.monotonic() - begun < 5
-    door.open()
+    gate.open()
     parked.result()
     assert one.throw([other, one], 0) == [0, 1, 2]
 

@@ -4,14 +4,14 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from remoteobj import ActorDiedError, remote, util
 from remoteobj._os.sigpipe import sigpipe_blocked, sigpipe_is_default
-from tests.tools import Door, Script
+from remoteobj.testing import Gate
+from tests.tools import Scripts
 
 
 @pytest.fixture
@@ -29,13 +29,13 @@ class Teller:
     def tell(self) -> str:
         return "told"
 
-    def wait(self, door: Door) -> str:
-        door.wait()
+    def wait(self, gate: Gate) -> str:
+        gate.park()
         return "too late"
 
 
 def test_the_owner_is_told_of_a_death_and_does_not_die_of_it(
-    start_method: str, tmp_path: Path
+    start_method: str, script: Scripts
 ) -> None:
     source = """
         import os, signal, sys
@@ -63,22 +63,22 @@ def test_the_owner_is_told_of_a_death_and_does_not_die_of_it(
                 print(way, error.signal.name, flush=True)
             actor.kill_()
     """
-    owner = Script(tmp_path / "owner.py", source, start_method)
+    owner = script(source, start_method)
     told = [f"{way} SIGKILL" for way in ("call", "cast", "future", "large")]
     assert owner.finish() == (0, "\n".join([*told, ""]), "")
 
 
-def test_an_actor_does_not_die_of_a_client_that_was_killed(start_method: str, door: Door) -> None:
+def test_an_actor_does_not_die_of_a_client_that_was_killed(start_method: str, gate: Gate) -> None:
     def call(teller: Any) -> None:
-        teller.wait(door)
+        teller.wait(gate)
 
     with Teller.options(start_method=start_method).spawn() as teller:
         client = util.process(call, teller, raises_=False).start()
-        door.await_arrival()
+        gate.wait_for_arrival()
         assert client.pid is not None
         os.kill(client.pid, signal.SIGKILL)
         client.join()
-        door.open()
+        gate.open()
         assert teller.tell() == "told"
 
 

@@ -5,13 +5,11 @@ A model beside each actor knows what its counter may be, and that every call has
 
 import gc
 import os
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,7 +25,8 @@ from hypothesis.stateful import (
 )
 
 from remoteobj import ActorDiedError, NotListeningError, remote, util
-from tests.tools import Call, Door, process, until_gone
+from remoteobj.testing import Gate
+from tests.tools import Call, process, until_gone
 
 GONE = (ActorDiedError, NotListeningError)
 EXAMPLES, STEPS = 40, 25
@@ -43,8 +42,8 @@ class Tally:
         self.value += amount
         return self.value
 
-    def park(self, door: Door) -> str:
-        door.wait()
+    def park(self, gate: Gate) -> str:
+        gate.park()
         return "parked"
 
     def rows(self, count: int) -> Iterator[int]:
@@ -92,7 +91,7 @@ class Model:
         self.coming = 0
         self.sent: list[Sent] = []
         self.streams: list[tuple[Any, int, int]] = []
-        self.parked: tuple[Door, Sent] | None = None
+        self.parked: tuple[Gate, Sent] | None = None
         self.alive = True
         self.killed = False
 
@@ -138,8 +137,6 @@ class Lives(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.models: list[Model] = []
-        self.directory = tempfile.TemporaryDirectory(prefix="lives")
-        self.doors = 0
         self.submissions = self.outcomes = 0
         self.pids: list[int] = []
 
@@ -317,20 +314,19 @@ class Lives(RuleBasedStateMachine):
     def park(self, pick: int) -> None:
         living = [model for model in self.models if model.alive and model.ready]
         model = living[pick % len(living)]
-        self.doors += 1
-        door = Door(Path(self.directory.name), f"door-{self.doors}")
+        gate = Gate()
         self.submissions += 1
-        sent = Sent(model.handle.future_.park(door), 0, 0)
+        sent = Sent(model.handle.future_.park(gate), 0, 0)
         model.sent.append(sent)
-        door.await_arrival()
-        model.parked = (door, sent)
+        gate.wait_for_arrival()
+        model.parked = (gate, sent)
 
     @precondition(has_parked)
     @rule(interrupts=st.booleans())
     def unpark(self, interrupts: bool) -> None:
         model = next(model for model in self.models if model.parked)
         assert model.parked is not None
-        door, sent = model.parked
+        gate, sent = model.parked
         if interrupts:
             assert model.handle.interrupt_(Interrupted("enough"), timeout=10)
             sent.interrupted = not sent.cancelled
@@ -338,7 +334,7 @@ class Lives(RuleBasedStateMachine):
                 # Now, since otherwise a later call would hang behind one that is still parked.
                 assert ended(partial(sent.future.result, timeout=5)) == (None, Interrupted)
         else:
-            door.open()
+            gate.open()
         model.parked = None
 
     @precondition(has_unparked)
@@ -348,15 +344,14 @@ class Lives(RuleBasedStateMachine):
         living = [model for model in self.models if model.alive and model.ready]
         model = living[pick % len(living)]
         self.settle(model)
-        self.doors += 1
-        door = Door(Path(self.directory.name), f"door-{self.doors}")
-        parked = model.handle.future_.park(door)
-        door.await_arrival()
+        gate = Gate()
+        parked = model.handle.future_.park(gate)
+        gate.wait_for_arrival()
         futures = [model.handle.future_.add(1) for _ in range(row)]
         self.submissions += row + 1
         cancelled = futures[which % row]
         assert cancelled.cancel()
-        door.open()
+        gate.open()
         assert parked.result(timeout=10) == "parked"
         values = [ended(partial(one.result, timeout=10)) for one in futures if one is not cancelled]
         self.outcomes += row + 1
@@ -491,7 +486,6 @@ class Lives(RuleBasedStateMachine):
                 model.handle.kill_()
                 model.handle.stop_()
             self.models.clear()
-            self.directory.cleanup()
         gc.collect()
         assert [pid for pid in self.pids if not until_gone(pid, 10)] == []
         LIVED.update(examples=1, submissions=self.submissions)

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from remoteobj import ActorDiedError, NotListeningError, remote
+from remoteobj.testing import Gate
 from tests.conftest import Launch
 from tests.internals import WINDOW, Stranger, address_of
-from tests.tools import Door, until, until_gone
+from tests.tools import until, until_gone
 
 NO_THREAD = {"inline": "works only while its caller waits"}
 
@@ -73,13 +74,13 @@ class Source:
         finally:
             raise OSError("in finally")
 
-    def wait_first(self, door: Door) -> Iterator[str]:
-        door.wait()
-        yield "after the door"
+    def wait_first(self, gate: Gate) -> Iterator[str]:
+        gate.park()
+        yield "after the gate"
 
-    def then_wait(self, door: Door) -> Iterator[int]:
+    def then_wait(self, gate: Gate) -> Iterator[int]:
         yield from range(3)
-        door.wait()
+        gate.park()
         yield 3
 
     def big(self, n: int, size: int) -> Iterator[str]:
@@ -191,12 +192,12 @@ def test_an_item_that_can_not_be_sent_is_the_end_of_its_stream() -> None:
 
 
 @pytest.mark.engines(skip=NO_THREAD)
-def test_the_stream_is_there_before_its_first_item(launch: Launch, door: Door) -> None:
+def test_the_stream_is_there_before_its_first_item(launch: Launch, gate: Gate) -> None:
     with Source.options(**launch).spawn() as source:
-        stream = iter(source.wait_first(door))  # returns, though there is no item yet
-        door.await_arrival()
-        door.open()
-        assert next(stream) == "after the door"
+        stream = iter(source.wait_first(gate))  # returns, though there is no item yet
+        gate.wait_for_arrival()
+        gate.open()
+        assert next(stream) == "after the gate"
 
 
 def test_big_items_come_whole() -> None:
@@ -429,10 +430,10 @@ def test_a_stop_runs_the_finally_of_open_streams(tmp_path: Path) -> None:
 
 
 @pytest.mark.engines(only=["process"], reason="only a process can be killed")
-def test_a_kill_ends_a_stream_after_the_items_that_came(launch: Launch, door: Door) -> None:
+def test_a_kill_ends_a_stream_after_the_items_that_came(launch: Launch, gate: Gate) -> None:
     source = Source.options(**launch).spawn()
-    stream = iter(source.then_wait(door))
-    door.await_arrival()
+    stream = iter(source.then_wait(gate))
+    gate.wait_for_arrival()
     os.kill(source.pid_, signal.SIGKILL)
     began = time.monotonic()
     assert [next(stream) for _ in range(3)] == [0, 1, 2]
@@ -445,9 +446,9 @@ def test_a_kill_ends_a_stream_after_the_items_that_came(launch: Launch, door: Do
 
 
 @pytest.mark.engines(only=["process"], reason="only a process can be killed")
-def test_a_consumer_that_waits_learns_of_the_death_at_once(launch: Launch, door: Door) -> None:
+def test_a_consumer_that_waits_learns_of_the_death_at_once(launch: Launch, gate: Gate) -> None:
     source = Source.options(**launch).spawn()
-    stream = iter(source.then_wait(door))
+    stream = iter(source.then_wait(gate))
     assert [next(stream) for _ in range(3)] == [0, 1, 2]
     errors: list[BaseException] = []
 
@@ -459,7 +460,7 @@ def test_a_consumer_that_waits_learns_of_the_death_at_once(launch: Launch, door:
 
     thread = threading.Thread(target=consume)
     thread.start()
-    door.await_arrival()
+    gate.wait_for_arrival()
     os.kill(source.pid_, signal.SIGKILL)
     thread.join(1.0)
     assert [type(error) for error in errors] == [ActorDiedError]

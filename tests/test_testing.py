@@ -1,5 +1,6 @@
 """The public tools for tests: each scripted fault has the outcome that it stands for."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -194,6 +195,33 @@ def test_a_gate_that_nobody_reaches_or_opens_is_an_error(gate: Gate) -> None:
         gate.wait_for_arrival(timeout=0.01)
     with pytest.raises(TimeoutError, match="not opened"):
         gate.park(timeout=0.01)
+
+
+def test_who_only_arrives_at_a_gate_goes_on(gate: Gate) -> None:
+    gate.arrive()
+    gate.arrive()
+    for _ in range(2):
+        gate.wait_for_arrival()
+    with pytest.raises(TimeoutError, match="not reached"):
+        gate.wait_for_arrival(timeout=0.01)
+
+
+def test_a_gate_is_found_by_its_directory(gate: Gate) -> None:
+    with contextlib.closing(Gate(gate.directory)) as same:
+        same.arrive()
+        gate.wait_for_arrival()
+    assert os.path.exists(gate.directory)
+
+
+def test_a_fork_that_lets_go_of_a_gate_leaves_it_to_the_process_that_made_it() -> None:
+    with Gate() as gate:
+        child = os.fork()
+        if not child:
+            gate.close()
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert os.path.exists(gate.directory)
+    assert not os.path.exists(gate.directory)
 
 
 # ------------------------------------------------------------------ leaks

@@ -1,4 +1,4 @@
-"""What tests of several modules take: doors between processes, calls in threads, scripts."""
+"""What tests of several modules take: waiting, calls in threads, processes, scripts."""
 
 import contextlib
 import inspect
@@ -13,43 +13,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import pytest
 
 pidfd_open: Callable[[int], int] | None = getattr(os, "pidfd_open", None)
 """For the tests themselves, also while the package has to do without it."""
 
-# ------------------------------------------------------------------ one waits for another
-
-
-class Door:
-    """One arrives and waits at it, another sees that, and opens it; they may be processes.
-
-    Named pipes, so that it can be sent anywhere: to open one waits for who opens its other end.
-    """
-
-    def __init__(self, directory: Path, name: str = "door") -> None:
-        self.reached, self.opened = (str(directory / f"{name}-{end}") for end in ("in", "out"))
-        os.mkfifo(self.reached)
-        os.mkfifo(self.opened)
-
-    def arrive(self) -> None:
-        with open(self.reached, "wb"):
-            pass
-
-    def wait(self) -> None:
-        self.arrive()
-        with open(self.opened, "rb") as opened:
-            opened.read()
-
-    def await_arrival(self) -> None:
-        with open(self.reached, "rb") as reached:
-            reached.read()
-
-    def open(self) -> None:
-        with open(self.opened, "wb"):
-            pass
+# ------------------------------------------------------------------ waiting
 
 
 def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
@@ -95,6 +66,15 @@ class Call:
     @property
     def running(self) -> bool:
         return self._thread.is_alive()
+
+    def is_in(self, func: Callable[..., Any]) -> bool:
+        """Whether it is in this function now, or in one that this function has called."""
+        frame = sys._current_frames().get(self._thread.ident or 0)
+        while frame is not None:
+            if frame.f_code is func.__code__:
+                return True
+            frame = frame.f_back
+        return False
 
     def wait(self) -> "Call":
         """Itself, when the function has ended."""
@@ -210,6 +190,10 @@ class Script:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
         self.process.communicate()
+
+
+Scripts: TypeAlias = Callable[..., Script]
+"""Starts a program: ``script(source, *args, prelude="", **environment)``, see `tests.conftest`."""
 
 
 def until_gone(pid: int, seconds: float) -> bool:

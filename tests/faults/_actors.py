@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from remoteobj import ActorDiedError, current, remote
-from tests.tools import Call, Door, until
+from remoteobj.testing import Gate
+from tests.tools import Call, until
 
 DEATH = 1.0
 """Seconds within which every caller has an outcome after a death."""
@@ -40,27 +41,27 @@ class Subject:
         self.notes.append(word)
         return word
 
-    def wait_at(self, door: Door) -> str:
-        door.wait()
+    def wait_at(self, gate: Gate) -> str:
+        gate.park()
         return "waited"
 
-    def wait_for_stop(self, door: Door) -> str:
-        door.arrive()
+    def wait_for_stop(self, gate: Gate) -> str:
+        gate.arrive()
         while current().listening_:
             time.sleep(0.001)
         return "told to stop"
 
-    def loop(self, door: Door, way_out: Path) -> str:
+    def loop(self, gate: Gate, way_out: Path) -> str:
         """Compute, in Python, until a file is there."""
-        door.arrive()
+        gate.arrive()
         while not way_out.exists():
             pass
         return "looped"
 
-    def hang(self, door: Door) -> None:
+    def hang(self, gate: Gate) -> None:
         """In a call that neither a stop nor SIGTERM ends."""
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        door.wait()
+        gate.park()
 
     def die(self, how: str) -> None:
         if how == "kill":
@@ -108,10 +109,10 @@ def ended(actor: Any) -> Iterator[Any]:
         actor.stop_()
 
 
-def parked(actor: Any, door: Door) -> Call:
-    """A call that has begun over there, and goes on when the door is opened."""
-    call = Call(actor.wait_at, door)
-    door.await_arrival()
+def parked(actor: Any, gate: Gate) -> Call:
+    """A call that has begun over there, and goes on when the gate is opened."""
+    call = Call(actor.wait_at, gate)
+    gate.wait_for_arrival()
     return call
 
 

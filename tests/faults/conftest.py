@@ -1,24 +1,20 @@
 """Fixtures for the faults: a clock that has a deadline, and programs that may die."""
 
 import contextlib
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from pathlib import Path
+from functools import partial
 from typing import TypeAlias
 
 import pytest
 
-from tests.internals import sweep
-from tests.tools import Script
+from tests.tools import Scripts
 
 MILLISECONDS = "milliseconds to the outcome"
 """The name under which a test's report has what `within` measured."""
 
 Within: TypeAlias = Callable[..., AbstractContextManager[None]]
-Scripts: TypeAlias = Callable[..., Script]
 
 PRELUDE = """\
 import contextlib, ctypes, errno, gc, os, resource, signal, subprocess, sys, threading, time
@@ -54,19 +50,6 @@ def within(request: pytest.FixtureRequest) -> Within:
 
 
 @pytest.fixture
-def script(tmp_path: Path) -> Iterator[Scripts]:
-    """Start a program of its own: a fault in it, or a hang, is not one of the tests."""
-    started: list[Script] = []
-    # A killed program leaves the directory of `multiprocessing`'s fork server; fault 10 has a test.
-    temporary = tempfile.mkdtemp(prefix="s")
-
-    def start(source: str, *args: object) -> Script:
-        path = tmp_path / f"script{len(started)}.py"
-        started.append(Script(path, source, *args, prelude=PRELUDE, TMPDIR=temporary, **QUIET))
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.close()
-    shutil.rmtree(temporary)
-    sweep()  # what those left that were killed; the next to start would do it
+def script(script: Scripts) -> Scripts:
+    """Programs begin with the prelude."""
+    return partial(script, prelude=PRELUDE, **QUIET)

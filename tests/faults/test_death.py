@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from remoteobj import ActorDiedError, CallTimeoutError
+from remoteobj.testing import Gate
 from tests.faults._actors import (
     DEATH,
     ORPHAN,
@@ -21,7 +22,7 @@ from tests.faults._actors import (
     parked,
 )
 from tests.faults._table import fault
-from tests.faults.conftest import Scripts, Within
+from tests.faults.conftest import Within
 from tests.internals import (
     count_memory_kills,
     receives_in_place,
@@ -29,7 +30,7 @@ from tests.internals import (
     unread_bytes,
     until_sent,
 )
-from tests.tools import Call, Door, process, until, until_gone
+from tests.tools import Call, Scripts, process, until, until_gone
 
 
 @fault(
@@ -38,10 +39,10 @@ from tests.tools import Call, Door, process, until, until_gone
     sees="`ActorDiedError` that names SIGKILL, `maybe_executed=True`; the process is reaped",
 )
 def test_01_sigkill_in_mid_call_is_told_to_the_caller(
-    start_method: str, door: Door, within: Within
+    start_method: str, gate: Gate, within: Within
 ) -> None:
     actor = Subject.options(start_method=start_method).spawn()
-    call = parked(actor, door)
+    call = parked(actor, gate)
     with within(DEATH):
         os.kill(actor.pid_, signal.SIGKILL)
         error = call.wait().error
@@ -80,10 +81,10 @@ def test_03_an_exit_without_a_word_is_told_with_its_code(start_method: str, with
     sees="one `ActorDiedError` for each; `maybe_executed` is true for the one that had begun",
 )
 def test_04_of_many_calls_in_flight_only_the_one_that_began_may_be_executed(
-    start_method: str, door: Door, within: Within
+    start_method: str, gate: Gate, within: Within
 ) -> None:
     actor = Subject.options(start_method=start_method).spawn()
-    calls = [parked(actor, door), *(Call(actor.note, number) for number in range(6))]
+    calls = [parked(actor, gate), *(Call(actor.note, number) for number in range(6))]
     until_sent(actor, 7)
     with within(DEATH):
         os.kill(actor.pid_, signal.SIGKILL)
@@ -99,7 +100,7 @@ def test_04_of_many_calls_in_flight_only_the_one_that_began_may_be_executed(
     sees="`ActorDiedError`; half a reply is never taken for a value",
 )
 def test_05_half_a_reply_is_a_death(
-    door: Door, within: Within, monkeypatch: pytest.MonkeyPatch
+    gate: Gate, within: Within, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # In shared memory it would be there at once; where that can't be had it goes through the pipe.
     monkeypatch.delattr(socket, "send_fds", raising=False)
@@ -122,17 +123,17 @@ def test_05_half_a_reply_is_a_death(
     sees="the other clients' calls go on; nobody waits for the dead one",
 )
 def test_06_a_client_killed_in_mid_call_hinders_no_other(
-    start_method: str, door: Door, within: Within
+    start_method: str, gate: Gate, within: Within
 ) -> None:
     with Subject.options(start_method=start_method).spawn() as actor:
-        with process("fork", actor.wait_at, door) as client:
-            door.await_arrival()
+        with process("fork", actor.wait_at, gate) as client:
+            gate.wait_for_arrival()
             others = [Call(actor.note, number) for number in range(4)]
             until_sent(actor, 4)
             with within(DEATH):
                 client.kill()
                 client.join(10)
-                door.open()  # the call of the dead one runs to its end
+                gate.open()  # the call of the dead one runs to its end
                 assert [other.result() for other in others] == [0, 1, 2, 3]
         assert actor.ping() == "pong"
 
@@ -159,12 +160,12 @@ def test_07_the_next_call_to_one_that_died_idle_fails_at_once(
     "dropped",
 )
 def test_08_a_time_limit_ends_a_call_that_loops_and_its_late_reply_is_dropped(
-    door: Door, tmp_path: Path, within: Within
+    gate: Gate, tmp_path: Path, within: Within
 ) -> None:
     way_out = tmp_path / "out"
     with ended(Subject.spawn()) as actor:
-        call = Call(actor.with_(timeout=0.2).loop, door, way_out)
-        door.await_arrival()
+        call = Call(actor.with_(timeout=0.2).loop, gate, way_out)
+        gate.wait_for_arrival()
         with within(0.2 + DEATH, at_least=0.1):
             error = call.wait().error
         assert type(error) is CallTimeoutError
@@ -210,12 +211,12 @@ def test_08_a_time_limit_of_a_call_to_one_that_is_stopped_fires_in_time(within: 
     sees="`ActorDiedError` that says so, `out_of_memory=True`, where the kernel counts such kills",
 )
 def test_09_a_kill_for_want_of_memory_is_said_to_be_one(
-    door: Door, within: Within, monkeypatch: pytest.MonkeyPatch
+    gate: Gate, within: Within, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kills = [4]
     count_memory_kills(monkeypatch, lambda: kills[-1])
     actor = Subject.spawn()
-    call = parked(actor, door)
+    call = parked(actor, gate)
     with within(DEATH):
         kills.append(5)  # as the kernel counts
         os.kill(actor.pid_, signal.SIGKILL)
@@ -400,7 +401,7 @@ def test_10_a_plain_child_of_an_actor_does_not_outlive_the_killed_owner(
     sees="the death is told at once all the same",
 )
 def test_11_copies_of_descriptors_in_forked_processes_hide_no_death(
-    start_method: str, door: Door, script: Scripts, within: Within
+    start_method: str, gate: Gate, script: Scripts, within: Within
 ) -> None:
     def fork(_: object) -> int:
         pid = os.fork()
@@ -412,7 +413,7 @@ def test_11_copies_of_descriptors_in_forked_processes_hide_no_death(
     with Subject.options(start_method="fork").spawn() as younger:  # has copies of the owner's
         grandchild = actor.passto(fork)
         try:
-            call = parked(actor, door)
+            call = parked(actor, gate)
             with within(DEATH):
                 os.kill(actor.pid_, signal.SIGKILL)
                 error = call.wait().error

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -22,6 +21,7 @@ from remoteobj import (
     current,
     remote,
 )
+from remoteobj.testing import Gate
 from tests.faults._actors import (
     DEATH,
     ORPHAN,
@@ -33,9 +33,9 @@ from tests.faults._actors import (
     parked,
 )
 from tests.faults._table import fault
-from tests.faults.conftest import Scripts, Within
+from tests.faults.conftest import Within
 from tests.internals import TERM_SECONDS, connection_locks, sweep, until_sent
-from tests.tools import Call, Door, processes, until, until_gone
+from tests.tools import Call, Scripts, processes, until, until_gone
 
 START = 2.0
 """Seconds within which a start by any method must have ended, well or not."""
@@ -49,15 +49,15 @@ class NoCamera(Exception):
 class Stillborn:
     """Its `__init__` goes wrong."""
 
-    def __init__(self, how: str, pid: Path | None = None, door: Door | None = None) -> None:
+    def __init__(self, how: str, pid: Path | None = None, gate: Gate | None = None) -> None:
         if how == "raise":
             raise NoCamera("at 3")
         if how == "exit":
             sys.exit(3)
         assert pid is not None
-        assert door is not None
+        assert gate is not None
         pid.write_text(str(os.getpid()))
-        door.wait()
+        gate.park()
 
 
 # ------------------------------------------------------------------ the beginning
@@ -78,12 +78,12 @@ def test_28_an_init_that_exits_fails_the_spawn(start_method: str, within: Within
 
 @fault(29, "`__init__` hangs", sees="`SpawnTimeoutError` when its time is up; it is killed")
 def test_29_an_init_that_hangs_is_killed_when_its_time_is_up(
-    start_method: str, door: Door, tmp_path: Path, within: Within
+    start_method: str, gate: Gate, tmp_path: Path, within: Within
 ) -> None:
     spawner = Stillborn.options(start_method=start_method, spawn_timeout=1.5)
     with within(1.5 + START):
-        spawning = Call(spawner.spawn, "hang", tmp_path / "pid", door)
-        door.await_arrival()
+        spawning = Call(spawner.spawn, "hang", tmp_path / "pid", gate)
+        gate.wait_for_arrival()
         error = spawning.wait().error
     assert type(error) is SpawnTimeoutError
     pid = int((tmp_path / "pid").read_text())
@@ -112,11 +112,11 @@ def test_30_a_call_after_the_stop_is_refused(start_method: str, within: Within) 
 )
 @pytest.mark.parametrize("fulfil", [True, False])
 def test_31_calls_that_are_pending_at_a_stop_are_drained_or_refused(
-    fulfil: bool, door: Door, within: Within
+    fulfil: bool, gate: Gate, within: Within
 ) -> None:
     actor = Subject.options(fulfill_final=fulfil).spawn()
-    running = Call(actor.wait_for_stop, door)
-    door.await_arrival()
+    running = Call(actor.wait_for_stop, gate)
+    gate.wait_for_arrival()
     pending = [Call(actor.echo, number) for number in range(4)]
     until_sent(actor, 5)
     with within(ORPHAN):
@@ -165,12 +165,12 @@ def test_32_stops_from_everywhere_end_it_once(tmp_path: Path, within: Within) ->
 )
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 def test_33_what_does_not_stop_in_time_is_ended_by_force(
-    end: signal.Signals, door: Door, within: Within, monkeypatch: pytest.MonkeyPatch
+    end: signal.Signals, gate: Gate, within: Within, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     TERM_SECONDS.set(monkeypatch, 0.1)
     actor = Subject.spawn()
-    call = Call(actor.wait_at if end == signal.SIGTERM else actor.hang, door)
-    door.await_arrival()
+    call = Call(actor.wait_at if end == signal.SIGTERM else actor.hang, gate)
+    gate.wait_for_arrival()
     with within(0.2 + DEATH, at_least=0.1):
         actor.stop_(timeout=0.1)
         error = call.wait().error
@@ -183,16 +183,17 @@ def test_33_what_does_not_stop_in_time_is_ended_by_force(
 
 @fault(34, "The handle is garbage-collected", sees="its actor is stopped in order, with cleanup")
 def test_34_a_handle_that_is_collected_stops_its_actor(
-    start_method: str, tmp_path: Path, within: Within
+    start_method: str, tmp_path: Path, gate: Gate, within: Within
 ) -> None:
     cleaned = tmp_path / "cleaned"
     actor = Subject.options(start_method=start_method).spawn(cleaned)
     pid = actor.pid_
-    actor.cast_.passto(lambda _: time.sleep(0.05))
+    actor.cast_.wait_at(gate)
     actor.cast_.passto(lambda _, path: path.touch(), tmp_path / "in hand")
     with within(ORPHAN):
         del actor
         gc.collect()
+        gate.open()
         assert until_gone(pid, ORPHAN)
     assert cleaned.read_text() == "cleaned up\n"
     assert (tmp_path / "in hand").exists()
@@ -374,10 +375,10 @@ def test_37_actors_may_be_spawned_from_anywhere(
     sees="the child can call the same actor, and spawn others",
 )
 def test_38_locks_that_threads_hold_at_a_fork_do_not_hang_the_child(
-    door: Door, within: Within
+    gate: Gate, within: Within
 ) -> None:
     with Subject.spawn() as actor:
-        reading = parked(actor, door)  # waits for its reply, with the lock of who reads
+        reading = parked(actor, gate)  # waits for its reply, with the lock of who reads
         held, release = threading.Event(), threading.Event()
 
         def hold() -> None:
@@ -394,7 +395,7 @@ def test_38_locks_that_threads_hold_at_a_fork_do_not_hang_the_child(
         with within(START):
             child = in_child(call_and_spawn)
             release.set()
-            door.open()
+            gate.open()
             assert code_of(child) == 0
         holding.wait()
         assert reading.result() == "waited"

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from remoteobj import ActorDiedError, NotListeningError
+from remoteobj.testing import Gate
 from tests.faults._actors import (
     DEATH,
     ORPHAN,
@@ -25,8 +26,9 @@ from tests.faults._actors import (
     parked,
 )
 from tests.faults._table import fault
-from tests.faults.conftest import Scripts, Within
+from tests.faults.conftest import Within
 from tests.internals import (
+    ACCEPT_PAUSE_SECONDS,
     DIGEST,
     GREETING,
     HEADER,
@@ -43,8 +45,15 @@ from tests.internals import (
 )
 from tests.leaks import list_mappings
 from tests.marks import needs_descriptors, needs_peers_user
-from tests.strangers import connected, is_closed, marked_call, receive
-from tests.tools import Call, Door, process, until, until_gone
+from tests.strangers import (
+    connected,
+    is_closed,
+    leave_descriptors,
+    marked_call,
+    note_failed_accepts,
+    receive,
+)
+from tests.tools import Call, Scripts, process, until, until_gone
 
 MB = 1 << 20
 
@@ -82,11 +91,11 @@ def test_45_the_generator_of_a_stream_left_half_way_is_closed(
         assert actor.ping() == "pong"
 
 
-def take_five(actor: Any, door: Door) -> None:
+def take_five(actor: Any, gate: Gate) -> None:
     stream = actor.count(10_000, "the client's")
     for _ in range(5):
         next(stream)
-    door.arrive()
+    gate.arrive()
     signal.pause()
 
 
@@ -96,13 +105,13 @@ def take_five(actor: Any, door: Door) -> None:
     sees="its generator is closed; the streams of others go on",
 )
 def test_46_the_generator_of_a_client_that_died_is_closed(
-    start_method: str, door: Door, within: Within
+    start_method: str, gate: Gate, within: Within
 ) -> None:
     with Subject.options(start_method=start_method).spawn() as actor:
         mine = actor.count(200, "mine")
         assert next(mine) == 0
-        with process("fork", take_five, actor, door) as client, within(DEATH):
-            door.await_arrival()
+        with process("fork", take_five, actor, gate) as client, within(DEATH):
+            gate.wait_for_arrival()
             client.kill()
             until(lambda: actor.notes.__ == ["the client's was closed"])
         assert list(mine) == list(range(1, 200))
@@ -117,21 +126,17 @@ def test_46_the_generator_of_a_client_that_died_is_closed(
     sees="it goes on for the clients it has, uses no processor time, and takes others in later",
 )
 def test_47_an_actor_without_descriptors_serves_on_and_does_not_spin(within: Within) -> None:
-    def close_up(_: object) -> None:
-        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        top = max(int(name) for name in os.listdir("/dev/fd"))
-        resource.setrlimit(resource.RLIMIT_NOFILE, (top + 4, hard))
-
     with Subject.spawn() as actor:
         known = Stranger(address_of(actor))
         assert known.call("ping") == "pong"
-        actor.passto(close_up)
+        actor.passto(note_failed_accepts)
+        actor.passto(leave_descriptors, 4)
         with contextlib.ExitStack() as stack, within(DEATH):
             for _ in range(20):
                 stack.enter_context(connected(address_of(actor)))
-            used = actor.passto(lambda _: time.process_time())
-            time.sleep(0.2)  # what is looked for is that nothing happens meanwhile
-            assert actor.passto(lambda _: time.process_time()) - used < 0.1
+            until(lambda: len(actor.failed_accepts.__) >= 3)
+            first, _, third, *_ = actor.failed_accepts.__
+            assert third - first >= 2 * ACCEPT_PAUSE_SECONDS.value, "it looks again all the time"
             assert actor.ping() == known.call("ping") == "pong"
         known.close()
         late = Stranger(address_of(actor))
@@ -278,7 +283,7 @@ def test_48_an_argument_past_the_memory_limit_is_an_error_of_its_call(within: Wi
 @fault(49, "Shared memory of a killed actor", sees="it is freed with the last value that uses it")
 @needs_descriptors
 def test_49_the_shared_memory_of_a_killed_actor_is_freed(
-    start_method: str, door: Door, within: Within
+    start_method: str, gate: Gate, within: Within
 ) -> None:
     def segments() -> int:
         return len(list(list_mappings()))
@@ -288,7 +293,7 @@ def test_49_the_shared_memory_of_a_killed_actor_is_freed(
     actor = Subject.options(start_method=start_method).spawn()
     kept = actor.echo(np.full(4 * MB, 7, np.uint8))
     assert segments() > before
-    call = parked(actor, door)
+    call = parked(actor, gate)
     with within(DEATH):
         os.kill(actor.pid_, signal.SIGKILL)
         assert type(call.wait().error) is ActorDiedError
@@ -307,18 +312,18 @@ def test_49_the_shared_memory_of_a_killed_actor_is_freed(
 )
 @pytest.mark.parametrize("seconds", [-1e6, 1e6])
 def test_50_a_jump_of_the_wall_clock_changes_no_time_limit(
-    seconds: float, door: Door, within: Within, monkeypatch: pytest.MonkeyPatch
+    seconds: float, gate: Gate, within: Within, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started = time.time()
     jumps = iter(range(1, 1_000_000))
     # At each look it is another day, here and in the actor, which is a fork of us.
     monkeypatch.setattr(time, "time", lambda: started + seconds * next(jumps))
     with Subject.options(start_method="fork", stop_timeout=5.0).spawn() as actor:
-        call = Call(actor.with_(timeout=20).wait_at, door)
-        door.await_arrival()
+        call = Call(actor.with_(timeout=20).wait_at, gate)
+        gate.wait_for_arrival()
         with within(0.2 + DEATH, at_least=0.2), pytest.raises(TimeoutError):
             actor.with_(timeout=0.2).ping()
-        door.open()
+        gate.open()
         assert call.result() == "waited"
         with within(ORPHAN):
             actor.stop_()

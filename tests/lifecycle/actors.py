@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from remoteobj import current, remote
+from remoteobj.testing import Gate
 from tests.lifecycle.programs import Diary
-from tests.tools import Door
 
 NO_PROCESS = {
     "thread": "is not a process of its own",
@@ -65,19 +65,19 @@ class Stillborn:
 
 @remote
 class Patient:
-    """Waits at doors; notes what becomes of it."""
+    """Waits at gates; notes what becomes of it."""
 
     def __init__(self, diary: Diary | None = None) -> None:
         self.diary = diary
         self.done: list[object] = []
 
-    def wait_at(self, door: Door) -> str:
-        door.wait()
+    def wait_at(self, gate: Gate) -> str:
+        gate.park()
         self.done.append("waited")
         return "waited"
 
-    def wait_for_stop(self, door: Door) -> str:
-        door.arrive()
+    def wait_for_stop(self, gate: Gate) -> str:
+        gate.arrive()
         while current().listening_:
             time.sleep(0.001)
         return "told to stop"
@@ -96,10 +96,10 @@ class Patient:
         else:
             os._exit(3)
 
-    def hang(self, door: Door) -> None:
+    def hang(self, gate: Gate) -> None:
         """In a C call that a signal does not end: neither stop nor SIGTERM gets through."""
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        door.wait()
+        gate.park()
 
     @remote.cleanup
     def close(self) -> None:
@@ -111,9 +111,9 @@ class Patient:
 class Worker:
     """Has a loop of its own; `how` says what becomes of it."""
 
-    def __init__(self, how: str, door: Door | None = None, diary: Diary | None = None) -> None:
+    def __init__(self, how: str, gate: Gate | None = None, diary: Diary | None = None) -> None:
         self.how = how
-        self.door = door
+        self.gate = gate
         self.diary = diary
         self.main = 0
         self.requests: list[int] = []
@@ -121,8 +121,8 @@ class Worker:
     @remote.work
     def loop(self) -> None:
         self.main = threading.get_ident()
-        if self.door is not None:
-            self.door.wait()
+        if self.gate is not None:
+            self.gate.park()
         if self.how == "raise":
             raise SpawnError(5, "the work failed")
         if self.how == "sys.exit":
@@ -158,21 +158,21 @@ class Plain:
     def ping(self) -> str:
         return "pong"
 
-    def wait_at(self, door: Door) -> str:
-        door.wait()
+    def wait_at(self, gate: Gate) -> str:
+        gate.park()
         return "waited"
 
     def echo(self, value: int) -> int:
         return value
 
-    def one_and_more(self, door: Door) -> Iterator[int]:
+    def one_and_more(self, gate: Gate) -> Iterator[int]:
         yield 1
-        door.wait()
+        gate.park()
         yield 2
 
-    def large(self, door: Door) -> Iterator[bytes]:
+    def large(self, gate: Gate) -> Iterator[bytes]:
         yield b"x" * 1_000_000
-        door.arrive()
+        gate.arrive()
         while True:
             yield b"x" * 1_000_000
 
@@ -182,24 +182,24 @@ class Plain:
             yield number
             number += 1
 
-    def stubborn(self, door: Door) -> None:
+    def stubborn(self, gate: Gate) -> None:
         while current().listening_:
             with contextlib.suppress(BaseException):
-                door.arrive()
+                gate.arrive()
                 time.sleep(20)
 
-    def hard_to_pickle(self, door: Door) -> "HardToPickle":
-        return HardToPickle(door)
+    def hard_to_pickle(self, gate: Gate) -> "HardToPickle":
+        return HardToPickle(gate)
 
     def fork(self) -> int:
         return os.fork()
 
 
 class HardToPickle:
-    def __init__(self, door: Door) -> None:
-        self.door = door
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
 
     def __reduce__(self) -> Any:
-        self.door.arrive()
+        self.gate.arrive()
         time.sleep(20)
         return (HardToPickle, (None,))

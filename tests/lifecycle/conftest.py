@@ -1,13 +1,11 @@
 """Fixtures of the lifecycle tests: a diary, and programs that write in it."""
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.internals import sweep
 from tests.lifecycle.programs import PRELUDE, Diary
-from tests.tools import Script
+from tests.tools import Script, Scripts
 
 
 @pytest.fixture
@@ -16,17 +14,10 @@ def diary(tmp_path: Path) -> Diary:
 
 
 @pytest.fixture
-def script(tmp_path: Path, diary: Diary) -> Iterator[Callable[..., Script]]:
-    """Start a program; what it leaves when it is killed is removed."""
-    started: list[Script] = []
+def script(script: Scripts, diary: Diary) -> Scripts:
+    """Programs begin with the prelude, and their first argument is the diary's path."""
 
     def start(source: str, *args: object, **environment: str) -> Script:
-        path = tmp_path / f"script{len(started)}.py"
-        program = Script(path, source, diary.path, *args, prelude=PRELUDE, **environment)
-        started.append(program)
-        return program
+        return script(source, diary.path, *args, prelude=PRELUDE, **environment)
 
-    yield start
-    for one in started:
-        one.close()
-    sweep()
+    return start

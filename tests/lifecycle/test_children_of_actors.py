@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from remoteobj import remote
 from tests.lifecycle.actors import Plain
 from tests.lifecycle.busy import Busy
-from tests.tools import Script, until_gone
+from tests.tools import Scripts, until_gone
 
 ORPHAN = 3.0
 """Seconds within which nothing may be left of a program that was killed."""
@@ -24,7 +23,7 @@ def test_what_the_method_of_a_busy_actor_starts_can_be_terminated() -> None:
 
 
 def test_a_function_that_waits_for_its_threads_does_not_outlive_a_program_that_is_killed(
-    script: Callable[..., Script],
+    script: Scripts,
 ) -> None:
     owner = script("""
         def outlive():

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from remoteobj import remote
+from remoteobj.testing import Gate
 from tests.conftest import Launch
 from tests.lifecycle.actors import NO_PROCESS, Patient, ended
 from tests.lifecycle.programs import Diary
-from tests.tools import Call, Door
+from tests.tools import Call
 
 
 def test_cleanup_runs_when_the_actor_is_stopped(launch: Launch, diary: Diary) -> None:
@@ -48,26 +49,23 @@ def test_what_interrupts_the_body_cleans_up_and_goes_on(diary: Diary) -> None:
 
 @remote
 class SlowToClose:
-    def __init__(self, door: Door, path: Path) -> None:
-        self.door = door
+    def __init__(self, gate: Gate, path: Path) -> None:
+        self.gate = gate
         self.path = path
 
     @remote.cleanup
     def close(self) -> None:
-        self.door.wait()
+        self.gate.park()
         self.path.touch()
 
 
 def test_a_signal_to_end_that_comes_during_the_cleanup_does_not_cut_it_off(
-    door: Door, tmp_path: Path
+    gate: Gate, tmp_path: Path
 ) -> None:
-    with ended(SlowToClose.spawn(door, tmp_path / "closed")) as actor:
+    with ended(SlowToClose.spawn(gate, tmp_path / "closed")) as actor:
         stopping = Call(actor.stop_)
-        door.await_arrival()
+        gate.wait_for_arrival()
         os.kill(actor.pid_, signal.SIGTERM)
-        opening = Call(door.open)
+        gate.open()
         stopping.wait()
-        if not (tmp_path / "closed").exists():
-            os.close(os.open(door.opened, os.O_RDONLY | os.O_NONBLOCK))  # nobody else is there
-        opening.wait()
     assert (tmp_path / "closed").exists()

@@ -2,20 +2,20 @@
 
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from remoteobj.testing import Gate
 from tests.lifecycle.programs import Diary
-from tests.tools import Door, Script, until_gone
+from tests.tools import Scripts, until_gone
 
 ORPHAN = 2.0
 """Seconds that an actor may outlive its owner."""
 
 
 def test_ctrl_c_in_the_owner_while_spawn_waits_leaves_no_actor(
-    script: Callable[..., Script], tmp_path: Path
+    script: Scripts, tmp_path: Path
 ) -> None:
     os.mkfifo(tmp_path / "never")
     started = script(
@@ -41,9 +41,7 @@ def test_ctrl_c_in_the_owner_while_spawn_waits_leaves_no_actor(
 
 
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
-def test_ctrl_c_is_for_the_owner_to_decide(
-    script: Callable[..., Script], diary: Diary, method: str
-) -> None:
+def test_ctrl_c_is_for_the_owner_to_decide(script: Scripts, diary: Diary, method: str) -> None:
     started = script(
         """
         actor = spawn(start_method=sys.argv[2])
@@ -70,37 +68,32 @@ def test_ctrl_c_is_for_the_owner_to_decide(
 
 
 def test_ctrl_c_in_a_call_does_not_disturb_the_actor(
-    script: Callable[..., Script], diary: Diary, door: Door
+    script: Scripts, diary: Diary, gate: Gate
 ) -> None:
     started = script(
         """
+        from remoteobj.testing import Gate
         with spawn() as actor:
             try:
-                actor.passto(
-                    lambda a, reached, opened: (open(reached, "wb").close(), open(opened).read()),
-                    *sys.argv[2:],
-                )
+                actor.passto(lambda a, directory: Gate(directory).park(), sys.argv[2])
             except KeyboardInterrupt:
                 print("interrupted", flush=True)
             print(actor.passto(lambda a: "the next answer"), flush=True)
         """,
-        door.reached,
-        door.opened,
+        gate.directory,
     )
     started.line()
-    door.await_arrival()
+    gate.wait_for_arrival()
     os.killpg(started.process.pid, signal.SIGINT)
     assert started.line() == "interrupted"
-    door.open()
+    gate.open()
     assert started.line() == "the next answer"
     assert started.finish() == (0, "", "")
     assert diary.lines == ["cleanup"]
 
 
 @pytest.mark.parametrize("held", ["with", "handles"])
-def test_a_second_ctrl_c_kills_what_is_still_being_stopped(
-    script: Callable[..., Script], held: str
-) -> None:
+def test_a_second_ctrl_c_kills_what_is_still_being_stopped(script: Scripts, held: str) -> None:
     started = script(
         """
         import contextlib
@@ -130,9 +123,7 @@ def test_a_second_ctrl_c_kills_what_is_still_being_stopped(
     assert [until_gone(pid, 0.0) for pid in pids] == [True, True]
 
 
-def test_a_ctrl_c_that_is_raised_anew_is_no_second_one(
-    script: Callable[..., Script], diary: Diary
-) -> None:
+def test_a_ctrl_c_that_is_raised_anew_is_no_second_one(script: Scripts, diary: Diary) -> None:
     started = script("""
         with spawn() as actor:
             print("ready", flush=True)
@@ -149,7 +140,7 @@ def test_a_ctrl_c_that_is_raised_anew_is_no_second_one(
 
 
 def test_a_second_ctrl_c_kills_a_function_that_is_being_ended(
-    script: Callable[..., Script],
+    script: Scripts,
 ) -> None:
     started = script("""
         from remoteobj import util

@@ -1,12 +1,11 @@
 """The end of a program ends its actors and functions, and waits for those that are no daemons."""
 
 import os
-from collections.abc import Callable
 
 import pytest
 
 from tests.lifecycle.programs import Diary
-from tests.tools import Script, until_gone
+from tests.tools import Scripts, until_gone
 
 ENDINGS = {
     "end": "",
@@ -21,7 +20,7 @@ CODES = {"end": 0, "error": 1, "exit": 5, "thread": 0}
 
 @pytest.mark.parametrize("how", ENDINGS)
 def test_the_end_of_the_program_ends_its_actors_in_order(
-    script: Callable[..., Script], diary: Diary, how: str
+    script: Scripts, diary: Diary, how: str
 ) -> None:
     started = script(
         "actors = [spawn(start_method=m) for m in ('fork', 'forkserver')]\n"
@@ -38,7 +37,7 @@ def test_the_end_of_the_program_ends_its_actors_in_order(
 
 
 def test_the_end_of_the_program_does_not_wait_for_a_call_of_a_daemonic_thread_for_ever(
-    script: Callable[..., Script], diary: Diary
+    script: Scripts, diary: Diary
 ) -> None:
     started = script(
         """
@@ -54,9 +53,7 @@ def test_the_end_of_the_program_does_not_wait_for_a_call_of_a_daemonic_thread_fo
     assert diary.lines == ["cleanup"]
 
 
-def test_an_actor_that_is_no_daemon_ends_its_work_first(
-    script: Callable[..., Script], diary: Diary
-) -> None:
+def test_an_actor_that_is_no_daemon_ends_its_work_first(script: Scripts, diary: Diary) -> None:
     source = """
         @remote
         class Job:
@@ -92,7 +89,7 @@ def test_an_actor_that_is_no_daemon_ends_its_work_first(
 
 
 def test_an_actor_that_is_no_daemon_does_its_work_even_if_the_end_comes_before_it(
-    script: Callable[..., Script], diary: Diary
+    script: Scripts, diary: Diary
 ) -> None:
     """1. the object is made; 2. the owner ends and says so; 3. only then the work loop begins."""
     started = script(
@@ -118,7 +115,7 @@ def test_an_actor_that_is_no_daemon_does_its_work_even_if_the_end_comes_before_i
     assert diary.lines == ["done", "cleanup"]
 
 
-def test_a_program_may_end_while_its_functions_run(script: Callable[..., Script]) -> None:
+def test_a_program_may_end_while_its_functions_run(script: Scripts) -> None:
     ending = script("""
         def nap():
             yield "begun"
@@ -130,7 +127,7 @@ def test_a_program_may_end_while_its_functions_run(script: Callable[..., Script]
 
 
 def test_a_function_that_catches_everything_does_not_keep_its_program_from_ending(
-    script: Callable[..., Script],
+    script: Scripts,
 ) -> None:
     ending = script("""
         begun, begin = os.pipe()

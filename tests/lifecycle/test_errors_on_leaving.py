@@ -7,10 +7,11 @@ from typing import Any, Never
 import pytest
 
 from remoteobj import ActorDiedError, Except, RemoteError, remote
+from remoteobj.testing import Gate
 from tests.conftest import Launch
 from tests.lifecycle.actors import Counter, Patient, SpawnError, Stillborn
 from tests.lifecycle.programs import Diary
-from tests.tools import Call, Door
+from tests.tools import Call
 
 
 @remote
@@ -83,12 +84,12 @@ def test_errors_of_an_earlier_actor_are_not_raised_by_a_later_one_with_the_same_
 
 
 def test_a_stop_by_force_is_recorded_by_an_except_that_is_for_other_types(
-    diary: Diary, door: Door
+    diary: Diary, gate: Gate
 ) -> None:
     exc = Except(KeyError)
     actor = Patient.options(stop_timeout=0.1, exc=exc).spawn(diary)
-    call = Call(actor.wait_at, door)
-    door.await_arrival()
+    call = Call(actor.wait_at, gate)
+    gate.wait_for_arrival()
     actor.stop_()
     assert [type(error) for error in exc.group("cleanup")] == [ActorDiedError]
     assert call.wait().error is not None

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from remoteobj import ActorDiedError, NotListeningError
+from remoteobj.testing import Gate
 from tests.conftest import Launch
 from tests.internals import is_read, sweep
 from tests.lifecycle.actors import Counter, Patient, Plain
-from tests.tools import Call, Door, process, until, until_gone
+from tests.tools import Call, process, until, until_gone
 
 ORPHAN = 2.0
 """Seconds that an actor may outlive its owner."""
@@ -88,18 +89,18 @@ def test_a_forked_child_learns_of_the_death_of_its_parent_s_actor() -> None:
 
 
 def test_a_stream_of_the_parent_ends_in_a_forked_child_though_a_thread_was_reading(
-    door: Door,
+    gate: Gate,
 ) -> None:
     with Plain.spawn() as actor:
         stream = actor.count()
         assert next(stream) == 0
-        reading = Call(actor.wait_at, door)
-        door.await_arrival()
+        reading = Call(actor.wait_at, gate)
+        gate.wait_for_arrival()
         until(partial(is_read, actor))
         with process("fork", read_to_the_end, stream) as child:
             child.join(10)
             code = child.exitcode
-        door.open()
+        gate.open()
         reading.result()
         stream.close()
     assert code == 0

@@ -10,11 +10,11 @@ import pytest
 
 import remoteobj
 from remoteobj import ActorDiedError, NotListeningError, remote
+from remoteobj.testing import Gate
 from tests.conftest import Launch
 from tests.internals import waiter_for_end_of
 from tests.lifecycle.actors import Counter, Patient, SpawnError, Worker
 from tests.lifecycle.programs import Diary
-from tests.tools import Door
 
 
 def test_what_a_handle_prints_is_local() -> None:
@@ -42,12 +42,12 @@ def test_a_handle_that_is_garbage_collected_stops_its_actor(launch: Launch, diar
 
 @pytest.mark.engines(skip={"thread": "can't die", "inline": "can't die"})
 def test_a_handle_whose_error_was_raised_is_collected_all_the_same(
-    launch: Launch, door: Door, diary: Diary
+    launch: Launch, gate: Gate, diary: Diary
 ) -> None:
     def look() -> tuple[weakref.ref[Any], Any]:
-        worker: Any = Worker.options(**launch).spawn("raise", door, diary)
-        door.await_arrival()
-        door.open()
+        worker: Any = Worker.options(**launch).spawn("raise", gate, diary)
+        gate.wait_for_arrival()
+        gate.open()
         assert worker.join_(10)
         with pytest.raises(SpawnError):
             worker.exc_.raise_any("work")

@@ -2,13 +2,11 @@
 
 import os
 import signal
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from tests.lifecycle.programs import Diary
-from tests.tools import Script, until_gone
+from tests.tools import Scripts, until_gone
 
 ORPHAN = 2.0
 """Seconds that an actor may outlive its owner."""
@@ -22,17 +20,16 @@ BUSY = {
 
 @pytest.mark.parametrize("busy", BUSY)
 def test_an_actor_does_not_outlive_an_owner_that_is_killed(
-    script: Callable[..., Script], diary: Diary, busy: str
+    script: Scripts, diary: Diary, busy: str
 ) -> None:
     call = BUSY[busy]
     started = script(
         f"""
-        from tests.internals import until_sent
+        from tests.tools import until
         actor = spawn()
         if {call!r}:
             threading.Thread(target=lambda: {call or None}, daemon=True).start()
-            until_sent(actor, 1)
-            time.sleep(0.05)
+            until(lambda: actor.status_().call)
         print("ready", flush=True)
         sys.stdin.read() or signal.pause()
         """
@@ -49,7 +46,7 @@ def test_an_actor_does_not_outlive_an_owner_that_is_killed(
 
 
 def test_an_actor_that_is_being_made_does_not_outlive_an_owner_that_is_killed(
-    script: Callable[..., Script],
+    script: Scripts,
 ) -> None:
     started = script(
         """
@@ -68,7 +65,7 @@ def test_an_actor_that_is_being_made_does_not_outlive_an_owner_that_is_killed(
 
 
 def test_an_actor_of_an_actor_does_not_outlive_the_owner_of_both(
-    script: Callable[..., Script],
+    script: Scripts,
 ) -> None:
     started = script(
         """
@@ -82,13 +79,10 @@ def test_an_actor_of_an_actor_does_not_outlive_the_owner_of_both(
     assert [until_gone(pid, ORPHAN) for pid in pids] == [True, True]
 
 
-def test_when_the_owner_is_killed_what_its_actors_had_started_goes_too(tmp_path: Path) -> None:
-    script = Script(
-        tmp_path / "script.py",
+def test_when_the_owner_is_killed_what_its_actors_had_started_goes_too(script: Scripts) -> None:
+    started = script(
         """
-        import subprocess, sys, time
-        from remoteobj import remote
-
+        import subprocess
         @remote
         class Starter:
             def start(self):
@@ -98,9 +92,8 @@ def test_when_the_owner_is_killed_what_its_actors_had_started_goes_too(tmp_path:
         starter = Starter.spawn()
         print(starter.pid_, starter.start(), flush=True)
         time.sleep(60)
-        """,
+        """
     )
-    pids = [int(pid) for pid in script.line().split()]
-    script.process.kill()
+    pids = [int(pid) for pid in started.line().split()]
+    started.process.kill()
     assert all(until_gone(pid, 2) for pid in pids)
-    script.close()

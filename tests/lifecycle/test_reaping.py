@@ -1,8 +1,6 @@
 """How an owner learns that a process has ended, whoever else reaps it or asks for its exit code."""
 
 import threading
-import time
-from collections.abc import Callable
 from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from typing import Any
@@ -10,6 +8,7 @@ from typing import Any
 import pytest
 
 from remoteobj import util
+from remoteobj.testing import Gate
 from tests.internals import (
     another_fork_server,
     connection_of,
@@ -21,7 +20,7 @@ from tests.internals import (
     tell_to_stop,
 )
 from tests.lifecycle.actors import Counter, Plain
-from tests.tools import Call, Door, Script, process, run, until, until_gone
+from tests.tools import Call, Scripts, process, run, until, until_gone
 
 ORPHAN = 3.0
 """Seconds within which nothing may be left of a program that was killed."""
@@ -37,7 +36,7 @@ def test_join_says_whether_the_actor_has_ended() -> None:
 
 @pytest.mark.parametrize("how", ["handler", "ignored"])
 def test_where_somebody_else_reaps_all_children_ends_are_seen_all_the_same(
-    script: Callable[..., Script], how: str
+    script: Scripts, how: str
 ) -> None:
     started = script(
         """
@@ -77,13 +76,13 @@ def test_where_somebody_else_reaps_all_children_ends_are_seen_all_the_same(
     assert out.splitlines()[-1] == "True"
 
 
-def test_five_threads_may_join_one_function(door: Door) -> None:
-    waiting = util.process(door.wait).start()
+def test_five_threads_may_join_one_function(gate: Gate) -> None:
+    waiting = util.process(gate.park).start()
     joining = [Call(waiting.join) for _ in range(5)]
     assert connection_of(waiting) is not None
-    door.await_arrival()
+    gate.wait_for_arrival()
     until(lambda: sleeping_readers(waiting) == 4)
-    door.open()
+    gate.open()
     for one in joining:
         one.result()
     assert waiting.exitcode == 0
@@ -143,14 +142,16 @@ def test_of_two_that_ask_a_fork_server_for_an_exit_code_both_get_it(
         def read_signed(fd: int) -> int:
             code = int(original(fd))
             asked.set()
-            time.sleep(0.1)  # the other one comes before this is known
+            until(lambda: second and second[0].is_in(popen.poll))  # before this one knows
             return code
 
+        second: list[Call] = []
         monkeypatch.setattr(forkserver, "read_signed", read_signed)
         tell_to_stop(actor)
         first = Call(popen.poll, 0)
-        asked.wait(20)
-        assert popen.poll(0) == first.result() == 0
+        assert asked.wait(20)
+        second.append(Call(popen.poll, 0))
+        assert second[0].result() == first.result() == 0
 
 
 def test_an_actor_outlives_the_fork_server_that_started_it() -> None:

@@ -2,14 +2,13 @@
 
 import os
 import signal
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.internals import at_next
 from tests.lifecycle.actors import Counter
-from tests.tools import Script
+from tests.tools import Scripts
 
 
 def test_a_signal_handler_may_spawn_within_a_spawn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,7 +27,7 @@ def test_a_signal_handler_may_spawn_within_a_spawn(monkeypatch: pytest.MonkeyPat
         handled.clear()
 
 
-def test_a_signal_handler_that_calls_during_a_call_ends(script: Callable[..., Script]) -> None:
+def test_a_signal_handler_that_calls_during_a_call_ends(script: Scripts) -> None:
     calling = script("""
         @remote
         class Actor:
@@ -54,7 +53,7 @@ def test_a_signal_handler_that_calls_during_a_call_ends(script: Callable[..., Sc
 
 
 def test_a_signal_handler_that_comes_just_after_a_lock_was_taken_ends(
-    script: Callable[..., Script],
+    script: Scripts,
 ) -> None:
     calling = script("""
         from tests.internals import at_next_reading
@@ -71,7 +70,7 @@ def test_a_signal_handler_that_comes_just_after_a_lock_was_taken_ends(
     assert calling.finish() == (0, "handler: pong\npong\n", "")
 
 
-def test_a_signal_handler_that_stops_during_a_stop_ends(script: Callable[..., Script]) -> None:
+def test_a_signal_handler_that_stops_during_a_stop_ends(script: Scripts) -> None:
     stopping = script("""
         @remote
         class Actor:

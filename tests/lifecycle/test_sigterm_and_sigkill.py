@@ -5,21 +5,22 @@ import signal
 import pytest
 
 from remoteobj import ActorDiedError
+from remoteobj.testing import Gate
 from tests.internals import TERM_SECONDS
 from tests.lifecycle.actors import Patient, Plain, ended
 from tests.lifecycle.programs import Diary
-from tests.tools import Call, Door
+from tests.tools import Call
 
 PROMPT = 2.5
 """Seconds for what takes none, and took five or more when it waited for the wrong side."""
 
 
 def test_a_call_that_sigterm_interrupts_is_told_of_a_death_that_may_have_executed_it(
-    diary: Diary, door: Door
+    diary: Diary, gate: Gate
 ) -> None:
     with Patient.spawn(diary) as actor:
-        call = Call(actor.wait_at, door)
-        door.await_arrival()
+        call = Call(actor.wait_at, gate)
+        gate.wait_for_arrival()
         actor.terminate_()
         error = call.wait().error
         assert isinstance(error, ActorDiedError), error
@@ -28,10 +29,10 @@ def test_a_call_that_sigterm_interrupts_is_told_of_a_death_that_may_have_execute
     assert diary.lines == ["cleanup"]
 
 
-def test_an_actor_that_does_not_stop_in_time_gets_sigterm(diary: Diary, door: Door) -> None:
+def test_an_actor_that_does_not_stop_in_time_gets_sigterm(diary: Diary, gate: Gate) -> None:
     actor = Patient.options(stop_timeout=0.1).spawn(diary)
-    call = Call(actor.wait_at, door)
-    door.await_arrival()
+    call = Call(actor.wait_at, gate)
+    gate.wait_for_arrival()
     actor.stop_()
     assert actor.exitcode_ == -signal.SIGTERM
     (error,) = actor.exc_.group("cleanup")
@@ -43,31 +44,31 @@ def test_an_actor_that_does_not_stop_in_time_gets_sigterm(diary: Diary, door: Do
 
 
 def test_an_actor_that_ignores_sigterm_too_gets_sigkill(
-    monkeypatch: pytest.MonkeyPatch, door: Door
+    monkeypatch: pytest.MonkeyPatch, gate: Gate
 ) -> None:
     TERM_SECONDS.set(monkeypatch, 0.1)
     with pytest.raises(ActorDiedError, match=r"did not stop within 0\.1 s .* SIGKILL"):
         with Patient.spawn() as actor:
-            call = Call(actor.hang, door)
-            door.await_arrival()
+            call = Call(actor.hang, gate)
+            gate.wait_for_arrival()
             actor.stop_(timeout=0.1)
             assert actor.exitcode_ == -signal.SIGKILL
             assert isinstance(call.wait().error, ActorDiedError)
 
 
-def test_terminate_ends_an_actor_whose_method_catches_everything(door: Door) -> None:
+def test_terminate_ends_an_actor_whose_method_catches_everything(gate: Gate) -> None:
     with ended(Plain.spawn()) as actor:
-        calling = Call(actor.stubborn, door)
-        door.await_arrival()
+        calling = Call(actor.stubborn, gate)
+        gate.wait_for_arrival()
         actor.terminate_()
         assert actor.join_(PROMPT)
     calling.wait()
 
 
-def test_terminate_ends_an_actor_that_is_pickling(door: Door) -> None:
+def test_terminate_ends_an_actor_that_is_pickling(gate: Gate) -> None:
     with ended(Plain.spawn()) as actor:
-        calling = Call(actor.hard_to_pickle, door)
-        door.await_arrival()
+        calling = Call(actor.hard_to_pickle, gate)
+        gate.wait_for_arrival()
         actor.terminate_()
         assert actor.join_(PROMPT)
         assert actor.exitcode_ == -signal.SIGTERM

@@ -8,16 +8,16 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from remoteobj import ActorDiedError, Except, RemoteError, SpawnTimeoutError, remote
+from remoteobj.testing import Gate
 from tests.conftest import Launch
 from tests.lifecycle.actors import NO_PROCESS, NO_THREAD, Counter, SpawnError, Stillborn
-from tests.tools import Call, Door, Script, until_gone
+from tests.tools import Call, Scripts, until_gone
 
 ORPHAN = 2.0
 """Seconds that an actor may outlive its owner."""
@@ -33,11 +33,11 @@ def test_spawn_returns_an_actor_that_is_made_and_answers(launch: Launch) -> None
     assert counter.exitcode_ == 0
 
 
-def test_spawn_waits_for_init(door: Door) -> None:
-    spawning = Call(Waiting.spawn, door)
-    door.await_arrival()
+def test_spawn_waits_for_init(gate: Gate) -> None:
+    spawning = Call(Waiting.spawn, gate)
+    gate.wait_for_arrival()
     assert spawning.running
-    door.open()
+    gate.open()
     with spawning.wait().value as actor:
         assert actor.made.get_() is True
 
@@ -46,8 +46,8 @@ def test_spawn_waits_for_init(door: Door) -> None:
 class Waiting:
     made = False
 
-    def __init__(self, door: Door) -> None:
-        door.wait()
+    def __init__(self, gate: Gate) -> None:
+        gate.park()
         self.made = True
 
 
@@ -95,12 +95,12 @@ def test_init_that_hangs_is_killed_when_its_time_is_up(launch: Launch, tmp_path:
         os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
 
 
-def test_init_of_a_thread_that_hangs_is_a_spawn_timeout_too(door: Door) -> None:
+def test_init_of_a_thread_that_hangs_is_a_spawn_timeout_too(gate: Gate) -> None:
     """A thread can't be killed, but its owner need not wait for it, nor be told nonsense."""
-    spawning = Call(Waiting.options(engine="thread", spawn_timeout=0.1).spawn, door)
-    door.await_arrival()
+    spawning = Call(Waiting.options(engine="thread", spawn_timeout=0.1).spawn, gate)
+    gate.wait_for_arrival()
     spawning.wait()
-    door.open()
+    gate.open()
     assert isinstance(spawning.error, SpawnTimeoutError)
 
 
@@ -182,7 +182,7 @@ def test_an_actor_starts_without_a_stderr(tmp_path: Path) -> None:
 
 
 def test_the_first_actors_of_threads_that_start_at_once_share_one_directory(
-    script: Callable[..., Script],
+    script: Scripts,
 ) -> None:
     runtime = tempfile.mkdtemp(prefix="s")
     try:

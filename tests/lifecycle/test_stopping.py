@@ -6,21 +6,22 @@ import time
 import pytest
 
 from remoteobj import ActorDiedError, NotListeningError, current, remote
+from remoteobj.testing import Gate
 from tests.conftest import Launch
-from tests.internals import at_each_take_of, until_sent
+from tests.internals import at_next_take_of, sleeping_readers, until_sent
 from tests.lifecycle.actors import NO_THREAD, Counter, Patient, Plain
 from tests.lifecycle.programs import Diary
-from tests.tools import Call, Door, until_gone
+from tests.tools import Call, until, until_gone
 
 PROMPT = 2.5
 """Seconds for what takes none, and took five or more when it waited for the wrong side."""
 
 
 @pytest.mark.engines(skip=NO_THREAD)
-def test_stop_finishes_the_requests_in_hand(launch: Launch, door: Door, diary: Diary) -> None:
+def test_stop_finishes_the_requests_in_hand(launch: Launch, gate: Gate, diary: Diary) -> None:
     actor = Patient.options(**launch).spawn(diary)
-    in_hand = Call(actor.wait_for_stop, door)
-    door.await_arrival()
+    in_hand = Call(actor.wait_for_stop, gate)
+    gate.wait_for_arrival()
     behind = [Call(actor.note, i) for i in range(4)]
     until_sent(actor, 5)
     stopping = Call(actor.stop_)
@@ -34,11 +35,11 @@ def test_stop_finishes_the_requests_in_hand(launch: Launch, door: Door, diary: D
 
 @pytest.mark.engines(skip=NO_THREAD)
 def test_stop_refuses_the_requests_that_have_not_begun_when_asked_to(
-    launch: Launch, door: Door, diary: Diary
+    launch: Launch, gate: Gate, diary: Diary
 ) -> None:
     actor = Patient.options(fulfill_final=False, **launch).spawn(diary)
-    in_hand = Call(actor.wait_for_stop, door)
-    door.await_arrival()
+    in_hand = Call(actor.wait_for_stop, gate)
+    gate.wait_for_arrival()
     behind = [Call(actor.note, i) for i in range(4)]
     until_sent(actor, 5)
     stopping = Call(actor.stop_)
@@ -117,44 +118,45 @@ def test_a_thread_can_not_be_killed_and_says_so(launch: Launch) -> None:
 
 
 def test_leaving_is_quick_though_a_stream_of_large_items_was_not_read_to_its_end(
-    door: Door,
+    gate: Gate,
 ) -> None:
     with Plain.spawn() as actor:
-        stream = iter(actor.large(door))
+        stream = iter(actor.large(gate))
         next(stream)
-        door.await_arrival()  # it goes on, to write more than the socket holds
+        gate.wait_for_arrival()  # it goes on, to write more than the socket holds
         began = time.monotonic()
     assert time.monotonic() - began < PROMPT
     stream.close()
 
 
 def test_calls_that_other_threads_have_in_hand_at_a_stop_get_their_replies(
-    door: Door, monkeypatch: pytest.MonkeyPatch
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     actor = Plain.options(start_method="fork").spawn()
 
-    def be_late() -> None:  # as a thread that does not get to run before the actor has ended
-        until_gone(actor.pid_, 20)
-        time.sleep(0.2)
+    def be_late() -> None:
+        """The thread that reads does not get to run before the actor has ended."""
+        assert until_gone(actor.pid_, 20)
+        until(lambda: sleeping_readers(actor) == 6)  # the other calls, and the stop
 
-    at_each_take_of(actor, be_late, monkeypatch)
-    waiting = Call(actor.wait_at, door)
-    door.await_arrival()
+    at_next_take_of(actor, be_late, monkeypatch)
+    waiting = Call(actor.wait_at, gate)
+    gate.wait_for_arrival()
     others = [Call(actor.echo, number) for number in range(5)]
     until_sent(actor, 6)
     stopping = Call(actor.stop_)
-    door.open()
+    gate.open()
     stopping.result()
     assert waiting.result() == "waited"
     assert [other.result() for other in others] == [0, 1, 2, 3, 4]
 
 
-def test_a_call_on_a_stuck_thread_ends_when_its_actor_is_stopped(door: Door) -> None:
+def test_a_call_on_a_stuck_thread_ends_when_its_actor_is_stopped(gate: Gate) -> None:
     actor = Plain.options(engine="thread").spawn()
-    stuck = Call(actor.wait_at, door)
-    door.await_arrival()
+    stuck = Call(actor.wait_at, gate)
+    gate.wait_for_arrival()
     actor.stop_(timeout=0.1)
     try:
         assert isinstance(stuck.wait().error, NotListeningError | ActorDiedError)
     finally:
-        door.open()
+        gate.open()

@@ -7,11 +7,12 @@ import time
 import pytest
 
 from remoteobj import ActorDiedError, remote
+from remoteobj.testing import Gate
 from tests.conftest import Launch
 from tests.internals import until_sent
 from tests.lifecycle.actors import NO_PROCESS, Counter, Patient
 from tests.lifecycle.programs import Diary
-from tests.tools import Call, Door
+from tests.tools import Call
 
 PROMPT = 1.0
 """Seconds within which the death of an actor must have reached every caller."""
@@ -57,11 +58,11 @@ def test_an_actor_that_died_while_idle_fails_the_next_call(launch: Launch) -> No
 
 
 def test_of_the_calls_in_flight_at_a_death_exactly_the_one_that_ran_may_have_been_executed(
-    door: Door, diary: Diary
+    gate: Gate, diary: Diary
 ) -> None:
     actor = Patient.spawn(diary)
-    running = Call(actor.wait_at, door)
-    door.await_arrival()
+    running = Call(actor.wait_at, gate)
+    gate.wait_for_arrival()
     waiting = [Call(actor.note, i) for i in range(6)]
     until_sent(actor, 7)
     killed_at = time.monotonic()

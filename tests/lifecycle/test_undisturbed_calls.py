@@ -8,25 +8,26 @@ from functools import partial
 import pytest
 
 from remoteobj import RemoteError
+from remoteobj.testing import Gate
 from tests import internals
 from tests.internals import is_read
 from tests.lifecycle.actors import Plain, ended
 from tests.lifecycle.busy import Busy, OfStrict
-from tests.tools import Call, Door, processes, until
+from tests.tools import Call, processes, until
 
 BACKLOG = 4
 CALLERS = 40
 
 
-def test_closing_a_stream_ends_the_wait_of_another_thread_for_its_next_item(door: Door) -> None:
+def test_closing_a_stream_ends_the_wait_of_another_thread_for_its_next_item(gate: Gate) -> None:
     with Plain.spawn() as actor:
-        stream = iter(actor.one_and_more(door))
+        stream = iter(actor.one_and_more(gate))
         assert next(stream) == 1
         rest = Call(list, stream)
         until(partial(is_read, actor))
-        door.await_arrival()
+        gate.wait_for_arrival()
         stream.close()
-        door.open()
+        gate.open()
         assert rest.result() == []
         assert actor.ping() == "pong"
 

@@ -1,14 +1,13 @@
 """An actor with a work loop: which thread runs requests, and what an end of the loop leads to."""
 
-from pathlib import Path
-
 import pytest
 
 from remoteobj import ActorDiedError, NotListeningError
+from remoteobj.testing import Gate
 from tests.conftest import Launch
 from tests.lifecycle.actors import NO_PROCESS, NO_THREAD, SpawnError, Worker
 from tests.lifecycle.programs import Diary
-from tests.tools import Call, Door, until
+from tests.tools import Call, until
 
 
 @pytest.mark.engines(skip=NO_THREAD)
@@ -22,12 +21,12 @@ def test_beside_a_work_loop_that_takes_none_requests_run_in_another_thread(
 
 @pytest.mark.engines(skip=NO_THREAD)
 def test_once_the_work_loop_processes_requests_they_run_in_its_thread_only(
-    launch: Launch, door: Door
+    launch: Launch, gate: Gate
 ) -> None:
-    with Worker.options(**launch).spawn("process", door) as worker:
-        door.await_arrival()
+    with Worker.options(**launch).spawn("process", gate) as worker:
+        gate.wait_for_arrival()
         assert worker.where() != worker.main.get_()
-        door.open()
+        gate.open()
         main = worker.main.get_()
         # The takeover happens between two requests; from the first in the main thread on, all are.
         until(lambda: worker.where() == main)
@@ -51,13 +50,13 @@ def test_an_actor_whose_work_is_done_goes_on_serving(launch: Launch) -> None:
 
 @pytest.mark.engines(skip=NO_PROCESS)
 def test_work_that_fails_ends_the_actor_and_is_raised_on_leaving(
-    launch: Launch, door: Door, diary: Diary
+    launch: Launch, gate: Gate, diary: Diary
 ) -> None:
     with pytest.raises(SpawnError, match="5: the work failed"):
-        with Worker.options(**launch).spawn("raise", door, diary) as worker:
-            door.await_arrival()
+        with Worker.options(**launch).spawn("raise", gate, diary) as worker:
+            gate.wait_for_arrival()
             assert worker.how.get_() == "raise"
-            door.open()
+            gate.open()
             assert worker.join_(10)
             assert worker.exitcode_ == 1
             for _ in range(2):
@@ -69,16 +68,16 @@ def test_work_that_fails_ends_the_actor_and_is_raised_on_leaving(
     assert diary.lines == ["cleanup"]
 
 
-def test_a_call_that_waits_when_the_work_fails_has_an_outcome(door: Door, tmp_path: Path) -> None:
+def test_a_call_that_waits_when_the_work_fails_has_an_outcome(gate: Gate) -> None:
     """The call that is being executed is finished; the ones behind it are as well."""
-    inner = Door(tmp_path, "inner")
+    inner = Gate()
     with pytest.raises(SpawnError):
-        with Worker.spawn("raise", door) as worker:
-            door.await_arrival()
+        with Worker.spawn("raise", gate) as worker:
+            gate.wait_for_arrival()
             first = Call(worker.passto, _pass_and_say, inner, "first")
-            inner.await_arrival()
+            inner.wait_for_arrival()
             second = Call(worker.passto, _say, "second")
-            door.open()
+            gate.open()
             until(lambda: worker.exc_.group("work"))
             inner.open()
             assert first.wait().value == "first"
@@ -86,8 +85,8 @@ def test_a_call_that_waits_when_the_work_fails_has_an_outcome(door: Door, tmp_pa
             assert second.value == "second" or isinstance(second.error, ActorDiedError)
 
 
-def _pass_and_say(obj: object, door: Door, word: str) -> str:
-    door.wait()
+def _pass_and_say(obj: object, gate: Gate, word: str) -> str:
+    gate.park()
     return word
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from remoteobj import remote
-from tests.tools import Door
+from remoteobj.testing import Gate
 
 PROCESSES = {"thread": "is no process", "inline": "is no process"}
 
@@ -18,36 +18,36 @@ class Miller:
     def __init__(self) -> None:
         self.ground = 0
 
-    def grind(self, door: Door, _: bytes = b"") -> str:
-        door.wait()
+    def grind(self, gate: Gate, _: bytes = b"") -> str:
+        gate.park()
         self.ground += 1
         return "flour"
 
-    def by_way_of(self, other: Any, me: Any, door: Door) -> None:
+    def by_way_of(self, other: Any, me: Any, gate: Gate) -> None:
         other.passto(lambda _: me.ground.get_())
-        door.wait()
+        gate.park()
 
-    def for_ever(self, door: Door) -> None:
-        door.arrive()
+    def for_ever(self, gate: Gate) -> None:
+        gate.arrive()
         while True:
             self.ground += 1
 
-    def stubborn(self, door: Door) -> str:
+    def stubborn(self, gate: Gate) -> str:
         try:
-            door.arrive()
+            gate.arrive()
             time.sleep(60)
         except ValueError:
             return "caught it"
         return "slept"
 
-    def hold(self, door: Door) -> None:
+    def hold(self, gate: Gate) -> None:
         """In C, with the interpreter held, and without an end."""
-        door.arrive()
+        gate.arrive()
         sum(range(10**12))
 
-    def sacks(self, door: Door) -> Iterator[int]:
+    def sacks(self, gate: Gate) -> Iterator[int]:
         yield 1
-        door.arrive()
+        gate.arrive()
         time.sleep(60)
         yield 2
 
@@ -59,5 +59,5 @@ class Miller:
             print(f"complaint {i}", file=sys.stderr)
         os._exit(7)
 
-    def nested(self, other: Any, door: Door) -> Any:
-        return other.grind(door)
+    def nested(self, other: Any, gate: Gate) -> Any:
+        return other.grind(gate)

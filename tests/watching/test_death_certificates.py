@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from remoteobj import ActorDiedError, util
+from remoteobj.testing import Gate
 from tests.conftest import Launch
 from tests.internals import LAST_OUTPUT, START_PARTS, StartPart, fail_start, recorder_lock
-from tests.tools import Call, Door
+from tests.tools import Call
 from tests.watching.millers import PROCESSES, Miller
 
 
@@ -49,15 +50,15 @@ def test_the_last_words_on_stderr_are_kept(launch: Launch, count: int) -> None:
 @pytest.mark.engines(skip=PROCESSES)
 @pytest.mark.parametrize("large", [b"", bytes(1 << 20)])
 def test_what_it_was_running_is_told_also_where_another_had_called(
-    launch: Launch, door: Door, large: bytes
+    launch: Launch, gate: Gate, large: bytes
 ) -> None:
     def call(miller: Any) -> None:
         with contextlib.suppress(ActorDiedError):
-            miller.grind(door, large)
+            miller.grind(gate, large)
 
     miller: Any = Miller.options(**launch).spawn()
     with util.process(call, miller):
-        door.await_arrival()
+        gate.wait_for_arrival()
         os.kill(miller.pid_, signal.SIGKILL)
     assert miller.join_(10)
     with pytest.raises(ActorDiedError, match=r"SIGKILL, while it ran \?\.grind\(") as caught:
@@ -82,12 +83,12 @@ def test_one_that_dies_idle_was_running_nothing(launch: Launch) -> None:
 
 @pytest.mark.engines(skip=PROCESSES)
 def test_of_calls_within_calls_it_was_running_the_outer_one_once_the_inner_is_over(
-    launch: Launch, door: Door
+    launch: Launch, gate: Gate
 ) -> None:
     miller: Any = Miller.options(**launch).spawn()
     with Miller.options(**launch).spawn() as other:
-        call = Call(miller.by_way_of, other, miller, door)
-        door.await_arrival()
+        call = Call(miller.by_way_of, other, miller, gate)
+        gate.wait_for_arrival()
         os.kill(miller.pid_, signal.SIGKILL)
         call.wait()
     assert isinstance(call.error, ActorDiedError)
@@ -97,10 +98,10 @@ def test_of_calls_within_calls_it_was_running_the_outer_one_once_the_inner_is_ov
 
 
 @pytest.mark.engines(skip=PROCESSES)
-def test_of_a_stream_it_was_running_the_method(launch: Launch, door: Door) -> None:
+def test_of_a_stream_it_was_running_the_method(launch: Launch, gate: Gate) -> None:
     miller: Any = Miller.options(**launch).spawn()
-    call = Call(list, miller.sacks(door))
-    door.await_arrival()
+    call = Call(list, miller.sacks(gate))
+    gate.wait_for_arrival()
     os.kill(miller.pid_, signal.SIGKILL)
     call.wait()
     assert isinstance(call.error, ActorDiedError)

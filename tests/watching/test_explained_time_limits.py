@@ -6,30 +6,31 @@ from typing import Any
 import pytest
 
 from remoteobj import CallTimeoutError
+from remoteobj.testing import Gate
 from tests.conftest import Launch
-from tests.tools import Call, Door
+from tests.tools import Call
 from tests.watching.millers import PROCESSES, Miller
 
 
 @pytest.mark.engines(skip={"inline": "works only while its caller waits"})
-def test_a_time_limit_says_what_the_actor_does_instead(miller: Any, door: Door) -> None:
-    future = miller.future_.grind(door)
+def test_a_time_limit_says_what_the_actor_does_instead(miller: Any, gate: Gate) -> None:
+    future = miller.future_.grind(gate)
     ahead = miller.future_.ground.get_()
-    door.await_arrival()
+    gate.wait_for_arrival()
     with pytest.raises(CallTimeoutError, match=r"running \?\.grind\(\.\.\.\) for") as caught:
         miller.with_(timeout=0.05).passto(len)
     assert caught.value.remote_stack is not None
     assert ", in grind" in caught.value.remote_stack
     assert caught.value.queued_ahead == ("?.ground",)
-    door.open()
+    gate.open()
     assert future.result() == "flour"
     assert ahead.result() == 1
 
 
 @pytest.mark.engines(skip={"inline": "works only while its caller waits"})
-def test_futures_and_awaits_explain_their_time_limits_too(miller: Any, door: Door) -> None:
-    parked = miller.future_.grind(door)
-    door.await_arrival()
+def test_futures_and_awaits_explain_their_time_limits_too(miller: Any, gate: Gate) -> None:
+    parked = miller.future_.grind(gate)
+    gate.wait_for_arrival()
     limited = miller.with_(timeout=0.05)
     assert "?.grind" in str(limited.future_.passto(len).exception(10))
 
@@ -41,28 +42,28 @@ def test_futures_and_awaits_explain_their_time_limits_too(miller: Any, door: Doo
         return ""
 
     assert "?.grind" in asyncio.run(main())
-    door.open()
+    gate.open()
     parked.result()
 
 
 @pytest.mark.engines(skip=PROCESSES)
 def test_a_call_that_is_out_of_time_is_interrupted_if_that_was_said(
-    launch: Launch, door: Door
+    launch: Launch, gate: Gate
 ) -> None:
     with Miller.options(**launch).spawn() as miller:
-        call = Call(lambda: miller.with_(timeout=0.2, interrupt=True).for_ever(door))
-        door.await_arrival()
+        call = Call(lambda: miller.with_(timeout=0.2, interrupt=True).for_ever(gate))
+        gate.wait_for_arrival()
         with pytest.raises(CallTimeoutError):
             call.result()
         assert miller.with_(timeout=10).ground.get_() > 0
 
 
 @pytest.mark.engines(skip=PROCESSES)
-def test_only_the_call_that_is_out_of_time_is_interrupted(door: Door) -> None:
+def test_only_the_call_that_is_out_of_time_is_interrupted(gate: Gate) -> None:
     with Miller.spawn() as miller:
-        other = miller.future_.grind(door)
-        door.await_arrival()
+        other = miller.future_.grind(gate)
+        gate.wait_for_arrival()
         with pytest.raises(CallTimeoutError):
             miller.with_(timeout=0.05, interrupt=True).ground.get_()
-        door.open()
+        gate.open()
         assert other.result(10) == "flour"

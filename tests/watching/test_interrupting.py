@@ -8,21 +8,22 @@ from typing import Any
 import pytest
 
 from remoteobj import RemoteError, remote
+from remoteobj.testing import Gate
 from tests.conftest import Launch
 from tests.internals import mailbox_depth
-from tests.tools import Door, until
+from tests.tools import until
 from tests.watching.millers import PROCESSES, Miller
 
 
 @pytest.mark.engines(skip=PROCESSES)
 @pytest.mark.parametrize("method", ["grind", "for_ever"])
 def test_an_interrupted_call_ends_with_that_exception_and_the_actor_goes_on(
-    launch: Launch, door: Door, method: str
+    launch: Launch, gate: Gate, method: str
 ) -> None:
     with Miller.options(**launch).spawn() as miller:
-        future = getattr(miller.future_, method)(door)
+        future = getattr(miller.future_, method)(gate)
         after = miller.future_.ground.get_()
-        door.await_arrival()
+        gate.wait_for_arrival()
         assert miller.interrupt_(ValueError("enough"))
         with pytest.raises(ValueError, match="enough"):
             future.result(10)
@@ -33,30 +34,30 @@ def test_an_interrupted_call_ends_with_that_exception_and_the_actor_goes_on(
 class Slow:
     """Takes its time to arrive."""
 
-    def __init__(self, door: Door) -> None:
-        self.door = door
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ = state
-        self.door.wait()
+        self.gate.park()
 
 
 @pytest.mark.engines(skip=PROCESSES)
-def test_a_call_whose_arguments_are_still_being_unpickled_does_not_run_yet(door: Door) -> None:
+def test_a_call_whose_arguments_are_still_being_unpickled_does_not_run_yet(gate: Gate) -> None:
     with Miller.spawn() as miller:
-        future = miller.future_.passto(lambda _, slow: type(slow).__name__, Slow(door))
-        door.await_arrival()
+        future = miller.future_.passto(lambda _, slow: type(slow).__name__, Slow(gate))
+        gate.wait_for_arrival()
         assert miller.status_().call is None
         assert miller.interrupt_() is False
-        door.open()
+        gate.open()
         assert future.result(10) == "Slow"
 
 
 @pytest.mark.engines(skip=PROCESSES)
-def test_by_default_it_is_a_keyboard_interrupt_which_the_caller_gets_wrapped(door: Door) -> None:
+def test_by_default_it_is_a_keyboard_interrupt_which_the_caller_gets_wrapped(gate: Gate) -> None:
     with Miller.spawn() as miller:
-        future = miller.future_.for_ever(door)
-        door.await_arrival()
+        future = miller.future_.for_ever(gate)
+        gate.wait_for_arrival()
         assert miller.interrupt_()
         with pytest.raises(RemoteError) as caught:
             future.result(10)
@@ -64,20 +65,20 @@ def test_by_default_it_is_a_keyboard_interrupt_which_the_caller_gets_wrapped(doo
 
 
 @pytest.mark.engines(skip=PROCESSES)
-def test_a_method_may_catch_what_interrupts_it(door: Door) -> None:
+def test_a_method_may_catch_what_interrupts_it(gate: Gate) -> None:
     with Miller.spawn() as miller:
-        future = miller.future_.stubborn(door)
-        door.await_arrival()
+        future = miller.future_.stubborn(gate)
+        gate.wait_for_arrival()
         assert miller.interrupt_(ValueError)
         assert future.result(10) == "caught it"
 
 
 @pytest.mark.engines(skip=PROCESSES)
-def test_a_stream_is_interrupted_between_its_items(door: Door) -> None:
+def test_a_stream_is_interrupted_between_its_items(gate: Gate) -> None:
     with Miller.spawn() as miller:
-        stream = iter(miller.sacks(door))
+        stream = iter(miller.sacks(gate))
         assert next(stream) == 1
-        door.await_arrival()
+        gate.wait_for_arrival()
         assert miller.status_().call == "?.sacks(...)"
         assert miller.interrupt_(KeyError("stop"))
         with pytest.raises(KeyError, match="stop"):
@@ -86,21 +87,21 @@ def test_a_stream_is_interrupted_between_its_items(door: Door) -> None:
 
 
 @pytest.mark.engines(skip=PROCESSES)
-def test_a_call_within_a_call_is_interrupted_where_it_waits(door: Door) -> None:
+def test_a_call_within_a_call_is_interrupted_where_it_waits(gate: Gate) -> None:
     with Miller.spawn() as outer, Miller.spawn() as inner:
-        future = outer.future_.nested(inner, door)
-        door.await_arrival()
+        future = outer.future_.nested(inner, gate)
+        gate.wait_for_arrival()
         assert outer.interrupt_(ValueError("outer"))
         with pytest.raises(ValueError, match="outer"):
             future.result(10)
-        door.open()
+        gate.open()
         assert outer.ground.get_() == 0
         assert until(lambda: inner.ground.get_()) == 1, "the inner call went on, its reply dropped"
         assert outer.passto(lambda m, other: other.ground.get_(), inner) == 1
 
 
 def test_a_request_in_the_background_is_not_interrupted_and_neither_is_the_loop(
-    door: Door,
+    gate: Gate,
 ) -> None:
     @remote
     class Busy:
@@ -109,15 +110,15 @@ def test_a_request_in_the_background_is_not_interrupted_and_neither_is_the_loop(
             while self.remote.listening_:
                 time.sleep(0.01)
 
-        def wait(self, door: Door) -> str:
-            door.wait()
+        def wait(self, gate: Gate) -> str:
+            gate.park()
             return "done"
 
     with Busy.spawn() as busy:
-        future = busy.future_.wait(door)
-        door.await_arrival()
+        future = busy.future_.wait(gate)
+        gate.wait_for_arrival()
         assert busy.interrupt_(ValueError("no")) is False
-        door.open()
+        gate.open()
         assert future.result(10) == "done"
 
 
@@ -153,25 +154,25 @@ def test_interrupting_over_and_over_loses_no_reply() -> None:
 
 @remote
 class Looper:
-    def __init__(self, door: Door) -> None:
-        self.doors = [door]
+    def __init__(self, gate: Gate) -> None:
+        self.gates = [gate]
         self.seen: list[str] = []
 
     @remote.work
     def loop(self) -> None:
         while self.remote.listening_:
             try:
-                while self.doors:
-                    self.doors.pop().arrive()  # from here on whatever is thrown is caught
+                while self.gates:
+                    self.gates.pop().arrive()  # from here on whatever is thrown is caught
                 while self.remote.listening_:
                     self.remote.process_requests(timeout=0.05)
             except ValueError as error:
                 self.seen.append(str(error))
 
 
-def test_a_work_loop_is_interrupted_too_and_may_go_on(door: Door) -> None:
-    with Looper.spawn(door) as looper:
-        door.await_arrival()
+def test_a_work_loop_is_interrupted_too_and_may_go_on(gate: Gate) -> None:
+    with Looper.spawn(gate) as looper:
+        gate.wait_for_arrival()
         assert looper.interrupt_(ValueError("loop"))
         assert until(lambda: looper.seen.get_()) == ["loop"]
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from remoteobj import ActorDiedError, CallTimeoutError, NotListeningError, remote
+from remoteobj.testing import Gate
 from tests.conftest import Launch
 from tests.internals import calls_ahead, described, until_sent
-from tests.tools import Call, Door, until
+from tests.tools import Call, until
 from tests.watching.millers import PROCESSES, Miller
 
 
@@ -25,38 +26,38 @@ def test_an_idle_actor_says_that_it_is_idle(miller: Any) -> None:
 
 
 @pytest.mark.engines(skip={"inline": "works only while its caller waits"})
-def test_a_busy_actor_says_what_it_runs_and_since_when(miller: Any, door: Door) -> None:
-    future = miller.future_.grind(door)
-    door.await_arrival()
+def test_a_busy_actor_says_what_it_runs_and_since_when(miller: Any, gate: Gate) -> None:
+    future = miller.future_.grind(gate)
+    gate.wait_for_arrival()
     first, second = miller.status_(), miller.status_()
     assert first.call == "?.grind(...)"
     assert 0 <= first.age < second.age
-    door.open()
+    gate.open()
     assert future.result() == "flour"
     until(lambda: miller.status_().call is None)
     assert miller.status_().done == 1
 
 
-def test_a_busy_actor_says_what_it_has_taken_in(tmp_path: Path) -> None:
+def test_a_busy_actor_says_what_it_has_taken_in() -> None:
     @remote
     class Taker:
-        def work(self, door: Door) -> None:
-            door.wait()
+        def work(self, gate: Gate) -> None:
+            gate.park()
             self.remote.process_requests()
 
         def nap(self) -> None: ...
 
-    outer, inner = Door(tmp_path, "outer"), Door(tmp_path, "inner")
+    outer, inner = Gate(), Gate()
     with Taker.spawn() as taker:
         futures = [
             taker.future_.work(outer),
-            taker.future_.passto(lambda _, door: door.wait(), inner),
+            taker.future_.passto(lambda _, gate: gate.park(), inner),
         ]
         futures += [taker.future_.nap(), taker.future_.nap()]
-        outer.await_arrival()
+        outer.wait_for_arrival()
         until_sent(taker, 4)
         outer.open()
-        inner.await_arrival()
+        inner.wait_for_arrival()
         status = taker.status_()
         assert status.call == "f(?)"
         assert status.queued == ("?.nap(...)", "?.nap(...)")
@@ -119,24 +120,24 @@ def test_threads_may_ask_at_once(miller: Any) -> None:
 
 
 @pytest.mark.engines(skip={"inline": "works only while its caller waits"})
-def test_the_stack_shows_where_a_method_is_and_none_of_our_frames(miller: Any, door: Door) -> None:
-    future = miller.future_.grind(door)
-    door.await_arrival()
+def test_the_stack_shows_where_a_method_is_and_none_of_our_frames(miller: Any, gate: Gate) -> None:
+    future = miller.future_.grind(gate)
+    gate.wait_for_arrival()
     stack = miller.stack_()
     assert ", in grind" in stack
-    assert ", in wait" in stack
+    assert ", in park" in stack
     assert "evaluate" not in stack.split("Thread ")[1] or miller.pid_ == os.getpid()
-    door.open()
+    gate.open()
     future.result()
 
 
 @pytest.mark.engines(skip=PROCESSES)
 def test_the_stack_of_one_that_holds_the_interpreter_comes_by_a_signal(
-    launch: Launch, door: Door
+    launch: Launch, gate: Gate
 ) -> None:
     miller: Any = Miller.options(**launch).spawn()
-    miller.cast_.hold(door)
-    door.await_arrival()
+    miller.cast_.hold(gate)
+    gate.wait_for_arrival()
 
     def silent() -> bool:
         try:
@@ -162,13 +163,13 @@ def test_one_that_is_stopped_has_no_stack(launch: Launch) -> None:
         assert "Thread" in miller.stack_(timeout=5)
 
 
-def test_calls_that_wait_are_counted_by_their_connection(door: Door) -> None:
+def test_calls_that_wait_are_counted_by_their_connection(gate: Gate) -> None:
     with Miller.spawn() as miller:
-        first = miller.future_.grind(door)
-        door.await_arrival()
+        first = miller.future_.grind(gate)
+        gate.wait_for_arrival()
         second = miller.future_.ground.get_()
         until_sent(miller, 2)
         assert calls_ahead(miller, second) == ["?.grind(...)"]
-        door.open()
+        gate.open()
         first.result()
         second.result()
