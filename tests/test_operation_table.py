@@ -331,7 +331,7 @@ def test_one_more_row_makes_an_operator_of_proxies(gate: Gate) -> None:
         gate.wait_for_arrival()
         queued = purse.future_.total // 2
         with pytest.raises(CallTimeoutError) as late:
-            purse.with_(timeout=0.05).total // 1
+            _ = purse.with_(timeout=0.05).total // 1
         assert late.value.queued_ahead == ("?.total // ...",)
         gate.open()
         parked.result()
