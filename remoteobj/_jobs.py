@@ -4,45 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator
-from functools import partial
 from queue import SimpleQueue
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
+from ._actor.function import FunctionCall
 from ._catching.catchers import ANY, USER_ERRORS, Except, LocalExcept
 from ._engines.contract import unique_name
 from ._os.lazy_import import import_lock
 from .errors import CallTimeoutError, NotListeningError
 
-__all__ = ["FunctionCall", "Job", "thread"]
+__all__ = ["Job", "thread"]
 
 
 _END: Final = object()
 """Comes after the last item of a thread."""
-
-
-class FunctionCall(NamedTuple):
-    """What a job is to do."""
-
-    func: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    results: bool
-    """Whether anybody wants what it returns or yields."""
-
-    def yields(self) -> bool:
-        """Whether it gives a generator that somebody wants, as far as can be known before."""
-        with import_lock:
-            import inspect  # for a faster start-up: it is a tenth of it
-
-        return self.results and inspect.isgeneratorfunction(self.func)
-
-
-def _name_of(func: Callable[..., Any]) -> str:
-    """A function's name, also within `functools.partial`, or that of its class."""
-    while isinstance(func, partial):
-        func = func.func
-    return getattr(func, "__name__", type(func).__name__)
 
 
 class Job:
@@ -63,7 +39,7 @@ class Job:
         name_: str | None = None,
         group_: None = None,
         daemon_: bool = True,
-        exc_: Any = None,
+        exc_: Except | LocalExcept | None = None,
         close_: bool = False,
         start_method_: str | None = None,
         **kwargs: Any,
@@ -71,7 +47,7 @@ class Job:
         if group_ is not None:
             raise ValueError("group_ must be None, as for multiprocessing.Process")
         call = FunctionCall(func, args, kwargs, results_)
-        self._set_up(call, name_ or unique_name(_name_of(func)), daemon_, exc_, start_method_)
+        self._set_up(call, name_ or unique_name(call.name), daemon_, exc_, start_method_)
         # Only now: what a process has before goes along to the new one.
         self._timeout = timeout_
         self._raises = raises_
@@ -84,10 +60,16 @@ class Job:
         def start(self) -> Any: ...
         def is_alive(self) -> bool: ...
         def _set_up(
-            self, call: FunctionCall, name: str, daemon: bool, exc: Any, start_method: str | None
+            self,
+            call: FunctionCall,
+            name: str,
+            daemon: bool,
+            exc: Except | LocalExcept | None,
+            start_method: str | None,
         ) -> None: ...
         def _wait(self, timeout: float | None) -> bool:
             """Wait for its end; whether what ended it may be raised."""
+            ...
 
         def _error(self) -> BaseException | None:
             """What ended the function, if it did not return."""
@@ -170,7 +152,12 @@ class thread(Job, threading.Thread):
     """
 
     def _set_up(
-        self, call: FunctionCall, name: str, daemon: bool, exc: Any, start_method: str | None
+        self,
+        call: FunctionCall,
+        name: str,
+        daemon: bool,
+        exc: Except | LocalExcept | None,
+        start_method: str | None,
     ) -> None:
         threading.Thread.__init__(self, name=name, daemon=daemon)
         self.exc = exc if exc is not None else LocalExcept()
@@ -178,7 +165,7 @@ class thread(Job, threading.Thread):
         self._failure: BaseException | None = None
         self._value: Any = None
         # One step of the interpreter each way: what is thrown leaves no lock behind.
-        self._items: SimpleQueue[Any] | None = SimpleQueue() if call.yields() else None
+        self._items: SimpleQueue[Any] | None = SimpleQueue() if call.yields else None
 
     def start(self) -> Self:  # type: ignore[override]
         """Start it; gives the thread itself."""
@@ -189,6 +176,7 @@ class thread(Job, threading.Thread):
         """Run the function, in the thread."""
         call, self._call = self._call, None
         assert call is not None
+        value = None
         try:
             with self.exc(types=USER_ERRORS, raises=True):
                 value = call.func(*call.args, **call.kwargs)

@@ -28,10 +28,8 @@ from .errors import ActorDiedError, ExitReport, NotListeningError, SpawnTimeoutE
 
 __all__ = [
     "SECOND_CTRL_C",
-    "Mortal",
     "OwnedActor",
     "error_of_death",
-    "forget_at_exit",
     "register_at_exit",
     "stop_in_background",
 ]
@@ -209,13 +207,14 @@ class OwnedActor:
         """Give the order, without waiting for what comes of it. Harmless when done twice."""
         self._order(StopOrder(self.options.fulfill_final, after_work))
 
-    def tell_at_exit(self) -> None:
-        """Give the order to end, at the end of the program."""
+    def _tell_at_exit(self) -> None:
         self.tell_to_stop(after_work=not self.options.daemon)
 
-    def stop_at_exit(self) -> None:
-        """End it, at the end of the program."""
+    def _stop_at_exit(self) -> None:
         self.stop(self.options.stop_timeout, after_work=not self.options.daemon)
+
+    def _kill_at_exit(self) -> None:
+        self.kill_now()
 
     def _drain_goodbye(self, limit: float | None) -> None:
         """Take in what the actor still says: it ends sooner, and no reply is lost."""
@@ -253,7 +252,7 @@ class OwnedActor:
         self.endpoint.close()
         self.instance.release()
         transport_of(self.address).remove(self.address)
-        forget_at_exit(self)
+        _mortals.discard(self)
         if self.finalizer is not None:
             self.finalizer.detach()
         record = self._exc()
@@ -289,25 +288,25 @@ def stop_in_background(actor: OwnedActor) -> None:
 # --- the end of the program ----------------------------------------------------------------
 
 
-class Mortal(Protocol):
+class _Mortal(Protocol):
     """What must not be left when the program ends."""
 
-    def tell_at_exit(self) -> None:
+    def _tell_at_exit(self) -> None:
         """Give the order to end, without waiting for what comes of it."""
 
-    def stop_at_exit(self) -> None:
+    def _stop_at_exit(self) -> None:
         """Wait until it has ended; by force if that takes too long."""
 
-    def kill_now(self) -> None:
+    def _kill_at_exit(self) -> None:
         """End it at once: somebody is impatient."""
 
 
-_mortals: set[Mortal] = set()
+_mortals: weakref.WeakSet[_Mortal] = weakref.WeakSet()
 _registered_in = -1
 
 
-def register_at_exit(mortal: Mortal) -> None:
-    """See to it that this is not left when the program ends."""
+def register_at_exit(mortal: _Mortal) -> None:
+    """See to it that this is not left when the program ends, if it is still there then."""
     global _registered_in
     if _registered_in != os.getpid():  # once in each process
         _registered_in = os.getpid()
@@ -316,22 +315,17 @@ def register_at_exit(mortal: Mortal) -> None:
     _mortals.add(mortal)
 
 
-def forget_at_exit(mortal: Mortal) -> None:
-    """It has ended, or need not. Harmless when done twice."""
-    _mortals.discard(mortal)
-
-
 def _stop_all() -> None:
     """Tell all of them first, then wait: together they take as long as the slowest."""
     mortals = list(_mortals)
     for mortal in mortals:
-        mortal.tell_at_exit()
+        mortal._tell_at_exit()
     try:
         for mortal in mortals:
-            mortal.stop_at_exit()
+            mortal._stop_at_exit()
     except KeyboardInterrupt:
-        for mortal in list(_mortals):
-            mortal.kill_now()
+        for mortal in mortals:
+            mortal._kill_at_exit()
         raise
 
 

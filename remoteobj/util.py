@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import time
-import weakref
 from collections.abc import Callable, Generator
 from functools import partial
 from multiprocessing import util as mp_util
 from typing import Any, Self
 
-from ._actor.function import FunctionProgram
+from ._actor.function import FunctionCall, FunctionProgram
 from ._actor.server import report_unraisable
 from ._caller.connection import Connection
 from ._caller.endpoint import decode_answer
-from ._catching.catchers import Except
+from ._catching.catchers import Except, LocalExcept
 from ._engines.contract import LaunchSpec, unique_name
 from ._engines.process import ActorProcess
-from ._jobs import FunctionCall, Job, thread
-from ._ownership import error_of_death, forget_at_exit, register_at_exit
+from ._jobs import Job, thread
+from ._ownership import error_of_death, register_at_exit
 from ._pickling.exceptions import pack_error
 from ._protocol.frames import encode
 from ._protocol.messages import INIT_ID, Frame, InterruptOrder, Kind
@@ -66,18 +65,22 @@ class process(Job, ActorProcess):
     _value: Any = None
 
     def _set_up(
-        self, call: FunctionCall, name: str, daemon: bool, exc: Any, start_method: str | None
+        self,
+        call: FunctionCall,
+        name: str,
+        daemon: bool,
+        exc: Except | LocalExcept | None,
+        start_method: str | None,
     ) -> None:
         self.exc = exc if exc is not None else Except()
-        func, args, kwargs, results = call
-        program = FunctionProgram(func, args, kwargs, name=name, exc=self.exc, results=results)
+        program = FunctionProgram(call, name, self.exc)
         ActorProcess.__init__(self, LaunchSpec(program, name, daemon, start_method))
-        self._yields = call.yields()
+        self._yields = call.yields
 
     def start(self) -> Self:  # type: ignore[override]
         """Start it; gives the process itself."""
         ActorProcess.start(self)
-        register_at_exit(_AtExit(self))
+        register_at_exit(self)
         lost = partial(error_of_death, self)
         self._connection = Connection(self.data, lost, lambda _: lost)
         return self
@@ -181,35 +184,26 @@ class process(Job, ActorProcess):
                 self.kill()
                 self.join(raises=False)
 
+    # --- the end of the program ----------------------------------------------------------
+
+    def _tell_at_exit(self) -> None:
+        if self.daemon:
+            self.terminate()
+
+    def _stop_at_exit(self) -> None:
+        if self.daemon and self.is_alive():
+            self._give_up()
+
+    def _kill_at_exit(self) -> None:
+        if self.daemon:
+            self.kill()
+
     def __del__(self) -> None:
         report = getattr(self, "_report", None)
         if report is not None and report.exitcode and self._raises and not self._told:
             error = self._error()
             if error is not None:
                 report_unraisable(error)
-
-
-class _AtExit:
-    """Ends a daemonic process with the program; it does not keep the process object alive."""
-
-    def __init__(self, started: process) -> None:
-        self._started = weakref.ref(started, lambda _: forget_at_exit(self))
-
-    def _living(self) -> process | None:
-        started = self._started()
-        return started if started is not None and started.daemon and started.is_alive() else None
-
-    def tell_at_exit(self) -> None:
-        if (started := self._living()) is not None:
-            started.terminate()
-
-    def stop_at_exit(self) -> None:
-        if (started := self._living()) is not None:
-            started._give_up()
-
-    def kill_now(self) -> None:
-        if (started := self._living()) is not None:
-            started.kill()
 
 
 def job(func: Callable[..., Any], /, *args: Any, threaded_: bool = False, **kwargs: Any) -> Any:

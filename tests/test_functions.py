@@ -175,9 +175,10 @@ def test_a_body_that_raises_ends_the_job(begin: Callable[..., Any], gate: Gate) 
         while True:
             time.sleep(0.01)
 
-    with pytest.raises(ZeroDivisionError), begin(nap, gate) as job:
+    job = begin(nap, gate)
+    with pytest.raises(ZeroDivisionError), job:
         gate.wait_for_arrival()
-        1 / 0
+        raise ZeroDivisionError
     job.join(10, raises=False)
     assert not job.is_alive()
 
@@ -187,9 +188,9 @@ def test_a_job_that_takes_too_long_is_ended_on_leaving(begin: Callable[..., Any]
         while True:
             time.sleep(0.01)
 
-    with pytest.raises(CallTimeoutError, match=r"did not finish within 0\.1 s"):
-        with begin(nap, timeout_=0.1) as job:
-            pass
+    job = begin(nap, timeout_=0.1)
+    with pytest.raises(CallTimeoutError, match=r"did not finish within 0\.1 s"), job:
+        pass
     job.join(10, raises=False)
     assert not job.is_alive()
 
@@ -234,7 +235,8 @@ def test_what_is_thrown_and_not_caught_ends_the_function(
         while True:
             time.sleep(0.01)
 
-    with pytest.raises(KeyError), begin(busy, gate) as job:
+    job = begin(busy, gate)
+    with pytest.raises(KeyError), job:
         gate.wait_for_arrival()
         job.throw(KeyError)
     with pytest.raises(NotListeningError, match="does not run"):
@@ -351,9 +353,9 @@ def test_a_process_that_is_terminated_unwinds_its_function(gate: Gate, tmp_path:
 
 @pytest.mark.parametrize("value", [threading.Lock(), iter([threading.Lock()])])
 def test_what_can_not_be_sent_is_the_functions_own_error(value: Any) -> None:
-    with pytest.raises(UnsendableError, match="result"):
-        with util.process(lambda: value, start_method_="fork") as p:
-            list(p.result or ())
+    p = util.process(lambda: value, start_method_="fork")
+    with pytest.raises(UnsendableError, match="result"), p:
+        list(p.result or ())
     assert p.exitcode == 1
 
 
@@ -487,11 +489,11 @@ def test_a_listener_serves_an_object_within_with(bg: bool | None, threaded: bool
 
 
 def test_a_listener_that_is_killed_says_so() -> None:
-    with pytest.raises(ActorDiedError, match="SIGKILL"):
-        with util.listener({"a": 1}) as serving:
-            os.kill(serving.pid, signal.SIGKILL)
-            with contextlib.suppress(ActorDiedError, NotListeningError):
-                serving.remote["a"].get_()
+    serving = util.listener({"a": 1})
+    with pytest.raises(ActorDiedError, match="SIGKILL"), serving:
+        os.kill(serving.pid, signal.SIGKILL)
+        with contextlib.suppress(ActorDiedError, NotListeningError):
+            serving.remote["a"].get_()
     os.unlink(address_of(serving.remote).path)  # nobody else could
 
 

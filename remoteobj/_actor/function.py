@@ -8,11 +8,13 @@ all else it is an actor: it answers to its owner's orders, and its replies trave
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
-from .._catching.catchers import USER_ERRORS, Except
-from .._engines.contract import OwnerLink, ProgramFailedError
+from .._catching.catchers import USER_ERRORS, Except, LocalExcept
+from .._engines.contract import OwnerLink, ProgramFailedError, named_parts
 from .._os.interrupter import Interrupter, run_loop
+from .._os.lazy_import import import_lock
 from .._os.thread_unwind import ThreadUnwind
 from .._pickling.exceptions import unpack_error
 from .._protocol.messages import INIT_ID, Frame, InterruptOrder, Kind
@@ -22,26 +24,41 @@ from .clients import Client, is_iterator
 from .control import Control
 from .replies import error_frame, value_frame
 
-__all__ = ["FunctionProgram"]
+__all__ = ["FunctionCall", "FunctionProgram"]
+
+
+class FunctionCall(NamedTuple):
+    """What is to be called, and whether anybody wants what it returns or yields."""
+
+    func: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    results: bool
+
+    @property
+    def name(self) -> str:
+        """The function's name, also within `functools.partial`, or that of its class."""
+        func = self.func
+        while isinstance(func, partial):
+            func = func.func
+        return getattr(func, "__name__", type(func).__name__)
+
+    @property
+    def yields(self) -> bool:
+        """Whether it gives a generator that somebody wants, as far as can be known before."""
+        with import_lock:
+            import inspect  # for a faster start-up: it is a tenth of it
+
+        return self.results and inspect.isgeneratorfunction(self.func)
 
 
 class FunctionProgram:
     """A function call, before it runs in a process of its own."""
 
-    def __init__(
-        self,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        *,
-        name: str,
-        exc: Except,
-        results: bool,
-    ) -> None:
-        self._call = (func, args, kwargs)
+    def __init__(self, call: FunctionCall, name: str, exc: Except | LocalExcept) -> None:
+        self._call = call
         self._name = name
         self._exc = exc
-        self._results = results
 
     def run(self, link: OwnerLink) -> None:
         """Run it.
@@ -50,25 +67,26 @@ class FunctionProgram:
             ProgramFailedError: the function raised, or its result can't be sent.
             SystemExit: the function did.
         """
-        call = _Call(link, self._name, self._results)
+        run = _Run(link, self._name, self._call.results)
         try:
             with self._exc(types=USER_ERRORS, raises=True):
                 # Within this frame the interrupter finds users' code.
-                run_loop(lambda: call.run(*self._taken()))
+                run_loop(lambda: run.call(*self._taken()))
         except (ThreadUnwind, SystemExit):
             raise
         except BaseException as exc:
             frame = error_frame(INIT_ID, exc)
-            call.owner.send(frame)
+            run.owner.send(frame)
             raise ProgramFailedError(frame.payload) from None
         finally:
             # The control thread stays: the process may take its time to end.
-            call.owner.mute()
+            run.owner.mute()
 
     def _taken(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
-        call = self._call
+        """The call, which is kept no longer than the function keeps its arguments."""
+        func, args, kwargs, _ = self._call
         del self._call
-        return call
+        return func, args, kwargs
 
     def begin(self, link: OwnerLink) -> Callable[[], None]:
         raise NotImplementedError("a function has a process of its own")
@@ -77,19 +95,14 @@ class FunctionProgram:
         """Nothing is left to end."""
 
     def parts(self) -> Iterable[tuple[str, object]]:
-        func, args, kwargs = self._call
-        return [
-            ("func", func),
-            *((f"args[{i}]", one) for i, one in enumerate(args)),
-            *kwargs.items(),
-        ]
+        return named_parts("func", *self._call[:3])
 
     @staticmethod
     def describe(request: bytes) -> str:
         return "its function"  # a function has no requests
 
 
-class _Call:
+class _Run:
     """The one call, while it runs: its owner is its only client, and gives it orders."""
 
     def __init__(self, link: OwnerLink, name: str, results: bool) -> None:
@@ -101,7 +114,7 @@ class _Call:
         channel = StreamChannel(link.data)
         self.owner = Client(channel, self._control.flush_later, lambda: None, patience=None)
 
-    def run(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Call the function, and tell the owner what comes of it."""
         self._listen()
         self._interrupter.raise_pending()
@@ -159,5 +172,5 @@ class _Call:
         """Nor has anybody requests that wait."""
 
 
-INTERNAL_CODE = (_Call._listen.__code__, _Call._send.__code__)
+INTERNAL_CODE = (_Run._listen.__code__, _Run._send.__code__)
 """Within these, what is thrown into the function is put off: half a frame would spoil the rest."""

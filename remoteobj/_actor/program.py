@@ -16,7 +16,7 @@ from types import FunctionType
 from typing import Any, Final
 
 from .._catching.catchers import USER_ERRORS, Except
-from .._engines.contract import OwnerLink, ProgramFailedError
+from .._engines.contract import OwnerLink, ProgramFailedError, named_parts
 from .._os.interrupter import Interrupter, run_loop
 from .._os.poller import clock
 from .._os.thread_unwind import ThreadUnwind
@@ -271,12 +271,7 @@ class ActorProgram:
             raise self._failure
 
     def parts(self) -> Iterable[tuple[str, object]]:
-        cls, args, kwargs = self._make
-        return [
-            ("class", cls),
-            *((f"args[{i}]", one) for i, one in enumerate(args)),
-            *kwargs.items(),
-        ]
+        return named_parts("class", *self._make)
 
     @staticmethod
     def describe(request: bytes) -> str:

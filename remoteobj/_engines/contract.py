@@ -53,6 +53,7 @@ __all__ = [
     "OwnerLink",
     "Program",
     "ProgramFailedError",
+    "named_parts",
     "unique_name",
 ]
 
@@ -240,6 +241,14 @@ class ExitCallbacks:
                 callback(exit_report)
             except BaseException as exc:
                 report_callback_error(exc)
+
+
+def named_parts(
+    name: str, main: object, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> list[tuple[str, object]]:
+    """The parts of a call of `main`, for `Program.parts`."""
+    positional = [(f"args[{i}]", one) for i, one in enumerate(args)]
+    return [(name, main), *positional, *kwargs.items()]
 
 
 _counters: dict[str, Any] = {}
