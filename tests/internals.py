@@ -24,9 +24,9 @@ import pytest
 
 from remoteobj import Except, Proxy, _leaks, _ownership
 from remoteobj._actor import control
+from remoteobj._actor.actor_server import ActorServer
 from remoteobj._actor.clients import Client
 from remoteobj._actor.control import HANDSHAKES
-from remoteobj._actor.program import _ActorServer
 from remoteobj._actor.replies import value_frame
 from remoteobj._caller import connection
 from remoteobj._caller.connection import Connection
@@ -769,7 +769,7 @@ def begin_work_after_the_end_of_the_owner(seconds: float) -> None:
     In a program of its own, whose actors are forks of it.
     """
     heard = threading.Event()
-    handle_order, begin = _ActorServer.handle_order, _ActorServer.run_in_background
+    handle_order, begin = ActorServer.handle_order, ActorServer.run_in_background
 
     def handle_and_tell(self: Any, order: Any) -> None:
         handle_order(self, order)
@@ -779,5 +779,5 @@ def begin_work_after_the_end_of_the_owner(seconds: float) -> None:
         heard.wait(seconds)
         begin(self)
 
-    _ActorServer.handle_order = handle_and_tell  # type: ignore[method-assign]
-    _ActorServer.run_in_background = begin_late  # type: ignore[method-assign]
+    ActorServer.handle_order = handle_and_tell  # type: ignore[method-assign]
+    ActorServer.run_in_background = begin_late  # type: ignore[method-assign]

@@ -494,7 +494,7 @@ def test_a_listener_that_is_killed_says_so() -> None:
         os.kill(serving.pid, signal.SIGKILL)
         with contextlib.suppress(ActorDiedError, NotListeningError):
             serving.remote["a"].get_()
-    os.unlink(address_of(serving.remote).path)  # nobody else could
+    os.unlink(address_of(serving.remote).location)  # nobody else could
 
 
 def test_our_own_frames_are_not_in_the_traceback_of_a_function(begin: Callable[..., Any]) -> None:

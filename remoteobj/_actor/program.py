@@ -13,37 +13,29 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import FunctionType
-from typing import Any, Final
+from typing import Any
 
 from .._catching.catchers import USER_ERRORS, Except
 from .._engines.contract import OwnerLink, ProgramFailedError, named_parts
-from .._os.interrupter import Interrupter, run_loop
-from .._os.poller import clock
+from .._os.interrupter import Interrupter
 from .._os.thread_unwind import ThreadUnwind
-from .._pickling.exceptions import pack_error, unpack_error
+from .._pickling.exceptions import pack_error
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.identity import ActorId
 from .._protocol.lifecycle import Event
-from .._protocol.messages import INIT_ID, Flag, Frame, InterruptOrder, Kind, StopOrder
+from .._protocol.messages import INIT_ID, Kind
 from .._protocol.operations import describe_request
 from .._wire.channel import StreamChannel
-from .._wire.registry import transport_of
-from .._wire.runtime_directory import sweep_for_the_dead
 from .._wire.transport import Address
-from ..errors import NotListeningError
-from .clients import Client
+from .actor_server import ENTRY_POINTS, ActorServer
 from .current import current_actor
-from .execution import USER_ENTRY_POINTS
 from .mailbox import INTERNAL_CODE
 from .replies import cut_off_frame, error_frame, value_frame
 from .server import Server
-from .status import Status, memory, stacks
 
 __all__ = ["ActorProgram", "mark"]
 
 MARK = "_remoteobj_role"
-ENTRY_POINTS = (*USER_ENTRY_POINTS, run_loop.__code__)
-"""The code that calls users' code, for a request or as the work loop."""
 
 
 def mark(method: Any, role: str) -> Any:
@@ -63,156 +55,6 @@ def role_of(cls: type, role: str) -> str | None:
                 return name
             seen.add(name)
     return None
-
-
-class _ActorServer(Server):
-    """A server that its owner gives orders."""
-
-    def __init__(
-        self,
-        actor_id: ActorId,
-        address: Address,
-        exc: Except,
-        link: OwnerLink,
-        wire_options: WireOptions,
-        reentrant: bool,
-    ) -> None:
-        super().__init__(None, actor_id, address, wire_options=wire_options, reentrant=reentrant)
-        self._exc = exc
-        self.link = link
-        self.ends_itself = False
-        self.born = False
-        self.abandoned = False
-        self.has_work = False
-        """Whether there is a work loop that has not come to its end."""
-        self._stop_after_work = False
-        self.owner: Client | None = None
-        self.interrupter: Interrupter | None = None
-        """None where its main thread is not the actor's."""
-
-    def open(self) -> None:
-        """Begin to accept callers, at an address that was made for this server alone."""
-        listener = transport_of(self.address).listen(self.address, fresh=True)
-        self.control.start(listener, self.link.control)
-        self.register_local()
-
-    def handle_order(self, order: Frame) -> Frame | None:
-        """Do what the owner says: see `_ORDERS`."""
-        handle = _ORDERS.get(order.kind)
-        if handle is not None:
-            return handle(self, order)
-        if order.flags & Flag.ANSWER:
-            why = f"it knows no order of kind {order.kind}"
-            return Frame(Kind.REFUSED, order.call_id, why.encode())
-        return None
-
-    def _on_stop(self, order: Frame) -> None:
-        stop = StopOrder.read(order.payload)
-        self.fulfil = stop.fulfil
-        if stop.after_work and self.has_work:
-            self._stop_after_work = True
-        else:
-            self.mailbox.stop()
-
-    def _on_status(self, order: Frame) -> Frame:
-        return value_frame(Kind.VALUE, order.call_id, tuple(self.status()))
-
-    def _on_stack(self, order: Frame) -> Frame:
-        return value_frame(Kind.VALUE, order.call_id, stacks(ENTRY_POINTS))
-
-    def _on_explain(self, order: Frame) -> Frame:
-        answer = tuple(self.status()), stacks(ENTRY_POINTS)
-        if order.payload:
-            self._interrupt(InterruptOrder.read(order.payload))
-        return value_frame(Kind.VALUE, order.call_id, answer)
-
-    def _on_interrupt(self, order: Frame) -> Frame:
-        interrupted = self._interrupt(InterruptOrder.read(order.payload))
-        return value_frame(Kind.VALUE, order.call_id, interrupted)
-
-    def status(self) -> Status:
-        """What it is doing. From any thread."""
-        mailbox, current = self.mailbox, self.executor.current
-        return Status(
-            state=mailbox.lifecycle.state.name.lower(),
-            call=None if current is None else describe_request(current.request.payload),
-            age=0.0 if current is None else clock() - current.since,
-            queued=tuple(describe_request(one.payload) for one in mailbox.queued),
-            done=self.executor.done,
-            memory=memory(),
-            threads=tuple(one.name for one in threading.enumerate()),
-        )
-
-    def _interrupt(self, order: InterruptOrder) -> bool:
-        """Raise something in what runs in the main thread; False: nothing does."""
-        current = self.executor.current
-        elsewhere = self.mailbox.serving.thread != threading.main_thread().ident
-        if self.interrupter is None or (current is not None and elsewhere):
-            return False
-        if order.call_id != INIT_ID:
-            runs = current is not None and current.client is self.owner
-            if not runs or current is None or current.request.call_id != order.call_id:
-                return False
-        elif current is None and not self.has_work:
-            return False
-        self.interrupter.throw(unpack_error(order.error), may_wait=order.call_id == INIT_ID)
-        self.mailbox.wake()  # a work loop may wait there
-        return True
-
-    def end_now(self) -> None:
-        """End without the requests that have not begun. Also from a signal handler."""
-        self.fulfil = False
-        self.mailbox.stop()
-
-    def owner_gone(self) -> None:
-        self.mailbox.stop()
-        self.abandoned = True
-        if self.link.end_orphan is not None:
-            self.link.end_orphan(self._tidy)
-
-    def _tidy(self) -> None:
-        """Leave no files: the owner, whose directory this is, can't remove them any more."""
-        self.control.drop_listener()
-        sweep_for_the_dead()
-
-    def close(self) -> None:
-        """Let go of everything, but for the owner's sign of life: the process itself, its
-        other threads say, may take its time to end, and must not outlive the owner."""
-        if self.link.shared_process:
-            self.control.close()
-        self.release()
-        if self.abandoned:
-            self._tidy()
-
-    def report(self, exc: BaseException) -> None:
-        with self._exc("work", raises=False, types=BaseException):
-            raise exc
-
-    def work(self, loop: Callable[[], Any]) -> None:
-        """Run the work loop in this thread, and requests in another until it takes over."""
-        self.run_in_background()
-        try:
-            with self._exc("work", raises=True, types=USER_ERRORS):
-                try:
-                    run_loop(loop)
-                except NotListeningError:
-                    if self.listening:
-                        raise
-                    # A loop without an end of its own, that asked for requests after the stop.
-        finally:
-            self.has_work = False
-        if self._stop_after_work:
-            self.mailbox.stop()
-
-
-_ORDERS: Final[dict[int, Callable[[_ActorServer, Frame], Frame | None]]] = {
-    Kind.STOP: _ActorServer._on_stop,
-    Kind.STATUS: _ActorServer._on_status,
-    Kind.STACK: _ActorServer._on_stack,
-    Kind.EXPLAIN: _ActorServer._on_explain,
-    Kind.INTERRUPT: _ActorServer._on_interrupt,
-}
-"""What is done with what the owner says, by its kind. A new order is one row."""
 
 
 class ActorProgram:
@@ -279,8 +121,8 @@ class ActorProgram:
 
     # --- a life --------------------------------------------------------------------------
 
-    def _open(self, link: OwnerLink, accept: bool) -> _ActorServer:
-        server = _ActorServer(
+    def _open(self, link: OwnerLink, accept: bool) -> ActorServer:
+        server = ActorServer(
             self._actor_id, self._address, self._exc, link, self._wire_options, self._reentrant
         )
         if link.shared_process:
@@ -324,7 +166,7 @@ class ActorProgram:
         self._owner.send(frame)
         return ProgramFailedError(frame.payload)
 
-    def _born(self, server: _ActorServer) -> ProgramFailedError | None:
+    def _born(self, server: ActorServer) -> ProgramFailedError | None:
         """Make the object and tell the owner; what is returned ended that."""
         try:
             with self._exc("init", raises=True, types=USER_ERRORS):
@@ -340,7 +182,7 @@ class ActorProgram:
         self._owner.send(value_frame(Kind.VALUE, INIT_ID, None))
         return None
 
-    def _construct(self, server: _ActorServer) -> None:
+    def _construct(self, server: ActorServer) -> None:
         """Make the object, and give it its proxy before its `__init__` runs."""
         cls, args, kwargs = self._make
         del self._make
@@ -353,7 +195,7 @@ class ActorProgram:
             _give_remote(server.root, self._proxy)
             type(server.root).__init__(server.root, *args, **kwargs)
 
-    def _live(self, server: _ActorServer) -> ProgramFailedError | None:
+    def _live(self, server: ActorServer) -> ProgramFailedError | None:
         """Work, then serve; what is returned ended that before its time."""
         work = role_of(type(server.root), "work")
         try:
@@ -369,7 +211,7 @@ class ActorProgram:
             return ProgramFailedError(error)
         return None
 
-    def _finish(self, server: _ActorServer) -> None:
+    def _finish(self, server: ActorServer) -> None:
         """Say goodbye to the callers, then clean up."""
         try:
             server.finish()
@@ -379,7 +221,7 @@ class ActorProgram:
             finally:
                 server.close()
 
-    def _clean_up(self, server: _ActorServer) -> None:
+    def _clean_up(self, server: ActorServer) -> None:
         if server.link.ignore_sigterm is not None:
             server.link.ignore_sigterm()
         cleanup = role_of(type(server.root), "cleanup")
@@ -387,7 +229,7 @@ class ActorProgram:
             with self._exc("cleanup", raises=False, types=USER_ERRORS):
                 getattr(server.root, cleanup)()
 
-    def _turn(self, server: _ActorServer) -> None:
+    def _turn(self, server: ActorServer) -> None:
         """Do what is at hand, for an owner whose thread this is."""
         server.control.hear(-1, self._orders)
         with self._at_home(server):
