@@ -88,11 +88,11 @@ class _OwnedEndpoint(Endpoint):
         self._connection = self.first
 
     def _connect(self) -> Connection:
-        if os.getpid() != self._owner_pid or self.first.end is None:
+        if os.getpid() != self._owner_pid or self.first.closed_because is None:
             return super()._connect()
         if self._instance.alive and self.first.interrupted:
             return super()._connect()  # by the door that all others use
-        raise self.first.end(False)
+        raise self.first.closed_because(False)
 
     def _gone(self) -> BaseException:
         if self._instance.alive:
@@ -261,7 +261,7 @@ class OwnedActor:
     def _drain_goodbye(self, limit: float | None) -> None:
         """Take in what the actor still says: it ends sooner, and no reply is lost."""
         with contextlib.suppress(ReenteredError):  # stopped by a signal handler, within a call
-            self.endpoint.first.wait(self.endpoint.first.over, limit, whole=True)
+            self.endpoint.first.wait(self.endpoint.first.closed, limit, whole=True)
 
     def _order(self, order: StopOrder) -> None:
         with contextlib.suppress(ChannelClosedError):  # ended already: it need not be told
