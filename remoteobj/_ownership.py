@@ -122,10 +122,10 @@ class OwnedActor:
     def _check_connecting(self) -> None:
         """The connection that was there from the first is the way to it. When that has ended, so
         has the actor; unless it was we who broke it off: then there is the door that others use."""
-        if not self.ours or self._first.end is None:
+        if not self.ours or self._first.closed_because is None:
             return
         if not (self.instance.is_alive() and self._first.actor_lives_on):
-            raise self._first.end(False)
+            raise self._first.closed_because(False)
 
     def _gone(self) -> BaseException:
         if self.instance.is_alive():
@@ -219,7 +219,7 @@ class OwnedActor:
     def _drain_goodbye(self, limit: float | None) -> None:
         """Take in what the actor still says: it ends sooner, and no reply is lost."""
         with contextlib.suppress(ReenteredError):  # stopped by a signal handler, within a call
-            self._first.wait(self._first.over, limit, whole=True)
+            self._first.wait(self._first.closed, limit, whole=True)
 
     def _order(self, order: StopOrder) -> None:
         with contextlib.suppress(ChannelClosedError):  # ended already: it need not be told

@@ -96,7 +96,7 @@ class process(Job, ActorProcess):
         """
         if self._connection is None:
             return None
-        self._connection.look()
+        self._connection.poll()
         pending = self._connection.init_call
         if pending.items is not None or (self._yields and pending.first is None):
             return self._items(self._connection)
@@ -165,7 +165,7 @@ class process(Job, ActorProcess):
     def is_alive(self) -> bool:
         """Whether the process runs."""
         if self._connection is not None:
-            self._connection.look()  # it may be waiting for us to take its results in
+            self._connection.poll()  # it may be waiting for us to take its results in
         return ActorProcess.is_alive(self)
 
     def _throw(self, exc: BaseException) -> None:

@@ -28,10 +28,10 @@ from remoteobj._actor.actor_server import ActorServer
 from remoteobj._actor.clients import Client
 from remoteobj._actor.control import HANDSHAKES
 from remoteobj._actor.replies import value_frame
-from remoteobj._caller import connection
-from remoteobj._caller.connection import Connection
+from remoteobj._caller import async_calls
 from remoteobj._caller.control_client import ControlClient
 from remoteobj._caller.endpoint import Endpoint
+from remoteobj._caller.frame_writer import FrameWriter
 from remoteobj._catching import store
 from remoteobj._catching.catchers import ANY
 from remoteobj._catching.journal import Journal, Projection
@@ -182,13 +182,13 @@ def open_entries(source: Any) -> int:
 
 def calls_in_flight(source: Any) -> int:
     """Those of the open calls that nobody waits for: futures and awaits."""
-    return len(connection_of(source)._watched)
+    return len(connection_of(source)._async_calls.in_flight)
 
 
 def until_sent(proxy: Any, count: int) -> None:
     """Wait until so many calls of this process are on their way to the object."""
     until(lambda: connection_of(proxy) is not None and open_calls(proxy) >= count)
-    with connection_of(proxy)._sending:
+    with connection_of(proxy)._writer.lock:
         pass  # the last one is entered in the table first, and written then, under this lock
 
 
@@ -209,16 +209,12 @@ def described(payload: bytes) -> str:
 
 def is_read(source: Any) -> bool:
     """Whether another thread is at reading from the connection."""
-    connection = connection_of(source)
-    try:
-        return not connection._try_reading()
-    finally:
-        connection._yield_reading()
+    return not connection_of(source)._reader.turn.hand_over()
 
 
 def sleeping_readers(source: Any) -> int:
     """The threads that sleep, since another one reads for them."""
-    return len(connection_of(source)._asleep)
+    return len(connection_of(source)._reader.turn.sleepers)
 
 
 def unread_bytes(proxy: Any) -> int:
@@ -276,7 +272,7 @@ def recorder_lock(stream: Any) -> Any:
 def connection_locks(proxy: Any) -> Iterator[None]:
     """Hold what a thread may hold while it makes a connection or a call."""
     endpoint, directory = ref_of(proxy).endpoint, runtime_directory.runtime_directory
-    with connection_of(proxy)._sending, endpoint._connecting, directory._making:
+    with connection_of(proxy)._writer.lock, endpoint._connecting, directory._making:
         yield
 
 
@@ -541,7 +537,7 @@ class Constant(NamedTuple):
         setattr(self.module, self.name, value)
 
 
-IN_FLIGHT = Constant(connection, "IN_FLIGHT")
+IN_FLIGHT = Constant(async_calls, "IN_FLIGHT")
 """The calls that may be open at once, of those that nobody waits for."""
 BACKLOG = Constant(unix, "BACKLOG")
 """The connections that may wait to be accepted."""
@@ -636,7 +632,7 @@ def at_next_take_of(
 
 def at_next_reading(proxy: Any, after: Callable[[], object]) -> None:
     """Act once, just after this process has taken the lock of who reads the connection."""
-    connection_of(proxy)._reading = _TellingLock(after)
+    connection_of(proxy)._reader.turn.lock = _TellingLock(after)
 
 
 class _TellingLock:
@@ -655,14 +651,14 @@ class _TellingLock:
 
 def spy_on_calls(monkeypatch: pytest.MonkeyPatch, tell: Callable[[int], object]) -> None:
     """Have `tell` called with the size of every call that leaves this process, afterwards."""
-    original = Connection._write
+    original = FrameWriter.write_some
 
-    def write(self: Connection, parts: Any, wait: bool = True) -> None:
-        original(self, parts, wait)
+    def write(self: FrameWriter, parts: Any) -> None:
+        original(self, parts)
         if parts and parts[0][0] == Kind.CALL:
             tell(sum(map(len, parts)))
 
-    monkeypatch.setattr(Connection, "_write", write)
+    monkeypatch.setattr(FrameWriter, "write_some", write)
 
 
 def writes_of(monkeypatch: pytest.MonkeyPatch, proxy: Any) -> list[int]:
@@ -685,12 +681,12 @@ def nothing_sent() -> Iterator[None]:
     def refuse(*_: Any) -> None:
         raise AssertionError("something was sent")
 
-    original = Connection._write
-    Connection._write = refuse  # type: ignore[method-assign,assignment]
+    original = FrameWriter.write_some
+    FrameWriter.write_some = refuse  # type: ignore[method-assign,assignment]
     try:
         yield
     finally:
-        Connection._write = original  # type: ignore[method-assign]
+        FrameWriter.write_some = original  # type: ignore[method-assign]
 
 
 # ------------------------------------------------------------------ what was caught

@@ -173,7 +173,7 @@ class Endpoint:
             and not buffers
             and len(payload) <= JOINED
         ):
-            answer = connection.ask(payload)
+            answer = connection.call_fast(payload)
             if type(answer) is Frame:
                 return decode_answer(answer)
         try:
@@ -200,7 +200,7 @@ class Endpoint:
         """
         while True:
             connection = self._connection
-            if connection is None or connection.end is not None:
+            if connection is None or connection.closed_because is not None:
                 connection = self.ensure_connected()
             try:
                 return connection, act(connection)
@@ -244,7 +244,7 @@ class Endpoint:
     def open_connection(self) -> Connection | None:
         """The connection, if there is one on which calls can be made."""
         connection = self._connection
-        return connection if connection is not None and connection.end is None else None
+        return connection if connection is not None and connection.closed_because is None else None
 
     def ensure_connected(self) -> Connection:
         """The connection, made if there is none.
@@ -256,7 +256,7 @@ class Endpoint:
             return connection
         with self._connecting:
             connection = self._connection
-            if connection is None or connection.end is not None:
+            if connection is None or connection.closed_because is not None:
                 if connection is not None:
                     connection.close()
                 connection = self._connection = self._connect()
@@ -281,10 +281,10 @@ class Endpoint:
     def listening(self) -> bool:
         """Whether the object can be called now, as far as anybody can know."""
         try:
-            self.ensure_connected().look()
+            self.ensure_connected().poll()
             connection = self.ensure_connected()  # another one, if that one had ended
-            connection.look()
-            return connection.end is None
+            connection.poll()
+            return connection.closed_because is None
         except (NotListeningError, ActorDiedError):
             return False
 

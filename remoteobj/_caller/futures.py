@@ -24,7 +24,7 @@ from .endpoint import Endpoint, Fallback, decode_answer, encode, fallback_or_rai
 __all__ = ["RemoteFuture", "completed", "submit"]
 
 
-_UNTOUCHED: Any = threading.RLock()
+_CONDITION_LOCK: Any = threading.RLock()
 """Held to find that nobody waits for a future, or to begin to."""
 
 _DONE = frozenset((CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED))
@@ -46,7 +46,7 @@ class RemoteFuture(Future[Any]):
     _pending_call: PendingCall | None = None
     _timer: Timer | None = None
     _outcome: tuple[Any, BaseException | None] | None = None
-    _withheld = False
+    _callbacks_withheld = False
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class RemoteFuture(Future[Any]):
         self._call = (endpoint, owner, otherwise, options)
 
     def __getattr__(self, name: str) -> Any:
-        with _UNTOUCHED:
+        with _CONDITION_LOCK:
             if name == "_condition":
                 return self.__dict__.setdefault(name, threading.Condition())
             if name in ("_waiters", "_done_callbacks"):
@@ -69,12 +69,12 @@ class RemoteFuture(Future[Any]):
 
     # --- as the connection sees it -------------------------------------------------------
 
-    def hear(self, pending: PendingCall) -> None:
+    def on_ready(self, pending: PendingCall) -> None:
         """The outcome is here. Within a read, so no callback may run now."""
         self._pending_call = pending
         if self._timer is not None:
             self._timer.cancel()
-        with _UNTOUCHED:
+        with _CONDITION_LOCK:
             # Who waits, cancels or wants to be called makes the condition first, and then looks.
             if "_condition" not in self.__dict__:
                 self._state = FINISHED
@@ -88,8 +88,8 @@ class RemoteFuture(Future[Any]):
         if pending is not None and not self.done():
             endpoint, _, _, options = self._call
             error = endpoint.timed_out(options, pending)
-            self._connection.drop(pending, lambda: error)
-            self.hear(pending)
+            self._connection.fail(pending, lambda: error)
+            self.on_ready(pending)
 
     def expire_at(self, when: float) -> None:
         """Give the call so much time."""
@@ -100,7 +100,7 @@ class RemoteFuture(Future[Any]):
             self._timer.cancel()
 
     def _invoke_callbacks(self) -> None:
-        if self._withheld or not self._done_callbacks:
+        if self._callbacks_withheld or not self._done_callbacks:
             return
         if self._connection.inside:
             reactor.call_soon(super()._invoke_callbacks)  # type: ignore[misc]
@@ -122,14 +122,14 @@ class RemoteFuture(Future[Any]):
         with self._condition:
             if self.done():
                 return self.cancelled()
-            self._withheld = True
+            self._callbacks_withheld = True
             super().cancel()
             super().set_running_or_notify_cancel()  # wakes those in `wait` and `as_completed`
-            self._withheld = False
+            self._callbacks_withheld = False
         if self._timer is not None:
             self._timer.cancel()
         if self._pending_call is not None:
-            self._connection.drop(self._pending_call, CancelledError)
+            self._connection.fail(self._pending_call, CancelledError)
         self._invoke_callbacks()
         return True
 
@@ -190,8 +190,8 @@ class RemoteFuture(Future[Any]):
 
 
 def _renew_lock() -> None:
-    global _UNTOUCHED  # another thread may hold it at the moment of a fork
-    _UNTOUCHED = threading.RLock()
+    global _CONDITION_LOCK  # another thread may hold it at the moment of a fork
+    _CONDITION_LOCK = threading.RLock()
 
 
 os.register_at_fork(after_in_child=_renew_lock)
@@ -212,7 +212,7 @@ def submit(
         if connection.full:
             connection.wait_for_room()
         future = RemoteFuture(connection, endpoint, owner, otherwise, options)
-        future._pending_call = connection.submit(payload, buffers, future.hear)
+        future._pending_call = connection.call_async(payload, buffers, future.on_ready)
         return future
 
     try:

@@ -37,12 +37,12 @@ Job = Callable[[], object]
 class Registered(Protocol):
     """A connection, as the reactor sees it."""
 
-    def tend(self) -> bool:
+    def do_io(self) -> bool:
         """Read and write what goes without waiting; False: another thread is at it."""
         ...
 
     @property
-    def wants(self) -> dict[int, int]:
+    def interest(self) -> dict[int, int]:
         """The events to wake up for, by descriptor; none when nobody waits for anything."""
         ...
 
@@ -166,7 +166,7 @@ class Reactor:
             heapq.heappop(self._timers)
         if self._awaited and not self._timers and not self._attended:
             return None
-        busy = self._timers or any(one.wants for one in self._attended)
+        busy = self._timers or any(one.interest for one in self._attended)
         seconds = CHECK if busy else LINGER
         if self._timers:
             seconds = min(seconds, max(0.0, self._timers[0][0] - time.monotonic()))
@@ -210,17 +210,17 @@ class Reactor:
     def _watch(self, connection: Registered) -> None:
         self._update_interest(connection)
         if connection in self._attended:
-            connection.tend()
+            connection.do_io()
 
     def _tend(self, connection: Registered) -> bool:
         """Look after a connection; False: another thread does, look again in a moment."""
-        tended = connection.tend()
+        tended = connection.do_io()
         self._update_interest(connection)
         return tended
 
     def _update_interest(self, connection: Registered) -> None:
         """Wake up for what it wants now."""
-        before, wants = self._attended.get(connection, {}), connection.wants
+        before, wants = self._attended.get(connection, {}), connection.interest
         if wants == before:
             return
         for fd in before.keys() - wants.keys():

@@ -14,14 +14,13 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from .._os.wakeup import Wakeable
 from ..errors import DeadlockError, RemoteObjError
 from .messages import INIT_ID, Bytes, Frame, Kind
 
 __all__ = [
-    "Backlog",
     "CallTable",
     "ConnectionEndedError",
     "ErrorFactory",
@@ -70,13 +69,6 @@ class ReenteredError(DeadlockError):
         super().__init__("this thread is within a call on the same object, further down its stack")
 
 
-class Backlog(Protocol):
-    """What a thread began before and what still waits for room."""
-
-    def flush(self) -> None:
-        """Send it all now."""
-
-
 R = TypeVar("R", bound=Wakeable)
 
 
@@ -97,7 +89,7 @@ class PendingCall:
     """Nobody wants more items: its end alone is waited for."""
     ready = False
     """Something is here to take: `first`, or once that was taken an item, or the failure."""
-    heard: Callable[[PendingCall], object] | None = None
+    on_ready: Callable[[PendingCall], object] | None = None
     """Called once, by the thread that reads, when something came; for who does not wait."""
     sent: Bytes = b""
     """The call, as it was sent."""
@@ -121,7 +113,7 @@ class PendingCall:
             self.items.append(frame)
         self.over = over = kind not in _GOES_ON
         self.ready = True
-        if self._waiters or self.heard is not None:
+        if self._waiters or self.on_ready is not None:
             self.notify()
         return over
 
@@ -158,9 +150,9 @@ class PendingCall:
         """Tell those who sleep for this call, or listen, that something came."""
         for waiter in self._waiters:
             waiter.wake()
-        heard, self.heard = self.heard, None
-        if heard is not None:
-            heard(self)
+        on_ready, self.on_ready = self.on_ready, None
+        if on_ready is not None:
+            on_ready(self)
 
 
 _new = object.__new__
