@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator
-from queue import SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -164,8 +163,12 @@ class thread(Job, threading.Thread):
         self._call: FunctionCall | None = call
         self._failure: BaseException | None = None
         self._value: Any = None
+        with import_lock:
+            from queue import SimpleQueue  # for a faster start-up: processes need none
+
         # One step of the interpreter each way: what is thrown leaves no lock behind.
-        self._items: SimpleQueue[Any] | None = SimpleQueue() if call.yields else None
+        self._items: Any = SimpleQueue()
+        self._yields = call.yields
 
     def start(self) -> Self:  # type: ignore[override]
         """Start it; gives the thread itself."""
@@ -188,29 +191,27 @@ class thread(Job, threading.Thread):
         except BaseException as exc:
             self._failure = exc
         finally:
-            if self._items is not None:
-                self._items.put(_END)
+            self._items.put(_END)
 
     def _drain(self, iterator: Any, results: bool) -> Any:
-        if results and self._items is None:
-            self._items = SimpleQueue()
+        self._yields = results
         while True:
             try:
                 item = next(iterator)
             except StopIteration as stop:
                 return stop.value
-            if self._items is not None:
+            if results:
                 self._items.put(item)
 
     @property
     def result(self) -> Any:
         """What the function returned, or a generator over what it yields."""
-        return self._value if self._items is None else self._take(self._items)
+        return self._take() if self._yields else self._value
 
-    def _take(self, items: SimpleQueue[Any]) -> Generator[Any, None, Any]:
-        while (item := items.get()) is not _END:
+    def _take(self) -> Generator[Any, None, Any]:
+        while (item := self._items.get()) is not _END:
             yield item
-        items.put(_END)  # it stays the end, however often it is asked for
+        self._items.put(_END)  # it stays the end, however often it is asked for
         self._raise_error()
         return self._value
 

@@ -86,6 +86,9 @@ class Server:
         )
         self._thread: threading.Thread | None = None
         self._background = False
+        self._starting = threading.RLock()
+        """Held while the background thread starts: another thread, which sees that the object is
+        served, may want to join it at that very moment."""
         self._take_over = threading.Lock()
         self._finishing = threading.Lock()  # taken once, by whoever ends it, and never released
         self._stop_seen = False
@@ -112,10 +115,11 @@ class Server:
     def run_in_background(self) -> None:
         """Run requests in a thread of their own from now on."""
         self._background = True
-        self._thread = threading.Thread(
-            target=self._run, name=f"remoteobj-mailbox-{self.actor_id.name}", daemon=True
-        )
-        start(self._thread)
+        with self._starting:
+            self._thread = threading.Thread(
+                target=self._run, name=f"remoteobj-mailbox-{self.actor_id.name}", daemon=True
+            )
+            start(self._thread)
 
     def _run(self) -> None:
         unblock()
@@ -180,7 +184,8 @@ class Server:
         self.mailbox.stop()
         if self.mailbox.serving.within_request or not self.ends_itself:
             return
-        thread = self._thread
+        with self._starting:
+            thread = self._thread
         if thread is None:
             self._finish()
         elif thread is not threading.current_thread():
@@ -188,7 +193,8 @@ class Server:
 
     def join(self) -> None:
         """Wait until it has stopped, if it runs requests in the background."""
-        thread = self._thread
+        with self._starting:
+            thread = self._thread
         if thread is not None:
             thread.join()
 
