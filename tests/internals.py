@@ -46,6 +46,7 @@ from remoteobj._pickling import out_of_band
 from remoteobj._pickling.codec import dumps, loads
 from remoteobj._pickling.exceptions import pack_error, unpack_error
 from remoteobj._protocol import chains
+from remoteobj._protocol.chains import BlockedCall
 from remoteobj._protocol.frames import (
     HEADER,
     IN_PLACE,
@@ -647,6 +648,21 @@ class _TellingLock:
             self._tell = None
             tell()
         return got
+
+
+def at_each_probe(after: Callable[[], object]) -> None:
+    """Act each time an actor has asked whether its blocked call waits for itself. In the actor."""
+    original = BlockedCall.due_or
+    told: dict[int, float] = {}
+
+    def due_or(self: BlockedCall, deadline: float | None) -> float:
+        # It doubles with each probe. To act within the sending would show in the probe's stack.
+        if self._delay > told.get(self.token, PROBE_DELAY.value):
+            told[self.token] = self._delay
+            after()
+        return original(self, deadline)
+
+    BlockedCall.due_or = due_or  # type: ignore[method-assign]
 
 
 def spy_on_calls(monkeypatch: pytest.MonkeyPatch, tell: Callable[[int], object]) -> None:

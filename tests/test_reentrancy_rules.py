@@ -5,6 +5,7 @@ import random
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from remoteobj import DeadlockError
 from remoteobj._actor.reentrancy import Reentrancy
+from remoteobj._actor.serving import Serving
 from remoteobj._protocol.chains import (
     ActorId,
     BlockedCall,
@@ -178,6 +180,37 @@ def test_a_probe_that_has_come_by_along_a_call_that_is_over_is_dropped() -> None
     with rules.blocked(call):
         rules.take_probe(probe_of(Link(OTHER, 3), Link(ME, 8), Link(THIRD, 1)).pack())
     assert (sent, call.deadlock) == ([], None)
+
+
+def test_what_has_been_said_before_something_was_let_in_is_out_of_date() -> None:
+    """Who waits for whom may have changed; whoever still waits asks again."""
+
+    class Waiting:
+        """A mailbox that lets in something during which a probe comes, and one more later."""
+
+        def __init__(self) -> None:
+            self.probes: list[Any] = []
+            self.clients: Any = self
+            self.safe_point = bool
+
+        def run_needed(self) -> bool:
+            self.probes.append("while it ran")
+            return False
+
+        def wait_for(self, *_: Any) -> tuple[bool, list[Any]]:
+            return False, ["what came meanwhile"]
+
+        read = staticmethod(list)
+
+        def take_in(self, found: Any) -> None:
+            self.probes += found
+
+        def pass_probes_on(self) -> None: ...
+        def wake(self) -> None: ...
+
+    mailbox, executor = Waiting(), Any
+    Serving(mailbox, executor, Reentrancy(ME)).wait_serving({}, None)  # type: ignore[arg-type]
+    assert mailbox.probes == ["what came meanwhile"]
 
 
 class Net:

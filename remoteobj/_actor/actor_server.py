@@ -25,10 +25,7 @@ from .replies import value_frame
 from .server import Server
 from .status import Status, memory, stacks
 
-__all__ = ["ENTRY_POINTS", "ActorServer"]
-
-ENTRY_POINTS = (*USER_ENTRY_POINTS, run_loop.__code__)
-"""The code that calls users' code, for a request or as the work loop."""
+__all__ = ["ActorServer"]
 
 
 class ActorServer(Server):
@@ -84,10 +81,10 @@ class ActorServer(Server):
         return value_frame(Kind.VALUE, order.call_id, tuple(self.status()))
 
     def _on_stack(self, order: Frame) -> Frame:
-        return value_frame(Kind.VALUE, order.call_id, stacks(ENTRY_POINTS))
+        return value_frame(Kind.VALUE, order.call_id, stacks(USER_ENTRY_POINTS))
 
     def _on_explain(self, order: Frame) -> Frame:
-        answer = tuple(self.status()), stacks(ENTRY_POINTS)
+        answer = tuple(self.status()), stacks(USER_ENTRY_POINTS)
         if order.payload:
             self._interrupt(InterruptOrder.read(order.payload))
         return value_frame(Kind.VALUE, order.call_id, answer)

@@ -17,6 +17,7 @@ from types import CodeType
 from typing import Any, Final, NamedTuple, Protocol
 
 from .._os.fork_safety import fork_generation
+from .._os.interrupter import run_loop
 from .._os.poller import clock
 from .._os.thread_unwind import ThreadUnwind
 from .._pickling.codec import SCALARS, loads, pickled, unpickled
@@ -27,8 +28,13 @@ from .replies import error_frame, value_frame
 
 __all__ = ["USER_ENTRY_POINTS", "Executor", "Recorder", "Running", "SerialExecutor"]
 
-USER_ENTRY_POINTS: Final[tuple[CodeType, ...]] = (evaluate.__code__, StreamProducer.step.__code__)
-"""The code that calls users' code for a request, and lets go through what that raises."""
+USER_ENTRY_POINTS: Final[tuple[CodeType, ...]] = (
+    evaluate.__code__,
+    StreamProducer.step.__code__,
+    run_loop.__code__,
+)
+"""The code that calls users' code, for a request or as the work loop, and lets go through what that
+raises."""
 
 
 class Running(NamedTuple):

@@ -27,8 +27,9 @@ from .._protocol.messages import INIT_ID, Kind
 from .._protocol.operations import describe_request
 from .._wire.channel import StreamChannel
 from .._wire.transport import Address
-from .actor_server import ENTRY_POINTS, ActorServer
+from .actor_server import ActorServer
 from .current import current_actor
+from .execution import USER_ENTRY_POINTS
 from .mailbox import INTERNAL_CODE
 from .replies import cut_off_frame, error_frame, value_frame
 from .server import Server
@@ -131,7 +132,7 @@ class ActorProgram:
         link.on_sigterm = server.end_now
         self._owner = server.owner = server.mailbox.clients.attach(link.data)
         if not link.shared_process:
-            server.interrupter = Interrupter(ENTRY_POINTS, INTERNAL_CODE)
+            server.interrupter = Interrupter(USER_ENTRY_POINTS, INTERNAL_CODE)
             server.interrupter.install()
             server.mailbox.safe_point = server.interrupter.raise_pending
         if accept:
