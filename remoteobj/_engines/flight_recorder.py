@@ -108,7 +108,8 @@ class FlightRecorder:
         if len(error) > LONGEST_ERROR:
             error = b""
         with contextlib.suppress(OSError):  # no memory: the word is a help, and must hinder nobody
-            os.pwrite(self._fd, error, FAILURE)
+            if error:
+                os.pwrite(self._fd, error, FAILURE)
             os.pwrite(self._fd, _WORD.pack(outcome, len(error)), WORD)
 
     # --- in the owner ----------------------------------------------------------------------
