@@ -309,11 +309,15 @@ def time_is_monotonic(tree: Tree) -> Iterator[str]:
 PEEPHOLE = "internals"
 """The module of the tests that asks private parts of the package what other tests want to know."""
 OF_ONE_MODULE = {
+    "fake_channel",
     "reference",
     "test_architecture",
+    "test_call_limit",
     "test_codec",
     "test_connection",
+    "test_fast_call",
     "test_flight_recorder",
+    "test_frame_writer",
     "test_frames",
     "test_guardian",
     "test_journal",
@@ -321,6 +325,7 @@ OF_ONE_MODULE = {
     "test_outcome",
     "test_protocol",
     "test_reactor",
+    "test_shared_reader",
     "test_sharing",
     "test_sigpipe",
     "test_views",
