@@ -309,13 +309,17 @@ def time_is_monotonic(tree: Tree) -> Iterator[str]:
 PEEPHOLE = "internals"
 """The module of the tests that asks private parts of the package what other tests want to know."""
 OF_ONE_MODULE = {
+    "fake_channel",
     "reference",
     "tcp_transport",
     "test_architecture",
+    "test_call_limit",
     "test_codec",
     "test_connection",
     "test_engines",
+    "test_fast_call",
     "test_flight_recorder",
+    "test_frame_writer",
     "test_frames",
     "test_guardian",
     "test_journal",
@@ -331,6 +335,7 @@ OF_ONE_MODULE = {
     "test_request_descriptions",
     "test_requests",
     "test_schedule",
+    "test_shared_reader",
     "test_sharing",
     "test_sigpipe",
     "test_transports",

@@ -8,7 +8,7 @@
 
 A call whose caller waits is read by its caller (`SharedReader`), a lone one on a path of its own
 (`FastCall`). A call whose caller does not wait has no thread that would read its outcome. Whoever
-reads does so for it too, and where no thread reads, the I/O thread of the process.
+reads does so for it too, and where no thread reads, the I/O thread of the process (`BackgroundIO`).
 
 No part refers back to the connection, so that a proxy that is dropped lets go of its socket at
 once, without the garbage collector.
@@ -16,12 +16,10 @@ once, without the garbage collector.
 
 from __future__ import annotations
 
-import select
 import time
 import weakref
 from collections.abc import Callable, Sequence
 
-from .._os.io_thread import BUSY_RETRY, reactor
 from .._protocol.calls import (
     CallTable,
     ConnectionEndedError,
@@ -44,15 +42,13 @@ from .._protocol.requests import Metadata, pack_metadata
 from .._wire.channel import Channel, ChannelClosedError
 from ..errors import NotListeningError
 from .async_calls import AsyncCalls, OnReady
+from .background_io import BackgroundIO
 from .fast_call import FastCall
 from .frame_writer import UNSENT, FrameWriter
 from .incoming import Incoming
 from .shared_reader import OVER, READY, Done, SharedReader
 
 __all__ = ["Connection", "ConnectionEndedError", "GoodbyeErrors", "ReenteredError"]
-
-OWN_READS = 64
-"""A thread that makes calls without waiting takes outcomes in itself, once in so many calls."""
 
 
 class Connection:
@@ -70,6 +66,9 @@ class Connection:
         self._incoming = Incoming(channel, self._calls, self._async_calls, lost, goodbye_error)
         self._reader = SharedReader(channel, self._incoming)
         self._writer = FrameWriter(channel, self._incoming, self._reader.wait_writable)
+        self._background_io = BackgroundIO(
+            channel, self._incoming, self._async_calls, self._reader, self._writer
+        )
         self.call_fast = FastCall(
             channel, self._calls, self._incoming, self._reader, self._writer
         ).call
@@ -80,9 +79,6 @@ class Connection:
         self.closed = self._calls.expect_end()
         """Has an outcome once the connection has ended."""
         self.writable = channel.writable
-        self._wakeable = False
-        self._registered = False
-        self._last_async_call = 0.0
 
     def _let_channel_use(self, mine: weakref.ref[Connection]) -> None:
         """Have written what the channel, or a frame that came, gives cause to say."""
@@ -171,18 +167,12 @@ class Connection:
         on_ready: OnReady,
         write: Callable[[list[Bytes]], None],
     ) -> PendingCall:
-        if not self._wakeable:
-            self._wakeable = True
-            self._channel.make_wakeable()
+        self._background_io.expect_calls()
         call = self._send(Kind.CALL, payload, buffers, write, on_ready)
         if self._channel.runs_inline:
             self.wait(call)
         elif not call.ready:
-            self._last_async_call = time.perf_counter()
-            if not self._registered or self._writer.unsent:
-                self._register()
-            elif not call.call_id % OWN_READS:
-                self.poll()  # cheaper than to have the I/O thread do it, while calls are made
+            self._background_io.call_begun(call)
         return call
 
     def _send(
@@ -237,7 +227,7 @@ class Connection:
         """Send what was corked."""
         self._writer.flush_some()
         if self._writer.unsent:
-            self._register()
+            self._background_io.attend()
 
     # --- outcomes ------------------------------------------------------------------------
 
@@ -307,7 +297,7 @@ class Connection:
         elif self._channel.runs_inline:
             self.wait(call)
         else:
-            self._register()
+            self._background_io.attend()
 
     def poll(self) -> bool:
         """Take in all that is there, without waiting; False: another thread is at it."""
@@ -347,35 +337,6 @@ class Connection:
     def backed_up(self) -> bool:
         """Whether much is unsent, so that a caller that can't wait for room should not send."""
         return self._writer.unsent > UNSENT and self._incoming.closed_because is None
-
-    # --- as the I/O thread sees it ---------------------------------------------------------
-
-    def _register(self) -> None:
-        self._registered = True
-        reactor.register(self)
-
-    @property
-    def interest(self) -> dict[int, int]:
-        """The events that are waited for on behalf of callers that don't wait, by descriptor."""
-        incoming, in_flight, writer = self._incoming, self._async_calls.in_flight, self._writer
-        if incoming.closed_because is not None or not (in_flight or writer.unsent):
-            # In this order: another thread, which may make a call at any moment, does the reverse.
-            self._registered = False
-            if incoming.closed_because is not None or not self._async_calls.in_flight:
-                return {}
-            self._registered = True
-        events = {self._channel.fileno(): select.POLLIN}
-        if writer.unsent:
-            writes = self._channel.writes
-            events[writes] = events.get(writes, 0) | select.POLLOUT
-        return {} if -1 in events else events
-
-    def do_io(self) -> bool:
-        """Read and write what goes without waiting; False: other threads are at it."""
-        if time.perf_counter() - self._last_async_call < BUSY_RETRY:
-            return False
-        self._writer.flush_some()
-        return self.poll()
 
     # --- the end -------------------------------------------------------------------------
 

@@ -55,9 +55,9 @@ RETURNED_SELF: Final = object()
 
 
 class CallErrors:
-    """Who is at the other end, and the words for when it is not there.
+    """The errors of calls that get no answer, which name the actor.
 
-    Apart from `Endpoint`, so that a connection, which needs them, does not lead back to the
+    Apart from `Endpoint`, so that a connection, which needs these, does not lead back to the
     endpoint that holds it: a dropped proxy lets go of its socket at once.
     """
 
@@ -67,13 +67,13 @@ class CallErrors:
         """Its owner's, who knows how it died."""
 
     def lost(self, maybe_executed: bool) -> BaseException:
-        """The error when it is gone without a word."""
+        """The error when the actor is gone without a word."""
         if self._lost is not None:
             return self._lost(maybe_executed)
         return ActorDiedError.from_exit(ExitReport(self.name), maybe_executed)
 
     def goodbye_error(self, payload: Bytes) -> ErrorFactory:
-        """The error when it said that it closes, and why."""
+        """The error when the actor said that it closes, and why."""
         if payload:
             reason = bytes(payload)
 
@@ -193,7 +193,7 @@ class Endpoint:
         self.with_connection(lambda at: at.cast(payload, buffers))
 
     def with_connection(self, act: Callable[[Connection], T]) -> tuple[Connection, T]:
-        """Do something on a connection; which one it was, and what came of it.
+        """Call `act` with a connection; that connection, and what `act` returned.
 
         Raises:
             NotListeningError: nobody listens; nothing was sent.

@@ -124,8 +124,6 @@ class FrameWriter:
             else:
                 self.unsent = 0
         except ChannelClosedError:
-            self.queue.clear()
-            self.unsent = 0
             raise
         except BaseException:
             self._incoming.interrupt()

@@ -25,7 +25,8 @@ __all__ = ["RemoteFuture", "completed", "submit"]
 
 
 _CONDITION_LOCK: Any = threading.RLock()
-"""Held to find that nobody waits for a future, or to begin to."""
+"""Guards the making of a future's condition, which is made when it is first needed, so that the
+thread that reads an outcome knows for certain whether anybody can be waiting for it."""
 
 _DONE = frozenset((CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED))
 
@@ -33,11 +34,11 @@ _DONE = frozenset((CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED))
 class RemoteFuture(Future[Any]):
     """A future whose value stays bytes until it is asked for, in the thread that asks.
 
-    A thread that waits for it reads the connection itself; while none does, the reactor reads.
+    A thread that waits for it reads the connection itself; while none does, the I/O thread reads.
 
-    Most are made, answered and asked by one thread, and need none of what a future is made of
-    to bring threads together: it is made when somebody needs it, which saves a third of the
-    time that a call takes.
+    Most futures are made, answered and asked by one thread, and need neither a condition nor lists
+    of waiters and callbacks. These are made when they are first looked up, which saves a third of
+    the time that a call takes.
     """
 
     _state = PENDING
@@ -70,12 +71,12 @@ class RemoteFuture(Future[Any]):
     # --- as the connection sees it -------------------------------------------------------
 
     def on_ready(self, pending: PendingCall) -> None:
-        """The outcome is here. Within a read, so no callback may run now."""
+        """The outcome is here. This is called within a read, so no callback may run now."""
         self._pending_call = pending
         if self._timer is not None:
             self._timer.cancel()
         with _CONDITION_LOCK:
-            # Who waits, cancels or wants to be called makes the condition first, and then looks.
+            # To wait, to cancel and to add a callback all make the condition first, then look.
             if "_condition" not in self.__dict__:
                 self._state = FINISHED
                 return
@@ -93,7 +94,7 @@ class RemoteFuture(Future[Any]):
 
     def expire_at(self, when: float) -> None:
         """Give the call so much time."""
-        # Asking the actor why it takes so long takes time too: not the reactor's.
+        # To ask the actor why it takes so long takes time too, in which the I/O thread must go on.
         explain = threading.Thread(target=self.expire, name="remoteobj-explain", daemon=True)
         self._timer = reactor.call_at(when, explain.start)
         if self.done():
@@ -162,11 +163,11 @@ class RemoteFuture(Future[Any]):
         deadline = None if timeout is None else time.monotonic() + timeout
         assert self._pending_call is not None
         self._connection.wait(self._pending_call, deadline)
-        # Whoever read it is about to say so. A failed wait ends here, too, with its error.
+        # The thread that read the outcome is about to set it; a failure is raised here as well.
         super().result(0 if deadline is not None and not self._pending_call.ready else None)
 
     def _unpacked(self) -> tuple[Any, BaseException | None]:
-        # Its own lock: what is unpickled may run users' code.
+        # A lock of its own, since what is unpickled may run users' code.
         with self.__dict__.setdefault("_unpacking", threading.RLock()):
             if self._outcome is None:
                 assert self._pending_call is not None
@@ -200,7 +201,7 @@ os.register_at_fork(after_in_child=_renew_lock)
 def submit(
     endpoint: Endpoint, steps: Steps, owner: object, otherwise: Fallback, options: CallOptions
 ) -> Future[Any]:
-    """Make a call and return its future; waits while too many are open.
+    """Make a call and return its future; waits while as many are open as may be.
 
     Raises:
         NotListeningError: nobody listens; nothing was sent.

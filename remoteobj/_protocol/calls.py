@@ -79,7 +79,7 @@ class PendingCall:
     what follows it goes to `items`. What ends a call without a frame is `failure`.
     """
 
-    # In the class, so that a new ticket, of which every call needs one, sets its id alone.
+    # Defaults are in the class, so that to make one, which most calls need, sets its id alone.
     first: Frame | None = None
     items: deque[Frame] | None = None
     failure: Callable[[], BaseException] | None = None
@@ -90,7 +90,7 @@ class PendingCall:
     ready = False
     """Something is here to take: `first`, or once that was taken an item, or the failure."""
     on_ready: Callable[[PendingCall], object] | None = None
-    """Called once, by the thread that reads, when something came; for who does not wait."""
+    """Called once, by the thread that reads, when something came: for callers that don't wait."""
     sent: Bytes = b""
     """The call, as it was sent."""
     token = 0
@@ -147,7 +147,7 @@ class PendingCall:
         self._waiters = tuple(one for one in self._waiters if one is not waiter)
 
     def notify(self) -> None:
-        """Tell those who sleep for this call, or listen, that something came."""
+        """Something came: wake the threads that sleep for this call, and call `on_ready`."""
         for waiter in self._waiters:
             waiter.wake()
         on_ready, self.on_ready = self.on_ready, None
@@ -160,7 +160,7 @@ _GOES_ON: Final = frozenset((Kind.STREAM, Kind.ITEM))
 
 
 class _Abandoned:
-    """Stands where a ticket stood that nobody waits for: the late reply is dropped."""
+    """Stands in the table for a call that nobody waits for: its late reply is dropped."""
 
     def __init__(self, call_id: int, close: Callable[[int], None]) -> None:
         self.call_id = call_id
@@ -185,32 +185,32 @@ class CallTable:
         self._open: dict[int, PendingCall | _Abandoned] = {}
         self._ids = itertools.count(INIT_ID + 1)
         self.fast_call_id = 0
-        """The call of a thread that alone uses the connection: it has no ticket; 0: none."""
+        """The call of a thread that alone uses the connection, and has no entry; 0: none."""
 
     def expect_birth(self) -> PendingCall:
-        """The ticket for the actor's first word: that it is made, or why not."""
+        """The entry for the actor's first word: that it is made, or why not."""
         pending = self._open[INIT_ID] = PendingCall(INIT_ID)
         return pending
 
     def expect_end(self) -> PendingCall:
-        """A ticket that only the end of the connection makes ready."""
+        """An entry that only the end of the connection makes ready."""
         pending = self._open[_END] = PendingCall(_END)
         return pending
 
     def open(self) -> PendingCall:
-        """The ticket of a new call."""
+        """The entry of a new call."""
         pending = _new(PendingCall)
         pending.call_id = call_id = next(self._ids)
         self._open[call_id] = pending
         return pending
 
     def open_fast(self) -> int:
-        """The id of a new call that has no ticket, unless `promote` makes one."""
+        """The id of a new call that has no entry, unless `promote` makes one."""
         self.fast_call_id = next(self._ids)
         return self.fast_call_id
 
     def promote(self) -> PendingCall:
-        """Give the call that `open_fast` began its ticket after all."""
+        """Give the call that `open_fast` began its entry after all."""
         pending = self._open[self.fast_call_id] = PendingCall(self.fast_call_id)
         self.fast_call_id = 0
         return pending
@@ -223,12 +223,16 @@ class CallTable:
 
     def ahead_of(self, pending: PendingCall) -> list[Bytes]:
         """What the calls before this one were sent as, the eldest first."""
-        tickets = [one for one in list(self._open.values()) if isinstance(one, PendingCall)]
-        ours = [one for one in tickets if INIT_ID < one.call_id < pending.call_id]
-        return [one.sent for one in sorted(ours, key=lambda one: one.call_id) if one.first is None]
+        calls = [call for call in list(self._open.values()) if isinstance(call, PendingCall)]
+        before = [call for call in calls if INIT_ID < call.call_id < pending.call_id]
+        return [
+            call.sent
+            for call in sorted(before, key=lambda call: call.call_id)
+            if call.first is None
+        ]
 
     def withdraw(self, pending: PendingCall) -> None:
-        """This call did not go out."""
+        """Take a call out that was not sent."""
         self._open.pop(pending.call_id, None)
 
     def abandon(self, pending: PendingCall, close: Callable[[int], None]) -> None:
