@@ -109,7 +109,7 @@ def test_an_interruption_of_a_transfer_gives_the_call_its_outcome(
     parts.channel.bring(Frame(Kind.VALUE, 2))
     with pytest.raises(KeyboardInterrupt):
         fast.call(b"call")
-    assert parts.incoming.interrupted
+    assert parts.incoming.actor_lives_on
     assert other.failure is not None
     assert len(parts.calls) == 0 or moment == "before_write"
     assert Call(parts.reader.turn.hand_over).result()

@@ -167,7 +167,7 @@ def test_an_interruption_of_a_write_ends_the_connection_for_every_call(parts: Pa
     parts.channel.before_write = press
     with pytest.raises(KeyboardInterrupt):
         parts.writer.write(request(2))
-    assert parts.incoming.interrupted
+    assert parts.incoming.actor_lives_on
     assert other.failure is not None
     assert "interrupted" in str(other.failure())
 

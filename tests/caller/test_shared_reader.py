@@ -228,7 +228,7 @@ def test_an_exception_in_the_midst_of_a_read_ends_the_connection_for_every_call(
     parts.channel.bring(answer(mine))
     with pytest.raises(error):
         parts.reader.wait(mine, READY)
-    assert parts.incoming.interrupted
+    assert parts.incoming.actor_lives_on
     assert other.failure is not None
     assert "interrupted" in str(other.failure())
 
@@ -251,7 +251,7 @@ def test_a_kind_that_is_not_known_is_refused_where_its_sender_waits(parts: Parts
     parts.channel.bring(Frame(99, 5, b"?", (), b"", 1))
     parts.reader.poll()
     [(call_id, why)] = parts.channel.sent()
-    assert (call_id, why) == (5, b"a caller knows no message of kind 99")
+    assert (call_id, why) == (5, b"this caller knows no message of kind 99")
     assert parts.incoming.closed_because is None
 
 
