@@ -5,15 +5,17 @@
 """
 
 from . import errors, util
+from ._access import current, get
 from ._actor.status import Status
 from ._catching.catchers import Except, LocalExcept
 from ._handle import Handle
-from ._proxy import Proxy, current, get
+from ._proxy import Proxy
 from ._remote import remote
 from .errors import (
     ActorDiedError,
     CallTimeoutError,
     DeadlockError,
+    ExitReport,
     NotListeningError,
     RemoteError,
     RemoteObjError,
@@ -26,6 +28,7 @@ __all__ = [
     "CallTimeoutError",
     "DeadlockError",
     "Except",
+    "ExitReport",
     "Handle",
     "LocalExcept",
     "NotListeningError",

@@ -2,24 +2,60 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._actor.program import ActorProgram, role_of
 from ._actor.status import Status
 from ._catching.catchers import Except
-from ._engines.registry import unique_name
+from ._engines.contract import LaunchSpec, unique_name
 from ._options import Options
+from ._os.lazy_import import import_lock
 from ._ownership import SECOND_CTRL_C, OwnedActor, register_at_exit, stop_in_background
-from ._protocol.config import WireOptions
-from ._protocol.views import show
-from ._proxy import Proxy
+from ._protocol.identity import ActorId
+from ._protocol.operations import format_steps
+from ._proxy import Proxy, proxy_of
 from ._reference import RemoteRef
-from ._wire.unix import new_address
-from .errors import ActorDiedError
+from ._wire.registry import new_address
+from .errors import ActorDiedError, ExitReport
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 __all__ = ["Handle", "spawn"]
+
+
+class _Exited:
+    """The future of an end, made when somebody asks for it.
+
+    It is not the actor's but the handle's: the report may hold an exception, and that leads to
+    whoever raised it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._future: Future[ExitReport] | None = None
+
+    def future(self, actor: OwnedActor) -> Future[ExitReport]:
+        """The future, which is done when this actor has ended."""
+        future = self._future
+        if future is not None and future.done():
+            return future
+        actor.check_owner()  # before the lock, which another thread may have held at the fork
+        with import_lock:
+            # concurrent.futures at start-up would take a good part of our own import.
+            from concurrent.futures import Future
+
+        with self._lock:
+            if self._future is None:
+                future = Future()
+                future.set_running_or_notify_cancel()
+                actor.on_exit(future.set_result)
+                self._future = future
+            return self._future
 
 
 class Handle(Proxy):
@@ -29,10 +65,11 @@ class Handle(Proxy):
     handle that is garbage-collected stops its actor too, in the background.
     """
 
-    __slots__ = ("_actor", "_exc")
+    __slots__ = ("_actor", "_exc", "_exited")
 
     _actor: OwnedActor
     _exc: Except
+    _exited: _Exited
 
     @property
     def pid_(self) -> int | None:
@@ -47,7 +84,7 @@ class Handle(Proxy):
     @property
     def alive_(self) -> bool:
         """Whether the actor runs. True to the fact."""
-        return self._actor.instance.alive
+        return self._actor.instance.is_alive()
 
     @property
     def exitcode_(self) -> int | None:
@@ -70,7 +107,7 @@ class Handle(Proxy):
 
     def join_(self, timeout: float | None = None) -> bool:
         """Wait until the actor has ended by itself; False when that took too long."""
-        return self._actor.instance.join(timeout)
+        return self._actor.instance.wait(timeout)
 
     def terminate_(self) -> None:
         """Send SIGTERM: the actor drops what it is doing, cleans up and ends."""
@@ -81,6 +118,49 @@ class Handle(Proxy):
         """End the process at once. Nothing of it runs any more, its cleanup neither."""
         self._actor.forced = True
         self._actor.instance.kill()
+
+    @property
+    def exited_(self) -> Future[ExitReport]:
+        """Its end, as a future of the `ExitReport`, which says why it ended, and with what.
+
+        It is done within some milliseconds of the end, however that came. To wait for several use
+        `concurrent.futures.wait`; in a coroutine, `await asyncio.wrap_future(handle.exited_)`.
+        Whoever has not asked for it pays nothing for it. It can't be cancelled.
+
+        Raises:
+            NotListeningError: this process is a forked copy of the owner, which alone can know.
+
+        >>> from remoteobj import remote
+        >>> Box = remote(type("Box", (), {}))
+        >>> with Box.spawn() as box:
+        ...     exited = box.exited_
+        >>> exited.result().reason, exited.result().exitcode
+        ('stopped', 0)
+        """
+        return self._exited.future(self._actor)
+
+    def on_exit_(self, callback: Callable[[ExitReport], object]) -> None:
+        """Have the `ExitReport` given to `callback` when the actor has ended, however that came.
+
+        Callbacks run in the order in which they were added, in a thread that all actors of this
+        process share: they must not wait for long. One that is added after the end runs at once, in
+        the thread that adds it. What a callback raises goes to `threading.excepthook`. One that
+        refers to the handle keeps it alive, so that the actor is not stopped when the handle is
+        forgotten. The end of this program waits for no callback.
+
+        Raises:
+            NotListeningError: this process is a forked copy of the owner, which alone can know.
+
+        >>> import os, signal
+        >>> from remoteobj import remote
+        >>> Box = remote(type("Box", (), {}))
+        >>> box = Box.spawn()
+        >>> box.kill_(); box.join_()
+        True
+        >>> box.on_exit_(lambda report: print(report.reason, report.signal.name))
+        killed SIGKILL
+        """
+        self._actor.on_exit(callback)
 
     def status_(self, timeout: float | None = 1.0) -> Status:
         """What the actor is doing: it says so at once, also while a method runs.
@@ -101,7 +181,7 @@ class Handle(Proxy):
         1
         ('running', 1)
         """
-        return self._actor.endpoint.status(timeout)
+        return self._actor.inspector.status(timeout)
 
     def stack_(self, timeout: float | None = 1.0) -> str:
         """The Python stacks of all threads of the actor's process, as text.
@@ -113,7 +193,7 @@ class Handle(Proxy):
             CallTimeoutError: the process takes no signals: it is stopped.
             ActorDiedError: it has ended.
         """
-        return self._actor.endpoint.stack(timeout)
+        return self._actor.inspector.stack(timeout)
 
     def interrupt_(
         self,
@@ -135,7 +215,7 @@ class Handle(Proxy):
             CallTimeoutError: it did not.
             ActorDiedError: it has ended.
         """
-        return self._actor.endpoint.interrupt(exc() if isinstance(exc, type) else exc, timeout)
+        return self._actor.inspector.interrupt(exc() if isinstance(exc, type) else exc, timeout)
 
     def __enter__(self) -> Handle:
         return self
@@ -157,7 +237,7 @@ class Handle(Proxy):
             raise death
 
     def __repr__(self) -> str:
-        return f"<Remote {self.name_!r} (pid {self.pid_}) : ({show(self._steps)})>"
+        return f"<Remote {self.name_!r} (pid {self.pid_}) : ({format_steps(self._view.steps)})>"
 
 
 def spawn(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options) -> Handle:
@@ -167,24 +247,24 @@ def spawn(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: Opt
             f"{cls.__name__} has a @remote.work loop, and an inline actor has no thread to run "
             'it in; use engine="thread" or "process"'
         )
-    name = options.name or unique_name(cls.__name__)
+    actor_id = ActorId.new(options.name or unique_name(cls.__name__))
     address = new_address()
     exc = options.exc if options.exc is not None else Except()
-    wire_options = WireOptions(options.spin, options.writable)
+    wire_options = options.wire_options
+    ref = RemoteRef(actor_id, address, eager=options.eager_proxy, wire_options=wire_options)
     program = ActorProgram(
         cls,
         args,
         kwargs,
+        actor_id=actor_id,
         address=address,
-        name=name,
         exc=exc,
-        proxy=Proxy._at(
-            RemoteRef(address, name, eager=options.eager_proxy, wire_options=wire_options)
-        ),
+        proxy=proxy_of(ref, Proxy),
         wire_options=wire_options,
         reentrant=options.reentrant,
     )
-    actor = OwnedActor(program, address, name, options, exc)
+    spec = LaunchSpec(program, actor_id.name, options.daemon, options.start_method, wire_options)
+    actor = OwnedActor(spec, actor_id, address, options, exc)
     register_at_exit(actor)
     handle = _handle_of(actor, exc)  # made while the process starts
     actor.wait_for_birth()
@@ -192,16 +272,17 @@ def spawn(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: Opt
 
 
 def _handle_of(actor: OwnedActor, exc: Except) -> Handle:
-    anchor = RemoteRef(
+    ref = RemoteRef(
+        actor.actor_id,
         actor.address,
-        actor.name,
         eager=actor.options.eager_proxy,
-        wire_options=WireOptions(actor.options.spin, actor.options.writable),
+        wire_options=actor.options.wire_options,
         endpoint=actor.endpoint,
     )
-    handle: Handle = Handle._at(anchor)
+    handle: Handle = proxy_of(ref, Handle)
     object.__setattr__(handle, "_actor", actor)
     object.__setattr__(handle, "_exc", exc)
+    object.__setattr__(handle, "_exited", _Exited())
     actor.finalizer = weakref.finalize(handle, stop_in_background, actor)
     actor.finalizer.atexit = False
     return handle

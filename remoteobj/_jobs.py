@@ -2,62 +2,123 @@
 
 from __future__ import annotations
 
-import collections
 import threading
 from collections.abc import Callable, Generator
-from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
+from ._actor.function import FunctionCall
 from ._catching.catchers import ANY, USER_ERRORS, Except, LocalExcept
-from ._engines.registry import unique_name
+from ._engines.contract import unique_name
 from ._os.lazy_import import import_lock
 from .errors import CallTimeoutError, NotListeningError
 
-__all__ = ["Function", "Job", "name_of", "thread", "yields"]
-
-Function = Callable[..., Any]
+__all__ = ["Job", "thread"]
 
 
-def name_of(func: Function) -> str:
-    """A function's name, also within `functools.partial`, or that of its class."""
-    while isinstance(func, partial):
-        func = func.func
-    return getattr(func, "__name__", type(func).__name__)
-
-
-def yields(func: Function) -> bool:
-    """Whether calling it gives a generator, as far as can be known before."""
-    with import_lock:
-        import inspect  # for a faster start-up: it is a tenth of it
-
-    return inspect.isgeneratorfunction(func)
+_END: Final = object()
+"""Comes after the last item of a thread."""
 
 
 class Job:
-    """The face that a function's process and its thread share."""
+    """The face that a function's process and its thread share, with the options of both."""
 
     exc: Except | LocalExcept
     name: str
-    _raises: bool
-    _timeout: float | None
     _told = False  # whether somebody was given the exception that ended it
+
+    def __init__(
+        self,
+        func: Callable[..., Any],
+        /,
+        *args: Any,
+        results_: bool = True,
+        timeout_: float | None = None,
+        raises_: bool = True,
+        name_: str | None = None,
+        group_: None = None,
+        daemon_: bool = True,
+        exc_: Except | LocalExcept | None = None,
+        close_: bool = False,
+        start_method_: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if group_ is not None:
+            raise ValueError("group_ must be None, as for multiprocessing.Process")
+        call = FunctionCall(func, args, kwargs, results_)
+        self._set_up(call, name_ or unique_name(call.name), daemon_, exc_, start_method_)
+        # Only now: what a process has before goes along to the new one.
+        self._timeout = timeout_
+        self._raises = raises_
+        self._close = close_
 
     if TYPE_CHECKING:  # what the process, and the thread, bring with them
 
+        @property
+        def ident(self) -> int | None: ...
         def start(self) -> Any: ...
-        def join(self, timeout: float | None = None, raises: bool | None = None) -> None: ...
         def is_alive(self) -> bool: ...
-        def _has_begun(self) -> bool: ...
+        def _set_up(
+            self,
+            call: FunctionCall,
+            name: str,
+            daemon: bool,
+            exc: Except | LocalExcept | None,
+            start_method: str | None,
+        ) -> None: ...
+        def _wait(self, timeout: float | None) -> bool:
+            """Wait for its end; whether what ended it may be raised."""
+            ...
 
-    def _error(self) -> BaseException | None:
-        """What ended the function, if it did not return."""
+        def _error(self) -> BaseException | None:
+            """What ended the function, if it did not return."""
 
-    def _give_up(self) -> None:
-        """End it, as far as that can be done."""
+        def _throw(self, exc: BaseException) -> None:
+            """Raise an exception in the function, which runs."""
+
+        def _give_up(self) -> None:
+            """End it, as far as that can be done."""
+
+    def join(self, timeout: float | None = None, raises: bool | None = None) -> None:
+        """Wait until it has ended. Results that nobody has read don't hinder it.
+
+        Args:
+            timeout: seconds; None is what `timeout_` said.
+            raises: whether to raise what ended the function; None is what `raises_` said.
+
+        Raises:
+            Exception: what the function raised.
+            ActorDiedError: its process ended without an exception, by a signal say.
+        """
+        ended = self._wait(self._timeout if timeout is None else timeout)
+        if ended and (self._raises if raises is None else raises):
+            self._raise_error()
+
+    def throw(self, exc: BaseException | type[BaseException]) -> None:
+        """Raise an exception in the running function, wherever it is; in a thread, when that next
+        runs Python code.
+
+        Raises:
+            NotListeningError: the function does not run.
+        """
+        if not self.is_alive():
+            raise NotListeningError(f"{self.name} does not run: nothing can be thrown into it")
+        self._throw(exc() if isinstance(exc, type) else exc)
+
+    def raise_any(self, group: Any = ANY) -> None:
+        """Raise the last exception of a group, or what ended the function; else a no-op."""
+        self.exc.raise_any(group)
+        if group is ANY:
+            self._raise_error()
+
+    def _raise_error(self) -> None:
+        error = self._error()
+        if error is not None:
+            self._told = True
+            raise error
 
     def __enter__(self) -> Self:
-        if not self._has_begun():
+        if self.ident is None:
             self.start()
         return self
 
@@ -77,21 +138,11 @@ class Job:
         if self._raises and not self._told:
             self._raise_error()
 
-    def _raise_error(self) -> None:
-        error = self._error()
-        if error is not None:
-            self._told = True
-            raise error
 
-    def raise_any(self, group: Any = ANY) -> None:
-        """Raise the last exception of a group, or what ended the function; else a no-op."""
-        self.exc.raise_any(group)
-        if group is ANY:
-            self._raise_error()
-
-
-class thread(threading.Thread, Job):
+class thread(Job, threading.Thread):
     """`func(*args, **kwargs)` in a thread: the face of `process`, without a process.
+
+    It takes the same arguments; `close_` and `start_method_` mean nothing here.
 
     >>> with thread(sorted, [3, 1, 2]) as t:
     ...     pass
@@ -99,111 +150,84 @@ class thread(threading.Thread, Job):
     [1, 2, 3]
     """
 
-    def __init__(
+    def _set_up(
         self,
-        func: Function,
-        /,
-        *args: Any,
-        results_: bool = True,
-        timeout_: float | None = None,
-        raises_: bool = True,
-        name_: str | None = None,
-        group_: None = None,
-        daemon_: bool = True,
-        exc_: Except | LocalExcept | None = None,
-        **kwargs: Any,
+        call: FunctionCall,
+        name: str,
+        daemon: bool,
+        exc: Except | LocalExcept | None,
+        start_method: str | None,
     ) -> None:
-        super().__init__(group_, name=name_ or unique_name(name_of(func)), daemon=daemon_)
-        self.exc: Except | LocalExcept = exc_ if exc_ is not None else LocalExcept()
-        self._call: tuple[Function, Any, Any] | None = (func, args, kwargs)
-        self._results = results_
-        self._raises = raises_
-        self._timeout = timeout_
+        threading.Thread.__init__(self, name=name, daemon=daemon)
+        self.exc = exc if exc is not None else LocalExcept()
+        self._call: FunctionCall | None = call
         self._failure: BaseException | None = None
         self._value: Any = None
-        self._over = False
-        self._came = threading.Condition()
-        self._queue: collections.deque[Any] | None = None
-        if results_ and yields(func):
-            self._queue = collections.deque()
+        with import_lock:
+            from queue import SimpleQueue  # for a faster start-up: processes need none
+
+        # One step of the interpreter each way: what is thrown leaves no lock behind.
+        self._items: Any = SimpleQueue()
+        self._yields = call.yields
 
     def start(self) -> Self:  # type: ignore[override]
         """Start it; gives the thread itself."""
-        super().start()
+        threading.Thread.start(self)
         return self
-
-    def _has_begun(self) -> bool:
-        return self.ident is not None
 
     def run(self) -> None:
         """Run the function, in the thread."""
-        assert self._call is not None
-        func, args, kwargs = self._call
-        self._call = None
-        value: Any = None
+        call, self._call = self._call, None
+        assert call is not None
+        value = None
         try:
             with self.exc(types=USER_ERRORS, raises=True):
-                value = func(*args, **kwargs)
+                value = call.func(*call.args, **call.kwargs)
                 if hasattr(type(value), "__next__"):
-                    value = self._drain(value)
-            self._value = value if self._results else None
+                    value = self._drain(value, call.results)
+            self._value = value if call.results else None
         except SystemExit:
             pass
         except BaseException as exc:
             self._failure = exc
         finally:
-            with self._came:
-                self._over = True
-                self._came.notify_all()
+            self._items.put(_END)
 
-    def _drain(self, iterator: Any) -> Any:
-        if self._queue is None and self._results:
-            self._queue = collections.deque()
+    def _drain(self, iterator: Any, results: bool) -> Any:
+        self._yields = results
         while True:
             try:
                 item = next(iterator)
             except StopIteration as stop:
                 return stop.value
-            if self._queue is not None:
-                with self._came:
-                    self._queue.append(item)
-                    self._came.notify()
+            if results:
+                self._items.put(item)
 
     @property
     def result(self) -> Any:
         """What the function returned, or a generator over what it yields."""
-        return self._value if self._queue is None else self._items(self._queue)
+        return self._take() if self._yields else self._value
 
-    def _items(self, queue: collections.deque[Any]) -> Generator[Any, None, Any]:
-        while True:
-            with self._came:
-                self._came.wait_for(lambda: queue or self._over)
-                if not queue:
-                    break
-                item = queue.popleft()
+    def _take(self) -> Generator[Any, None, Any]:
+        while (item := self._items.get()) is not _END:
             yield item
+        self._items.put(_END)  # it stays the end, however often it is asked for
         self._raise_error()
         return self._value
 
     def _error(self) -> BaseException | None:
         return self._failure
 
-    def join(self, timeout: float | None = None, raises: bool | None = None) -> None:
-        """Wait until the thread has ended; raises what ended the function, as `process` does."""
-        super().join(self._timeout if timeout is None else timeout)
-        if not self.is_alive() and (self._raises if raises is None else raises):
-            self._raise_error()
+    def _wait(self, timeout: float | None) -> bool:
+        threading.Thread.join(self, timeout)
+        return not self.is_alive()
 
-    def throw(self, exc: BaseException | type[BaseException]) -> None:
-        """Raise an exception in the running function, when it next runs Python code."""
-        if not self.is_alive() or self.ident is None:
-            raise NotListeningError(f"{self.name} does not run: nothing can be thrown into it")
-        thrown = exc() if isinstance(exc, type) else exc
+    def _throw(self, exc: BaseException) -> None:
         with import_lock:
             import ctypes  # for a faster start-up: little else needs it
 
         ctypes.pythonapi.PyThreadState_SetAsyncExc(
-            ctypes.c_ulong(self.ident), ctypes.py_object(_carrier(thrown))
+            ctypes.c_ulong(self.ident or 0), ctypes.py_object(_carrier(exc))
         )
 
     def _give_up(self) -> None:

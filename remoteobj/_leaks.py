@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ._engines.guardian import guardian
-from ._engines.without_main import _fork_server
-from ._wire.unix import _session
+from ._engines.without_main import fork_server
+from ._wire.runtime_directory import runtime_directory
 
 __all__ = ["Kept", "descriptors", "kept", "no_leaks"]
 
@@ -80,10 +80,10 @@ def kept() -> Iterator[Kept]:
     """All that is kept, of this package and of `multiprocessing`."""
     yield Kept(guardian.pid, guardian.pipe)
     yield Kept(fd=guardian.list)
-    yield Kept(fd=_session.lock)
+    yield Kept(fd=runtime_directory.lock)
     tracker = resource_tracker._resource_tracker
     yield Kept(getattr(tracker, "_pid", None), getattr(tracker, "_fd", None))
-    for server in (_fork_server.server, forkserver._forkserver):
+    for server in (fork_server.server, forkserver._forkserver):
         parts = ("_forkserver_pid", "_forkserver_alive_fd", "_forkserver_address")
         yield Kept(*(getattr(server, part, None) for part in parts))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ._catching.catchers import Except
+from ._protocol.config import WireOptions
 
 __all__ = ["Options"]
 
@@ -38,6 +39,11 @@ class Options(NamedTuple):
     some tens of microseconds, as long as that pays."""
     writable: bool = True
     """Whether arrays that arrive, here and there, can be written to."""
+
+    @property
+    def wire_options(self) -> WireOptions:
+        """Those that concern connections."""
+        return WireOptions(self.spin, self.writable)
 
     def but(self, changes: dict[str, Any]) -> Options:
         """The same with some changed.

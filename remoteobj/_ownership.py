@@ -7,152 +7,54 @@ import os
 import threading
 import time
 import weakref
+from functools import partial
 from multiprocessing import util as mp_util
-from typing import Any
+from typing import Any, Protocol
 
-from ._actor.program import ActorProgram
-from ._actor.status import Status, sketch
 from ._caller.connection import Connection, ReenteredError
-from ._caller.control_client import ControlClient
-from ._caller.endpoint import CallErrors, Endpoint, Terms, decode_answer
+from ._caller.endpoint import CallErrors, Endpoint, OwnedParts, decode_answer
 from ._catching.catchers import Except
-from ._engines.registry import Instance, LaunchSpec, engine_named
+from ._engines.contract import ExitCallback, Instance, LaunchSpec
+from ._engines.registry import engine_named
+from ._inspection import Inspector
 from ._options import Options
-from ._pickling.outcome import pack_error
-from ._protocol.calls import PendingCall
-from ._protocol.config import WireOptions
 from ._protocol.frames import encode
-from ._protocol.messages import INIT_ID, InterruptOrder, Kind, StopOrder
+from ._protocol.identity import ActorId
+from ._protocol.messages import StopOrder
 from ._wire.channel import ChannelClosedError
-from ._wire.unix import Address, unlink
-from .errors import (
-    ActorDiedError,
-    CallTimeoutError,
-    NotListeningError,
-    RemoteObjError,
-    SpawnTimeoutError,
-)
+from ._wire.registry import transport_of
+from ._wire.transport import Address
+from .errors import ActorDiedError, ExitReport, NotListeningError, SpawnTimeoutError
 
-__all__ = ["SECOND_CTRL_C", "OwnedActor", "register_at_exit", "stop_in_background"]
+__all__ = [
+    "SECOND_CTRL_C",
+    "OwnedActor",
+    "error_of_death",
+    "register_at_exit",
+    "stop_in_background",
+]
 
 TERM_SECONDS = 3.0
 """How long an actor has after SIGTERM, before SIGKILL."""
 KILL_SECONDS = 5.0
 """How long the kernel may take to end a process after SIGKILL."""
-STACK_SECONDS = 2.0
-"""How long a process may take to write its stacks at a signal."""
-EXPLAIN_SECONDS = 0.25
-"""How long an actor may take to say why a call takes so long."""
 SECOND_CTRL_C = "_remoteobj_impatient"
 """Marks the Ctrl-C that came while an actor was being stopped: those outside it need not wait."""
 EXIT_CODE_SECONDS = 1.0
 """How long the exit code of a process may take after its connection broke."""
 
 
-class _OwnedCallErrors(CallErrors):
-    """An actor, as its owner knows it: the owner can tell how it died."""
-
-    def __init__(self, name: str, instance: Instance) -> None:
-        super().__init__(name)
-        self._instance = instance
-        self._owner_pid = os.getpid()
-
-    def lost(self, maybe_executed: bool) -> BaseException:
-        if os.getpid() != self._owner_pid:
-            return super().lost(maybe_executed)
-        return died(self.name, self._instance, maybe_executed)
-
-
-def died(name: str, instance: Instance, maybe_executed: bool | None = None) -> ActorDiedError:
+def error_of_death(instance: Instance, maybe_executed: bool | None = None) -> ActorDiedError:
     """The error of a death, with all that is known of it."""
-    instance.join(EXIT_CODE_SECONDS)
-    known = instance.exit_report()._asdict()
-    if known["running"] is not None:
-        known["running"] = sketch(known["running"])
-    return ActorDiedError.from_exit(name, maybe_executed=maybe_executed, **known)
+    instance.wait(EXIT_CODE_SECONDS)
+    return ActorDiedError.from_exit(instance.exit_report(), maybe_executed)
 
 
-class _OwnedEndpoint(Endpoint):
-    """The owner's way to its actor: a connection that was there before the actor was."""
-
-    def __init__(
-        self, address: Address, name: str, instance: Instance, wire_options: WireOptions
-    ) -> None:
-        partner = _OwnedCallErrors(name, instance)
-        super().__init__(address, name, partner, wire_options)
-        self._owner_pid = os.getpid()
-        self._instance = instance
-        self.control_client = ControlClient(instance.control, name, self._gone)
-        self.first = Connection(instance.data, partner.lost, partner.goodbye_error)
-        self.first.target = address.path
-        self._connection = self.first
-
-    def _connect(self) -> Connection:
-        if os.getpid() != self._owner_pid or self.first.end is None:
-            return super()._connect()
-        if self._instance.alive and self.first.actor_lives_on:
-            return super()._connect()  # by the door that all others use
-        raise self.first.end(False)
-
-    def _gone(self) -> BaseException:
-        if self._instance.alive:
-            return NotListeningError(f"{self._errors.name} has stopped listening")
-        return self._errors.lost(False)
-
-    def timed_out(self, terms: Terms, pending: PendingCall | None = None) -> CallTimeoutError:
-        """The error, with what the actor is doing instead, and what it would have done first.
-
-        With `terms.interrupt`, what it does is interrupted, if it is this very call.
-        """
-        ahead = self._connection.ahead_of(pending) if self._connection and pending else []
-        running, stack = None, None
-        with contextlib.suppress(RemoteObjError):
-            running = self.status(EXPLAIN_SECONDS)
-        with contextlib.suppress(RemoteObjError):
-            stack = self.stack(EXPLAIN_SECONDS if running else 0.0, EXPLAIN_SECONDS)
-        if terms.interrupt and pending is not None:
-            with contextlib.suppress(RemoteObjError):
-                error = TimeoutError(f"interrupted after {terms.timeout} s")
-                self.interrupt(error, EXPLAIN_SECONDS, pending.call_id)
-        if running is not None and running.call is not None and ahead:
-            ahead = ahead[1:]  # the eldest is the one that runs
-        return CallTimeoutError.while_running(
-            f"{self._errors.name} did not answer within {terms.timeout} s",
-            running=running and running.call,
-            age=running.age if running else 0.0,
-            remote_stack=stack,
-            queued_ahead=[sketch(one) for one in ahead],
-        )
-
-    # --- asking ----------------------------------------------------------------------------
-
-    def status(self, timeout: float | None) -> Status:
-        """What the actor is doing."""
-        return Status(*self._ask(Kind.STATUS, b"", timeout))
-
-    def stack(self, timeout: float | None, more: float = STACK_SECONDS) -> str:
-        """The stacks of its threads: as it tells them, or else as faulthandler does."""
-        try:
-            return str(self._ask(Kind.STACK, b"", timeout))
-        except CallTimeoutError:
-            try:
-                return self._instance.stacks(more)
-            except RuntimeError as exc:
-                if not self._instance.alive:
-                    raise self._gone() from exc
-                raise CallTimeoutError(str(exc)) from exc
-
-    def interrupt(
-        self, error: BaseException, timeout: float | None, call_id: int = INIT_ID
-    ) -> bool:
-        """Raise something in what it runs; False: it runs nothing, or not this call."""
-        order = InterruptOrder(pack_error(error), call_id)
-        return bool(self._ask(Kind.INTERRUPT, order.payload(), timeout))
-
-    def _ask(self, kind: int, payload: bytes, timeout: float | None) -> Any:
-        if os.getpid() != self._owner_pid:
-            raise NotListeningError(f"only the owner of {self._errors.name} can ask it that")
-        return self.control_client.request(kind, payload, timeout)
+def _lost(owner_pid: int, name: str, instance: Instance, maybe_executed: bool) -> ActorDiedError:
+    """The error of a call: the owner can tell how the actor died, and a forked copy of it can't."""
+    if os.getpid() == owner_pid:
+        return error_of_death(instance, maybe_executed)
+    return ActorDiedError.from_exit(ExitReport(name), maybe_executed)
 
 
 class OwnedActor:
@@ -163,31 +65,78 @@ class OwnedActor:
     """
 
     def __init__(
-        self, program: ActorProgram, address: Address, name: str, options: Options, exc: Except
+        self,
+        spec: LaunchSpec,
+        actor_id: ActorId,
+        address: Address,
+        options: Options,
+        exc: Except,
     ) -> None:
-        self.name = name
+        self.actor_id = actor_id
+        self.name = spec.name
         self.options = options._replace(exc=None)
         self.address = address
         self._exc = weakref.ref(exc)
         self._own_exc = options.exc is None
         self._errors_before = 0 if self._own_exc else len(exc)
         self.finalizer: weakref.finalize[..., Any] | None = None
-        self.owner_pid = os.getpid()
-        wire_options = WireOptions(options.spin, options.writable)
-        self.instance = engine_named(options.engine).launch(
-            LaunchSpec(program, name, options.daemon, options.start_method, wire_options)
+        self._owner_pid = os.getpid()
+        self.instance = engine_named(options.engine).launch(spec)
+        self._errors = CallErrors(
+            self.name, partial(_lost, self._owner_pid, self.name, self.instance)
         )
-        self.endpoint = _OwnedEndpoint(address, name, self.instance, wire_options)
+        self._first = Connection(self.instance.data, self._errors.lost, self._errors.goodbye_error)
+        self.inspector = Inspector(self.instance, self.name, self.check_owner, self._gone)
+        owned = OwnedParts(
+            self._errors, self._first, self._check_connecting, self.inspector.explain
+        )
+        self.endpoint = Endpoint(actor_id, address, spec.wire_options, owned)
         self.forced = False  # its owner said kill or terminate
         self._ending = threading.RLock()
         self._at_it = False
         self.closed = False
 
+    @property
+    def ours(self) -> bool:
+        """Whether this is the process that owns it, and no forked copy."""
+        return os.getpid() == self._owner_pid
+
+    def on_exit(self, callback: ExitCallback) -> None:
+        """Have its end told to this callback.
+
+        Raises:
+            NotListeningError: this process is a forked copy of the owner.
+        """
+        self.check_owner()
+        self.instance.on_exit(callback)
+
+    def check_owner(self) -> None:
+        """Refuse what only the owner can ask.
+
+        Raises:
+            NotListeningError: this process is a forked copy of the owner.
+        """
+        if not self.ours:
+            raise NotListeningError(f"only the owner of {self.name} can ask it that")
+
+    def _check_connecting(self) -> None:
+        """The connection that was there from the first is the way to it. When that has ended, so
+        has the actor; unless it was we who broke it off: then there is the door that others use."""
+        if not self.ours or self._first.closed_because is None:
+            return
+        if not (self.instance.is_alive() and self._first.actor_lives_on):
+            raise self._first.closed_because(False)
+
+    def _gone(self) -> BaseException:
+        if self.instance.is_alive():
+            return NotListeningError(f"{self.name} has stopped listening")
+        return self._errors.lost(False)
+
     def wait_for_birth(self) -> None:
         """Wait until `__init__` is done; raises what it raised."""
         timeout = self.options.spawn_timeout
         deadline = None if timeout is None else time.monotonic() + timeout
-        connection = self.endpoint.first
+        connection = self._first
         try:
             if not connection.wait(connection.init_call, deadline):
                 how = "killed" if self.options.engine == "process" else "told to stop"
@@ -207,10 +156,10 @@ class OwnedActor:
         """End one that was not born."""
         self.forced = True
         self._order(StopOrder(fulfil=False))
-        if not self.instance.join(EXIT_CODE_SECONDS if self.endpoint.first.init_call.over else 0.0):
+        if not self.instance.wait(EXIT_CODE_SECONDS if self._first.init_call.over else 0.0):
             with contextlib.suppress(RuntimeError):  # a thread can't be killed, only told
                 self.instance.kill()
-                self.instance.join(KILL_SECONDS)
+                self.instance.wait(KILL_SECONDS)
         self._close()
 
     def stop(self, timeout: float | None = None, after_work: bool = False) -> None:
@@ -218,7 +167,7 @@ class OwnedActor:
 
         `after_work` lets its work loop come to its own end first, however long that takes.
         """
-        if os.getpid() != self.owner_pid:
+        if not self.ours:
             return
         with self._ending:
             if self.closed or self._at_it:  # the latter in a signal handler, within stop
@@ -239,29 +188,38 @@ class OwnedActor:
         if self.instance.runs_by_itself:
             self._drain_goodbye(limit)
         left = None if limit is None else max(0.0, limit - time.monotonic())
-        if not self.instance.join(left):
+        if not self.instance.wait(left):
             self._force(timeout)
         self._close()
 
     def kill_now(self) -> None:
         """Ctrl-C has come again, while it was being stopped: whoever presses it has waited long
         enough. Its cleanup has had its time, and what there is of it is lost."""
-        if self.closed or os.getpid() != self.owner_pid:
+        if self.closed or not self.ours:
             return
         self.forced = True
         with contextlib.suppress(RuntimeError):  # a thread goes on
             self.instance.kill()
-            self.instance.join(KILL_SECONDS)
+            self.instance.wait(KILL_SECONDS)
             self._close()
 
     def tell_to_stop(self, after_work: bool = False) -> None:
         """Give the order, without waiting for what comes of it. Harmless when done twice."""
         self._order(StopOrder(self.options.fulfill_final, after_work))
 
+    def _tell_at_exit(self) -> None:
+        self.tell_to_stop(after_work=not self.options.daemon)
+
+    def _stop_at_exit(self) -> None:
+        self.stop(self.options.stop_timeout, after_work=not self.options.daemon)
+
+    def _kill_at_exit(self) -> None:
+        self.kill_now()
+
     def _drain_goodbye(self, limit: float | None) -> None:
         """Take in what the actor still says: it ends sooner, and no reply is lost."""
         with contextlib.suppress(ReenteredError):  # stopped by a signal handler, within a call
-            self.endpoint.first.wait(self.endpoint.first.over, limit, whole=True)
+            self._first.wait(self._first.closed, limit, whole=True)
 
     def _order(self, order: StopOrder) -> None:
         with contextlib.suppress(ChannelClosedError):  # ended already: it need not be told
@@ -272,15 +230,15 @@ class OwnedActor:
         try:
             self.instance.terminate()
             how = "was ended by SIGTERM"
-            if not self.instance.join(TERM_SECONDS):
+            if not self.instance.wait(TERM_SECONDS):
                 how = "was ended by SIGKILL"
                 self.instance.kill()
-                self.instance.join(KILL_SECONDS)
+                self.instance.wait(KILL_SECONDS)
         except RuntimeError as exc:
             how = f"goes on: {exc}"
         error = ActorDiedError(
             f"{self.name} did not stop within {timeout} s and {how}",
-            exitcode=self.instance.exitcode,
+            report=self.instance.exit_report(),
             maybe_executed=False,
         )
         record = self._exc()
@@ -292,9 +250,9 @@ class OwnedActor:
         self.closed = True
         self._drain_goodbye(time.monotonic() + EXIT_CODE_SECONDS)
         self.endpoint.close()
-        self.instance.close()
-        unlink(self.address)
-        _actors.discard(self)
+        self.instance.release()
+        transport_of(self.address).remove(self.address)
+        _mortals.discard(self)
         if self.finalizer is not None:
             self.finalizer.detach()
         record = self._exc()
@@ -311,12 +269,12 @@ class OwnedActor:
         code = self.instance.exitcode
         if self.forced or code in (None, 0) or self.failed():
             return None
-        return died(self.name, self.instance)
+        return error_of_death(self.instance)
 
 
 def stop_in_background(actor: OwnedActor) -> None:
     """The handle is gone. This may run anywhere, so it must neither wait nor raise."""
-    if not actor.closed and os.getpid() == actor.owner_pid:
+    if not actor.closed and actor.ours:
         actor.tell_to_stop()
         with contextlib.suppress(RuntimeError):  # too late in the program's end for a thread
             threading.Thread(
@@ -330,37 +288,45 @@ def stop_in_background(actor: OwnedActor) -> None:
 # --- the end of the program ----------------------------------------------------------------
 
 
-def register_at_exit(actor: OwnedActor) -> None:
-    """See to it that an actor is not left when the program ends."""
-    _end_with_the_program()
-    _actors.add(actor)
+class _Mortal(Protocol):
+    """What must not be left when the program ends."""
+
+    def _tell_at_exit(self) -> None:
+        """Give the order to end, without waiting for what comes of it."""
+
+    def _stop_at_exit(self) -> None:
+        """Wait until it has ended; by force if that takes too long."""
+
+    def _kill_at_exit(self) -> None:
+        """End it at once: somebody is impatient."""
 
 
-_actors: set[OwnedActor] = set()
+_mortals: weakref.WeakSet[_Mortal] = weakref.WeakSet()
 _registered_in = -1
 
 
-def _end_with_the_program() -> None:
-    """See to it, once in each process, that no actor is left when the process ends."""
+def register_at_exit(mortal: _Mortal) -> None:
+    """See to it that this is not left when the program ends, if it is still there then."""
     global _registered_in
-    if _registered_in != os.getpid():
+    if _registered_in != os.getpid():  # once in each process
         _registered_in = os.getpid()
         # Before multiprocessing ends its daemonic processes, without their cleanup.
         mp_util.Finalize(None, _stop_all, exitpriority=100)
+    _mortals.add(mortal)
 
 
 def _stop_all() -> None:
     """Tell all of them first, then wait: together they take as long as the slowest."""
-    actors = list(_actors)
-    for actor in actors:
-        actor.tell_to_stop(after_work=not actor.options.daemon)
+    mortals = list(_mortals)
+    for mortal in mortals:
+        mortal._tell_at_exit()
     try:
-        for actor in actors:
-            actor.stop(actor.options.stop_timeout, after_work=not actor.options.daemon)
+        for mortal in mortals:
+            mortal._stop_at_exit()
     except KeyboardInterrupt:
-        for actor in list(_actors):
-            actor.kill_now()
+        for mortal in mortals:
+            mortal._kill_at_exit()
         raise
 
 
-os.register_at_fork(after_in_child=_actors.clear)
+os.register_at_fork(after_in_child=_mortals.clear)

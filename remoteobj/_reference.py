@@ -1,4 +1,7 @@
-"""What all views of one remote object share: where it is, and how it is reached and served."""
+"""The reference: where a remote object is, how it is reached, and how it is served from here.
+
+All proxies of one object in one process share its reference.
+"""
 
 from __future__ import annotations
 
@@ -7,44 +10,41 @@ import sys
 import threading
 import time
 from multiprocessing.context import get_spawning_popen
-from typing import Any, Final
+from typing import Any
 
-from ._actor.server import Mode, Server, local_server, local_servers
-from ._caller.endpoint import RETURNED_SELF, TERMS, Endpoint, Fallback, Terms
+from ._actor.server import Mode, Server, local_server
+from ._caller.call_options import MISSING
+from ._caller.endpoint import Endpoint, Fallback
 from ._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
-from ._protocol.views import Steps, evaluate
-from ._wire.unix import Address, Doorbell, new_address
-from .errors import ActorDiedError, NotListeningError, SpawnTimeoutError
+from ._protocol.identity import ActorId
+from ._protocol.operations import Steps, evaluate
+from ._wire.registry import new_address, transport_of
+from ._wire.transport import Address, ListenEvent
+from .errors import ActorDiedError, ExitReport, NotListeningError, SpawnTimeoutError
 
-__all__ = ["RETURNED_SELF", "MISSING", "RemoteRef"]
+__all__ = ["Reference", "RemoteRef", "describe"]
 
 THREAD_CHECK = 0.02
-"""Seconds between looks at a thread that is to listen: threads have no descriptor."""
+"""Seconds between two looks whether a thread has ended that is to listen: unlike a process, a
+thread has no descriptor that could be waited for."""
+LISTEN_CHECK = 0.02
+"""Seconds between two attempts to reach a listener whose transport can't tell when it begins."""
 
-
-class _Unset:
-    def __repr__(self) -> str:
-        return "UNSET"
-
-    def __reduce__(self) -> str:
-        return "UNSET"
-
-
-MISSING: Final[Any] = _Unset()
-"""Stands for "not given" where None is a value."""
+Reference = tuple[ActorId, Address, bool, bool, WireOptions]
+"""All that another process needs in order to call an object."""
 
 
 class RemoteRef:
     """One remote object, as seen from this process.
 
-    `local` is this process's own copy of the object, if it has one: under fork everybody
-    has, but only the process that listens has the one that answers.
+    `local` is this process's own copy of the object, or `MISSING`. A forked process inherits a
+    copy, but calls are answered by the copy in the process that listens.
     """
 
     def __init__(
         self,
+        actor_id: ActorId,
         address: Address,
-        name: str,
         local: Any = MISSING,
         *,
         eager: bool = False,
@@ -52,58 +52,51 @@ class RemoteRef:
         wire_options: WireOptions = DEFAULT_WIRE_OPTIONS,
         endpoint: Endpoint | None = None,
     ) -> None:
+        self.actor_id = actor_id
         self.address = address
-        self.name = name
+        self.name = actor_id.name
         self.local = local
         self.eager = eager
         self.fulfil = fulfil
         self.wire_options = wire_options
-        self.endpoint = endpoint or Endpoint(address, name, wire_options=wire_options)
+        self.endpoint = endpoint or Endpoint(actor_id, address, wire_options=wire_options)
 
     @classmethod
     def of(cls, obj: object, *, eager: bool, fulfil: bool, wire_options: WireOptions) -> RemoteRef:
-        """The anchor of an object that some process may later serve."""
+        """The reference of an object that this process, or one that it starts, may later serve."""
+        actor_id = ActorId.new(describe(obj))
         return cls(
-            new_address(), describe(obj), obj, eager=eager, fulfil=fulfil, wire_options=wire_options
+            actor_id, new_address(), obj, eager=eager, fulfil=fulfil, wire_options=wire_options
         )
 
     # --- as part of a pickle -------------------------------------------------------------
 
-    def reference(self) -> tuple[Address, str, bool, bool, WireOptions]:
-        """What any process needs in order to call the object."""
-        return (self.address, self.name, self.eager, self.fulfil, self.wire_options)
+    def reference(self) -> Reference:
+        """All that another process needs in order to call the object."""
+        return (self.actor_id, self.address, self.eager, self.fulfil, self.wire_options)
+
+    @classmethod
+    def from_reference(cls, reference: Reference) -> RemoteRef:
+        """The other way round: the reference, in a process that was sent this."""
+        actor_id, address, eager, fulfil, wire_options = reference
+        return cls(actor_id, address, eager=eager, fulfil=fulfil, wire_options=wire_options)
 
     def local_copy_for_child(self) -> tuple[Any, ...]:
-        """The object itself, for a process that is being started and may be the one that
-        will listen; nothing for all others, which only call."""
+        """The object itself, in a tuple, if this is pickled for a process that is being started:
+        that process may be the one to listen. Otherwise nothing: other processes only call."""
         if get_spawning_popen() is None or self.local is MISSING or self.listening:
             return ()
         return (self.local,)
 
     # --- calling -----------------------------------------------------------------------
 
-    def evaluate(
-        self,
-        steps: Steps,
-        owner: object = None,
-        default: Any = MISSING,
-        default_local: bool = False,
-        terms: Terms = TERMS,
-    ) -> Any:
-        """The value of a view; `RETURNED_SELF` when that is the object.
-
-        At the object's home it is evaluated directly. `default` (called, if it can be) or
-        this process's own copy (`default_local`) stand in when nobody listens.
-        """
-        if local_servers and (home := local_server(self.address)) is not None:
-            result = evaluate(steps, home.root)
-            return RETURNED_SELF if result is home.root else result
-        if default is MISSING and not default_local:
-            return self.endpoint.call(steps, owner, None, terms)
-        return self.endpoint.call(steps, owner, self.fallback(steps, default, default_local), terms)
-
     def fallback(self, steps: Steps, default: Any, local: bool) -> Fallback:
-        """What makes the value where nobody listens; None where nothing was said."""
+        """What makes the value if nobody listens; None if there is to be none.
+
+        Args:
+            default: the value, or a callable that makes it; `MISSING`: there is none.
+            local: whether the chain is evaluated on `self.local`, if this process has a copy.
+        """
         if local and self.local is not MISSING:
             return lambda: evaluate(steps, self.local)
         if default is MISSING:
@@ -118,11 +111,13 @@ class RemoteRef:
         Raises:
             RuntimeError: it is served already, or this process does not have it.
         """
-        if local_server(self.address) is not None:
+        if local_server(self.actor_id) is not None:
             raise RuntimeError(f"{self.name} is listening already")
         if self.local is MISSING:
             raise RuntimeError(f"{self.name} lives in another process: only that one can listen")
-        server = Server(self.local, self.address, self.name, self.fulfil, mode, self.wire_options)
+        server = Server(
+            self.local, self.actor_id, self.address, self.fulfil, mode, self.wire_options
+        )
         try:
             server.open()
         except FileExistsError:
@@ -132,20 +127,30 @@ class RemoteRef:
             server.run_in_background()
         return server
 
+    def stop(self) -> None:
+        """Stop serving the object, if it is served from here."""
+        home = local_server(self.actor_id)
+        if home is not None:
+            home.stop()
+
     @property
     def home(self) -> Server | None:
         """The server of the object, if it is served from here."""
-        return local_server(self.address)
+        return local_server(self.actor_id)
 
     @property
     def listening(self) -> bool:
-        """Whether the object can be called now. True to the fact, from every process."""
-        home = local_server(self.address)
+        """Whether the object can be called now. It is asked for, not assumed, in every process."""
+        home = local_server(self.actor_id)
         return home.listening if home is not None else self.endpoint.listening()
 
     def process(self, timeout: float | None, limit: int = sys.maxsize) -> int:
-        """Run requests in this thread; how many were run."""
-        home = local_server(self.address)
+        """Run requests in this thread, or wait while a background thread does; how many were run.
+
+        Raises:
+            NotListeningError: the object is not served from this process.
+        """
+        home = local_server(self.actor_id)
         if home is None:
             raise NotListeningError(f"{self.name} does not listen in this process")
         if home.mode is Mode.BACKGROUND:
@@ -154,8 +159,9 @@ class RemoteRef:
         return home.process(timeout, limit)
 
     def serve(self) -> None:
-        """Run requests until it stops listening, here or wherever `listen` said."""
-        home = local_server(self.address)
+        """Run requests until the object is served no more, in this thread or in the background, as
+        was said when it began to listen."""
+        home = local_server(self.actor_id)
         if home is not None and home.mode is Mode.MANUAL:
             home.mailbox.serve(until=lambda: False)
             home.stop()
@@ -165,13 +171,19 @@ class RemoteRef:
     # --- waiting -----------------------------------------------------------------------
 
     def wait(self, process: Any, fail: bool, timeout: float | None) -> bool:
-        """Wait until somebody listens; False, or an error if `fail`, when that can't be."""
+        """Wait until some process serves the object; whether one does.
+
+        Raises:
+            ActorDiedError: `process`, which was to serve it, ended first, and `fail` is true.
+            SpawnTimeoutError: the time was up first, and `fail` is true.
+        """
         deadline = None if timeout is None else time.monotonic() + timeout
         if self.listening:
             return True
-        bell = Doorbell(self.address)
+        event = transport_of(self.address).listen_event(self.address)
         try:
-            # Only now that the bell hangs: who began to listen in between is seen here.
+            # Asked again now that there is an event: a process that began to listen just before
+            # had none to set.
             while not self.listening:
                 if _ended(process):
                     if fail:
@@ -181,30 +193,36 @@ class RemoteRef:
                     if fail:
                         raise SpawnTimeoutError(f"{self.name} did not listen within {timeout} s")
                     return False
-                _sleep(bell, process, deadline)
-                bell.drain()
+                _sleep(event, process, deadline)
+                if event is not None:
+                    event.drain()
             return True
         finally:
-            bell.close()
+            if event is not None:
+                event.close()
 
     def _ended_first(self, process: Any) -> BaseException:
+        name = f"{process.name}, before {self.name} listened,"
         return ActorDiedError.from_exit(
-            f"{process.name}, before {self.name} listened,",
-            exitcode=getattr(process, "exitcode", None),
+            ExitReport(name, exitcode=getattr(process, "exitcode", None))
         )
 
 
-def _sleep(bell: Doorbell, process: Any, deadline: float | None) -> None:
-    """Sleep until the bell rings, the process ends, or the time is up."""
-    timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+def _sleep(event: ListenEvent | None, process: Any, deadline: float | None) -> None:
+    """Sleep until somebody listens, the process ends, or the time is up; for a moment, where one of
+    the first two has no descriptor to wait for."""
+    limits = [] if deadline is None else [max(0.0, deadline - time.monotonic())]
     poll = select.poll()
-    poll.register(bell, select.POLLIN)
+    if event is not None:
+        poll.register(event, select.POLLIN)
+    else:
+        limits.append(LISTEN_CHECK)
     sentinel = getattr(process, "sentinel", None)
     if sentinel is not None:
         poll.register(sentinel, select.POLLIN)
     elif process is not None:
-        timeout = THREAD_CHECK if timeout is None else min(timeout, THREAD_CHECK)
-    poll.poll(None if timeout is None else timeout * 1000)
+        limits.append(THREAD_CHECK)
+    poll.poll(min(limits) * 1000 if limits else None)
 
 
 def _ended(process: Any) -> bool:
@@ -216,5 +234,6 @@ def _ended(process: Any) -> bool:
 
 
 def describe(obj: object) -> str:
-    """How an object is named where its own repr might be long, or wrong, or remote."""
+    """A name for an object, for texts in which its own repr might be long, or fail, or be a
+    remote call."""
     return f"<{type(obj).__name__} object at {id(obj):#x}>"

@@ -1,221 +1,171 @@
-"""How calls are made through a view: at once, as futures, awaited, or one way; and their terms."""
+"""The view: what a proxy stands for, and how what is done to the proxy is carried out.
+
+An operation that is evaluated gives what the mode of the view says: the value itself, a future of
+it, something to be awaited, or nothing.
+"""
 
 from __future__ import annotations
 
-import enum
+import builtins
 from functools import cache
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from ._actor.server import local_servers
-from ._caller.endpoint import TERMS, Fallback, Terms, fallback_or_raise
+from ._actor.server import Server, local_server, local_servers
+from ._caller.call_options import MISSING, PLAIN, CallMode, CallOptions
+from ._caller.endpoint import RETURNED_SELF, fallback_or_raise
 from ._os.lazy_import import import_lock
-from ._protocol.views import Steps
-from ._reference import MISSING, RETURNED_SELF, RemoteRef
+from ._protocol.operations import OPERATIONS, Steps, drop, evaluate
+from ._reference import RemoteRef
 from .errors import ActorDiedError, NotListeningError
 
-__all__ = ["How", "Manner", "Way"]
+__all__ = ["View"]
+
+# Bare names: on Python 3.11 to look a member up in its class takes longer than to compare it.
+_NOW, _FUTURE, _AWAIT = CallMode.NOW, CallMode.FUTURE, CallMode.AWAIT
+
+_EAGER = CallOptions(proxy=True)
 
 
-class Way(enum.Enum):
-    """What a call gives."""
+class View(NamedTuple):
+    """A part of a remote object, and how calls are made through it."""
 
-    NOW = "now"  # its value
-    FUTURE = "future_"
-    AWAIT = "async_"
-    CAST = "cast_"  # nothing
+    ref: RemoteRef
+    """The whole object."""
+    steps: Steps
+    """The operations that lead from there to the part."""
+    options: CallOptions
+    whole: Any
+    """The proxy of the whole object. Each part holds it alive, and with it the actor that a
+    handle owns. It is also the result of a call that returns the object itself. None: this is
+    the view of that very proxy, which must not hold itself alive."""
+
+    @classmethod
+    def of(cls, ref: RemoteRef) -> View:
+        """The view of the whole object, through which calls are made as its owner chose."""
+        return cls(ref, (), _EAGER if ref.eager else PLAIN, None)
+
+    def then(self, name: str, *operands: Any) -> View:
+        """The view with one more step."""
+        assert name in OPERATIONS
+        ref, steps, options, whole = self
+        return View(ref, (*steps, (name, *operands)), options, whole)
+
+    def at(self, *paths: str) -> View:
+        """The view of the attribute at the end of dotted paths.
+
+        Raises:
+            ValueError: a name in them is empty.
+        """
+        names = ".".join(paths).split(".")
+        if "" in names:
+            raise ValueError(f"attrs_{paths} has an empty name in it")
+        return self._replace(steps=(*self.steps, *(("attr", name) for name in names)))
+
+    def in_mode_of(self, plain: CallOptions) -> View:
+        """The view through which calls are made in the mode of `plain` options."""
+        ref, steps, options, whole = self
+        new = plain if options is PLAIN else options._replace(mode=plain.mode)
+        return View(ref, steps, new, whole)
+
+    def do(self, name: str, *operands: Any) -> Any:
+        """Evaluate the view and one more operation."""
+        return self.evaluate((*self.steps, (name, *operands)))
+
+    def do_by_syntax(self, name: str, *operands: Any) -> Any:
+        """Evaluate the view and one more operation, for which Python's own syntax asks.
+
+        Raises:
+            TypeError: the operation gives a future, or something to be awaited, and Python's
+                syntax would drop it.
+        """
+        returns, mode = OPERATIONS[name].returns, self.options.mode
+        if returns is None:
+            return self.do(name, *operands)
+        if mode is not _NOW and not (mode is CallMode.CAST and returns is drop):
+            func = name if hasattr(builtins, name) else f"operator.{name}"
+            raise TypeError(
+                f"through {mode.value} this would give nothing that could be waited for; "
+                f"use {mode.value}.passto({func}, ...)"
+            )
+        return returns(self.do(name, *operands))
+
+    def evaluate(self, steps: Steps, default: Any = MISSING, default_local: bool = False) -> Any:
+        """Have a chain of operations on the object evaluated, as the options of the view say.
+
+        In a process that serves the object itself, the chain is evaluated at once, right there.
+
+        Args:
+            default: the value if nobody listens, in place of the default of the options.
+            default_local: whether the value is taken from this process's own copy of the object
+                if nobody listens.
+
+        Raises:
+            Exception: in the mode `NOW`, what the operations raise, or what `Endpoint.call` does.
+        """
+        ref, _, options, whole = self
+        if local_servers and (home := local_server(ref.actor_id)) is not None:
+            return _evaluate_at_home(self, home, steps)
+        if default is MISSING:
+            default = options.default
+        otherwise = None
+        if default is not MISSING or default_local:
+            otherwise = ref.fallback(steps, default, default_local)
+        mode = options.mode
+        if mode is _NOW:
+            result = ref.endpoint.call(steps, whole, otherwise, options)
+            return whole if result is RETURNED_SELF else result
+        if mode is _FUTURE:
+            return _futures().submit(ref.endpoint, steps, whole, otherwise, options)
+        if mode is _AWAIT:
+            calls = _asyncio_calls()
+            return calls.AwaitableCall(calls.call(ref.endpoint, steps, whole, otherwise, options))
+        try:
+            ref.endpoint.cast(steps)
+        except (NotListeningError, ActorDiedError) as exc:
+            fallback_or_raise(exc, otherwise)
+        return None
 
 
-class How(NamedTuple):
-    """What a view says about the calls made through it."""
+def _evaluate_at_home(view: View, home: Server, steps: Steps) -> Any:
+    mode = view.options.mode
+    if mode is _FUTURE:
+        return _futures().completed(lambda: _value_at_home(view, home, steps))
+    if mode is _AWAIT:
+        return _asyncio_calls().AwaitableCall(_later_at_home(view, steps))
+    if mode is _NOW:
+        return _value_at_home(view, home, steps)
+    try:
+        _value_at_home(view, home, steps)
+    except Exception as exc:
+        home.report(exc)
+    return None
 
-    way: Way = Way.NOW
-    terms: Terms = TERMS
-    default: Any = MISSING
-    proxy: bool | None = None
+
+def _value_at_home(view: View, home: Server, steps: Steps) -> Any:
+    root = home.root
+    result = evaluate(steps, root)
+    return view.whole if result is root else result
+
+
+async def _later_at_home(view: View, steps: Steps) -> Any:
+    # Asked for anew: by the time that this is awaited the object may be served here no more.
+    return view._replace(options=PLAIN).evaluate(steps)
 
 
 @cache
 def _futures() -> ModuleType:
     with import_lock:
-        # concurrent.futures at start-up would take a good part of our own import.
+        # For a faster start-up: concurrent.futures would take a good part of our own import.
         from ._caller import futures
 
     return futures
 
 
 @cache
-def _awaiting() -> ModuleType:
+def _asyncio_calls() -> ModuleType:
     with import_lock:
-        # asyncio at start-up would double the time of our import.
+        # For a faster start-up: asyncio would double the time of our import.
         from ._caller import asyncio_calls
 
     return asyncio_calls
-
-
-class Manner(RemoteRef):
-    """The anchor of a view through which calls are made in a manner of their own."""
-
-    def __init__(self, anchor: RemoteRef, how: How) -> None:
-        self.anchor = anchor
-        self.how = how
-        self.eager = anchor.eager if how.proxy is None else how.proxy
-        self._make = _MAKE[how.way.value]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.anchor, name)  # all but the calls is the anchor's own
-
-    def evaluate(
-        self,
-        steps: Steps,
-        owner: object = None,
-        default: Any = MISSING,
-        default_local: bool = False,
-        terms: Terms = TERMS,
-    ) -> Any:
-        """As `RemoteRef.evaluate`, but what it gives is what the manner says."""
-        if default is MISSING:
-            default = self.how.default
-        if self._make is None:
-            return self.anchor.evaluate(steps, owner, default, default_local, self.how.terms)
-        otherwise = None
-        if default is not MISSING or default_local:
-            otherwise = self.anchor.fallback(steps, default, default_local)
-        return self._make(self, steps, owner, otherwise)
-
-    def _here(self, steps: Steps, owner: object) -> Any:
-        """The value, where this is the object's own home."""
-        result = self.anchor.evaluate(steps, owner)
-        return owner if result is RETURNED_SELF else result
-
-    def _future(self, steps: Steps, owner: object, otherwise: Fallback) -> Any:
-        futures = _futures()
-        if local_servers and self.anchor.home is not None:
-            return futures.completed(lambda: self._here(steps, owner))
-        return futures.submit(self.anchor.endpoint, steps, owner, otherwise, self.how.terms)
-
-    def _await(self, steps: Steps, owner: object, otherwise: Fallback) -> Any:
-        awaiting = _awaiting()
-
-        async def here() -> Any:
-            return self._here(steps, owner)
-
-        if local_servers and self.anchor.home is not None:
-            return awaiting.AwaitableCall(here())
-        return awaiting.AwaitableCall(
-            awaiting.call(self.anchor.endpoint, steps, owner, otherwise, self.how.terms)
-        )
-
-    def _cast(self, steps: Steps, owner: object, otherwise: Fallback) -> None:
-        home = self.anchor.home
-        if home is None:
-            try:
-                self.anchor.endpoint.cast(steps)
-            except (NotListeningError, ActorDiedError) as exc:
-                fallback_or_raise(exc, otherwise)
-            return
-        try:
-            self._here(steps, owner)
-        except Exception as exc:
-            home.report(exc)
-
-
-# By the value, since to hash a member takes longer than all that is done with it here.
-_MAKE: dict[str, Any] = {
-    Way.NOW.value: None,
-    Way.FUTURE.value: Manner._future,
-    Way.AWAIT.value: Manner._await,
-    Way.CAST.value: Manner._cast,
-}
-
-
-class Manners:
-    """The part of a proxy's face that gives views of the same object, called in other manners."""
-
-    __slots__ = ()
-
-    @property
-    def future_(self) -> Any:
-        """The same object; what is evaluated gives a `concurrent.futures.Future` at once.
-
-        Many calls may be on their way; when a thousand are, the next one waits for room.
-        `cancel()` takes a call back that has not begun over there.
-        """
-        return self._in_way(Way.FUTURE)
-
-    @property
-    def async_(self) -> Any:
-        """The same object; what is evaluated is awaited: `await handle.async_.method()`.
-
-        The call is made when the await begins. A method that yields is gone over by
-        `async for item in handle.async_.method()`.
-        """
-        return self._in_way(Way.AWAIT)
-
-    @property
-    def cast_(self) -> Any:
-        """The same object; what is evaluated gives nothing, and nobody waits for it.
-
-        What it raises over there is recorded among the actor's errors, in the group `work`.
-        """
-        return self._in_way(Way.CAST)
-
-    def with_(
-        self,
-        *,
-        timeout: float | None = None,
-        default: Any = MISSING,
-        proxy: bool | None = None,
-        window: int | None = None,
-        interrupt: bool | None = None,
-    ) -> Any:
-        """The same object, with options for the calls made through it.
-
-        Args:
-            timeout: seconds until a call must be answered, and each item of a stream. After
-                that `CallTimeoutError` is raised; a late answer is dropped, and a call that
-                has not begun by then never will.
-            default: what to give when nobody listens; it is called if it can be.
-            proxy: True makes calls give proxies, to be evaluated by `get_`.
-            interrupt: True interrupts a call over there that runs when its time is up, as
-                `interrupt_` does, with a TimeoutError. Through a handle, in its owner.
-            window: items that the iterator behind a stream may run ahead; 16 by default.
-        """
-        if timeout is not None and timeout < 0:
-            raise ValueError(f"timeout must not be negative: {timeout}")
-        if window is not None and window < 1:
-            raise ValueError(f"window must be at least 1: {window}")
-        terms = {
-            name: value
-            for name, value in (
-                ("timeout", timeout),
-                ("window", window),
-                ("interrupt", interrupt),
-            )
-            if value is not None
-        }
-        changes: dict[str, Any] = {} if default is MISSING else {"default": default}
-        if proxy is not None:
-            changes["proxy"] = proxy
-        return self._in_manner(terms, **changes)
-
-    def _in_way(self, way: Way) -> Any:
-        raise NotImplementedError
-
-    def _in_manner(self, terms: dict[str, Any] | None = None, **changes: Any) -> Any:
-        raise NotImplementedError
-
-
-_PLAIN = {way.value: How(way) for way in Way}
-
-
-def in_manner(
-    anchor: RemoteRef, way: Way | None = None, terms: dict[str, Any] | None = None, **changes: Any
-) -> Manner:
-    """The anchor for a manner that differs from the one before by these changes."""
-    if type(anchor) is not Manner and way is not None:
-        return Manner(anchor, _PLAIN[way.value])
-    how, base = (anchor.how, anchor.anchor) if isinstance(anchor, Manner) else (How(), anchor)
-    if way is not None:
-        changes["way"] = way
-    return Manner(base, how._replace(terms=how.terms._replace(**(terms or {})), **changes))

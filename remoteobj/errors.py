@@ -11,20 +11,23 @@
     ├── DeadlockError       (RuntimeError)   the answer would wait for the question
     └── RemoteError                          an exception that can't come as itself
 
-Here belong the classes and the wording of their messages. When they are raised, and how they
-travel between processes, is decided elsewhere.
+Here belong the classes and the wording of their messages, and `ExitReport`, out of which the
+message of a death is made. When they are raised, and how they travel between processes, is decided
+elsewhere.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from signal import Signals
-from typing import Self
+from typing import Literal, NamedTuple, Self
 
 __all__ = [
     "ActorDiedError",
     "CallTimeoutError",
     "DeadlockError",
+    "ExitReport",
     "NotListeningError",
     "RemoteError",
     "RemoteObjError",
@@ -61,6 +64,67 @@ class NotListeningError(RemoteObjError, RuntimeError):
     """
 
 
+ExitReason = Literal["stopped", "failed", "killed", "died"]
+"""Why an actor ended: see `ExitReport`."""
+
+
+class ExitReport(NamedTuple):
+    """How an actor ended, and what it left behind, as its owner knows it.
+
+    `reason` is one of four words:
+
+    - `"stopped"`: it ended in order, with exit code 0; or its owner told it to end, by SIGTERM too.
+    - `"failed"`: its `__init__`, its work loop or its function raised `error`; the exit code is 1.
+    - `"killed"`: its owner killed it, by `kill_()`, or since it did not stop in time.
+    - `"died"`: anything else: a signal from elsewhere, a crash, another exit code.
+
+    >>> report = ExitReport("counter", exitcode=-9)
+    >>> report.reason, report.signal.name
+    ('died', 'SIGKILL')
+    """
+
+    name: str = "the actor"
+    pid: int | None = None
+    """The process that it lived in."""
+    exitcode: int | None = None
+    """Negative for a signal; `None`: not known, since somebody else has collected it, say."""
+    reason: ExitReason = "died"
+    error: BaseException | None = None
+    """What it failed with; `None`: it did not fail, or with what is not known."""
+    running: str | None = None
+    """The call that it was running, without its arguments; `None`: it ran none."""
+    last_stack: str | None = None
+    """The stacks that faulthandler wrote at a crash."""
+    last_output: str | None = None
+    """The end of what it wrote to `sys.stderr`."""
+    peak_memory: int | None = None
+    """Bytes of physical memory that it used at most."""
+    out_of_memory: bool = False
+    """Whether the kernel killed it because memory ran out, as far as that can be known."""
+
+    @property
+    def signal(self) -> Signals | None:
+        """The signal that ended it, if one did, and has a name."""
+        if self.exitcode is not None and self.exitcode < 0:
+            with contextlib.suppress(ValueError):  # a real-time signal has a number alone
+                return Signals(-self.exitcode)
+        return None
+
+    def __str__(self) -> str:
+        """One line, for messages.
+
+        >>> print(ExitReport("parser-1", exitcode=3, running="?.parse(...)"))
+        parser-1 exited with code 3, while it ran ?.parse(...)
+        """
+        words = "died" if self.exitcode is None else f"exited with code {self.exitcode}"
+        if self.exitcode is not None and self.exitcode < 0:
+            number = f"signal {-self.exitcode}"
+            words = f"was killed by {number if self.signal is None else self.signal.name}"
+        memory = ", by the kernel since memory ran out" if self.out_of_memory else ""
+        running = "" if self.running is None else f", while it ran {self.running}"
+        return f"{self.name} {words}{memory}{running}"
+
+
 class ActorDiedError(RemoteObjError, RuntimeError):
     """The process in which the object lived has ended.
 
@@ -70,17 +134,13 @@ class ActorDiedError(RemoteObjError, RuntimeError):
     look at ``maybe_executed``: when it is true, the call may have had its effect.
 
     Attributes:
-        exitcode: exit code of the process, negative for a signal, ``None`` when not known.
-        signal: the signal that ended it, or ``None``.
+        report: the `ExitReport`, of which all but its name, pid and reason are attributes here too:
+            ``exitcode``, ``signal``, ``running``, ``last_stack``, ``last_output``,
+            ``peak_memory`` and ``out_of_memory``. Only the owner of an actor knows more of its end
+            than that it has come.
         maybe_executed: ``False`` only when the call surely had not begun.
-        running: the call that it was running, whoever had made it, without its arguments;
-            ``None``: it ran none, or its owner is another process, which alone can know.
-        last_stack: the stacks that faulthandler wrote at a crash; ``None``: there was none.
-        last_output: the end of what it wrote to ``sys.stderr``; ``None``: nothing, or not known.
-        peak_memory: the most physical memory that it used, in bytes; ``None``: not known.
-        out_of_memory: whether the kernel killed it because memory ran out, as far as it tells.
 
-    >>> error = ActorDiedError.from_exit("counter", exitcode=-9, maybe_executed=False)
+    >>> error = ActorDiedError.from_exit(ExitReport("counter", exitcode=-9), maybe_executed=False)
     >>> print(error)
     counter was killed by SIGKILL; the call was not executed
     >>> error.signal.name
@@ -91,74 +151,37 @@ class ActorDiedError(RemoteObjError, RuntimeError):
         self,
         message: str = "the actor died",
         *,
-        exitcode: int | None = None,
-        signal: Signals | None = None,
+        report: ExitReport | None = None,
         maybe_executed: bool = True,
-        running: str | None = None,
-        last_stack: str | None = None,
-        last_output: str | None = None,
-        peak_memory: int | None = None,
-        out_of_memory: bool = False,
     ) -> None:
         super().__init__(message)
-        self.peak_memory = peak_memory
-        self.out_of_memory = out_of_memory
-        self.exitcode = exitcode
-        self.signal: Signals | None = _signal_of(exitcode) if signal is None else signal
+        self.report = report = report or ExitReport()
         self.maybe_executed = maybe_executed
-        self.running = running
-        self.last_stack = last_stack
-        self.last_output = last_output
+        self.exitcode, self.signal = report.exitcode, report.signal
+        self.running, self.last_stack = report.running, report.last_stack
+        self.last_output = report.last_output
+        self.peak_memory, self.out_of_memory = report.peak_memory, report.out_of_memory
 
     @classmethod
-    def from_exit(
-        cls,
-        who: str = "the actor",
-        *,
-        exitcode: int | None = None,
-        signal: Signals | None = None,
-        maybe_executed: bool | None = None,
-        running: str | None = None,
-        last_stack: str | None = None,
-        last_output: str | None = None,
-        peak_memory: int | None = None,
-        out_of_memory: bool = False,
-    ) -> ActorDiedError:
-        """Build the error, with its message, from what is known of the death of ``who``.
+    def from_exit(cls, report: ExitReport, maybe_executed: bool | None = None) -> Self:
+        """Build the error, with its message, from what is known of the end of an actor.
 
         ``maybe_executed=None`` says that no call was concerned.
 
-        >>> print(ActorDiedError.from_exit("parser-1", exitcode=3))
+        >>> print(ActorDiedError.from_exit(ExitReport("parser-1", exitcode=3)))
         parser-1 exited with code 3
-        >>> print(ActorDiedError.from_exit("parser-1", exitcode=3, maybe_executed=True))
+        >>> print(ActorDiedError.from_exit(ExitReport("parser-1", exitcode=3), True))
         parser-1 exited with code 3; the call may have been executed
-        >>> print(ActorDiedError.from_exit("parser-1", exitcode=3, running="?.parse(...)"))
-        parser-1 exited with code 3, while it ran ?.parse(...)
         """
-        signal = _signal_of(exitcode) if signal is None else signal
-        message = f"{who} {_manner(exitcode, signal)}"
-        if out_of_memory:
-            message += ", by the kernel since memory ran out"
-        if running is not None:
-            message += f", while it ran {running}"
+        message = str(report)
         if maybe_executed is not None:
             whether = "may have been executed" if maybe_executed else "was not executed"
             message += f"; the call {whether}"
-        if last_stack:
-            message += f"\n\nIts last stack:\n{last_stack.rstrip()}"
-        if last_output:
-            message += f"\n\nIts last output:\n{last_output.rstrip()}"
-        return cls(
-            message,
-            exitcode=exitcode,
-            signal=signal,
-            maybe_executed=bool(maybe_executed),
-            running=running,
-            last_stack=last_stack,
-            last_output=last_output,
-            peak_memory=peak_memory,
-            out_of_memory=out_of_memory,
-        )
+        if report.last_stack:
+            message += f"\n\nIts last stack:\n{report.last_stack.rstrip()}"
+        if report.last_output:
+            message += f"\n\nIts last output:\n{report.last_output.rstrip()}"
+        return cls(message, report=report, maybe_executed=bool(maybe_executed))
 
 
 class SpawnTimeoutError(RemoteObjError, TimeoutError):
@@ -354,22 +377,3 @@ def describe(error: BaseException) -> str:
         text = "<str() of the exception failed>"
     name = type_name(type(error))
     return f"{name}: {text}" if text else name
-
-
-def _signal_of(exitcode: int | None) -> Signals | None:
-    if exitcode is None or exitcode >= 0:
-        return None
-    try:
-        return Signals(-exitcode)
-    except ValueError:  # a real-time signal: it has a number and no name
-        return None
-
-
-def _manner(exitcode: int | None, signal: Signals | None) -> str:
-    if signal is not None:
-        return f"was killed by {signal.name}"
-    if exitcode is None:
-        return "died"
-    if exitcode < 0:
-        return f"was killed by signal {-exitcode}"
-    return f"exited with code {exitcode}"

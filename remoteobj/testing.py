@@ -23,16 +23,16 @@ import time
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
 
+from ._access import current
 from ._actor.client_set import ClientSet
 from ._actor.clients import Client, StreamProducer
-from ._actor.control import Handshake
 from ._actor.execution import Executor, Running
-from ._actor.mailbox import Mailbox
+from ._actor.server import Server
 from ._handle import Handle
 from ._leaks import no_leaks
 from ._protocol.frames import encode
 from ._protocol.messages import Frame, FrameParts, Kind
-from ._proxy import current
+from ._proxy import ref_of
 
 __all__ = [
     "Fault",
@@ -156,21 +156,22 @@ def _end(exitcode: int | None) -> None:
 
 
 def _install(_: object, faults: tuple[Fault, ...]) -> None:
-    home = current()._ref.home
+    home = ref_of(current()).home
     assert home is not None
     mailbox = home.mailbox
     if isinstance(mailbox.executor, _FaultyExecutor):
         mailbox.executor = mailbox.executor.remove()
     if faults:
-        mailbox.executor = _FaultyExecutor(mailbox, faults)
+        mailbox.executor = _FaultyExecutor(home, faults)
 
 
 class _FaultyExecutor:
     """Stands in front of an actor's executor: counts the requests, and puts the faults in."""
 
-    def __init__(self, mailbox: Mailbox, faults: tuple[Fault, ...]) -> None:
-        self._executor = mailbox.executor
-        self._clients = mailbox.clients
+    def __init__(self, home: Server, faults: tuple[Fault, ...]) -> None:
+        self._control = home.control
+        self._executor = home.mailbox.executor
+        self._clients = home.mailbox.clients
         self._faults = {one.at: one for one in faults}
         self._count = 0
         self._look_ahead()
@@ -205,7 +206,7 @@ class _FaultyExecutor:
     def remove(self) -> Executor:
         """Take all faults out; the executor without them."""
         vars(self._clients).pop("read", None)
-        Handshake.go_on = _GO_ON  # type: ignore[method-assign]
+        vars(self._control).pop("shake_hands", None)
         return self._executor
 
     def _look_ahead(self) -> None:
@@ -217,7 +218,7 @@ class _FaultyExecutor:
         if fault.when == "before receive":
             vars(self._clients)["read"] = lambda ready: self._at_news(ready, fault)
         elif fault.when == "in handshake":
-            Handshake.go_on = lambda _: _end(fault.exitcode)  # type: ignore[method-assign,assignment,return-value]
+            vars(self._control)["shake_hands"] = lambda handshake: _end(fault.exitcode)
 
     def _at_news(self, ready: list[tuple[int, int]], fault: Fault) -> Any:
         if any(fd == client.channel.fileno() for client in self._clients for fd, _ in ready):
@@ -240,9 +241,6 @@ class _FaultyExecutor:
                 client.channel.write([data[: len(data) // 2]])
             _end(fault.exitcode)
         return None  # it is lost
-
-
-_GO_ON = Handshake.go_on
 
 
 # --- gates ---------------------------------------------------------------------------------

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
-import weakref
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from functools import partial
 from multiprocessing import util as mp_util
 from typing import Any, Self
 
-from ._actor.function import FunctionProgram
+from ._actor.function import FunctionCall, FunctionProgram
 from ._actor.server import report_unraisable
 from ._caller.connection import Connection
 from ._caller.endpoint import decode_answer
 from ._catching.catchers import Except, LocalExcept
-from ._engines.registry import ActorProcess, unique_name
-from ._jobs import Function, Job, name_of, thread, yields
-from ._pickling.outcome import pack_error
+from ._engines.contract import LaunchSpec, unique_name
+from ._engines.process import ActorProcess
+from ._jobs import Job, thread
+from ._ownership import error_of_death, register_at_exit
+from ._pickling.exceptions import pack_error
 from ._protocol.frames import encode
-from ._protocol.messages import Frame, Kind
+from ._protocol.messages import INIT_ID, Frame, InterruptOrder, Kind
 from ._proxy import Proxy
 from ._wire.channel import ChannelClosedError
 from .errors import ActorDiedError, NotListeningError
@@ -27,7 +28,7 @@ from .errors import ActorDiedError, NotListeningError
 __all__ = ["job", "listener", "process", "thread"]
 
 
-class process(ActorProcess, Job):
+class process(Job, ActorProcess):
     """`func(*args, **kwargs)` in a process of its own.
 
     Arguments of the process itself end in an underscore; all others are the function's.
@@ -60,46 +61,29 @@ class process(ActorProcess, Job):
     3
     """
 
-    def __init__(
+    _connection: Connection | None = None
+    _value: Any = None
+
+    def _set_up(
         self,
-        func: Function,
-        /,
-        *args: Any,
-        results_: bool = True,
-        timeout_: float | None = None,
-        raises_: bool = True,
-        name_: str | None = None,
-        group_: None = None,
-        daemon_: bool = True,
-        exc_: Except | None = None,
-        close_: bool = False,
-        start_method_: str | None = None,
-        **kwargs: Any,
+        call: FunctionCall,
+        name: str,
+        daemon: bool,
+        exc: Except | LocalExcept | None,
+        start_method: str | None,
     ) -> None:
-        if group_ is not None:
-            raise ValueError("group_ must be None, as for multiprocessing.Process")
-        name = name_ or unique_name(name_of(func))
-        exc = exc_ if exc_ is not None else Except()
-        self.exc: Except | LocalExcept = exc
-        program = FunctionProgram(func, args, kwargs, name=name, exc=exc, results=results_)
-        super().__init__(program, name=name, daemon=daemon_, start_method=start_method_)
-        self._raises = raises_
-        self._timeout = timeout_
-        self._close = close_
-        self._yields = results_ and yields(func)
-        self._connection: Connection | None = None
-        self._asked_to_end = False
-        self._value: Any = None
+        self.exc = exc if exc is not None else Except()
+        program = FunctionProgram(call, name, self.exc)
+        ActorProcess.__init__(self, LaunchSpec(program, name, daemon, start_method))
+        self._yields = call.yields
 
     def start(self) -> Self:  # type: ignore[override]
         """Start it; gives the process itself."""
-        super().start()
-        _end_with_the_program(self)
-        self._connection = Connection(self.data, self._lost, lambda _: self._lost)
+        ActorProcess.start(self)
+        register_at_exit(self)
+        lost = partial(error_of_death, self)
+        self._connection = Connection(self.data, lost, lambda _: lost)
         return self
-
-    def _has_begun(self) -> bool:
-        return self._connection is not None
 
     # --- its outcome ---------------------------------------------------------------------
 
@@ -112,7 +96,7 @@ class process(ActorProcess, Job):
         """
         if self._connection is None:
             return None
-        self._connection.look()
+        self._connection.poll()
         pending = self._connection.init_call
         if pending.items is not None or (self._yields and pending.first is None):
             return self._items(self._connection)
@@ -125,27 +109,25 @@ class process(ActorProcess, Job):
 
     def _items(self, connection: Connection) -> Generator[Any, None, Any]:
         pending = connection.init_call
-        while True:
-            yields = pending.items is not None
-            if yields:
-                pending.stream()
+        if pending.items is None:
+            connection.wait(pending)  # until it has begun to yield, or has ended before that
+        while pending.items is not None:
+            pending.stream()
             connection.wait(pending)
-            if pending.items is not None and not yields:
-                continue  # it has begun to yield: now wait for an item
-            if pending.items:
-                frame = pending.items.popleft()
-            elif pending.failure is None and pending.first is not None:
-                frame = pending.first
-            else:
-                self._told = True
-                assert pending.failure is not None
-                raise pending.failure()
-            if frame.kind != Kind.ITEM:
-                if pending.items is not None:
-                    pending.items.append(frame)  # the end stays the end, however often asked
-                self._told = self._told or frame.kind == Kind.ERROR
-                return decode_answer(frame)
+            frame = pending.next()
+            if frame is None or frame.kind != Kind.ITEM:
+                break
             yield decode_answer(frame)
+        else:
+            frame = pending.first
+        if frame is None:
+            self._told = True
+            assert pending.failure is not None
+            raise pending.failure()
+        if pending.items is not None:
+            pending.items.append(frame)  # the end stays the end, however often it is asked for
+        self._told = self._told or frame.kind == Kind.ERROR
+        return decode_answer(frame)
 
     def _error(self) -> BaseException | None:
         if self._connection is None:
@@ -157,75 +139,41 @@ class process(ActorProcess, Job):
                 decode_answer(last)
             except BaseException as exc:
                 return exc
-        code = self.reap()
-        if code not in (None, 0) and not self._asked_to_end:
-            return ActorDiedError.from_exit(self.name, **self.exit_report()._asdict())
-        return None
-
-    def _lost(self, maybe_executed: bool) -> BaseException:
-        ActorProcess.join(self, 1.0)
-        return ActorDiedError.from_exit(self.name, **self.exit_report()._asdict())
+        if self.exit_report().exitcode in (None, 0) or self._signals_sent:
+            return None
+        return error_of_death(self)
 
     # --- its end -------------------------------------------------------------------------
 
-    def join(self, timeout: float | None = None, raises: bool | None = None) -> None:
-        """Wait until the process has ended. Results that nobody has read don't hinder it.
-
-        Args:
-            timeout: seconds; None is what `timeout_` said.
-            raises: whether to raise what ended the function; None is what `raises_` said.
-
-        Raises:
-            Exception: what the function raised.
-            ActorDiedError: it ended without an exception, by a signal say.
-        """
-        timeout = self._timeout if timeout is None else timeout
-        deadline = None if timeout is None else time.monotonic() + timeout
+    def _wait(self, timeout: float | None) -> bool:
         connection = self._connection
-        if connection is not None:
-            connection.wait(connection.init_call, deadline, whole=True)
-        super().join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        if connection is None:
+            ActorProcess.join(self, timeout)  # says that it has not been started
+            return False
+        deadline = None if timeout is None else time.monotonic() + timeout
+        connection.wait(connection.init_call, deadline, whole=True)
+        ActorProcess.join(self, None if deadline is None else max(0.0, deadline - time.monotonic()))
         if self.is_alive():
-            return
-        if connection is not None:
-            connection.close()
-            self.release()
-        if getattr(mp_util, "_exiting", False):
-            return  # raised in there, it would leave what others registered undone
-        if self._raises if raises is None else raises:
-            self._raise_error()
+            return False
+        connection.close()
+        self.release(keep_sentinel=True)
         if self._close:
             self.close()
+        # Raised at the program's end, it would leave what others have registered for that undone.
+        return not getattr(mp_util, "_exiting", False)
 
     def is_alive(self) -> bool:
         """Whether the process runs."""
         if self._connection is not None:
-            self._connection.look()  # it may be waiting for us to take its results in
-        return super().is_alive()
+            self._connection.poll()  # it may be waiting for us to take its results in
+        return ActorProcess.is_alive(self)
 
-    def throw(self, exc: BaseException | type[BaseException]) -> None:
-        """Raise an exception in the running function, wherever it is.
-
-        Raises:
-            NotListeningError: the function does not run.
-        """
-        if not self._has_begun() or not self.is_alive():
-            raise NotListeningError(f"{self.name} does not run: nothing can be thrown into it")
-        thrown = exc() if isinstance(exc, type) else exc
+    def _throw(self, exc: BaseException) -> None:
+        order = InterruptOrder(pack_error(exc), INIT_ID)
         try:
-            self.control.write(encode(Frame(Kind.THROW, 0, pack_error(thrown))))
+            self.control.write(encode(Frame(Kind.INTERRUPT, INIT_ID, order.payload())))
         except ChannelClosedError:
             raise NotListeningError(f"{self.name} has just ended") from None
-
-    def terminate(self) -> None:
-        """Send SIGTERM: the function is unwound, its `finally` blocks run."""
-        self._asked_to_end = True
-        super().terminate()
-
-    def kill(self) -> None:
-        """End the process at once."""
-        self._asked_to_end = True
-        super().kill()
 
     def _give_up(self) -> None:
         try:
@@ -236,14 +184,29 @@ class process(ActorProcess, Job):
                 self.kill()
                 self.join(raises=False)
 
+    # --- the end of the program ----------------------------------------------------------
+
+    def _tell_at_exit(self) -> None:
+        if self.daemon:
+            self.terminate()
+
+    def _stop_at_exit(self) -> None:
+        if self.daemon and self.is_alive():
+            self._give_up()
+
+    def _kill_at_exit(self) -> None:
+        if self.daemon:
+            self.kill()
+
     def __del__(self) -> None:
-        if getattr(self, "_code", None) and self._raises and not self._told:
+        report = getattr(self, "_report", None)
+        if report is not None and report.exitcode and self._raises and not self._told:
             error = self._error()
             if error is not None:
                 report_unraisable(error)
 
 
-def job(func: Function, /, *args: Any, threaded_: bool = False, **kwargs: Any) -> Any:
+def job(func: Callable[..., Any], /, *args: Any, threaded_: bool = False, **kwargs: Any) -> Any:
     """A function in a process, or with `threaded_=True` in a thread.
 
     >>> with job(max, 1, 2, threaded_=True) as j:
@@ -252,35 +215,6 @@ def job(func: Function, /, *args: Any, threaded_: bool = False, **kwargs: Any) -
     2
     """
     return (thread if threaded_ else process)(func, *args, **kwargs)
-
-
-# --- the end of the program ----------------------------------------------------------------
-
-_running: weakref.WeakSet[process] = weakref.WeakSet()
-_registered_in = -1
-
-
-def _end_with_the_program(started: process) -> None:
-    """See to it that no daemonic process makes the program's end wait for ever."""
-    global _registered_in
-    if _registered_in != os.getpid():
-        _registered_in = os.getpid()
-        _running.clear()
-        # multiprocessing itself would send one SIGTERM and then wait without a limit.
-        mp_util.Finalize(None, _end_all, exitpriority=100)
-    _running.add(started)
-
-
-def _end_all() -> None:
-    for one in (living := [one for one in _running if one.daemon and one.is_alive()]):
-        one.terminate()
-    try:
-        for one in living:
-            one._give_up()
-    except KeyboardInterrupt:
-        for one in living:
-            one.kill()
-        raise
 
 
 # --- listeners -----------------------------------------------------------------------------
@@ -341,7 +275,8 @@ def listener(
 
 def _serve(remote: Proxy, bg: bool | None) -> None:
     with remote.listen_(bg=bg):
-        remote._ref.serve()
+        while remote.listening_:
+            remote.process_requests(timeout=None)
 
 
 def _stop_listening(_: object, remote: Proxy) -> None:

@@ -29,7 +29,6 @@ settings.load_profile("repeatable")
 ONLY_ON_LINUX: dict[str, ModuleType] = {
     "memfd_create": os,
     "pidfd_open": os,
-    "send_fds": socket,
     "SO_PEERCRED": socket,
 }
 
@@ -108,7 +107,9 @@ LAUNCHES: dict[str, Launch] = {
     "spawn": {"engine": "process", "start_method": "spawn"},
     "thread": {"engine": "thread"},
     "inline": {"engine": "inline"},
+    "tcp": {"engine": "process", "start_method": "fork"},
 }
+"""The last is another transport for all connections, the owner's own among them."""
 START_METHODS = ["fork", "forkserver", "spawn"]
 ENGINE_NAMES = {"process", *LAUNCHES}
 
@@ -123,7 +124,19 @@ def launch(request: pytest.FixtureRequest) -> Launch:
             pytest.skip(reason)
     if method := options.get("start_method"):
         _needs(method)
+    if name == "tcp":
+        request.getfixturevalue("over_tcp")
     return dict(options)
+
+
+@pytest.fixture
+def over_tcp() -> Iterator[None]:
+    """Whatever is made in the test is reached over TCP, and passes no descriptors."""
+    # Not at the top: `--without` has its effect before the package is imported.
+    from tests.tcp_transport import everything_over_tcp
+
+    with everything_over_tcp():
+        yield
 
 
 @pytest.fixture(params=START_METHODS)

@@ -22,26 +22,29 @@ from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 import pytest
 
-from remoteobj import Except, _leaks, _ownership
+from remoteobj import Except, Proxy, _leaks, _ownership
 from remoteobj._actor import control
+from remoteobj._actor.actor_server import ActorServer
 from remoteobj._actor.clients import Client
 from remoteobj._actor.control import HANDSHAKES
-from remoteobj._actor.program import _ActorServer
 from remoteobj._actor.replies import value_frame
-from remoteobj._actor.status import sketch
-from remoteobj._caller import connection
-from remoteobj._caller.connection import Connection
+from remoteobj._caller import async_calls
+from remoteobj._caller.control_client import ControlClient
 from remoteobj._caller.endpoint import Endpoint
+from remoteobj._caller.frame_writer import FrameWriter
 from remoteobj._catching import store
 from remoteobj._catching.catchers import ANY
 from remoteobj._catching.journal import Journal, Projection
 from remoteobj._engines import guardian, out_of_memory, without_main
 from remoteobj._engines.flight_recorder import OUTPUT as LAST_OUTPUT
 from remoteobj._engines.flight_recorder import FlightRecorder
-from remoteobj._os import guardian_main, lazy_import
+from remoteobj._engines.process import ActorProcess
+from remoteobj._engines.registry import ENGINES
+from remoteobj._inspection import EXPLAIN_SECONDS
+from remoteobj._os import guardian_main, io_thread, lazy_import
 from remoteobj._pickling import out_of_band
 from remoteobj._pickling.codec import dumps, loads
-from remoteobj._pickling.outcome import pack_error, unpack_error
+from remoteobj._pickling.exceptions import pack_error, unpack_error
 from remoteobj._protocol import chains
 from remoteobj._protocol.chains import BlockedCall
 from remoteobj._protocol.frames import (
@@ -53,9 +56,11 @@ from remoteobj._protocol.frames import (
     MalformedFrameError,
     encode,
 )
+from remoteobj._protocol.identity import ActorId
 from remoteobj._protocol.messages import INIT_ID, WINDOW, Flag, Frame, Kind
-from remoteobj._protocol.views import View
-from remoteobj._wire import buffer_exchange, unix
+from remoteobj._protocol.operations import describe_request
+from remoteobj._proxy import ref_of
+from remoteobj._wire import buffer_exchange, registry, runtime_directory, unix
 from remoteobj._wire.auth import (
     ANSWER,
     DIGEST,
@@ -63,17 +68,18 @@ from remoteobj._wire.auth import (
     AuthenticationError,
     Challenge,
     answer_to,
-    connect_with_key,
 )
 from remoteobj._wire.channel import StreamChannel
-from remoteobj._wire.duplex import DuplexStream, descriptors_pass
-from remoteobj._wire.unix import Address
+from remoteobj._wire.duplex import DuplexStream
+from remoteobj._wire.transport import Address
+from tests import tcp_transport
 from tests.tools import until
 
 # Words and bounds of the private parts, which tests take from here as they are.
 __all__ = [
     "ANSWER",
     "ANY",
+    "EXPLAIN_SECONDS",
     "DIGEST",
     "GREETING",
     "HANDSHAKES",
@@ -91,7 +97,6 @@ __all__ = [
     "Kind",
     "MalformedFrameError",
     "answer_to",
-    "connect_with_key",
     "dumps",
     "encode",
     "loads",
@@ -102,31 +107,36 @@ __all__ = [
 
 def address_of(proxy: Any) -> Address:
     """Where others connect to the object of this proxy, and the key that they need."""
-    address: Address = proxy._ref.address
+    address: Address = ref_of(proxy).address
     return address
+
+
+def actor_id_of(proxy: Any) -> ActorId:
+    """Which object a proxy stands for, by whatever address it is reached."""
+    actor_id: ActorId = ref_of(proxy).actor_id
+    return actor_id
 
 
 def options_of(proxy: Any) -> tuple[float | None, bool]:
     """The options of a proxy that concern its connection: `spin` and `writable`."""
-    spin, writable = proxy._ref.wire_options
+    spin, writable = ref_of(proxy).wire_options
     return spin, writable
 
 
 def close_connection(proxy: Any) -> None:
     """Close this process's connection to the object; a later call makes another one."""
-    proxy._ref.endpoint.close()
+    ref_of(proxy).endpoint.close()
 
 
 def connection_of(source: Any) -> Any:
     """This process's connection behind a proxy, or behind a function in another process."""
-    ref = getattr(source, "_ref", None)
-    return source._connection if ref is None else ref.endpoint._connection
+    endpoint = ref_of(source).endpoint if isinstance(source, Proxy) else source
+    return endpoint._connection
 
 
 def process_of(handle: Any) -> Any:
     """The `multiprocessing.Process` in which the actor of this handle runs."""
-    instance = handle._actor.instance
-    return next(one for one in vars(instance).values() if hasattr(one, "_reaping"))
+    return handle._actor.instance
 
 
 def exit_code_reader_of(handle: Any) -> Any:
@@ -136,13 +146,13 @@ def exit_code_reader_of(handle: Any) -> Any:
 
 def waiter_for_end_of(handle: Any) -> Callable[[float], bool]:
     """Waits so many seconds for the end of the actor, and does not keep the handle alive."""
-    join: Callable[[float], bool] = handle._actor.instance.join
-    return join
+    wait: Callable[[float], bool] = handle._actor.instance.wait
+    return wait
 
 
 def ask_as_owner(handle: Any, kind: int) -> Any:
     """What the actor's control thread answers to a question of this kind."""
-    return handle._ref.endpoint.control_client.request(kind, b"", 10.0)
+    return ref_of(handle).endpoint.control_client.request(kind, b"", 10.0)
 
 
 def order(handle: Any, kind: int) -> None:
@@ -173,24 +183,26 @@ def open_entries(source: Any) -> int:
 
 def calls_in_flight(source: Any) -> int:
     """Those of the open calls that nobody waits for: futures and awaits."""
-    return len(connection_of(source)._watched)
+    return len(connection_of(source)._async_calls.in_flight)
 
 
 def until_sent(proxy: Any, count: int) -> None:
     """Wait until so many calls of this process are on their way to the object."""
     until(lambda: connection_of(proxy) is not None and open_calls(proxy) >= count)
-    with connection_of(proxy)._sending:
+    with connection_of(proxy)._writer.lock:
         pass  # the last one is entered in the table first, and written then, under this lock
 
 
 def calls_ahead(proxy: Any, future: Any) -> list[str]:
     """The open calls that were sent before the one of this future, as Python."""
-    return [sketch(payload) for payload in connection_of(proxy).ahead_of(future._pending_call)]
+    return [
+        describe_request(payload) for payload in connection_of(proxy).ahead_of(future._pending_call)
+    ]
 
 
 def described(payload: bytes) -> str:
     """The operations of a call as Python, for messages: whatever of them can be told."""
-    return sketch(payload)
+    return describe_request(payload)
 
 
 # ------------------------------------------------------------------ who reads a connection
@@ -198,16 +210,12 @@ def described(payload: bytes) -> str:
 
 def is_read(source: Any) -> bool:
     """Whether another thread is at reading from the connection."""
-    connection = connection_of(source)
-    try:
-        return not connection._try_reading()
-    finally:
-        connection._yield_reading()
+    return not connection_of(source)._reader.turn.hand_over()
 
 
 def sleeping_readers(source: Any) -> int:
     """The threads that sleep, since another one reads for them."""
-    return len(connection_of(source)._asleep)
+    return len(connection_of(source)._reader.turn.sleepers)
 
 
 def unread_bytes(proxy: Any) -> int:
@@ -230,14 +238,21 @@ def polls(proxy: Any) -> bool:
 # ------------------------------------------------------------------ in the actor's process
 
 
+def mailbox_of(remote: Any) -> Any:
+    """The mailbox of the actor. In the actor: its own proxy."""
+    home = ref_of(remote).home
+    assert home is not None
+    return home.mailbox
+
+
 def mailbox_polls(remote: Any) -> bool:
     """Whether the actor polls for requests before it sleeps. In the actor: its own proxy."""
-    return not remote._ref.home.mailbox.clients._poller._alone
+    return not mailbox_of(remote).clients._poller._alone
 
 
 def mailbox_depth(remote: Any) -> int:
     """How many requests are being run within each other. In the actor: its own proxy."""
-    depth: int = remote._ref.home.mailbox.serving.depth
+    depth: int = mailbox_of(remote).serving.depth
     return depth
 
 
@@ -257,8 +272,8 @@ def recorder_lock(stream: Any) -> Any:
 @contextlib.contextmanager
 def connection_locks(proxy: Any) -> Iterator[None]:
     """Hold what a thread may hold while it makes a connection or a call."""
-    endpoint = proxy._ref.endpoint
-    with connection_of(proxy)._sending, endpoint._connecting, unix._session._making:
+    endpoint, directory = ref_of(proxy).endpoint, runtime_directory.runtime_directory
+    with connection_of(proxy)._writer.lock, endpoint._connecting, directory._making:
         yield
 
 
@@ -272,6 +287,67 @@ def exit_lock(handle: Any) -> Iterator[None]:
 import_lock = lazy_import.import_lock
 """Held by an import that happens within a call; a fork waits for it."""
 
+
+def questions_asked(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
+    """For each question that an owner asks its actor from now on, how long it waits at most."""
+    asked: list[float | None] = []
+    request = ControlClient.request
+
+    def ask(client: Any, kind: int, payload: bytes = b"", seconds: float | None = None) -> Any:
+        asked.append(seconds)
+        return request(client, kind, payload, seconds)
+
+    monkeypatch.setattr(ControlClient, "request", ask)
+    return asked
+
+
+def time_given_to_faulthandler(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long it is waited for stacks that are asked for by a signal, from now on."""
+    given: list[float] = []
+    stacks = ActorProcess.stacks
+
+    def ask(process: Any, seconds: float) -> str:
+        given.append(seconds)
+        return stacks(process, seconds)
+
+    monkeypatch.setattr(ActorProcess, "stacks", ask)
+    return given
+
+
+# ------------------------------------------------------------------ ends
+
+
+def reactor_threads() -> list[threading.Thread]:
+    """The thread that waits on behalf of those who don't wait themselves, while it is there."""
+    return [thread for thread in threading.enumerate() if thread.name == "remoteobj-reactor"]
+
+
+@contextlib.contextmanager
+def hold_reactor() -> Iterator[None]:
+    """Keep that thread from noticing anything."""
+    held, go_on = threading.Event(), threading.Event()
+    io_thread.reactor.call_soon(held.set)
+    io_thread.reactor.call_soon(lambda: go_on.wait(30))
+    assert held.wait(10)
+    try:
+        yield
+    finally:
+        go_on.set()
+
+
+def launched_instances(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What engines launch from now on."""
+    instances: list[Any] = []
+    for engine in ENGINES.values():
+
+        def launch(spec: Any, launch: Callable[[Any], Any] = engine.launch) -> Any:
+            instances.append(launch(spec))
+            return instances[-1]
+
+        monkeypatch.setattr(engine, "launch", launch, raising=False)
+    return instances
+
+
 # ------------------------------------------------------------------ strangers
 
 
@@ -282,16 +358,16 @@ class Stranger:
     """
 
     def __init__(self, address: Address, name: str = "stranger") -> None:
-        self._endpoint = Endpoint(address, name)
+        self._endpoint = Endpoint(ActorId.new(name), address)
 
     def call(self, method: str, *args: Any) -> Any:
-        return self._endpoint.call(View().then("attr", method).then("call", args, {}))
+        return self._endpoint.call((("attr", method), ("call", args, {})))
 
     def get(self, attribute: str) -> Any:
-        return self._endpoint.call(View().then("attr", attribute))
+        return self._endpoint.call((("attr", attribute),))
 
     def length(self) -> Any:
-        return self._endpoint.call(View().then("len"))
+        return self._endpoint.call((("len",),))
 
     def close(self) -> None:
         self._endpoint.close()
@@ -299,12 +375,32 @@ class Stranger:
 
 def connect(address: Address) -> Any:
     """A socket that is connected, without a word said."""
-    return unix.connect(address)
+    dial = tcp_transport.dial if address.transport == "tcp" else unix.dial
+    return dial(address.location)
 
 
-new_address = unix.new_address
+def connect_with_key(address: Address) -> Any:
+    """A stream to a listener that has let us in."""
+    return registry.transport_of(address).connect(address)
+
+
+def socket_of(stream: Any) -> Any:
+    """The socket of a stream to a listener."""
+    return stream._socket
+
+
+new_address = registry.new_address
 """An address in this process's directory at which nobody listens."""
-withdraw_address = unix.unlink
+
+
+def withdraw_address(address: Address) -> None:
+    """Clear away what a listener has left at an address."""
+    registry.transport_of(address).remove(address)
+
+
+def pass_no_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have this process, and forks of it, send big buffers through the streams themselves."""
+    monkeypatch.setattr(DuplexStream, "send_fd", lambda *_: False)
 
 
 def channel_to(address: Address) -> StreamChannel:
@@ -336,7 +432,7 @@ take_out_large = out_of_band.extract_large
 # ------------------------------------------------------------------ directories, kept processes
 
 
-sweep = unix.sweep
+sweep = runtime_directory.sweep
 """Remove the directories that processes left which were killed; the next to start would do it."""
 
 
@@ -347,12 +443,12 @@ def before_each_sweep(act: Callable[[], object]) -> None:
         act()
         return sweep()
 
-    unix.sweep = act_and_sweep
+    runtime_directory.sweep = act_and_sweep
 
 
 def hold_directory(path: str) -> int:
     """Take the lock by which a process keeps its directory from the sweep: a descriptor."""
-    return unix._lock_shared(path)
+    return runtime_directory.lock_shared(path)
 
 
 kept = _leaks.kept
@@ -363,7 +459,7 @@ descriptors = _leaks.descriptors
 
 def fork_server() -> Any:
     """The fork server of the package, which is not that of `multiprocessing`."""
-    return without_main._fork_server.server
+    return without_main.fork_server.server
 
 
 def kill_fork_server() -> None:
@@ -376,18 +472,13 @@ def kill_fork_server() -> None:
 def another_fork_server() -> Iterator[None]:
     """None at first; one that is started within ends with this, and the former is back."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(without_main._fork_server, "server", None)
+        patch.setattr(without_main.fork_server, "server", None)
         try:
             yield
         finally:
             if server := fork_server():
                 os.close(server._forkserver_alive_fd)
-                without_main._fork_server._remove_socket()
-
-
-def descriptors_can_be_passed() -> bool:
-    """Whether one process can hand a descriptor to another here."""
-    return descriptors_pass()
+                without_main.fork_server._remove_socket()
 
 
 # ------------------------------------------------------------------ the guardian
@@ -447,7 +538,7 @@ class Constant(NamedTuple):
         setattr(self.module, self.name, value)
 
 
-IN_FLIGHT = Constant(connection, "IN_FLIGHT")
+IN_FLIGHT = Constant(async_calls, "IN_FLIGHT")
 """The calls that may be open at once, of those that nobody waits for."""
 BACKLOG = Constant(unix, "BACKLOG")
 """The connections that may wait to be accepted."""
@@ -542,7 +633,7 @@ def at_next_take_of(
 
 def at_next_reading(proxy: Any, after: Callable[[], object]) -> None:
     """Act once, just after this process has taken the lock of who reads the connection."""
-    connection_of(proxy)._reading = _TellingLock(after)
+    connection_of(proxy)._reader.turn.lock = _TellingLock(after)
 
 
 class _TellingLock:
@@ -576,14 +667,14 @@ def at_each_probe(after: Callable[[], object]) -> None:
 
 def spy_on_calls(monkeypatch: pytest.MonkeyPatch, tell: Callable[[int], object]) -> None:
     """Have `tell` called with the size of every call that leaves this process, afterwards."""
-    original = Connection._write
+    original = FrameWriter.write_some
 
-    def write(self: Connection, parts: Any, wait: bool = True) -> None:
-        original(self, parts, wait)
+    def write(self: FrameWriter, parts: Any) -> None:
+        original(self, parts)
         if parts and parts[0][0] == Kind.CALL:
             tell(sum(map(len, parts)))
 
-    monkeypatch.setattr(Connection, "_write", write)
+    monkeypatch.setattr(FrameWriter, "write_some", write)
 
 
 def writes_of(monkeypatch: pytest.MonkeyPatch, proxy: Any) -> list[int]:
@@ -606,12 +697,12 @@ def nothing_sent() -> Iterator[None]:
     def refuse(*_: Any) -> None:
         raise AssertionError("something was sent")
 
-    original = Connection._write
-    Connection._write = refuse  # type: ignore[method-assign,assignment]
+    original = FrameWriter.write_some
+    FrameWriter.write_some = refuse  # type: ignore[method-assign,assignment]
     try:
         yield
     finally:
-        Connection._write = original  # type: ignore[method-assign]
+        FrameWriter.write_some = original  # type: ignore[method-assign]
 
 
 # ------------------------------------------------------------------ what was caught
@@ -690,7 +781,7 @@ def begin_work_after_the_end_of_the_owner(seconds: float) -> None:
     In a program of its own, whose actors are forks of it.
     """
     heard = threading.Event()
-    handle_order, begin = _ActorServer.handle_order, _ActorServer.run_in_background
+    handle_order, begin = ActorServer.handle_order, ActorServer.run_in_background
 
     def handle_and_tell(self: Any, order: Any) -> None:
         handle_order(self, order)
@@ -700,5 +791,5 @@ def begin_work_after_the_end_of_the_owner(seconds: float) -> None:
         heard.wait(seconds)
         begin(self)
 
-    _ActorServer.handle_order = handle_and_tell  # type: ignore[method-assign]
-    _ActorServer.run_in_background = begin_late  # type: ignore[method-assign]
+    ActorServer.handle_order = handle_and_tell  # type: ignore[method-assign]
+    ActorServer.run_in_background = begin_late  # type: ignore[method-assign]

@@ -186,7 +186,7 @@ BAD: list[tuple[Callable[[Tree], Iterator[str]], Tree, str]] = [
             "from remoteobj import _proxy\n": "remoteobj._proxy",
             "import remoteobj._engines.contract\n": "remoteobj._engines.contract",
             "len(handle._actor.calls)\n": "handle._actor",
-            "patch('remoteobj._protocol.operations.OPS')\n": "remoteobj._p",
+            "patch('remoteobj._protocol.operations.OPERATIONS')\n": "remoteobj._p",
             "run('from remoteobj import errors, _proxy')\n": "remoteobj import errors, _p",
             "run('print(handle._actor.pid)')\n": "._actor",
         }.items()

@@ -181,7 +181,7 @@ def test_a_call_that_is_cancelled_before_it_began_never_runs(clerk: Any, gate: G
 
 
 @pytest.mark.engines(skip=NO_THREAD)
-def test_awaits_wait_for_room_in_their_order_and_other_calls_come_after_them(
+def test_awaits_wait_for_room_in_their_order_and_other_calls_do_not_wait_behind_them(
     clerk: Any, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     IN_FLIGHT.set(monkeypatch, 3)
@@ -195,12 +195,12 @@ def test_awaits_wait_for_room_in_their_order_and_other_calls_come_after_them(
         tasks[5].cancel()  # it has not even been pickled
         opening = threading.Thread(target=gate.open)
         opening.start()
-        clerk.write("after them")  # by the loop's own thread, which waits
+        clerk.write("not awaited")  # by the loop's own thread, which waits
         opening.join()
         await asyncio.gather(parked, *tasks, return_exceptions=True)
 
     run(main)
-    assert clerk.lines.get_() == [0, 1, 2, 3, 4, 6, 7, 8, 9, "after them"]
+    assert clerk.lines.get_() == [0, 1, "not awaited", 2, 3, 4, 6, 7, 8, 9]
 
 
 def test_several_loops_in_several_threads_share_one_actor(clerk: Any) -> None:

@@ -22,7 +22,6 @@ from remoteobj.testing import Gate
 from tests import leaks
 from tests.conftest import Launch
 from tests.internals import Moment, at_next, until_sent
-from tests.marks import needs_descriptors
 from tests.tools import Call, Scripts, finish, start
 
 CALLS = 1000
@@ -217,7 +216,6 @@ def test_a_stop_by_another_thread_leaves_the_error_of_a_call_what_it_is(
     assert isinstance(error, ActorDiedError)
 
 
-@needs_descriptors
 def test_a_stop_by_another_thread_while_a_big_array_is_sent_ends_the_call_as_any_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,7 @@ from tests.internals import (
     answer_to,
     connect_with_key,
     dumps,
+    socket_of,
 )
 from tests.strangers import (
     Marker,
@@ -82,7 +83,7 @@ class Target:
 
 def test_the_socket_lies_in_a_directory_that_is_this_user_s_alone() -> None:
     with Target.spawn() as target:
-        path = Path(address_of(target).path)
+        path = Path(address_of(target).location)
         assert stat.S_ISSOCK(path.stat().st_mode)
         for directory in (path.parent, path.parent.parent):
             found = directory.lstat()
@@ -93,7 +94,7 @@ def test_the_socket_lies_in_a_directory_that_is_this_user_s_alone() -> None:
 
 
 def test_the_key_is_not_in_what_an_address_prints() -> None:
-    address = Address("/run/x", b"secret" * 6)
+    address = Address("unix", "/run/x", b"secret" * 6)
     assert "secret" not in f"{address!r} {address}"
     with Target.spawn() as target:
         key = address_of(target).key
@@ -110,7 +111,7 @@ SPAWN = """\
             return "pong"
     from tests.internals import address_of
     with Target.spawn() as target:
-        print(target.ping(), os.path.dirname(address_of(target).path))
+        print(target.ping(), os.path.dirname(address_of(target).location))
 """
 
 
@@ -158,7 +159,7 @@ def test_a_directory_is_held_while_its_owner_lives_and_free_once_it_was_killed(
         from tests.internals import address_of
         proxy = Proxy([])
         proxy.listen_()
-        print(address_of(proxy).path, flush=True)
+        print(address_of(proxy).location, flush=True)
         signal.pause()
     """
     owner = script(source)
@@ -249,7 +250,7 @@ def test_without_a_runtime_directory_that_will_do_the_temp_directory_is_taken(
 def test_a_wrong_key_is_refused_and_nothing_is_unpickled(launch: Launch, tmp_path: Path) -> None:
     marker = tmp_path / "unpickled"
     with Target.options(**launch).spawn() as target:
-        wrong = Address(address_of(target).path, b"x" * 32)
+        wrong = address_of(target)._replace(key=b"x" * 32)
         with pytest.raises((AuthenticationError, ConnectionError)):
             connect_with_key(wrong)
         with pytest.raises(NotListeningError):
@@ -299,7 +300,7 @@ def test_the_caller_sends_nothing_to_a_listener_that_does_not_know_the_key(
                 heard = sock.recv(4096)
 
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        listener.bind(address.path)
+        listener.bind(address.location)
         listener.listen()
         thread = threading.Thread(target=impostor, args=(listener,))
         thread.start()
@@ -314,7 +315,7 @@ def test_the_caller_sends_nothing_to_a_listener_that_does_not_know_the_key(
 def test_something_else_at_the_address_is_not_listening() -> None:
     address = internals.new_address()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        listener.bind(address.path)
+        listener.bind(address.location)
         listener.listen()
 
         def answer() -> None:
@@ -398,6 +399,25 @@ def test_an_actor_without_descriptors_serves_its_callers_and_does_not_spin() -> 
         later.close()
 
 
+@pytest.mark.parametrize("left", [1, 2])
+def test_a_client_for_whose_pipes_there_is_no_room_is_refused_and_the_next_is_let_in(
+    left: int,
+) -> None:
+    def ask() -> str:
+        with contextlib.closing(Stranger(address_of(target))) as stranger:
+            answer: str = stranger.call("ping")
+            return answer
+
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Target.spawn() as target:
+        assert ask() == "pong"  # what a handshake imports needs descriptors too
+        target.passto(leave_descriptors, left)
+        with pytest.raises(NotListeningError):
+            ask()
+        target.passto(lambda _: resource.setrlimit(resource.RLIMIT_NOFILE, limits))
+        assert ask() == "pong"
+
+
 # ------------------------------------------------------------------ those who talk nonsense
 
 
@@ -424,7 +444,7 @@ def test_nonsense_costs_the_one_who_talks_it_his_connection_and_nobody_else(
         with contextlib.closing(connect_with_key(address_of(target))) as bad:
             bad.write(NONSENSE[name])
             if name in DROPPED:
-                assert is_closed(bad.sock)
+                assert is_closed(socket_of(bad))
         assert good.call("ping") == target.ping() == "pong"
         assert target.memory() - before < 50_000
         good.close()
@@ -456,7 +476,7 @@ def test_who_talks_nonsense_is_told_so_and_what_he_had_asked_for_is_not_run(
 
 
 @pytest.mark.parametrize("kind", [Kind.CREDIT, Kind.CLOSE, Kind.VALUE, Kind.GOODBYE, Kind.STOP])
-def test_a_frame_that_is_none_of_a_caller_s_business_does_nothing(kind: Kind) -> None:
+def test_a_frame_that_is_none_of_a_caller_s_business_does_nothing(kind: int) -> None:
     """Orders in particular are the owner's alone, and come by another channel."""
     with Target.spawn() as target:
         client = RawClient(address_of(target))
@@ -502,7 +522,7 @@ def test_a_payload_that_can_not_be_unpickled_fails_that_call_alone(launch: Launc
 def test_a_listener_of_a_plain_proxy_is_as_careful() -> None:
     proxy: Any = Proxy([1, 2, 3])
     with proxy.listen_():
-        wrong = Address(address_of(proxy).path, bytes(32))
+        wrong = address_of(proxy)._replace(key=bytes(32))
         with pytest.raises((AuthenticationError, ConnectionError)):
             connect_with_key(wrong)
         other = Stranger(address_of(proxy))

@@ -15,7 +15,6 @@ from remoteobj._protocol.calls import PendingCall
 from remoteobj._wire.channel import ChannelClosedError, StreamChannel
 from remoteobj._wire.duplex import DuplexStream, duplex_pair
 from tests.internals import Decoder, Flag, Frame, Kind, encode
-from tests.marks import needs_descriptors
 from tests.tools import Call, until
 
 Ends = tuple[DuplexStream, DuplexStream]
@@ -30,10 +29,13 @@ def ends() -> Iterator[Ends]:
 
 
 def frame(call_id: int, size: int = 3) -> bytes:
-    return b"".join(encode(Frame(Kind.VALUE, call_id, bytes(size))))
+    return answer(call_id, bytes(size))
 
 
-@needs_descriptors  # a socket keeps the reply together with the end, and has no such moment
+def answer(call_id: int, payload: bytes) -> bytes:
+    return b"".join(encode(Frame(Kind.VALUE, call_id, payload)))
+
+
 @pytest.mark.parametrize("size", [3, 200_000])
 def test_a_reply_between_the_last_look_and_the_death_is_taken(
     ends: Ends, monkeypatch: pytest.MonkeyPatch, size: int
@@ -66,18 +68,18 @@ def test_a_late_reply_that_comes_alone_answers_no_later_call(ends: Ends) -> None
     late = connection.call(b"first", ())
     assert not connection.wait(late, time.monotonic())
     connection.abandon(late)
-    call = Call(connection.ask, b"second")
+    call = Call(connection.call_fast, b"second")
     decoder, asked = Decoder(), [Frame(Kind.CLOSE, 0)]
     while asked[-1].payload != b"second":
         asked += decoder.feed(theirs.read(4096) or b"")
-    theirs.write(b"".join(map(bytes, encode(Frame(Kind.VALUE, late.call_id, b"late")))))
+    theirs.write(answer(late.call_id, b"late"))
     until(lambda: not select.select([ours], [], [], 0)[0])  # it has been read, alone
-    theirs.write(b"".join(map(bytes, encode(Frame(Kind.VALUE, asked[-1].call_id, b"right")))))
-    answer: Any = call.result()
-    if isinstance(answer, PendingCall):
-        assert connection.wait(answer, time.monotonic() + 10)
-        answer = answer.first
-    assert answer.payload == b"right"
+    theirs.write(answer(asked[-1].call_id, b"right"))
+    got: Any = call.result()
+    if isinstance(got, PendingCall):
+        assert connection.wait(got, time.monotonic() + 10)
+        got = got.first
+    assert got.payload == b"right"
     connection.close()
 
 
@@ -138,19 +140,20 @@ def test_what_another_thread_posts_while_a_lone_call_is_written_is_sent_after_it
     ours, theirs = ends
     lost: Callable[[bool], BaseException] = lambda maybe: ActorDiedError()  # noqa: E731
     connection: Any = Connection(StreamChannel(ours), lost, lambda payload: lost)
-    original = connection._write
+    writer = connection._writer
+    original = writer.write_some
 
     def write(*args: Any) -> None:
         original(*args)
-        monkeypatch.setattr(connection, "_write", original)
+        monkeypatch.setattr(writer, "write_some", original)
         posting = threading.Thread(
             target=connection.post, args=(Frame(Kind.CLOSE, 99),), name="test-posts"
         )
         posting.start()
         posting.join()
 
-    monkeypatch.setattr(connection, "_write", write)
-    asking = threading.Thread(target=connection.ask, args=(b"?",), name="test-asks")
+    monkeypatch.setattr(writer, "write_some", write)
+    asking = threading.Thread(target=connection.call_fast, args=(b"?",), name="test-asks")
     asking.start()
     other = StreamChannel(theirs)
     taken: list[Frame] = []
@@ -174,7 +177,7 @@ def test_a_kind_that_a_caller_does_not_know_ends_neither_its_call_nor_the_connec
     connection = Connection(StreamChannel(ours), lambda _: TimeoutError(), lambda _: TimeoutError)
 
     def make_call() -> Any:
-        pending = connection.ask(b"call") if way == "alone" else connection.call(b"call", ())
+        pending = connection.call_fast(b"call") if way == "alone" else connection.call(b"call", ())
         if not isinstance(pending, PendingCall):
             return pending
         assert connection.wait(pending, time.monotonic() + 10)
@@ -191,7 +194,7 @@ def test_a_kind_that_a_caller_does_not_know_ends_neither_its_call_nor_the_connec
         [refused] = read_frames(theirs, decoder, 1)
         assert (refused.kind, refused.call_id) == (Kind.REFUSED, asked.call_id)
         assert bytes(refused.payload) == f"this caller knows no message of kind {kind}".encode()
-    assert connection.end is None
+    assert connection.closed_because is None
     connection.close()
 
 

@@ -24,7 +24,7 @@ class Ledger:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.fixture(params=["pidfd_open", "memfd_create", "SO_PEERCRED", "send_fds"])
+@pytest.fixture(params=["pidfd_open", "memfd_create", "SO_PEERCRED"])
 def without(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """One of them is not there."""
     name: str = request.param

@@ -32,6 +32,7 @@ from tests.internals import (
     address_of,
     answer_to,
     connect_with_key,
+    socket_of,
 )
 from tests.reference import KINDS, Plain, plain, right
 from tests.strangers import connected, header, is_closed, marked_call, receive
@@ -241,7 +242,7 @@ def garbage_after_the_handshake(address: Address, call: bytes, rng: random.Rando
         with contextlib.closing(connect_with_key(address)) as line:
             with contextlib.suppress(OSError):
                 line.write(b"\xff" + rng.randbytes(rng.randrange(HEADER.size, 500)))
-            assert is_closed(line.sock)
+            assert is_closed(socket_of(line))
 
 
 def silent(address: Address, _: bytes, rng: random.Random) -> None:

@@ -432,7 +432,7 @@ def test_a_killed_process_does_not_listen_and_another_can_take_its_place(gate: G
         assert camera.remote.listening_ is False
         with pytest.raises(NotListeningError):
             camera.remote.take(1)
-    assert os.path.exists(address_of(camera.remote).path)
+    assert os.path.exists(address_of(camera.remote).location)
     with process("fork", run_with, camera) as child:
         assert camera.remote.wait_until_listening(child)
         assert camera.remote.take(1) == 1

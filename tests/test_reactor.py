@@ -1,5 +1,7 @@
 """The thread that waits for descriptors and times on behalf of everybody, while there are any."""
 
+import os
+import select
 import threading
 import time
 from typing import Any
@@ -53,4 +55,68 @@ def test_a_job_that_raises_is_reported_and_hinders_no_other(
     reactor.call_soon(done.set)
     assert done.wait(10)
     assert reported == [ZeroDivisionError]
+    until(lambda: threads() == [])
+
+
+class RecordingPoll:
+    """A poll object that notes how long it was let sleep."""
+
+    def __init__(self) -> None:
+        self._poll = _poll()
+        self.patience: list[float | None] = []
+
+    def register(self, fd: Any, events: int) -> None:
+        self._poll.register(fd, events)
+
+    def unregister(self, fd: Any) -> None:
+        self._poll.unregister(fd)
+
+    def poll(self, patience: float | None) -> Any:
+        self.patience.append(patience)
+        return self._poll.poll(patience)
+
+
+_poll = select.poll
+
+
+def test_a_descriptor_that_is_waited_for_costs_no_wake_up_until_it_is_readable(
+    reactor: Reactor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    polls: list[RecordingPoll] = []
+
+    def make() -> RecordingPoll:
+        polls.append(RecordingPoll())
+        return polls[-1]
+
+    monkeypatch.setattr("remoteobj._os.io_thread.select.poll", make)
+    reader, writer = os.pipe()
+    arrived = threading.Event()
+    reactor.when_readable(reader, arrived.set)
+    until(lambda: polls and polls[0].patience[-1:] == [None])
+    sleeps = len(polls[0].patience)
+    os.write(writer, b"!")
+    assert arrived.wait(10)
+    assert sleeps == polls[0].patience.index(None) + 1, "it slept until there was something"
+    os.close(reader)
+    os.close(writer)
+    until(lambda: threads() == [])
+
+
+def test_a_descriptor_that_is_waited_for_may_be_closed_and_its_number_used_again(
+    reactor: Reactor,
+) -> None:
+    reader, writer = os.pipe()
+    arrived: list[str] = []
+    done = threading.Event()
+    reactor.when_readable(reader, lambda: arrived.append("first"))
+    reactor.call_soon(done.set)
+    assert done.wait(10)
+    os.close(reader)
+    others = os.pipe()
+    assert reader in others
+    os.write(others[1], b"!")
+    os.close(writer)
+    until(lambda: arrived)
+    for fd in others:
+        os.close(fd)
     until(lambda: threads() == [])

@@ -199,7 +199,7 @@ def test_what_has_been_said_before_something_was_let_in_is_out_of_date() -> None
         def wait_for(self, *_: Any) -> tuple[bool, list[Any]]:
             return False, ["what came meanwhile"]
 
-        read = staticmethod(list)
+        read: Any = staticmethod(list)
 
         def take_in(self, found: Any) -> None:
             self.probes += found

@@ -14,7 +14,7 @@ import pytest
 from remoteobj import CallTimeoutError, DeadlockError, current, remote
 from remoteobj.testing import Gate
 from tests.conftest import START_METHODS, Launch
-from tests.internals import PROBE_DELAY, address_of, at_each_probe
+from tests.internals import PROBE_DELAY, actor_id_of, at_each_probe
 from tests.tools import until
 
 DELAY = 0.1
@@ -428,7 +428,7 @@ def test_a_call_that_waits_behind_another_that_was_let_in_is_left_alone(
     """It comes together with the probe of the one who waits, when the slow one has ended."""
     with Boss.spawn() as boss, contextlib.ExitStack() as stack:
         helper, third = (stack.enter_context(Helper.spawn(one)) for one in (gate, Gate()))
-        while (address_of(helper).path > address_of(boss).path) is not helper_would_lose:
+        while (actor_id_of(helper) > actor_id_of(boss)) is not helper_would_lose:
             helper = stack.enter_context(Helper.spawn(gate))
         assert boss.begin(helper, "both", third, gate) == [None, "parked"]
 

@@ -4,7 +4,6 @@ import contextlib
 import gc
 import os
 import pickle
-import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -28,7 +27,6 @@ from remoteobj._wire.segments import (
     SegmentRef,
 )
 from tests.conftest import Launch
-from tests.marks import needs_descriptors
 from tests.tools import process, until
 
 MB = 1 << 20
@@ -305,7 +303,6 @@ def test_memory_that_was_never_passed_is_refused(new: bool) -> None:
         one.lease(SegmentRef(7, 100, new).pack())
 
 
-@needs_descriptors
 def test_descriptors_are_taken_by_their_number_in_any_order() -> None:
     ours, theirs = duplex_pair()
     with open(os.devnull) as first, open(os.__file__) as second:
@@ -321,7 +318,6 @@ def test_descriptors_are_taken_by_their_number_in_any_order() -> None:
     theirs.close()
 
 
-@needs_descriptors
 def test_a_descriptor_that_nobody_took_goes_with_the_line() -> None:
     ours, theirs = duplex_pair()
     before = len(os.listdir("/dev/fd"))
@@ -337,7 +333,7 @@ def test_where_the_descriptor_can_not_be_passed_on_the_buffer_goes_through_the_p
     ours, theirs = duplex_pair()
     one, data = BufferExchange(ours), bytes(SHARED)
     before = len(list_segments())
-    ours.sock.close()
+    ours._socket.close()
     parts = one.encode(Frame(Kind.CALL, 1, b"", [data]))
     assert sum(map(len, parts)) > SHARED
     assert len(list_segments()) == before
@@ -452,7 +448,6 @@ def _is_seven(result: Any) -> None:
     assert int(result[0]) == int(result[-1]) == 7
 
 
-@needs_descriptors
 def test_memory_that_nobody_uses_is_given_back() -> None:
     if not os.path.exists("/proc/self/maps"):
         pytest.skip("mappings can't be listed here")
@@ -468,9 +463,8 @@ def test_memory_that_nobody_uses_is_given_back() -> None:
 
 
 def test_where_descriptors_can_not_be_passed_big_buffers_go_through_the_socket(
-    monkeypatch: pytest.MonkeyPatch, launch: Launch
+    over_tcp: None, launch: Launch
 ) -> None:
-    monkeypatch.delattr(socket, "send_fds", raising=False)
     before = len(list_segments())
     with Painter.options(**launch).spawn() as painter:
         for value in range(4):

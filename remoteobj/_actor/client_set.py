@@ -17,7 +17,7 @@ from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.frames import MalformedFrameError
 from .._protocol.messages import Frame
 from .._wire.channel import ChannelClosedError, StreamChannel
-from .._wire.duplex import DuplexStream
+from .._wire.transport import ByteStream
 from .clients import Client
 
 __all__ = ["ClientSet"]
@@ -56,9 +56,9 @@ class ClientSet:
 
     # --- from any thread ---------------------------------------------------------------
 
-    def attach(self, duplex: DuplexStream) -> Client:
+    def attach(self, stream: ByteStream) -> Client:
         """Serve one more client."""
-        channel = StreamChannel(duplex, wire_options=self._wire_options)
+        channel = StreamChannel(stream, wire_options=self._wire_options)
         client = Client(channel, self._flush_later, self.wake, self.patience)
         self.resume(client)
         return client

@@ -11,7 +11,7 @@ from typing import Any
 
 from .._os.thread_unwind import ThreadUnwind
 from .._pickling.codec import loads
-from .._pickling.outcome import unpack_error
+from .._pickling.exceptions import unpack_error
 from .._protocol.frames import encode
 from .._protocol.messages import Frame, FrameParts, Kind
 from .._wire.channel import ChannelClosedError, StreamChannel
@@ -28,7 +28,7 @@ class Client:
         channel: StreamChannel,
         flush_later: Callable[[Client], None],
         wake: Callable[[], None],
-        patience: float,
+        patience: float | None,
     ) -> None:
         self.channel = channel
         self.outbox: deque[Frame] = deque()
@@ -95,7 +95,11 @@ class Client:
             self.send(self.outbox.popleft())
 
     def _write_patiently(self, left: list[Any]) -> list[Any]:
-        while left and self.channel.wait_to_write(False, time.monotonic() + self._patience):
+        """Write on until it takes too long; `patience=None`: however long it takes."""
+        while left:
+            limit = None if self._patience is None else time.monotonic() + self._patience
+            if not self.channel.wait_to_write(False, limit):
+                break
             left = self.channel.write(left)
         return left
 

@@ -1,32 +1,27 @@
-"""The control thread of a listener: responsive while the object works.
+"""The control thread of an actor: responsive while the object works.
 
-It accepts callers and lets them prove that they may call, hears the owner's orders and the
-owner's death, and writes what slow readers have not taken yet. It sleeps in the kernel
-until one of these happens.
+It accepts callers and lets them prove that they may call, takes the owner's orders and notices the
+owner's death, and writes what slow readers have not taken yet. It sleeps in the kernel until one
+of these happens.
 """
 
 from __future__ import annotations
 
 import errno
-import os
 import select
 import signal
-import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from .._os.fork_safety import close_in_child
-from .._os.sigpipe import sigpipe_blocked_if_default
 from .._os.wakeup import Wakeup
 from .._protocol.frames import MalformedFrameError, encode
 from .._protocol.messages import Frame
-from .._wire.auth import ANSWER, AuthenticationError, Challenge, same_user
+from .._wire.auth import AuthenticationError
 from .._wire.channel import ChannelClosedError, StreamChannel
-from .._wire.duplex import DuplexStream, receive_descriptors
-from .._wire.unix import Listener
+from .._wire.transport import ByteStream, Handshake, Listener
 from .clients import Client
 
 __all__ = ["Control", "ControlHandler", "Handshake", "start", "unblock"]
@@ -34,9 +29,11 @@ __all__ = ["Control", "ControlHandler", "Handshake", "start", "unblock"]
 HANDSHAKE_SECONDS = 5.0
 """How long a caller may take to prove itself."""
 HANDSHAKES = 256
-"""How many callers may be at that at once; the eldest is dropped for the next one."""
+"""How many callers may be at their handshake at once; the eldest is dropped for the next one."""
 BREATHER = 0.2
 """Seconds without accepting when descriptors have run out."""
+NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+"""What `accept` fails by when the system has nothing left for another connection."""
 
 
 def start(thread: threading.Thread) -> None:
@@ -59,9 +56,9 @@ def unblock() -> None:
 
 
 class ControlHandler(Protocol):
-    """Whom the control thread tells."""
+    """What the control thread reports to."""
 
-    def attach(self, duplex: DuplexStream) -> None:
+    def attach(self, stream: ByteStream) -> None:
         """A caller has proved itself."""
 
     def resume(self, client: Client) -> None:
@@ -74,53 +71,22 @@ class ControlHandler(Protocol):
         """The owner is gone."""
 
 
-class Handshake:
-    """A caller on its way in. Each of its messages has a fixed length."""
+class _Arrival(NamedTuple):
+    """A caller on its way in."""
 
-    def __init__(self, sock: socket.socket, key: bytes) -> None:
-        self.sock = sock
-        self.deadline = time.monotonic() + HANDSHAKE_SECONDS
-        self._challenge = Challenge(key)
-        self._answer = b""
-        self._fds: list[int] = []
-        sock.setblocking(False)
-        with sigpipe_blocked_if_default():
-            sock.send(self._challenge.greeting)
-
-    def go_on(self) -> bool:
-        """Read on; True when the caller has proved itself. OSError, AuthenticationError."""
-        data, fds = receive_descriptors(self.sock, ANSWER - len(self._answer), 2)
-        self._fds += fds
-        if not data:
-            raise AuthenticationError("the caller left")
-        self._answer += data
-        if len(self._answer) < ANSWER:
-            return False
-        with sigpipe_blocked_if_default():
-            self.sock.send(self._challenge.check(self._answer))
-        return True
-
-    def duplex(self) -> DuplexStream:
-        """The line that they have from now on: with the pipes that came with the answer."""
-        fds, self._fds = self._fds, []
-        for fd in fds:
-            os.set_blocking(fd, False)
-        return DuplexStream(self.sock, *fds)
-
-    def close(self) -> None:
-        self.sock.close()
-        while self._fds:
-            os.close(self._fds.pop())
+    handshake: Handshake
+    deadline: float
 
 
 class Control:
     """Owns the thread; `close` ends and joins it."""
 
-    def __init__(self, duties: ControlHandler, name: str) -> None:
-        self._handler = duties
+    def __init__(self, handler: ControlHandler, name: str) -> None:
+        self._handler = handler
         self._poll = select.poll()
         self._acts: dict[int, Callable[[], None]] = {}
-        self._handshakes: dict[int, Handshake] = {}
+        self._arrivals: dict[int, _Arrival] = {}
+        """By descriptor, the eldest first."""
         self._jobs: deque[Callable[[], None]] = deque()
         self._wakeup = Wakeup()
         self._on(self._wakeup.fileno(), self._run_jobs)
@@ -131,7 +97,7 @@ class Control:
             target=self._run, name=f"remoteobj-control-{name}", daemon=True
         )
 
-    def start(self, listener: Listener | None, owner: DuplexStream | None = None) -> None:
+    def start(self, listener: Listener | None, owner: ByteStream | None = None) -> None:
         """Begin; `owner` is the other end of the owner's control channel."""
         self._listener = listener
         if owner is not None:
@@ -164,7 +130,7 @@ class Control:
             self._thread.join(HANDSHAKE_SECONDS)
 
     def drop_listener(self) -> None:
-        """Remove the socket file, from any thread, at the end of all."""
+        """Stop listening, from any thread, at the end of all."""
         listener = self._listener
         if listener is not None:
             listener.close()
@@ -214,16 +180,16 @@ class Control:
 
     def _patience(self) -> float | None:
         """Milliseconds until something must be given up; None, for ever, when nothing is."""
-        times = [one.deadline for one in self._handshakes.values()]
+        times = [one.deadline for one in self._arrivals.values()]
         if self._resting_until:
             times.append(self._resting_until)
         return max(0.0, min(times) - time.monotonic()) * 1000 if times else None
 
     def _expire(self) -> None:
         now = time.monotonic()
-        for handshake in list(self._handshakes.values()):
-            if handshake.deadline <= now:
-                self._refuse(handshake)
+        for arrival in list(self._arrivals.values()):
+            if arrival.deadline <= now:
+                self._refuse(arrival.handshake)
         if self._resting_until and self._resting_until <= now:
             self._resting_until = 0.0
             self._open_door()
@@ -232,54 +198,51 @@ class Control:
 
     def _open_door(self) -> None:
         if self._listener is not None:
-            self._on(self._listener.socket.fileno(), self._accept)
+            self._on(self._listener.fileno(), self._accept)
 
     def _accept(self) -> None:
         assert self._listener is not None
         try:
-            sock, _ = self._listener.socket.accept()
+            handshake = self._listener.accept()
         except OSError as exc:
-            if exc.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+            if exc.errno in NO_ROOM:
                 # Still readable, so that the loop would spin: look again a little later.
-                self._off(self._listener.socket.fileno())
+                self._off(self._listener.fileno())
                 self._resting_until = time.monotonic() + BREATHER
             return
-        close_in_child(sock)
-        try:
-            if not same_user(sock):
-                raise AuthenticationError("another user")
-            handshake = Handshake(sock, self._listener.address.key)
-        except (OSError, AuthenticationError):
-            sock.close()
+        except AuthenticationError:
             return
-        if len(self._handshakes) >= HANDSHAKES:
-            self._refuse(next(iter(self._handshakes.values())))
-        self._handshakes[sock.fileno()] = handshake
-        self._on(sock.fileno(), lambda: self._shake_hands(handshake))
+        if len(self._arrivals) >= HANDSHAKES:
+            self._refuse(next(iter(self._arrivals.values())).handshake)
+        fd = handshake.fileno()
+        self._arrivals[fd] = _Arrival(handshake, time.monotonic() + HANDSHAKE_SECONDS)
+        self._on(fd, lambda: self.shake_hands(handshake))
 
-    def _shake_hands(self, handshake: Handshake) -> None:
+    def shake_hands(self, handshake: Handshake) -> None:
+        """Take in what a caller says to prove itself; let it in, or refuse it."""
+        fd = handshake.fileno()
         try:
-            proved = handshake.go_on()
+            stream = handshake.go_on()
         except BlockingIOError:
             return
         except (OSError, AuthenticationError):
             self._refuse(handshake)
             return
-        if proved:
-            self._handshakes.pop(handshake.sock.fileno())
-            self._off(handshake.sock.fileno())
-            self._handler.attach(handshake.duplex())
+        if stream is not None:
+            self._arrivals.pop(fd)
+            self._off(fd)
+            self._handler.attach(stream)
 
     def _refuse(self, handshake: Handshake) -> None:
-        self._handshakes.pop(handshake.sock.fileno(), None)
-        self._off(handshake.sock.fileno())
+        self._arrivals.pop(handshake.fileno(), None)
+        self._off(handshake.fileno())
         handshake.close()
 
     def _close_door(self) -> None:
-        for handshake in list(self._handshakes.values()):
-            self._refuse(handshake)
+        for arrival in list(self._arrivals.values()):
+            self._refuse(arrival.handshake)
         if self._listener is not None:
-            self._off(self._listener.socket.fileno())
+            self._off(self._listener.fileno())
             self._listener.close()
             self._listener = None
 

@@ -1,176 +1,176 @@
-"""What runs in the process of a function actor: one call, whose outcome is all it says."""
+"""What runs in the process of a function: one call, whose outcome is all that it says.
+
+An actor that has one message, which is in its program from the first. So it has no mailbox: its
+outcome is the reply to its own making, a value or a stream whose items nobody has to ask for. In
+all else it is an actor: it answers to its owner's orders, and its replies travel as theirs do.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
-from .._catching.catchers import USER_ERRORS, Except
-from .._engines.registry import OwnerLink
-from .._os.interrupter import INTERRUPT
+from .._catching.catchers import USER_ERRORS, Except, LocalExcept
+from .._engines.contract import OwnerLink, ProgramFailedError, named_parts
+from .._os.interrupter import Interrupter, run_loop
+from .._os.lazy_import import import_lock
 from .._os.thread_unwind import ThreadUnwind
-from .._pickling.outcome import unpack_error
-from .._protocol.frames import encode
-from .._protocol.messages import INIT_ID, Frame, Kind
-from .._wire.channel import ChannelClosedError, StreamChannel
-from .._wire.duplex import DuplexStream
-from .clients import Client
+from .._pickling.exceptions import unpack_error
+from .._protocol.messages import INIT_ID, Frame, InterruptOrder, Kind
+from .._wire.channel import StreamChannel
+from .._wire.transport import ByteStream
+from .clients import Client, is_iterator
 from .control import Control
 from .replies import error_frame, value_frame
 
-__all__ = ["FunctionProgram"]
+__all__ = ["FunctionCall", "FunctionProgram"]
+
+
+class FunctionCall(NamedTuple):
+    """What is to be called, and whether anybody wants what it returns or yields."""
+
+    func: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    results: bool
+
+    @property
+    def name(self) -> str:
+        """The function's name, also within `functools.partial`, or that of its class."""
+        func = self.func
+        while isinstance(func, partial):
+            func = func.func
+        return getattr(func, "__name__", type(func).__name__)
+
+    @property
+    def yields(self) -> bool:
+        """Whether it gives a generator that somebody wants, as far as can be known before."""
+        with import_lock:
+            import inspect  # for a faster start-up: it is a tenth of it
+
+        return self.results and inspect.isgeneratorfunction(self.func)
 
 
 class FunctionProgram:
     """A function call, before it runs in a process of its own."""
 
-    def __init__(
-        self,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        *,
-        name: str,
-        exc: Except,
-        results: bool,
-    ) -> None:
-        self._call = (func, args, kwargs)
+    def __init__(self, call: FunctionCall, name: str, exc: Except | LocalExcept) -> None:
+        self._call = call
         self._name = name
         self._exc = exc
-        self._results = results
 
     def run(self, link: OwnerLink) -> None:
-        """Run it; exit code 1 when it raised."""
-        voice = _Voice(link)
-        control = Control(voice, self._name)
-        control.start(None, link.control)
+        """Run it.
+
+        Raises:
+            ProgramFailedError: the function raised, or its result can't be sent.
+            SystemExit: the function did.
+        """
+        run = _Run(link, self._name, self._call.results)
         try:
-            with self._exc(types=USER_ERRORS, raises=True), voice.interruptible():
-                self._tell(voice)
+            with self._exc(types=USER_ERRORS, raises=True):
+                # Within this frame the interrupter finds users' code.
+                run_loop(lambda: run.call(*self._taken()))
         except (ThreadUnwind, SystemExit):
             raise
         except BaseException as exc:
-            voice.say(error_frame(INIT_ID, exc))
-            raise SystemExit(1) from None
+            frame = error_frame(INIT_ID, exc)
+            run.owner.send(frame)
+            raise ProgramFailedError(frame.payload) from None
         finally:
-            voice.end_writing()  # the control thread stays: the process may take its time to end
+            # The control thread stays: the process may take its time to end.
+            run.owner.mute()
 
-    def _tell(self, voice: _Voice) -> None:
-        func, args, kwargs = self._call
+    def _taken(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+        """The call, which is kept no longer than the function keeps its arguments."""
+        func, args, kwargs, _ = self._call
         del self._call
-        result = func(*args, **kwargs)
-        if hasattr(type(result), "__next__"):
-            voice.say(Frame(Kind.STREAM, INIT_ID))
-            self._say(voice, Kind.END, self._stream(voice, result))
-        else:
-            self._say(voice, Kind.VALUE, result)
+        return func, args, kwargs
 
-    def _stream(self, voice: _Voice, iterator: Iterator[Any]) -> Any:
+    def begin(self, link: OwnerLink) -> Callable[[], None]:
+        raise NotImplementedError("a function has a process of its own")
+
+    def end(self) -> None:
+        """Nothing is left to end."""
+
+    def parts(self) -> Iterable[tuple[str, object]]:
+        return named_parts("func", *self._call[:3])
+
+    @staticmethod
+    def describe(request: bytes) -> str:
+        return "its function"  # a function has no requests
+
+
+class _Run:
+    """The one call, while it runs: its owner is its only client, and gives it orders."""
+
+    def __init__(self, link: OwnerLink, name: str, results: bool) -> None:
+        self._link = link
+        self._results = results
+        self._interrupter = Interrupter((run_loop.__code__,), INTERNAL_CODE)
+        self._control = Control(self, name)
+        # It waits for its owner as long as it takes: a function must not run ahead without end.
+        channel = StreamChannel(link.data)
+        self.owner = Client(channel, self._control.flush_later, lambda: None, patience=None)
+
+    def call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Call the function, and tell the owner what comes of it."""
+        self._listen()
+        self._interrupter.raise_pending()
+        result = func(*args, **kwargs)
+        if not is_iterator(type(result)):
+            self._tell(Kind.VALUE, result)
+        elif self._results:
+            self._tell(Kind.STREAM, None)
+            self._tell(Kind.END, self._push(result))
+        else:
+            for _ in result:
+                pass
+            self._tell(Kind.VALUE, None)
+
+    def _listen(self) -> None:
+        """Hear orders from now on: what they raise is raised from now on too."""
+        self._interrupter.install()
+        self._control.start(None, self._link.control)
+
+    def _push(self, iterator: Iterator[Any]) -> Any:
         """Send the items as they come; the value that the iterator returns."""
         while True:
             try:
                 item = next(iterator)
             except StopIteration as stop:
                 return stop.value
-            if self._results:
-                self._say(voice, Kind.ITEM, item)
+            self._tell(Kind.ITEM, item)
 
-    def _say(self, voice: _Voice, kind: int, value: Any) -> None:
-        with voice.undisturbed():
-            frame = value_frame(kind, INIT_ID, value if self._results else None)
-            if frame.kind != Kind.ERROR:
-                voice.say(frame)
+    def _tell(self, kind: int, value: Any) -> None:
+        """Tell the owner; raises what forbids that, and then what came meanwhile."""
+        self._send(kind, value if self._results else None)
+        self._interrupter.raise_pending()
+
+    def _send(self, kind: int, value: Any) -> None:
+        frame = value_frame(kind, INIT_ID, value)
         if frame.kind == Kind.ERROR:
             raise unpack_error(frame.payload)  # it can't be sent: the function's own error
+        self.owner.send(frame)
 
-    def begin(self, link: OwnerLink) -> Callable[[], None]:
-        raise NotImplementedError("a function actor has a process of its own")
-
-    def end(self) -> None:
-        """Nothing is left to end."""
-
-    def parts(self) -> Iterable[tuple[str, object]]:
-        func, args, kwargs = self._call
-        return [
-            ("func", func),
-            *((f"args[{i}]", one) for i, one in enumerate(args)),
-            *kwargs.items(),
-        ]
-
-
-class _Voice:
-    """How a running function and its owner reach each other.
-
-    The function speaks, from the main thread. The owner is heard by the control thread, for
-    which these are the `ControlHandler`; what it throws is raised in the main thread, by a signal,
-    so that it gets through a `time.sleep` too.
-    """
-
-    def __init__(self, link: OwnerLink) -> None:
-        self._link = link
-        self._channel = StreamChannel(link.data)
-        self._thrown: list[BaseException] = []
-        self._may_throw = False
-
-    # --- speaking ------------------------------------------------------------------------
-
-    def say(self, frame: Frame) -> None:
-        """Write a frame whole. The owner takes everything in before it waits for our end."""
-        with self.undisturbed(), contextlib.suppress(ChannelClosedError):
-            # When nobody wants it any more, the function may have other things to do.
-            left = self._channel.write(encode(frame))
-            while left:
-                self._channel.wait_to_write(False)
-                left = self._channel.write(left)
-
-    @contextlib.contextmanager
-    def undisturbed(self) -> Iterator[None]:
-        """The time in which what the owner throws waits: half a frame would spoil the rest."""
-        before, self._may_throw = self._may_throw, False
-        try:
-            yield
-        finally:
-            self._may_throw = before
-        self._throw_now()
-
-    def end_writing(self) -> None:
-        """Nothing more will be said."""
-        self._channel.end_writing()
-
-    @contextlib.contextmanager
-    def interruptible(self) -> Iterator[None]:
-        """The time in which what the owner throws is raised."""
-        signal.signal(INTERRUPT, self._throw_now)
-        self._may_throw = True
-        try:
-            self._throw_now()
-            yield
-        finally:
-            self._may_throw = False
-
-    def _throw_now(self, *_: object) -> None:
-        if self._may_throw and self._thrown:
-            raise self._thrown.pop(0)
-
-    # --- hearing -------------------------------------------------------------------------
+    # --- what the control thread tells -----------------------------------------------------
 
     def handle_order(self, order: Frame) -> Frame | None:
-        if order.kind == Kind.THROW:
-            self._thrown.append(unpack_error(order.payload))
-            main = threading.main_thread().ident
-            assert main is not None
-            signal.pthread_kill(main, INTERRUPT)
-        return None
+        if order.kind == Kind.INTERRUPT:
+            self._interrupter.throw(unpack_error(InterruptOrder.read(order.payload).error))
+        return None  # whoever throws something does not wait until it has arrived
 
     def owner_gone(self) -> None:
         if self._link.end_orphan is not None:
             self._link.end_orphan(lambda: None)
 
-    def attach(self, duplex: DuplexStream) -> None:
+    def attach(self, stream: ByteStream) -> None:
         """Nobody else calls a function."""
 
     def resume(self, client: Client) -> None:
-        """Nor is anybody owed anything."""
+        """Nor has anybody requests that wait."""
+
+
+INTERNAL_CODE = (_Run._listen.__code__, _Run._send.__code__)
+"""Within these, what is thrown into the function is put off: half a frame would spoil the rest."""

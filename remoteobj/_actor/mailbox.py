@@ -19,7 +19,7 @@ from typing import Final
 
 from .._os.poller import clock
 from .._os.thread_unwind import ThreadUnwind
-from .._pickling.outcome import pack_error
+from .._pickling.exceptions import pack_error
 from .._protocol.frames import MalformedFrameError
 from .._protocol.lifecycle import Event, Lifecycle
 from .._protocol.messages import Bytes, Flag, Frame, Kind, read_credit
@@ -31,6 +31,7 @@ from .reentrancy import Reentrancy
 from .replies import cut_off_frame, error_frame, value_frame
 from .schedule import Schedule
 from .serving import Serving
+from .stream_runner import StreamRunner
 
 __all__ = ["INTERNAL_CODE", "Mailbox"]
 
@@ -59,6 +60,7 @@ class Mailbox:
         self.executor = executor
         self.lifecycle = Lifecycle()
         self._schedule: Schedule[Client, StreamProducer] = Schedule()
+        self._streams = StreamRunner(executor, self._schedule, self._line_up)
         self._reentrancy = reentrancy or Reentrancy()
         self._looked = 0.0
         self.serving = Serving(self, executor, self._reentrancy)
@@ -116,7 +118,7 @@ class Mailbox:
             self._run(client, request)
             done += 1
         if (stream := self._schedule.next_stream()) is not None:
-            self._advance(stream)
+            self._streams.advance(stream)
             done += 1
         return done
 
@@ -146,57 +148,6 @@ class Mailbox:
             self.clients.update_reading(client)
         else:
             self._schedule.line_up(client)
-
-    # --- streams -------------------------------------------------------------------------
-
-    def _advance(self, stream: StreamProducer) -> None:
-        """Run a stream, for as long as it is its turn."""
-        client = stream.client
-        if client.disconnected or not stream.open:
-            return
-        goes_on = True
-        if not client.unsent:
-            try:
-                goes_on = self._flow(stream)
-            except ThreadUnwind:
-                client.send(cut_off_frame(stream.call_id))
-                raise
-            self._line_up(client)
-        if goes_on and not client.unsent:
-            self._schedule.flow(stream)
-
-    def _flow(self, stream: StreamProducer) -> bool:
-        """Send some items, if nobody else waits and they come fast; else one. False: it is over.
-
-        The stream may be given up meanwhile, if its generator is blocked on another actor.
-        """
-        client, begun = stream.client, clock()
-        while stream.credit > 0:
-            frame = self.executor.step(stream)
-            if not stream.open:
-                self.executor.close(stream)
-                return False
-            client.send(frame)
-            stream.credit -= 1
-            if frame[0] != Kind.ITEM:
-                stream.end()
-                return False
-            if self._schedule or client.unsent or clock() > begun + LOOK_SECONDS:
-                break
-        return True
-
-    def _break_off(self, stream: StreamProducer, error: BaseException) -> None:
-        """End a stream by an error that is not its generator's."""
-        stream.end()
-        self.executor.close(stream)
-        stream.client.send(error_frame(stream.call_id, error))
-        self._line_up(stream.client)
-
-    def _give_up(self, stream: StreamProducer) -> None:
-        """Nobody wants the rest of a stream."""
-        stream.end()
-        if not self.executor.is_running(stream.client, stream.call_id):
-            self.executor.close(stream)  # else `_flow` does, once the step is over
 
     # --- taking in -----------------------------------------------------------------------
 
@@ -242,7 +193,7 @@ class Mailbox:
 
     def _on_close(self, client: Client, frame: Frame) -> None:
         if (stream := client.streams.get(frame.call_id)) is not None:
-            self._give_up(stream)
+            self._streams.give_up(stream)
             client.send(value_frame(Kind.END, frame.call_id, None))
             self._line_up(client)
         elif self._schedule.withdraw(client, frame.call_id):
@@ -276,7 +227,7 @@ class Mailbox:
                 self._schedule.take_out(client, request)
         self.clients.forget(client)
         for stream in list(client.streams.values()):
-            self._give_up(stream)
+            self._streams.give_up(stream)
         client.channel.close()
 
     def wake(self) -> None:
@@ -302,9 +253,9 @@ class Mailbox:
         for stream in self._needed_streams():
             if self._schedule.take_stream(stream):
                 if rules.allowed:
-                    self._advance(stream)
+                    self._streams.advance(stream)
                 else:
-                    self._break_off(stream, rules.refusal(stream.request))
+                    self._streams.break_off(stream, rules.refusal(stream.request))
         return bool(self._needed_streams())
 
     def _run_before_turn(self, client: Client, requests: list[Frame]) -> None:

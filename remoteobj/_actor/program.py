@@ -13,27 +13,26 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import FunctionType
-from typing import Any, Final
+from typing import Any
 
 from .._catching.catchers import USER_ERRORS, Except
-from .._engines.registry import OwnerLink
-from .._os.interrupter import Interrupter, run_loop
-from .._os.poller import clock
+from .._engines.contract import OwnerLink, ProgramFailedError, named_parts
+from .._os.interrupter import Interrupter
 from .._os.thread_unwind import ThreadUnwind
-from .._pickling.outcome import pack_error, unpack_error
+from .._pickling.exceptions import pack_error
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
+from .._protocol.identity import ActorId
 from .._protocol.lifecycle import Event
-from .._protocol.messages import INIT_ID, Flag, Frame, InterruptOrder, Kind, StopOrder
+from .._protocol.messages import INIT_ID, Kind
+from .._protocol.operations import describe_request
 from .._wire.channel import StreamChannel
-from .._wire.unix import Address, Listener, sweep_for_the_dead
-from ..errors import NotListeningError
-from .clients import Client
+from .._wire.transport import Address
+from .actor_server import ActorServer
 from .current import current_actor
 from .execution import USER_ENTRY_POINTS
 from .mailbox import INTERNAL_CODE
 from .replies import cut_off_frame, error_frame, value_frame
 from .server import Server
-from .status import Status, memory, sketch, stacks
 
 __all__ = ["ActorProgram", "mark"]
 
@@ -59,148 +58,6 @@ def role_of(cls: type, role: str) -> str | None:
     return None
 
 
-class _ActorServer(Server):
-    """A server that its owner gives orders."""
-
-    def __init__(
-        self,
-        address: Address,
-        name: str,
-        exc: Except,
-        link: OwnerLink,
-        wire_options: WireOptions,
-        reentrant: bool,
-    ) -> None:
-        super().__init__(None, address, name, wire_options=wire_options, reentrant=reentrant)
-        self._exc = exc
-        self.link = link
-        self.ends_itself = False
-        self.born = False
-        self.abandoned = False
-        self.has_work = False
-        """Whether there is a work loop that has not come to its end."""
-        self._stop_after_work = False
-        self.owner: Client | None = None
-        self.interrupter: Interrupter | None = None
-        """None where its main thread is not the actor's."""
-
-    def open(self) -> None:
-        """The same at an address that was made for it: nobody listens or waits there yet."""
-        self.control.start(Listener(self.address), self.link.control)
-        self.register_local()
-
-    def handle_order(self, order: Frame) -> Frame | None:
-        """Do what the owner says: see `_ORDERS`."""
-        handle = _ORDERS.get(order.kind)
-        if handle is not None:
-            return handle(self, order)
-        if order.flags & Flag.ANSWER:
-            why = f"it knows no order of kind {order.kind}"
-            return Frame(Kind.REFUSED, order.call_id, why.encode())
-        return None
-
-    def _on_stop(self, order: Frame) -> None:
-        stop = StopOrder.read(order.payload)
-        self.fulfil = stop.fulfil
-        if stop.after_work and self.has_work:
-            self._stop_after_work = True
-        else:
-            self.mailbox.stop()
-
-    def _on_status(self, order: Frame) -> Frame:
-        return value_frame(Kind.VALUE, order.call_id, tuple(self.status()))
-
-    def _on_stack(self, order: Frame) -> Frame:
-        return value_frame(Kind.VALUE, order.call_id, stacks(USER_ENTRY_POINTS))
-
-    def _on_interrupt(self, order: Frame) -> Frame:
-        interrupted = self._interrupt(InterruptOrder.read(order.payload))
-        return value_frame(Kind.VALUE, order.call_id, interrupted)
-
-    def status(self) -> Status:
-        """What it is doing. From any thread."""
-        mailbox, current = self.mailbox, self.executor.current
-        return Status(
-            state=mailbox.lifecycle.state.name.lower(),
-            call=None if current is None else sketch(current.request.payload),
-            age=0.0 if current is None else clock() - current.since,
-            queued=tuple(sketch(one.payload) for one in mailbox.queued),
-            done=self.executor.done,
-            memory=memory(),
-            threads=tuple(one.name for one in threading.enumerate()),
-        )
-
-    def _interrupt(self, order: InterruptOrder) -> bool:
-        """Raise something in what runs in the main thread; False: nothing does."""
-        current = self.executor.current
-        elsewhere = self.mailbox.serving.thread != threading.main_thread().ident
-        if self.interrupter is None or (current is not None and elsewhere):
-            return False
-        if order.call_id != INIT_ID:
-            runs = current is not None and current.client is self.owner
-            if not runs or current is None or current.request.call_id != order.call_id:
-                return False
-        elif current is None and not self.has_work:
-            return False
-        self.interrupter.throw(unpack_error(order.error), may_wait=order.call_id == INIT_ID)
-        self.mailbox.wake()  # a work loop may wait there
-        return True
-
-    def end_now(self) -> None:
-        """End without the requests that have not begun. Also from a signal handler."""
-        self.fulfil = False
-        self.mailbox.stop()
-
-    def owner_gone(self) -> None:
-        self.mailbox.stop()
-        self.abandoned = True
-        if self.link.end_orphan is not None:
-            self.link.end_orphan(self._tidy)
-
-    def _tidy(self) -> None:
-        """Leave no files: the owner, whose directory this is, can't remove them any more."""
-        self.control.drop_listener()
-        sweep_for_the_dead()
-
-    def close(self) -> None:
-        """Let go of everything, but for the owner's sign of life: the process itself, its
-        other threads say, may take its time to end, and must not outlive the owner."""
-        if self.link.shared_process:
-            self.control.close()
-        self.release()
-        if self.abandoned:
-            self._tidy()
-
-    def report(self, exc: BaseException) -> None:
-        with self._exc("work", raises=False, types=BaseException):
-            raise exc
-
-    def work(self, loop: Callable[[], Any]) -> None:
-        """Run the work loop in this thread, and requests in another until it takes over."""
-        self.run_in_background()
-        try:
-            with self._exc("work", raises=True, types=USER_ERRORS):
-                try:
-                    run_loop(loop)
-                except NotListeningError:
-                    if self.listening:
-                        raise
-                    # A loop without an end of its own, that asked for requests after the stop.
-        finally:
-            self.has_work = False
-        if self._stop_after_work:
-            self.mailbox.stop()
-
-
-_ORDERS: Final[dict[int, Callable[[_ActorServer, Frame], Frame | None]]] = {
-    Kind.STOP: _ActorServer._on_stop,
-    Kind.STATUS: _ActorServer._on_status,
-    Kind.STACK: _ActorServer._on_stack,
-    Kind.INTERRUPT: _ActorServer._on_interrupt,
-}
-"""What is done with what the owner says, by its kind. A new order is one row."""
-
-
 class ActorProgram:
     """An actor, before it runs: what an engine launches."""
 
@@ -210,8 +67,8 @@ class ActorProgram:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         *,
+        actor_id: ActorId,
         address: Address,
-        name: str,
         exc: Except,
         proxy: object,
         wire_options: WireOptions = DEFAULT_WIRE_OPTIONS,
@@ -219,8 +76,8 @@ class ActorProgram:
     ) -> None:
         self._reentrant = reentrant
         self._make = (cls, args, kwargs)
+        self._actor_id = actor_id
         self._address = address
-        self._name = name
         self._exc = exc
         self._proxy = proxy
         self._wire_options = wire_options
@@ -228,40 +85,46 @@ class ActorProgram:
     # --- for engines ---------------------------------------------------------------------
 
     def run(self, link: OwnerLink) -> None:
-        """Run to the end; exit code 1 when `__init__` or the work loop failed."""
+        """Run to the end.
+
+        Raises:
+            ProgramFailedError: the object could not be served, or its `__init__` or its work loop
+                raised.
+        """
         server = self._open(link, accept=True)
         with self._at_home(server):
             try:
-                failed = not self._born(server) or not self._live(server)
+                failure = self._born(server) or self._live(server)
             finally:
                 self._finish(server)
-        if failed:
-            raise SystemExit(1)
+        if failure is not None:
+            raise failure
 
     def begin(self, link: OwnerLink) -> Callable[[], None]:
         """Begin in the caller's thread: `run` without a loop of its own."""
         server = self._server = self._open(link, accept=False)
         with self._at_home(server):
-            self._born(server)
+            self._failure = self._born(server)
         return lambda: self._turn(server)
 
     def end(self) -> None:
         with self._at_home(self._server):
             self._finish(self._server)
+        if self._failure is not None:
+            raise self._failure
 
     def parts(self) -> Iterable[tuple[str, object]]:
-        cls, args, kwargs = self._make
-        return [
-            ("class", cls),
-            *((f"args[{i}]", one) for i, one in enumerate(args)),
-            *kwargs.items(),
-        ]
+        return named_parts("class", *self._make)
+
+    @staticmethod
+    def describe(request: bytes) -> str:
+        return describe_request(request)
 
     # --- a life --------------------------------------------------------------------------
 
-    def _open(self, link: OwnerLink, accept: bool) -> _ActorServer:
-        server = _ActorServer(
-            self._address, self._name, self._exc, link, self._wire_options, self._reentrant
+    def _open(self, link: OwnerLink, accept: bool) -> ActorServer:
+        server = ActorServer(
+            self._actor_id, self._address, self._exc, link, self._wire_options, self._reentrant
         )
         if link.shared_process:
             server.home_threads = set()
@@ -276,8 +139,7 @@ class ActorProgram:
             try:
                 server.open()
             except BaseException as exc:
-                self._owner.send(error_frame(INIT_ID, exc))
-                raise SystemExit(1) from None
+                raise self._failed(exc) from None
         else:
             server.mailbox.clients.patience = 0.0  # nobody reads while we wait
             server.register_local()
@@ -299,8 +161,14 @@ class ActorProgram:
             if server.home_threads is not None and not outer:
                 server.home_threads.discard(me)
 
-    def _born(self, server: _ActorServer) -> bool:
-        """Make the object and tell the owner; False when that failed."""
+    def _failed(self, exc: BaseException) -> ProgramFailedError:
+        """Tell the owner that it was not born."""
+        frame = error_frame(INIT_ID, exc)
+        self._owner.send(frame)
+        return ProgramFailedError(frame.payload)
+
+    def _born(self, server: ActorServer) -> ProgramFailedError | None:
+        """Make the object and tell the owner; what is returned ended that."""
         try:
             with self._exc("init", raises=True, types=USER_ERRORS):
                 self._construct(server)
@@ -308,15 +176,14 @@ class ActorProgram:
             self._owner.send(cut_off_frame(INIT_ID))
             raise
         except BaseException as exc:
-            self._owner.send(error_frame(INIT_ID, exc))
-            return False
+            return self._failed(exc)
         server.born = True
         server.has_work = role_of(type(server.root), "work") is not None
         server.mailbox.lifecycle.on(Event.READY)
         self._owner.send(value_frame(Kind.VALUE, INIT_ID, None))
-        return True
+        return None
 
-    def _construct(self, server: _ActorServer) -> None:
+    def _construct(self, server: ActorServer) -> None:
         """Make the object, and give it its proxy before its `__init__` runs."""
         cls, args, kwargs = self._make
         del self._make
@@ -329,8 +196,8 @@ class ActorProgram:
             _give_remote(server.root, self._proxy)
             type(server.root).__init__(server.root, *args, **kwargs)
 
-    def _live(self, server: _ActorServer) -> bool:
-        """Work, then serve; False when the work failed."""
+    def _live(self, server: ActorServer) -> ProgramFailedError | None:
+        """Work, then serve; what is returned ended that before its time."""
         work = role_of(type(server.root), "work")
         try:
             if work is not None:
@@ -341,11 +208,11 @@ class ActorProgram:
         except SystemExit:
             raise
         except BaseException as exc:
-            server.last_word = pack_error(exc)
-            return False
-        return True
+            server.last_word = error = pack_error(exc)
+            return ProgramFailedError(error)
+        return None
 
-    def _finish(self, server: _ActorServer) -> None:
+    def _finish(self, server: ActorServer) -> None:
         """Say goodbye to the callers, then clean up."""
         try:
             server.finish()
@@ -355,7 +222,7 @@ class ActorProgram:
             finally:
                 server.close()
 
-    def _clean_up(self, server: _ActorServer) -> None:
+    def _clean_up(self, server: ActorServer) -> None:
         if server.link.ignore_sigterm is not None:
             server.link.ignore_sigterm()
         cleanup = role_of(type(server.root), "cleanup")
@@ -363,7 +230,7 @@ class ActorProgram:
             with self._exc("cleanup", raises=False, types=USER_ERRORS):
                 getattr(server.root, cleanup)()
 
-    def _turn(self, server: _ActorServer) -> None:
+    def _turn(self, server: ActorServer) -> None:
         """Do what is at hand, for an owner whose thread this is."""
         server.control.hear(-1, self._orders)
         with self._at_home(server):

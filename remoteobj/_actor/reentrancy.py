@@ -10,7 +10,8 @@ import contextlib
 from collections.abc import Collection, Iterable, Iterator
 from types import CodeType
 
-from .._protocol.chains import NOBODY, ActorId, BlockedCall, CallChain, Hop, Link, Probe
+from .._protocol.chains import BlockedCall, CallChain, Hop, Link, Probe
+from .._protocol.identity import NOBODY, ActorId
 from .._protocol.messages import Frame, Kind
 from .._protocol.requests import read_metadata
 from ..errors import DeadlockError

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+from types import FrameType
 from typing import Any
 
 from .._os.thread_unwind import ThreadUnwind
 from .._pickling.codec import SCALARS, dumps, pickled
-from .._pickling.outcome import for_caller, pack_error
+from .._pickling.exceptions import for_caller, pack_error
 from .._protocol.messages import Frame, Kind
-from ..errors import ActorDiedError, RemoteError, type_name
+from ..errors import ActorDiedError, ExitReport, RemoteError, type_name
 
 __all__ = ["cut_off_frame", "error_frame", "value_frame"]
 
 _new = tuple.__new__
+OUR_PACKAGE = __name__.partition(".")[0]
 
 
 def value_frame(kind: int, call_id: int, value: Any, writable: bool = True) -> Frame:
@@ -33,7 +35,7 @@ def value_frame(kind: int, call_id: int, value: Any, writable: bool = True) -> F
 def error_frame(call_id: int, exc: BaseException) -> Frame:
     """The frame that carries an exception, without our own frames in its traceback."""
     traceback = exc.__traceback__
-    while traceback is not None and traceback.tb_frame.f_globals.get("__package__") in _OURS:
+    while traceback is not None and _is_ours(traceback.tb_frame):
         traceback = traceback.tb_next  # the caller does not care how we got there
     try:
         packed = pack_error(for_caller(exc.with_traceback(traceback)))
@@ -45,17 +47,12 @@ def error_frame(call_id: int, exc: BaseException) -> Frame:
     return Frame(Kind.ERROR, call_id, packed)
 
 
-_OURS = frozenset(
-    f"{__package__.rpartition('.')[0]}{room}"
-    for room in ("", "._actor", "._pickling", "._protocol")
-)
-"""The packages whose frames may stand above a user's in the traceback of a request."""
+def _is_ours(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__package__")).partition(".")[0] == OUR_PACKAGE
 
 
 def cut_off_frame(call_id: int) -> Frame:
     """For the caller whose request was being run when its process was told to end."""
     name = multiprocessing.current_process().name
-    return error_frame(
-        call_id,
-        ActorDiedError.from_exit(name, signal=signal.SIGTERM, maybe_executed=True),
-    )
+    report = ExitReport(name, exitcode=-signal.SIGTERM)
+    return error_frame(call_id, ActorDiedError.from_exit(report, maybe_executed=True))

@@ -14,12 +14,12 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
-from .._pickling.outcome import pack_error
-from .._protocol.chains import ActorId
+from .._pickling.exceptions import pack_error
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
+from .._protocol.identity import ActorId
 from .._protocol.messages import Bytes, Frame
-from .._wire.duplex import DuplexStream
-from .._wire.unix import Address, listen
+from .._wire.registry import transport_of
+from .._wire.transport import Address, ByteStream
 from ..errors import NotListeningError
 from .client_set import ClientSet
 from .clients import Client
@@ -60,8 +60,8 @@ class Server:
     def __init__(
         self,
         root: object,
+        actor_id: ActorId,
         address: Address,
-        name: str,
         fulfil: bool = True,
         mode: Mode = Mode.AUTO,
         wire_options: WireOptions = DEFAULT_WIRE_OPTIONS,
@@ -69,6 +69,7 @@ class Server:
     ) -> None:
         self.root = root
         self.mode = mode
+        self.actor_id = actor_id
         self.address = address
         self.fulfil = fulfil
         self.last_word: Bytes = b""
@@ -76,16 +77,18 @@ class Server:
         """The threads that are its home; None: every thread of this process is."""
         self.ends_itself = True
         """False: whoever runs it calls `finish` and `close` when it is told to stop."""
-        self._name = name
-        self.control = Control(self, name)
+        self.control = Control(self, actor_id.name)
         self.executor = SerialExecutor(lambda: self.root, self.report)
         self.mailbox = Mailbox(
             ClientSet(self.control.flush_later, wire_options),
             self.executor,
-            Reentrancy(ActorId(address.path, name), reentrant, USER_ENTRY_POINTS),
+            Reentrancy(actor_id, reentrant, USER_ENTRY_POINTS),
         )
         self._thread: threading.Thread | None = None
         self._background = False
+        self._starting = threading.RLock()
+        """Held while the background thread starts: another thread, which sees that the object is
+        served, may want to join it at that very moment."""
         self._take_over = threading.Lock()
         self._finishing = threading.Lock()  # taken once, by whoever ends it, and never released
         self._stop_seen = False
@@ -96,12 +99,12 @@ class Server:
         Raises:
             FileExistsError: another process serves this address.
         """
-        self.control.start(listen(self.address))
+        self.control.start(transport_of(self.address).listen(self.address))
         self.register_local()
 
     def register_local(self) -> None:
         """Be the home of the object for this process, without accepting callers."""
-        local_servers[self.address.path] = self
+        local_servers[self.actor_id] = self
 
     @property
     def listening(self) -> bool:
@@ -112,10 +115,11 @@ class Server:
     def run_in_background(self) -> None:
         """Run requests in a thread of their own from now on."""
         self._background = True
-        self._thread = threading.Thread(
-            target=self._run, name=f"remoteobj-mailbox-{self._name}", daemon=True
-        )
-        start(self._thread)
+        with self._starting:
+            self._thread = threading.Thread(
+                target=self._run, name=f"remoteobj-mailbox-{self.actor_id.name}", daemon=True
+            )
+            start(self._thread)
 
     def _run(self) -> None:
         unblock()
@@ -147,7 +151,7 @@ class Server:
         """Run the requests that have arrived, waiting up to `timeout` s for the first."""
         if not self.listening:
             if self._stop_seen:
-                raise NotListeningError(f"{self._name} does not listen any more")
+                raise NotListeningError(f"{self.actor_id.name} does not listen any more")
             # The stop may have come since the owner's loop last looked: no fault of it.
             self._stop_seen = True
             return 0
@@ -180,7 +184,8 @@ class Server:
         self.mailbox.stop()
         if self.mailbox.serving.within_request or not self.ends_itself:
             return
-        thread = self._thread
+        with self._starting:
+            thread = self._thread
         if thread is None:
             self._finish()
         elif thread is not threading.current_thread():
@@ -188,7 +193,8 @@ class Server:
 
     def join(self) -> None:
         """Wait until it has stopped, if it runs requests in the background."""
-        thread = self._thread
+        with self._starting:
+            thread = self._thread
         if thread is not None:
             thread.join()
 
@@ -208,7 +214,7 @@ class Server:
     def release(self) -> None:
         """Let go of everything but the control thread."""
         self.mailbox.close()
-        local_servers.pop(self.address.path, None)
+        local_servers.pop(self.actor_id, None)
 
     def abort(self) -> None:
         """Let go of a server that could not open."""
@@ -224,8 +230,8 @@ class Server:
 
     # --- what the control thread reports -----------------------------------------------
 
-    def attach(self, duplex: DuplexStream) -> None:
-        self.mailbox.clients.attach(duplex)
+    def attach(self, stream: ByteStream) -> None:
+        self.mailbox.clients.attach(stream)
 
     def resume(self, client: Client) -> None:
         self.mailbox.clients.resume(client)
@@ -243,13 +249,13 @@ class Server:
 
 # --- which objects live here ---------------------------------------------------------------
 
-local_servers: dict[str, Server] = {}
-"""By the path of their address."""
+local_servers: dict[ActorId, Server] = {}
+"""The servers of this process."""
 
 
-def local_server(address: Address) -> Server | None:
-    """The server of this address, if the calling thread is at the object's home."""
-    server = local_servers.get(address.path)
+def local_server(actor_id: ActorId) -> Server | None:
+    """The server of this object, if the calling thread is at the object's home."""
+    server = local_servers.get(actor_id)
     if (
         server is None
         or server.home_threads is None

@@ -1,4 +1,4 @@
-"""What an actor is doing, told by its control thread while it works."""
+"""What an actor is doing, as its control thread tells it while the actor works."""
 
 from __future__ import annotations
 
@@ -10,74 +10,29 @@ from types import CodeType, FrameType
 from typing import NamedTuple
 
 from .._os.lazy_import import import_lock
-from .._protocol.messages import Bytes
 
-__all__ = ["Status", "memory", "sketch", "stack_here", "stacks"]
+__all__ = ["Status", "memory", "stack_here", "stacks"]
 
 
 class Status(NamedTuple):
-    """What an actor said of itself when it was asked by `handle.status_()`."""
+    """What an actor was doing when `handle.status_()` asked it."""
 
     state: str
     """`starting`, `running`, `draining` or `stopped`."""
     call: str | None
-    """The call that it runs, without its arguments: `?.step(...)`. None: it runs none."""
+    """The call that it was running, as Python and without arguments: `?.step(...)`, `?` being the
+    object. None: it was running none."""
     age: float
-    """Seconds since that call began; 0.0 without one."""
+    """Seconds since that call began; 0.0 if there was none."""
     queued: tuple[str, ...]
-    """The requests that it has taken in and not begun, in the order in which they will run."""
+    """The requests that it had taken in and not begun, in the order in which they will run."""
     done: int
-    """Requests that it has run."""
+    """How many requests it had run to their end."""
     memory: int
-    """Bytes of physical memory that its process uses; the most it ever did, where the system
-    tells no more."""
+    """Bytes of physical memory that its process used; on systems that do not tell that, the most
+    that it had ever used."""
     threads: tuple[str, ...]
     """The names of the threads of its process."""
-
-
-def sketch(payload: Bytes) -> str:
-    """The chain of a request, from its bytes, without running anything that is in them.
-
-    >>> import pickle
-    >>> sketch(pickle.dumps(("add", (1,)), 5))
-    '?.add(...)'
-    >>> sketch(pickle.dumps((("attr", "items"), ("attr", "append"), ("call", (1,), {})), 5))
-    '?.items.append(...)'
-    """
-    with import_lock:
-        import pickletools  # for a faster start-up: few programs ask
-
-    text, first = "?", True
-    try:
-        for _, word, _ in pickletools.genops(bytes(payload[:2000])):
-            if not isinstance(word, str):
-                continue
-            if first and word != "attr" and word not in _KINDS:
-                return f"?.{word}(...)"  # the short form: a method's name, then its arguments
-            first = False
-            if word in _KINDS:
-                return _KINDS[word].format(text)
-            if word != "attr":
-                text = f"{text}.{word}"
-    except Exception:  # it may have been cut off, or be no pickle at all
-        pass
-    return text
-
-
-_KINDS = {
-    "call": "{}(...)",
-    "passto": "f({})",
-    "item": "{}[...]",
-    "setattr": "{}.* = ...",
-    "delattr": "del {}.*",
-    "setitem": "{}[...] = ...",
-    "delitem": "del {}[...]",
-    "contains": "... in {}",
-    "len": "len({})",
-    "bool": "bool({})",
-    "iter": "iter({})",
-    "super": "super({})",
-}
 
 
 def memory() -> int:
@@ -103,7 +58,8 @@ def stacks(user_entry_points: Container[CodeType] = ()) -> str:
     """The Python stacks of all threads of this process but the calling one.
 
     Args:
-        guarded: the code of what calls users' code; the frames down to there are left out.
+        user_entry_points: the code of our functions that call users' code. Of each stack the
+            frames down to the first of them are left out.
     """
     names = {one.ident: one.name for one in threading.enumerate()}
     return "\n".join(

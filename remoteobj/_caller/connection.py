@@ -1,240 +1,365 @@
-"""A connection to an actor: what `exchange` does, and calls whose callers don't wait for them.
+"""One connection to an actor, shared by all threads of this process.
 
-Such a call has no thread of its own that would read its outcome. Whoever reads does so for it
-too, and where nobody does, the reactor.
+::
+
+    call, cast, call_async ──> FrameWriter ──> channel ──> SharedReader ──> Incoming
+            │                                                                  │
+            └──────────── opens ──> CallTable, AsyncCalls <── answers, ends ───┘
+
+A call whose caller waits is read by its caller (`SharedReader`), a lone one on a path of its own
+(`FastCall`). A call whose caller does not wait has no thread that would read its outcome. Whoever
+reads does so for it too, and where no thread reads, the I/O thread of the process (`BackgroundIO`).
+
+No part refers back to the connection, so that a proxy that is dropped lets go of its socket at
+once, without the garbage collector.
 """
 
 from __future__ import annotations
 
-import contextlib
-import select
-import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
 
-from .._os.io_thread import BUSY_RETRY, reactor
 from .._protocol.calls import (
+    CallTable,
     ConnectionEndedError,
     ErrorFactory,
     GoodbyeErrors,
     PendingCall,
     ReenteredError,
 )
-from .._protocol.chains import serving_threads
+from .._protocol.chains import (
+    BlockedCall,
+    Probe,
+    ServingThread,
+    new_call_token,
+    serving_thread,
+    serving_threads,
+)
 from .._protocol.frames import encode
 from .._protocol.messages import Bytes, Frame, Kind
+from .._protocol.requests import Metadata, pack_metadata
 from .._wire.channel import Channel, ChannelClosedError
 from ..errors import NotListeningError
-from .exchange import UNSENT, Exchange
+from .async_calls import AsyncCalls, OnReady
+from .background_io import BackgroundIO
+from .fast_call import FastCall
+from .frame_writer import UNSENT, FrameWriter
+from .incoming import Incoming
+from .shared_reader import OVER, READY, Done, SharedReader
 
 __all__ = ["Connection", "ConnectionEndedError", "GoodbyeErrors", "ReenteredError"]
 
-IN_FLIGHT = 1024
-"""Calls that may be open at once, of those that nobody waits for: futures and awaits."""
-OWN_READS = 64
-"""Who makes such calls takes the outcomes in himself, once in so many."""
 
+class Connection:
+    """Sends calls and takes in their outcomes.
 
-_ANSWERS = frozenset((Kind.VALUE, Kind.RETURNED_SELF, Kind.ERROR))
-
-
-class Connection(Exchange):
-    """Sends calls and takes in replies, for callers who wait and for those who don't."""
+    Guarantees: every call gets an outcome, whatever happens to the other side. Calls of one thread
+    leave in the order in which they were made. A finalizer may let go of calls and streams at any
+    moment without waiting for anything.
+    """
 
     def __init__(self, channel: Channel, lost: ErrorFactory, goodbye_error: GoodbyeErrors) -> None:
-        super().__init__(channel, lost, goodbye_error)
-        _have_told(channel, self)
+        self._channel = channel
+        self._calls = CallTable()
+        self._async_calls = AsyncCalls()
+        self._incoming = Incoming(channel, self._calls, self._async_calls, lost, goodbye_error)
+        self._reader = SharedReader(channel, self._incoming)
+        self._writer = FrameWriter(channel, self._incoming, self._reader.wait_writable)
+        self._background_io = BackgroundIO(
+            channel, self._incoming, self._async_calls, self._reader, self._writer
+        )
+        self.call_fast = FastCall(
+            channel, self._calls, self._incoming, self._reader, self._writer
+        ).call
+        """Makes a small call of a caller that waits, if nobody else uses the connection."""
+        self._let_channel_use(weakref.ref(self))
+        self.init_call = self._calls.expect_birth()
+        """Has an outcome once the actor's `__init__` has."""
+        self.closed = self._calls.expect_end()
+        """Has an outcome once the connection has ended."""
         self.writable = channel.writable
-        self._wakeable = False
-        self._attended = False
-        self._touched = 0.0
 
-    def ask(self, payload: bytes) -> Frame | PendingCall | None:
-        """Send a small call and take its answer, in one go: the short cut of a lone caller.
+    def _let_channel_use(self, mine: weakref.ref[Connection]) -> None:
+        """Have written what the channel, or a frame that came, gives cause to say."""
 
-        While it holds the reading, nobody else can get the answer, so that the call needs no
-        ticket. It gets one after all, which is returned, if something else comes first. None:
-        other threads use the connection, or it has ended; nothing was sent.
+        def post(frame: Frame) -> None:
+            if (connection := mine()) is not None:
+                connection.post(frame, wait=False)
+
+        def poll() -> None:
+            if (connection := mine()) is not None:
+                connection.poll()
+
+        self._incoming.post = post
+        self._channel.buffer_exchange.tell = post
+        self._channel.buffer_exchange.look = poll
+
+    @property
+    def closed_because(self) -> ErrorFactory | None:
+        """Why nothing can be sent any more; None while it can."""
+        return self._incoming.closed_because
+
+    @property
+    def actor_lives_on(self) -> bool:
+        """Whether it has ended for a reason of its own, so that another one may be made."""
+        return self._incoming.actor_lives_on
+
+    @property
+    def inside(self) -> bool:
+        """Whether this thread is, further down its stack, within a read or write of this."""
+        return bool(self._writer.lock._is_owned() or self._reader.turn.lock._is_owned())
+
+    # --- sending -----------------------------------------------------------------------
+
+    def call(self, payload: bytes, buffers: Sequence[Bytes]) -> PendingCall:
+        """Send a call whose caller waits for its outcome, by `wait`.
+
+        Raises:
+            ConnectionEndedError: nothing was sent.
+            ReenteredError: this thread is within a call, of which a signal handler or a
+                finalizer makes another one; nothing was sent.
         """
-        sending, reading, calls = self._sending, self._reading, self._calls
-        if (
-            sending._is_owned()
-            or reading._is_owned()
-            or self._unsent
-            or self._held
-            or (serving_threads and threading.get_ident() in serving_threads)
-            or self._posted
-            or self.backlogs
-        ):
-            return None
-        try:
-            if not (reading.acquire(False) and sending.acquire(False)) or self.end is not None:
-                return None
-            call_id = calls.open_fast()
-            self._write(encode((Kind.CALL, call_id, payload, (), b"", 0)))
-            sending.release()
-            if self._posted:
-                self._send_posted()  # by another thread, which found us writing
-            self._channel.wait(None)
-            return self._take_answer(call_id)
-        except ChannelClosedError:
-            return self._fail_unsent(calls.promote())
-        finally:
-            if reading._is_owned():
-                if calls.fast_call_id:
-                    self.abandon(calls.promote())
-                self._yield_reading()
-            if sending._is_owned():
-                sending.release()
+        return self._send(Kind.CALL, payload, buffers, self._writer.write)
 
-    def _take_answer(self, call_id: int) -> Frame | PendingCall:
-        pending = None
-        try:
-            frames = self._channel.take()
-            if len(frames) == 1:
-                frame = frames[0]
-                if frame[1] == call_id and frame[0] in _ANSWERS:
-                    self._calls.fast_call_id = 0
-                    return frame
-            pending = self._calls.promote()
-            for frame in frames:
-                self._receive(frame)
-        except BaseException as exc:
-            pending = pending or self._calls.promote()
-            self._broken(exc)
-        return pending
+    def cast(self, payload: bytes, buffers: Sequence[Bytes]) -> None:
+        """Send a call that has no outcome.
 
-    def submit(
+        Raises:
+            ConnectionEndedError, ReenteredError: as `call`.
+            NotListeningError, ActorDiedError: nobody was there to read it.
+        """
+        call = self._send(Kind.CAST, payload, buffers, self._writer.write)
+        if call.failure is not None:
+            raise call.failure()
+        if self._channel.runs_inline:
+            self.poll()
+
+    def call_async(
+        self, payload: bytes, buffers: Sequence[Bytes], on_ready: OnReady
+    ) -> PendingCall:
+        """Send a call whose caller does not wait; `on_ready` is called when its outcome is here.
+
+        `on_ready` is called within a read, by whatever thread reads, so it must be short and not
+        run a user's code. This waits for room to write where much is unsent.
+
+        Raises:
+            ConnectionEndedError, ReenteredError: as `call`.
+        """
+        return self._begin(payload, buffers, on_ready, self._writer.write_ahead)
+
+    def call_nowait(
+        self, payload: bytes, buffers: Sequence[Bytes], on_ready: OnReady, cork: bool = False
+    ) -> PendingCall:
+        """As `call_async`, but never wait for room to write: for event loops.
+
+        The buffers must stay as they are until the outcome is here. `cork` may keep the call back
+        until the next write, or `flush`.
+        """
+        corks = cork and not self._channel.runs_inline
+        write = self._writer.cork if corks else self._writer.write_nowait
+        return self._begin(payload, buffers, on_ready, write)
+
+    def _begin(
         self,
         payload: bytes,
         buffers: Sequence[Bytes],
-        heard: Callable[[PendingCall], object],
-        wait: bool = True,
-        hold: bool = False,
+        on_ready: OnReady,
+        write: Callable[[list[Bytes]], None],
     ) -> PendingCall:
-        """Send a call whose caller won't wait: `heard` is called when its outcome is here.
-
-        That happens within a read, by whatever thread is at it, so it must be short, and not
-        run a user's code. `wait=False` does not wait for room to write, either: then the buffers
-        must stay as they are until the outcome is here. `hold` may keep it back until the next
-        write, or `flush`.
-        """
-        if not self._wakeable:
-            self._wakeable = True
-            self._channel.make_wakeable()
-        pending = self._send(
-            Kind.CALL, payload, buffers, heard, wait, hold and not self._channel.runs_inline
-        )
+        self._background_io.expect_calls()
+        call = self._send(Kind.CALL, payload, buffers, write, on_ready)
         if self._channel.runs_inline:
-            self.wait(pending)
-        elif not pending.ready:
-            self._touched = time.perf_counter()
-            if not self._attended or self._unsent:
-                self._attended = True
-                reactor.register(self)
-            elif not pending.call_id % OWN_READS:
-                self.look()  # cheaper than to have the reactor do it, while calls are made
-        return pending
+            self.wait(call)
+        elif not call.ready:
+            self._background_io.call_begun(call)
+        return call
+
+    def _send(
+        self,
+        kind: int,
+        payload: bytes,
+        buffers: Sequence[Bytes],
+        write: Callable[[list[Bytes]], None],
+        on_ready: OnReady | None = None,
+    ) -> PendingCall:
+        writer = self._writer
+        if writer.lock._is_owned() or self._reader.turn.lock._is_owned():
+            raise ReenteredError
+        with writer.lock:
+            if self._incoming.closed_because is not None:
+                raise ConnectionEndedError
+            call = self._calls.open() if kind == Kind.CALL else PendingCall()
+            call.sent = payload
+            metadata = b""
+            if serving_threads and (host := serving_thread()) is not None:
+                metadata = _metadata_of(kind, call, host)
+            try:
+                if on_ready is not None:
+                    self._async_calls.watch(call, on_ready)
+                if buffers:
+                    frame = Frame(kind, call.call_id, payload, buffers, metadata)
+                    write(self._channel.encode(frame))
+                else:
+                    write(encode((kind, call.call_id, payload, (), metadata, 0)))
+            except ChannelClosedError:
+                self._async_calls.forget(call)
+                self._calls.withdraw(call)
+                self._reader.fail_unsent(call)
+            except BaseException:
+                self.abandon(call)
+                raise
+        if writer.posted:
+            writer.flush()
+        return call
+
+    def post(self, frame: Frame, wait: bool = True) -> None:
+        """Send a frame about a call or about the channel as soon as no other is half sent.
+
+        Never waits for another thread's write, which then sends it. With `wait=False` it does not
+        wait for room either, and is safe in a finalizer.
+        """
+        self._writer.post(frame)
+        if wait and self._writer.unsent:
+            self._writer.flush()
 
     def flush(self) -> None:
-        """Send what was held back."""
-        self._send_posted(wait=False)
+        """Send what was corked."""
+        self._writer.flush_some()
+        if self._writer.unsent:
+            self._background_io.attend()
 
-    def listen(self, pending: PendingCall, heard: Callable[[PendingCall], object]) -> None:
-        """Have `heard` called once when something is here for a ticket, as `submit` does."""
-        pending.heard = heard
-        self._watched[pending.call_id] = pending
-        if pending.ready or self.end is not None:
-            pending.notify()
-            self._watched.pop(pending.call_id, None)
+    # --- outcomes ------------------------------------------------------------------------
+
+    def wait(self, call: PendingCall, deadline: float | None = None, whole: bool = False) -> bool:
+        """Wait until something is here for a call; False when `deadline` passed first.
+
+        `whole` waits for the end of a stream, and takes its items in meanwhile.
+
+        Raises:
+            ReenteredError: this thread is within a call, further down its stack.
+            DeadlockError: what this call waits for waits for this thread.
+        """
+        done = OVER if whole else READY
+        if self._writer.queue:
+            self._writer.uncork()  # the call may be there, or those that it waits for
+        host = serving_thread() if serving_threads else None
+        if host is not None and not self._channel.runs_inline:
+            return self._wait_serving(call, done, deadline, host)
+        if self._writer.lock._is_owned() and not done(call):
+            raise ReenteredError
+        return self._reader.wait(call, done, deadline)
+
+    def _wait_serving(
+        self, call: PendingCall, done: Done, deadline: float | None, host: ServingThread
+    ) -> bool:
+        """`wait`, in a thread that runs requests: it goes on to run those that this call needs,
+        and looks for a ring of actors that wait for each other (`chains`)."""
+
+        def send_probe(probe: Probe) -> None:
+            # Without waiting for room: the call's time limit holds for this as well.
+            self.post(Frame(Kind.PROBE, call.call_id, probe.pack()), wait=False)
+
+        blocked = BlockedCall(call.token or new_call_token(), send_probe)
+        call.add_waiter(host)  # another thread may be the one that reads
+        try:
+            with host.blocked(blocked):
+                while not done(call):
+                    if self.inside:
+                        raise ReenteredError
+                    host.wait_serving(self._channel.watched, blocked.due_or(deadline))
+                    self.poll()
+                    self._incoming.fail_if_closed(call)
+                    if done(call):
+                        break
+                    host.pass_probes_on()
+                    if blocked.deadlock is not None:
+                        self._end_with(call, blocked.deadlock)
+                    elif deadline is not None and time.monotonic() >= deadline:
+                        break
+                    elif blocked.probe_is_due():
+                        host.send_own_probe(blocked)
+        finally:
+            call.remove_waiter(host)
+        return done(call)
+
+    def _end_with(self, call: PendingCall, error: BaseException) -> None:
+        """End a call with an error of this side's."""
+        self.abandon(call)
+        call.fail(lambda: error)
+
+    def when_ready(self, call: PendingCall, on_ready: OnReady) -> None:
+        """Have `on_ready` called once when something is here for a call, as `call_async` does."""
+        self._async_calls.watch(call, on_ready)
+        if call.ready or self._incoming.closed_because is not None:
+            call.notify()
+            self._async_calls.forget(call)
         elif self._channel.runs_inline:
-            self.wait(pending)
+            self.wait(call)
         else:
-            self._attended = True
-            reactor.register(self)
+            self._background_io.attend()
+
+    def poll(self) -> bool:
+        """Take in all that is there, without waiting; False: another thread is at it."""
+        return not self._writer.lock._is_owned() and self._reader.poll()
+
+    def abandon(self, call: PendingCall) -> None:
+        """Nobody waits for a call any more: its late reply is dropped, its stream closed."""
+        self._async_calls.forget(call)
+        self._calls.abandon(call, self._writer.post_close)
+
+    def fail(self, call: PendingCall, failure: Callable[[], BaseException]) -> None:
+        """Abandon a call, and have other threads that wait for it fail with `failure`."""
+        call.on_ready = None
+        self.abandon(call)
+        call.fail(failure)
+        if self._incoming.closed_because is None:
+            self._channel.wake()
+
+    def ahead_of(self, call: PendingCall) -> list[Bytes]:
+        """What the open calls before this one were sent as, the eldest first."""
+        return self._calls.ahead_of(call)
+
+    # --- limits of the calls that nobody waits for -----------------------------------------
 
     @property
     def full(self) -> bool:
-        """Whether as many calls as may be are on their way and not answered."""
-        if len(self._watched) >= IN_FLIGHT:
-            return True
-        return bool(self._unsent) and sum(map(len, self._unsent)) > UNSENT
+        """Whether as many calls as may be are in flight that no thread waits for."""
+        return self._async_calls.full
 
     def wait_for_room(self) -> None:
-        """Wait until another call may be sent."""
-        while len(self._watched) >= IN_FLIGHT and self.end is None:
-            with contextlib.suppress(StopIteration, RuntimeError):  # one was answered just now
-                self.wait(next(iter(self._watched.values())))
+        """Wait until another call may be made that no thread waits for."""
+        while self._async_calls.full and self._incoming.closed_because is None:
+            if (oldest := self._async_calls.oldest()) is not None:
+                self.wait(oldest)
 
-    def when_room(self, tell: Callable[[], object]) -> None:
-        """Have `tell` called once when there is room, or the connection has ended."""
-        self._craving.append(tell)
-        self._make_room()
+    @property
+    def backed_up(self) -> bool:
+        """Whether much is unsent, so that a caller that can't wait for room should not send."""
+        return self._writer.unsent > UNSENT and self._incoming.closed_because is None
 
-    def _make_room(self) -> None:
-        while self._craving and (self.end is not None or not self.full):
-            with contextlib.suppress(IndexError):
-                self._craving.popleft()()
+    # --- the end -------------------------------------------------------------------------
 
-    def ahead_of(self, pending: PendingCall) -> list[Bytes]:
-        """What the open calls before this one were sent as, the eldest first."""
-        return self._calls.ahead_of(pending)
+    def close(self) -> None:
+        """End it from this side; calls that are still open fail."""
+        self._incoming.close()
+        self._channel.close()
 
     def after_fork(self) -> None:
         """In a forked child: it is the parent's, and so are the threads that held its locks."""
-        self._renew_locks()
-        self._asleep, self._watched, self.backlogs = {}, {}, {}
-        self.end = _of_the_parent
-
-    # --- as the reactor sees it ----------------------------------------------------------
-
-    @property
-    def wants(self) -> dict[int, int]:
-        """The events that somebody waits for who does not read himself, by descriptor."""
-        if self.end is not None or not (self._watched or self._unsent):
-            # In this order: another thread, which may submit at any moment, does the reverse.
-            self._attended = False
-            if self.end is not None or not self._watched:
-                return {}
-            self._attended = True
-        events = {self._channel.fileno(): select.POLLIN}
-        if self._unsent:
-            writes = self._channel.writes
-            events[writes] = events.get(writes, 0) | select.POLLOUT
-        return {} if -1 in events else events
-
-    def tend(self) -> bool:
-        """Read and write what goes without waiting; False: other threads are at it."""
-        if time.perf_counter() - self._touched < BUSY_RETRY:
-            return False
-        self._send_posted(wait=False)
-        return self.look()
-
-    def drop(self, pending: PendingCall, failure: Callable[[], BaseException]) -> None:
-        """The same, and end the wait of other threads for it, with this failure."""
-        pending.heard = None
-        self.abandon(pending)
-        pending.fail(failure)
-        if self.end is None:
-            self._channel.wake()
-
-
-def _have_told(channel: Channel, connection: Connection) -> None:
-    """Have what a channel says of its own written. Not so that it would keep us alive."""
-    mine = weakref.ref(connection)
-
-    def tell(frame: Frame) -> None:
-        if (connection := mine()) is not None:
-            connection.post(frame, wait=False)
-
-    def look() -> None:
-        if (connection := mine()) is not None:
-            connection.look()
-
-    channel.buffer_exchange.tell = tell
-    channel.buffer_exchange.look = look
+        self._writer.after_fork()
+        self._reader.turn.after_fork()
+        self._async_calls.in_flight = {}
+        self._incoming.closed_because = _of_the_parent
 
 
 def _of_the_parent(_: bool) -> BaseException:
     return NotListeningError("this connection belongs to the parent process")
+
+
+def _metadata_of(kind: int, call: PendingCall, host: ServingThread) -> bytes:
+    """What a request of an actor says of the calls that wait for it."""
+    if kind == Kind.CAST:
+        return pack_metadata(Metadata(host.chain_of_cast()))
+    call.token = new_call_token()
+    return pack_metadata(Metadata(host.chain_of_call(call.token)))

@@ -1,4 +1,4 @@
-"""Asking an actor something beside its calls, which its control thread answers at once."""
+"""Questions to an actor beside its calls, which its control thread answers at once."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class ControlClient:
         """The answer to a question of this kind.
 
         Raises:
-            CallTimeoutError: there was none after so many seconds.
-            ActorDiedError: there will be none.
+            CallTimeoutError: there was no answer within `seconds`.
+            ActorDiedError: there will be no answer.
             NotListeningError: the actor does not know such a question.
         """
         deadline = None if seconds is None else time.monotonic() + seconds

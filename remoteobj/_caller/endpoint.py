@@ -6,30 +6,38 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 from .._pickling.codec import dumps, dumps_call, loads, unpickled
-from .._pickling.outcome import for_caller, unpack_error
+from .._pickling.exceptions import for_caller, unpack_error
 from .._protocol.calls import ErrorFactory, PendingCall
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.frames import JOINED
-from .._protocol.messages import WINDOW, Bytes, Frame, Kind
-from .._protocol.views import Steps
-from .._wire.auth import AuthenticationError, connect_with_key
+from .._protocol.identity import ActorId
+from .._protocol.messages import Bytes, Frame, Kind
+from .._protocol.operations import Steps, named_operands
+from .._wire.auth import AuthenticationError
 from .._wire.channel import StreamChannel
-from .._wire.unix import Address
-from ..errors import ActorDiedError, CallTimeoutError, NotListeningError, UnsendableError
+from .._wire.registry import transport_of
+from .._wire.transport import Address
+from ..errors import (
+    ActorDiedError,
+    CallTimeoutError,
+    ExitReport,
+    NotListeningError,
+    UnsendableError,
+)
+from .call_options import PLAIN, CallOptions
 from .connection import Connection, ConnectionEndedError, ReenteredError
 from .streams import Stream
 
 __all__ = [
     "RETURNED_SELF",
-    "TERMS",
     "Endpoint",
     "Fallback",
     "CallErrors",
-    "Terms",
+    "OwnedParts",
     "encode",
     "fallback_or_raise",
     "decode_answer",
@@ -42,44 +50,35 @@ Fallback = Callable[[], Any] | None
 """Makes the value that stands in where nobody listens; None: there is none."""
 
 
-class Terms(NamedTuple):
-    """What a caller wants of a call, beside its outcome."""
-
-    timeout: float | None = None
-    """Seconds until it must be answered, and each item of its stream; None waits for ever."""
-    window: int = WINDOW
-    """Items that its stream may run ahead."""
-    interrupt: bool = False
-    """Whether it is interrupted over there when the time is up."""
-
-
-TERMS: Final = Terms()
-
 RETURNED_SELF: Final = object()
 """The result of a call that returned the remote object itself."""
 
 
 class CallErrors:
-    """Who is at the other end, and the words for when it is not there.
+    """The errors of calls that get no answer, which name the actor.
 
-    Apart from `Endpoint`, so that a connection, which needs them, does not lead back to the
+    Apart from `Endpoint`, so that a connection, which needs these, does not lead back to the
     endpoint that holds it: a dropped proxy lets go of its socket at once.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, lost: ErrorFactory | None = None) -> None:
         self.name = name
+        self._lost = lost
+        """Its owner's, who knows how it died."""
 
     def lost(self, maybe_executed: bool) -> BaseException:
-        """The error when it is gone without a word."""
-        return ActorDiedError.from_exit(self.name, maybe_executed=maybe_executed)
+        """The error when the actor is gone without a word."""
+        if self._lost is not None:
+            return self._lost(maybe_executed)
+        return ActorDiedError.from_exit(ExitReport(self.name), maybe_executed)
 
     def goodbye_error(self, payload: Bytes) -> ErrorFactory:
-        """The error when it said that it closes, and why."""
+        """The error when the actor said that it closes, and why."""
         if payload:
             reason = bytes(payload)
 
             def failed(maybe_executed: bool) -> BaseException:
-                error = ActorDiedError.from_exit(self.name, maybe_executed=maybe_executed)
+                error = ActorDiedError.from_exit(ExitReport(self.name), maybe_executed)
                 error.__cause__ = unpack_error(reason)
                 return error
 
@@ -90,25 +89,42 @@ class CallErrors:
         return NotListeningError(f"{self.name} can't be called: {why}")
 
 
+class OwnedParts(NamedTuple):
+    """What an endpoint has of its owner, where the actor is this process's own."""
+
+    errors: CallErrors
+    connection: Connection
+    """Which was there before the actor was."""
+    check_connecting: Callable[[], None]
+    """Called before a new connection is made; raises what it is that forbids it."""
+    explain: Callable[[CallOptions, PendingCall | None, Sequence[Bytes]], CallTimeoutError]
+    """Makes the error of a call that took too long, of which these calls are in the way."""
+
+
 class Endpoint:
     """Calls one remote object from this process, by one connection that all threads share.
 
     The connection is made at the first call, and anew where it is safe: after a fork, and
     when the one before had ended before anything was sent.
+
+    Args:
+        owned: what the owner of an actor knows better than others; None: it is not ours.
     """
 
     def __init__(
         self,
+        actor_id: ActorId,
         address: Address,
-        name: str,
-        partner: CallErrors | None = None,
         wire_options: WireOptions = DEFAULT_WIRE_OPTIONS,
+        owned: OwnedParts | None = None,
     ) -> None:
-        self.address = address
+        self._actor_id = actor_id
+        self._address = address
         self._wire_options = wire_options
         self.writable = wire_options.writable
-        self._errors = partner or CallErrors(name)
-        self._connection: Connection | None = None
+        self._owned = owned
+        self._errors = CallErrors(actor_id.name) if owned is None else owned.errors
+        self._connection: Connection | None = None if owned is None else owned.connection
         self._renew()
         _endpoints.add(self)
 
@@ -127,7 +143,11 @@ class Endpoint:
     # --- calling -----------------------------------------------------------------------
 
     def call(
-        self, steps: Steps, owner: object = None, otherwise: Fallback = None, terms: Terms = TERMS
+        self,
+        steps: Steps,
+        owner: object = None,
+        otherwise: Fallback = None,
+        options: CallOptions = PLAIN,
     ) -> Any:
         """Evaluate a chain over there; its value, a `Stream`, or `RETURNED_SELF`.
 
@@ -138,7 +158,7 @@ class Endpoint:
             Exception: whatever the operations raised.
             NotListeningError: nobody listens; nothing was executed.
             ActorDiedError: the process ended before it answered.
-            CallTimeoutError: it did not answer within `terms.timeout`.
+            CallTimeoutError: it did not answer within `options.timeout`.
             UnsendableError: an operand can't be pickled; nothing was sent.
         """
         try:
@@ -147,8 +167,13 @@ class Endpoint:
             payload, buffers = encode(steps, self.writable)  # again, to name the operand
         connection = self._connection
         answer: Frame | PendingCall | None = None
-        if connection is not None and terms is TERMS and not buffers and len(payload) <= JOINED:
-            answer = connection.ask(payload)
+        if (
+            connection is not None
+            and options.timeout is None
+            and not buffers
+            and len(payload) <= JOINED
+        ):
+            answer = connection.call_fast(payload)
             if type(answer) is Frame:
                 return decode_answer(answer)
         try:
@@ -156,11 +181,11 @@ class Endpoint:
                 pending = answer
             else:
                 connection, pending = self.with_connection(lambda at: at.call(payload, buffers))
-            self._wait(connection, pending, terms)
+            self._wait(connection, pending, options)
             self.check(pending)
         except (NotListeningError, ActorDiedError) as exc:
             return fallback_or_raise(exc, otherwise)
-        return result_of(connection, pending, owner, terms)
+        return result_of(connection, pending, owner, options)
 
     def cast(self, steps: Steps) -> None:
         """Have a chain evaluated over there, without an answer."""
@@ -168,14 +193,14 @@ class Endpoint:
         self.with_connection(lambda at: at.cast(payload, buffers))
 
     def with_connection(self, act: Callable[[Connection], T]) -> tuple[Connection, T]:
-        """Do something on a connection; which one it was, and what came of it.
+        """Call `act` with a connection; that connection, and what `act` returned.
 
         Raises:
             NotListeningError: nobody listens; nothing was sent.
         """
         while True:
             connection = self._connection
-            if connection is None or connection.end is not None:
+            if connection is None or connection.closed_because is not None:
                 connection = self.ensure_connected()
             try:
                 return connection, act(connection)
@@ -186,18 +211,23 @@ class Endpoint:
                 connection = self._connect()
                 return connection, act(connection)
 
-    def _wait(self, connection: Connection, pending: PendingCall, terms: Terms) -> None:
-        deadline = None if terms.timeout is None else time.monotonic() + terms.timeout
+    def _wait(self, connection: Connection, pending: PendingCall, options: CallOptions) -> None:
+        deadline = None if options.timeout is None else time.monotonic() + options.timeout
         try:
             if not connection.wait(pending, deadline):
-                raise self.timed_out(terms, pending)
+                raise self.timed_out(options, pending)
         except BaseException:
             connection.abandon(pending)
             raise
 
-    def timed_out(self, terms: Terms, pending: PendingCall | None = None) -> CallTimeoutError:
+    def timed_out(
+        self, options: CallOptions, pending: PendingCall | None = None
+    ) -> CallTimeoutError:
         """The error of a call that took too long."""
-        return CallTimeoutError(f"{self._errors.name} did not answer within {terms.timeout} s")
+        if self._owned is not None:
+            ahead = self._connection.ahead_of(pending) if self._connection and pending else []
+            return self._owned.explain(options, pending, ahead)
+        return CallTimeoutError(f"{self._errors.name} did not answer within {options.timeout} s")
 
     def check(self, pending: PendingCall) -> None:
         """Raise the error of a call that was not answered, or refused."""
@@ -214,7 +244,7 @@ class Endpoint:
     def open_connection(self) -> Connection | None:
         """The connection, if there is one on which calls can be made."""
         connection = self._connection
-        return connection if connection is not None and connection.end is None else None
+        return connection if connection is not None and connection.closed_because is None else None
 
     def ensure_connected(self) -> Connection:
         """The connection, made if there is none.
@@ -226,15 +256,17 @@ class Endpoint:
             return connection
         with self._connecting:
             connection = self._connection
-            if connection is None or connection.end is not None:
+            if connection is None or connection.closed_because is not None:
                 if connection is not None:
                     connection.close()
                 connection = self._connection = self._connect()
             return connection
 
     def _connect(self) -> Connection:
+        if self._owned is not None:
+            self._owned.check_connecting()
         try:
-            line = connect_with_key(self.address)
+            stream = transport_of(self._address).connect(self._address)
         except AuthenticationError as exc:
             raise self._errors.not_listening(str(exc)) from exc
         except TimeoutError as exc:
@@ -243,18 +275,16 @@ class Endpoint:
             ) from exc
         except OSError as exc:
             raise self._errors.not_listening() from exc
-        channel = StreamChannel(line, wire_options=self._wire_options)
-        connection = Connection(channel, self._errors.lost, self._errors.goodbye_error)
-        connection.target = self.address.path
-        return connection
+        channel = StreamChannel(stream, wire_options=self._wire_options)
+        return Connection(channel, self._errors.lost, self._errors.goodbye_error)
 
     def listening(self) -> bool:
         """Whether the object can be called now, as far as anybody can know."""
         try:
-            self.ensure_connected().look()
+            self.ensure_connected().poll()
             connection = self.ensure_connected()  # another one, if that one had ended
-            connection.look()
-            return connection.end is None
+            connection.poll()
+            return connection.closed_because is None
         except (NotListeningError, ActorDiedError):
             return False
 
@@ -271,12 +301,19 @@ def fallback_or_raise(exc: BaseException, otherwise: Fallback) -> Any:
     return otherwise()
 
 
-def result_of(connection: Connection, pending: PendingCall, owner: object, terms: Terms) -> Any:
+def result_of(
+    connection: Connection, pending: PendingCall, owner: object, options: CallOptions
+) -> Any:
     """The value of a call that was answered; raises the exception that it ended with."""
     assert pending.first is not None
     if pending.first.kind == Kind.STREAM:
         return Stream(
-            connection, pending, decode_answer, owner, window=terms.window, timeout=terms.timeout
+            connection,
+            pending,
+            decode_answer,
+            owner,
+            window=options.window,
+            timeout=options.timeout,
         )
     result = decode_answer(pending.first)
     return owner if result is RETURNED_SELF and owner is not None else result
@@ -306,25 +343,11 @@ def encode(steps: Steps, writable: bool = True) -> tuple[bytes, list[Any]]:
     except UnsendableError as exc:
         error = exc
     try:
-        for name, operand in _operands(steps):
+        for name, operand in named_operands(steps):
             dumps(operand, name)  # says which one it is
         raise error
     finally:
         del error  # it leads to this frame, and so to the caller's handle
-
-
-def _operands(steps: Steps) -> list[tuple[str, Any]]:
-    """What a chain carries, each with the name under which its user knows it."""
-    found: list[tuple[str, Any]] = []
-    for step in steps:
-        if step[0] in ("call", "passto"):
-            *func, args, kwargs = step[1:]
-            found += [("func", one) for one in func]
-            found += [(f"args[{i}]", one) for i, one in enumerate(args)]
-            found += kwargs.items()
-        else:
-            found += [("value" if i else "key", one) for i, one in enumerate(step[1:])]
-    return found
 
 
 # --- forks -------------------------------------------------------------------------------

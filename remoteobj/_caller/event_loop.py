@@ -1,6 +1,7 @@
 """Event loops: how what another thread has read gets to the coroutine that awaits it.
 
-Imported by those alone who use it: asyncio takes as long as all our imports together.
+Imported only by what awaits: to import asyncio takes as long as all imports of the package
+together.
 """
 
 from __future__ import annotations
@@ -17,66 +18,135 @@ from typing import Any, NoReturn, Protocol
 from weakref import WeakKeyDictionary
 
 from .._protocol.calls import PendingCall
+from . import async_calls
 from .connection import Connection
 
-__all__ = ["LoopBridge", "bridge_of_this_loop", "step"]
+Send = Callable[[], PendingCall]
+
+__all__ = ["CallLimit", "LoopBridge", "bridge_of_this_loop", "step"]
 
 
 class LoopBridge:
-    """Where other threads leave work for one event loop, which they wake once for all of it."""
+    """Leads from other threads into one event loop, which they wake once for all that they bring.
+
+    All but `wake` is for the loop's own thread.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = weakref.ref(loop)
-        self._jobs: deque[Callable[[], object]] = deque()
         self._arrived: deque[asyncio.Future[None]] = deque()
         self._called = False
-        self._holding: list[Connection] = []
+        self._corked: list[Connection] = []
+        self.limits: dict[Connection, CallLimit] = {}
+        """For as long as calls of this loop are under way."""
         self.attempts: dict[object, asyncio.Future[Any]] = {}
         """By endpoint: the connecting that is under way."""
 
-    def do(self, job: Callable[[], object]) -> None:
-        """Run `job` in the loop. From any thread."""
-        self._jobs.append(job)
-        self._call()
-
-    def wake(self, arrival: asyncio.Future[None], pending: PendingCall) -> None:
-        """Say that something came for this ticket. From any thread."""
+    def wake(self, arrival: asyncio.Future[None], _: PendingCall) -> None:
+        """Have the loop set the result of this future: something is here. From any thread."""
         self._arrived.append(arrival)
-        if not self._called:
-            self._call()
-
-    def may_batch(self, connection: Connection) -> bool:
-        """Whether a call made now may be held back: until this turn of the loop is over, if it is
-        not the first one in it. To write many at once takes less of everybody's time."""
-        if connection in self._holding:
-            return True
-        loop = self._loop()
-        if loop is not None:
-            self._holding.append(connection)
-            loop.call_soon(self._flush)
-        return False
-
-    def _flush(self) -> None:
-        holding, self._holding = self._holding, []
-        for connection in holding:
-            connection.flush()
-
-    def _call(self) -> None:
         if not self._called:
             self._called = True
             loop = self._loop()
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 if loop is not None:
-                    loop.call_soon_threadsafe(self._work)
+                    loop.call_soon_threadsafe(self._set_results)
 
-    def _work(self) -> None:
+    def _set_results(self) -> None:
         self._called = False  # before it looks: what comes after that calls again
         while self._arrived:
             arrival = self._arrived.popleft()
             if not arrival.done():
                 arrival.set_result(None)
-        while self._jobs:
-            self._jobs.popleft()()
+
+    def may_cork(self, connection: Connection) -> bool:
+        """Whether a call made now may be corked until this turn of the loop is over, as is so if it
+        is not the first one in this turn: to write many at once takes less time for all."""
+        if connection in self._corked:
+            return True
+        loop = self._loop()
+        if loop is not None:
+            self._corked.append(connection)
+            loop.call_soon(self._flush)
+        return False
+
+    def _flush(self) -> None:
+        corked, self._corked = self._corked, []
+        for connection in corked:
+            connection.flush()
+
+    def limit_of(self, connection: Connection) -> CallLimit:
+        """The limit of the calls that this loop makes on this connection."""
+        limit = self.limits.get(connection)
+        if limit is None:
+            limit = self.limits[connection] = CallLimit(connection, self)
+        return limit
+
+
+class CallLimit:
+    """How many awaited calls of one event loop may be under way on one connection: a semaphore.
+
+    It is fair: calls that wait for room are sent in the order in which they were made. Until then
+    they are not pickled, and so take no memory. A call that is made without an await does not wait
+    behind them.
+
+    Invariant: while calls wait, at least one is under way, and its end lets in the next.
+    """
+
+    def __init__(self, connection: Connection, bridge: LoopBridge) -> None:
+        self._connection = connection
+        self._limits = bridge.limits
+        self._under_way = 0
+        self._waiting: deque[tuple[asyncio.Future[PendingCall], Send]] = deque()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a call that is made now need not wait."""
+        return not self._waiting and self._admits()
+
+    def _admits(self) -> bool:
+        under_way = self._under_way
+        return not under_way or (
+            under_way < async_calls.IN_FLIGHT and not self._connection.backed_up
+        )
+
+    def begin(self, send: Send) -> PendingCall:
+        """Make a call by `send`; `end` must be called once it is over."""
+        self._under_way += 1
+        try:
+            return send()
+        except BaseException:
+            self._under_way -= 1
+            self._forget_if_idle()
+            raise
+
+    async def begin_in_turn(self, send: Send) -> PendingCall:
+        """As `begin`, once there is room and those that came before have begun."""
+        turn: asyncio.Future[PendingCall] = asyncio.get_running_loop().create_future()
+        self._waiting.append((turn, send))
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self._connection.abandon(turn.result())  # it was sent just before
+                self.end()
+            raise
+
+    def end(self) -> None:
+        """A call is over, so that there may be room for the next."""
+        self._under_way -= 1
+        while self._waiting and self._admits():
+            turn, send = self._waiting.popleft()
+            if not turn.done():  # else it was cancelled
+                try:
+                    turn.set_result(self.begin(send))
+                except Exception as exc:
+                    turn.set_exception(exc)
+        self._forget_if_idle()
+
+    def _forget_if_idle(self) -> None:
+        if not (self._under_way or self._waiting):
+            self._limits.pop(self._connection, None)
 
 
 _bridges: WeakKeyDictionary[asyncio.AbstractEventLoop, LoopBridge] = WeakKeyDictionary()
@@ -88,11 +158,11 @@ class _Last(threading.local):
 
 
 _last = _Last()
-"""The desk that was asked for last in this thread: to find it so takes a tenth of the time."""
+"""The bridge that this thread asked for last: it is found here in a tenth of the time."""
 
 
 def bridge_of_this_loop() -> LoopBridge:
-    """The desk of the event loop that runs in this thread."""
+    """The bridge into the event loop that runs in this thread."""
     loop = asyncio.get_running_loop()
     if _last.loop() is loop:
         return _last.bridge
@@ -125,7 +195,7 @@ async def step(stream: Awaited, begin: Callable[[], None]) -> Any:
             scope = asyncio.timeout(stream.timeout)
             try:
                 async with scope:
-                    await _arrival(stream)
+                    await _until_ready(stream)
             except TimeoutError:
                 if scope.expired():
                     stream.time_out()
@@ -135,9 +205,9 @@ async def step(stream: Awaited, begin: Callable[[], None]) -> Any:
         raise StopAsyncIteration(*stop.args) from None
 
 
-async def _arrival(stream: Awaited) -> None:
+async def _until_ready(stream: Awaited) -> None:
     bridge = bridge_of_this_loop()
     while not stream.pending.ready:
         arrival: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        stream.connection.listen(stream.pending, partial(bridge.wake, arrival))
+        stream.connection.when_ready(stream.pending, partial(bridge.wake, arrival))
         await arrival

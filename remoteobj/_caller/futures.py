@@ -15,16 +15,18 @@ from .._os.io_thread import Timer, reactor
 from .._os.thread_unwind import ThreadUnwind
 from .._protocol.calls import PendingCall
 from .._protocol.messages import Kind
-from .._protocol.views import Steps
+from .._protocol.operations import Steps
 from ..errors import ActorDiedError, NotListeningError
+from .call_options import CallOptions
 from .connection import Connection
-from .endpoint import Endpoint, Fallback, Terms, decode_answer, encode, fallback_or_raise, result_of
+from .endpoint import Endpoint, Fallback, decode_answer, encode, fallback_or_raise, result_of
 
 __all__ = ["RemoteFuture", "completed", "submit"]
 
 
-_UNTOUCHED: Any = threading.RLock()
-"""Held to find that nobody waits for a future, or to begin to."""
+_CONDITION_LOCK: Any = threading.RLock()
+"""Guards the making of a future's condition, which is made when it is first needed, so that the
+thread that reads an outcome knows for certain whether anybody can be waiting for it."""
 
 _DONE = frozenset((CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED))
 
@@ -32,11 +34,11 @@ _DONE = frozenset((CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED))
 class RemoteFuture(Future[Any]):
     """A future whose value stays bytes until it is asked for, in the thread that asks.
 
-    A thread that waits for it reads the connection itself; while none does, the reactor reads.
+    A thread that waits for it reads the connection itself; while none does, the I/O thread reads.
 
-    Most are made, answered and asked by one thread, and need none of what a future is made of
-    to bring threads together: it is made when somebody needs it, which saves a third of the
-    time that a call takes.
+    Most futures are made, answered and asked by one thread, and need neither a condition nor lists
+    of waiters and callbacks. These are made when they are first looked up, which saves a third of
+    the time that a call takes.
     """
 
     _state = PENDING
@@ -45,7 +47,7 @@ class RemoteFuture(Future[Any]):
     _pending_call: PendingCall | None = None
     _timer: Timer | None = None
     _outcome: tuple[Any, BaseException | None] | None = None
-    _withheld = False
+    _callbacks_withheld = False
 
     def __init__(
         self,
@@ -53,13 +55,13 @@ class RemoteFuture(Future[Any]):
         endpoint: Endpoint,
         owner: object,
         otherwise: Fallback,
-        terms: Terms,
+        options: CallOptions,
     ) -> None:
         self._connection = connection
-        self._call = (endpoint, owner, otherwise, terms)
+        self._call = (endpoint, owner, otherwise, options)
 
     def __getattr__(self, name: str) -> Any:
-        with _UNTOUCHED:
+        with _CONDITION_LOCK:
             if name == "_condition":
                 return self.__dict__.setdefault(name, threading.Condition())
             if name in ("_waiters", "_done_callbacks"):
@@ -68,13 +70,13 @@ class RemoteFuture(Future[Any]):
 
     # --- as the connection sees it -------------------------------------------------------
 
-    def hear(self, pending: PendingCall) -> None:
-        """The outcome is here. Within a read, so no callback may run now."""
+    def on_ready(self, pending: PendingCall) -> None:
+        """The outcome is here. This is called within a read, so no callback may run now."""
         self._pending_call = pending
         if self._timer is not None:
             self._timer.cancel()
-        with _UNTOUCHED:
-            # Who waits, cancels or wants to be called makes the condition first, and then looks.
+        with _CONDITION_LOCK:
+            # To wait, to cancel and to add a callback all make the condition first, then look.
             if "_condition" not in self.__dict__:
                 self._state = FINISHED
                 return
@@ -85,21 +87,21 @@ class RemoteFuture(Future[Any]):
         """The time is up."""
         pending = self._pending_call
         if pending is not None and not self.done():
-            endpoint, _, _, terms = self._call
-            error = endpoint.timed_out(terms, pending)
-            self._connection.drop(pending, lambda: error)
-            self.hear(pending)
+            endpoint, _, _, options = self._call
+            error = endpoint.timed_out(options, pending)
+            self._connection.fail(pending, lambda: error)
+            self.on_ready(pending)
 
     def expire_at(self, when: float) -> None:
         """Give the call so much time."""
-        # Asking the actor why it takes so long takes time too: not the reactor's.
+        # To ask the actor why it takes so long takes time too, in which the I/O thread must go on.
         explain = threading.Thread(target=self.expire, name="remoteobj-explain", daemon=True)
         self._timer = reactor.call_at(when, explain.start)
         if self.done():
             self._timer.cancel()
 
     def _invoke_callbacks(self) -> None:
-        if self._withheld or not self._done_callbacks:
+        if self._callbacks_withheld or not self._done_callbacks:
             return
         if self._connection.inside:
             reactor.call_soon(super()._invoke_callbacks)  # type: ignore[misc]
@@ -121,14 +123,14 @@ class RemoteFuture(Future[Any]):
         with self._condition:
             if self.done():
                 return self.cancelled()
-            self._withheld = True
+            self._callbacks_withheld = True
             super().cancel()
             super().set_running_or_notify_cancel()  # wakes those in `wait` and `as_completed`
-            self._withheld = False
+            self._callbacks_withheld = False
         if self._timer is not None:
             self._timer.cancel()
         if self._pending_call is not None:
-            self._connection.drop(self._pending_call, CancelledError)
+            self._connection.fail(self._pending_call, CancelledError)
         self._invoke_callbacks()
         return True
 
@@ -161,11 +163,11 @@ class RemoteFuture(Future[Any]):
         deadline = None if timeout is None else time.monotonic() + timeout
         assert self._pending_call is not None
         self._connection.wait(self._pending_call, deadline)
-        # Whoever read it is about to say so. A failed wait ends here, too, with its error.
+        # The thread that read the outcome is about to set it; a failure is raised here as well.
         super().result(0 if deadline is not None and not self._pending_call.ready else None)
 
     def _unpacked(self) -> tuple[Any, BaseException | None]:
-        # Its own lock: what is unpickled may run users' code.
+        # A lock of its own, since what is unpickled may run users' code.
         with self.__dict__.setdefault("_unpacking", threading.RLock()):
             if self._outcome is None:
                 assert self._pending_call is not None
@@ -180,26 +182,26 @@ class RemoteFuture(Future[Any]):
     def _finish(self, pending: PendingCall) -> Any:
         if pending.first is not None and pending.first[0] == Kind.VALUE:
             return decode_answer(pending.first)
-        endpoint, owner, otherwise, terms = self._call
+        endpoint, owner, otherwise, options = self._call
         try:
             endpoint.check(pending)
         except (NotListeningError, ActorDiedError) as exc:
             return fallback_or_raise(exc, otherwise)
-        return result_of(self._connection, pending, owner, terms)
+        return result_of(self._connection, pending, owner, options)
 
 
 def _renew_lock() -> None:
-    global _UNTOUCHED  # another thread may hold it at the moment of a fork
-    _UNTOUCHED = threading.RLock()
+    global _CONDITION_LOCK  # another thread may hold it at the moment of a fork
+    _CONDITION_LOCK = threading.RLock()
 
 
 os.register_at_fork(after_in_child=_renew_lock)
 
 
 def submit(
-    endpoint: Endpoint, steps: Steps, owner: object, otherwise: Fallback, terms: Terms
+    endpoint: Endpoint, steps: Steps, owner: object, otherwise: Fallback, options: CallOptions
 ) -> Future[Any]:
-    """Make a call and return its future; waits while too many are open.
+    """Make a call and return its future; waits while as many are open as may be.
 
     Raises:
         NotListeningError: nobody listens; nothing was sent.
@@ -210,8 +212,8 @@ def submit(
     def send(connection: Connection) -> RemoteFuture:
         if connection.full:
             connection.wait_for_room()
-        future = RemoteFuture(connection, endpoint, owner, otherwise, terms)
-        future._pending_call = connection.submit(payload, buffers, future.hear)
+        future = RemoteFuture(connection, endpoint, owner, otherwise, options)
+        future._pending_call = connection.call_async(payload, buffers, future.on_ready)
         return future
 
     try:
@@ -219,8 +221,8 @@ def submit(
     except (NotListeningError, ActorDiedError) as exc:
         value = fallback_or_raise(exc, otherwise)
         return completed(lambda: value)
-    if terms.timeout is not None:
-        future.expire_at(time.monotonic() + terms.timeout)
+    if options.timeout is not None:
+        future.expire_at(time.monotonic() + options.timeout)
     return future
 
 

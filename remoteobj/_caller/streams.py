@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from .._os.fork_safety import fork_generation
 from .._os.lazy_import import import_lock
 from .._pickling.codec import dumps
-from .._pickling.outcome import pack_error
+from .._pickling.exceptions import pack_error
 from .._protocol.calls import PendingCall
 from .._protocol.messages import Frame, Kind, credit_frame
 from ..errors import CallTimeoutError, NotListeningError
@@ -26,8 +26,8 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
 
     It begins when it is asked to: `for`, and whatever else calls `iter`, lets it run ahead, by
     at most a window of items; a bare `next`, and `send` and `throw`, which a generator has, go
-    step by step. Its exception arrives after the items
-    before it; closing or dropping the stream closes it. All of it has its `async` form.
+    step by step. The iterator's exception arrives after the items before it. Closing or dropping
+    the stream closes the iterator. All of this has an `async` form.
     """
 
     def __init__(
@@ -44,14 +44,14 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
         self.pending = pending
         pending.stream()
         self._read = read
-        self._owner = owner  # the handle: while items are wanted, its actor must not stop
+        self._owner = owner  # the handle: while items are wanted, its actor must not be stopped
         self._window = window
         self.timeout = timeout
         self._fork_generation = fork_generation[0]
         self._lock = threading.Lock()
-        self._ahead = 1  # items that it may run ahead
-        self._low = 0  # when no more than these are left of them, more are asked for
-        self._asked = 0  # items that were asked for and not taken
+        self._window_now = 1  # items that it may run ahead at present
+        self._refill_below = 0  # more items are requested when no more than these are on their way
+        self._requested = 0  # items that were requested and not taken
         self._over = False
         self._being_awaited = False
 
@@ -63,17 +63,17 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
     def __iter__(self) -> Stream:
         with self._lock, contextlib.suppress(StopIteration):
             self._run_ahead()
-            self._ask()
+            self._request_items()
         return self
 
     def __next__(self) -> Any:
         with self._lock:
             if (
-                self._asked <= self._low
+                self._requested <= self._refill_below
                 or self._over
                 or self._fork_generation != fork_generation[0]
             ):
-                self._ask()
+                self._request_items()
             return self.take() if self.pending.ready else self._next()
 
     def send(self, value: Any) -> Any:
@@ -86,13 +86,13 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
         if value is None:
             return next(self)
         with self._lock:
-            self._say(Kind.SEND, *dumps(value, "value", self.connection.writable))
+            self._send_command(Kind.SEND, *dumps(value, "value", self.connection.writable))
             return self._next()
 
     def throw(self, error: BaseException) -> Any:
         """Raise an exception in the generator, as its own `throw` does; the next item."""
         with self._lock:
-            self._say(Kind.RAISE, pack_error(error))
+            self._send_command(Kind.RAISE, pack_error(error))
             return self._next()
 
     def close(self) -> None:
@@ -111,18 +111,18 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
         return self
 
     def __anext__(self) -> Awaitable[Any]:
-        return self._step(partial(self._ask, wait=False))
+        return self._step(partial(self._request_items, wait=False))
 
     def asend(self, value: Any) -> Awaitable[Any]:
         """`send`, awaited."""
         if value is None:
             return self.__anext__()
         said = dumps(value, "value", self.connection.writable)
-        return self._step(partial(self._say, Kind.SEND, *said, wait=False))
+        return self._step(partial(self._send_command, Kind.SEND, *said, wait=False))
 
     def athrow(self, error: BaseException) -> Awaitable[Any]:
         """`throw`, awaited."""
-        return self._step(partial(self._say, Kind.RAISE, pack_error(error), wait=False))
+        return self._step(partial(self._send_command, Kind.RAISE, pack_error(error), wait=False))
 
     async def aclose(self) -> None:
         """`close`, which waits for nothing either."""
@@ -138,24 +138,26 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
     # --- the steps of both -------------------------------------------------------------------
 
     def _run_ahead(self) -> None:
-        self._ahead, self._low = self._window, self._window // 2
+        self._window_now, self._refill_below = self._window, self._window // 2
 
-    def _ask(self, wait: bool = True) -> None:
-        """Let it run as far ahead as it may: again once half of that has been taken."""
+    def _request_items(self, wait: bool = True) -> None:
+        """Let the iterator run as far ahead as it may: again once half of that has been taken."""
         self._check()
-        if self._asked <= self._low:
-            more = self._ahead - self._asked
-            self._asked = self._ahead
+        if self._requested <= self._refill_below:
+            more = self._window_now - self._requested
+            self._requested = self._window_now
             self.connection.post(credit_frame(self.pending.call_id, more), wait)
 
-    def _say(self, kind: int, payload: bytes, buffers: Any = (), wait: bool = True) -> None:
+    def _send_command(
+        self, kind: int, payload: bytes, buffers: Any = (), wait: bool = True
+    ) -> None:
         self._check()
-        if self._asked:
+        if self._requested:
             raise RuntimeError(
                 "this stream has run ahead of its consumer, so that what is sent to it would "
                 "come too late; use next(), send() and throw() alone, or with_(window=1)"
             )
-        self._asked = 1
+        self._requested = 1
         self.connection.post(Frame(kind, self.pending.call_id, payload, buffers), wait)
 
     def _check(self) -> None:
@@ -172,7 +174,7 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
 
     @contextlib.contextmanager
     def awaited(self) -> Iterator[None]:
-        """The time in which a coroutine waits for an item; one at a time may."""
+        """The time in which a coroutine waits for an item. Only one at a time may wait."""
         if self._being_awaited:
             raise RuntimeError("this stream is being awaited already")
         self._being_awaited = True
@@ -197,5 +199,5 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
         if frame[0] != Kind.ITEM:
             self._over = True
             raise StopIteration(self._read(frame))  # or the iterator's own exception
-        self._asked -= 1
+        self._requested -= 1
         return self._read(frame)

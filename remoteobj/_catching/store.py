@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from .._pickling.codec import dumps, loads
-from .._pickling.outcome import pack_error, unpack_error
+from .._pickling.exceptions import pack_error, unpack_error
 from .journal import START, Cursor, Journal, Projection, join, split
 
 

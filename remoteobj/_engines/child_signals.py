@@ -15,7 +15,6 @@ from .._os.thread_unwind import ThreadUnwind
 from .contract import OwnerLink
 
 __all__ = [
-    "Terminated",
     "exit_by_signal",
     "end_soon",
     "ignore_sigterm",
@@ -29,19 +28,16 @@ ORPHAN_SECONDS = 1.5
 """How long an actor whose owner is gone has for its cleanup."""
 
 
-class Terminated(ThreadUnwind):
-    """SIGTERM arrived: unwind the main thread, so that cleanup runs."""
-
-
 def ignore_sigint(number: int, frame: Any) -> None:
     """Ctrl-C reaches every process of the terminal; what it means is the owner's to say."""
 
 
 def unwind(link: OwnerLink, number: int, frame: Any) -> None:
+    """SIGTERM arrived: unwind the main thread, so that the cleanup runs."""
     ignore_sigterm()  # once is enough
     if link.on_sigterm is not None:
         link.on_sigterm()
-    raise Terminated
+    raise ThreadUnwind
 
 
 def ignore_sigterm() -> None:

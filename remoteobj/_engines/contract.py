@@ -1,37 +1,64 @@
-"""The contract of an engine: launch a program, and be told when it ends.
+"""The seam between an actor and the place where it lives: launch a program, be told of its end.
 
-An engine sees frames and processes, never a view or a future. It gives its program a link,
-whose two channels lead to the owner: one for calls, one for orders and the sign of life.
+A face makes a `LaunchSpec`; an `Engine` launches it and gives an `Instance`; the program gets an
+`OwnerLink`, whose two streams lead to the owner: one for calls, one for orders, whose EOF says that
+the owner is gone. An engine sees frames, processes and exit codes, never a view or a future.
+
+Launching:
+
+- A `LaunchSpec` is a value. It can be launched any number of times, by any engine, and each time
+  gives an instance of its own; whoever may want to launch it again keeps it. Engines keep neither
+  the spec nor the program longer than the launch takes, and what runs is a copy of the program: it
+  may let go of what it has used up.
+- `launch` does not wait until the program has begun; whether that works out, the program says on
+  its data stream. When `launch` raises, it has left nothing behind.
+
+The end:
+
+- Whatever the program does, its end becomes known: by EOF on both streams, by `wait`, and as an
+  event, by `on_exit`.
+- The event is told once to every callback, in the order in which these were added, in the thread of
+  the reactor; to one that is added after the end at once, in the thread that adds it. No lock of an
+  instance is held meanwhile. What a callback raises goes to `threading.excepthook`.
+- An instance whose end nobody asked to be told of costs no thread and no descriptor for that. One
+  that is watched costs a descriptor and, however many there are, one thread, which sleeps.
+- `exit_report` says how it ended: see `ExitReport.reason` for the four ways. A program says by its
+  `run` which of them it is: it returns, or raises `ProgramFailedError`; what ends it without either
+  is a death.
 """
 
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from .._os.io_thread import report_callback_error
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
+from .._protocol.messages import Bytes
 from .._wire.channel import Channel
-from .._wire.duplex import DuplexStream
+from .._wire.transport import ByteStream
+from ..errors import ExitReason, ExitReport
 from .flight_recorder import FlightRecorder
 
-__all__ = ["ExitReport", "Engine", "LaunchSpec", "OwnerLink", "Program", "Instance", "unique_name"]
+__all__ = [
+    "Engine",
+    "ExitCallback",
+    "ExitCallbacks",
+    "ExitReason",
+    "ExitReport",
+    "Instance",
+    "LaunchSpec",
+    "OwnerLink",
+    "Program",
+    "ProgramFailedError",
+    "named_parts",
+    "unique_name",
+]
 
-
-class ExitReport(NamedTuple):
-    """What is known of the end of a process."""
-
-    exitcode: int | None = None
-    last_stack: str | None = None
-    """The stacks at a crash."""
-    running: bytes | None = None
-    """The beginning of the payload of the request that it was running."""
-    last_output: str | None = None
-    """The end of what it wrote to `sys.stderr`."""
-    peak_memory: int | None = None
-    """Bytes of physical memory that it used at most."""
-    out_of_memory: bool = False
-    """Whether the kernel killed it for want of memory, as far as that can be known."""
+ExitCallback = Callable[[ExitReport], object]
+"""Told of the end of an instance."""
 
 
 class OwnerLink:
@@ -48,14 +75,12 @@ class OwnerLink:
 
     owner_is_gone = False
     """Set by the engine: nobody is left to end what the program has started."""
-    death_lines: Sequence[DuplexStream] = ()
+    death_lines: Sequence[ByteStream] = ()
     """What closes when the process ends, where the owner needs that."""
     recorder: FlightRecorder | None = None
     """Where a process leaves word of what it runs, and of its end."""
 
-    def __init__(
-        self, data: DuplexStream, control: DuplexStream, shared_process: bool = False
-    ) -> None:
+    def __init__(self, data: ByteStream, control: ByteStream, shared_process: bool = False) -> None:
         self.data = data
         """Calls come in here, and replies go out."""
         self.control = control
@@ -64,21 +89,46 @@ class OwnerLink:
         """The owner lives in this process too: only the program's own threads are its home."""
 
 
+class ProgramFailedError(Exception):
+    """Raised by a program at its end: an exception of users' code has ended it."""
+
+    def __init__(self, error: Bytes) -> None:
+        super().__init__("an exception has ended the program")
+        self.error = bytes(error)
+        """The exception, packed. Unpacked it would keep the frames of users' code alive during the
+        cleanup."""
+
+
 class Program(Protocol):
     """What an engine runs. Under some start methods it is pickled to get there."""
 
     def run(self, link: OwnerLink) -> None:
-        """Run to the end. SystemExit gives the exit code."""
+        """Run to the end.
+
+        Raises:
+            ProgramFailedError: it failed; the exit code is 1.
+            SystemExit: gives the exit code.
+        """
 
     def begin(self, link: OwnerLink) -> Callable[[], None]:
         """Begin, for an engine without a thread; what it returns does the work at hand."""
         ...
 
     def end(self) -> None:
-        """End what `begin` began."""
+        """End what `begin` began.
+
+        Raises:
+            ProgramFailedError: it had failed.
+        """
 
     def parts(self) -> Iterable[tuple[str, object]]:
         """What the user gave it, by the names that the user knows: for error messages."""
+        ...
+
+    @staticmethod
+    def describe(request: bytes) -> str:
+        """Of a request, whose payload begins so, what it calls: for exit reports. Static, so that
+        it can be kept without the program."""
         ...
 
 
@@ -107,9 +157,6 @@ class Instance(Protocol):
         ...
 
     @property
-    def alive(self) -> bool: ...
-
-    @property
     def runs_by_itself(self) -> bool:
         """Whether it comes to its end by itself, while its owner waits for something else."""
         ...
@@ -117,6 +164,22 @@ class Instance(Protocol):
     @property
     def exitcode(self) -> int | None:
         """None while it runs; negative for a signal."""
+        ...
+
+    def is_alive(self) -> bool:
+        """Whether it runs."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for its end; False when that did not come in time."""
+        ...
+
+    def on_exit(self, callback: ExitCallback) -> None:
+        """Have its end told to this callback.
+
+        Raises:
+            OSError: no descriptor is free, by which the end could be noticed.
+        """
         ...
 
     def exit_report(self) -> ExitReport:
@@ -131,26 +194,61 @@ class Instance(Protocol):
         """
         ...
 
-    def join(self, timeout: float | None = None) -> bool:
-        """Wait for its end; False when that did not come in time."""
-        ...
-
     def terminate(self) -> None:
         """End it soon, its cleanup included."""
 
     def kill(self) -> None:
         """End it now."""
 
-    def close(self) -> None:
+    def release(self) -> None:
         """Let go of what the owner holds of one that has ended."""
 
 
 class Engine(Protocol):
     """A way to run programs."""
 
-    def launch(self, launch: LaunchSpec) -> Instance:
-        """Start it. Whether it works out, it says itself, on its data channel."""
+    def launch(self, spec: LaunchSpec) -> Instance:
+        """Start the program of this spec, as an instance of its own.
+
+        Raises:
+            OSError: no process can be started, or no descriptor is free.
+            UnsendableError: the program can't be pickled, where it has to be.
+        """
         ...
+
+
+class ExitCallbacks:
+    """Those who are to be told of the end of one instance, in order."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: list[ExitCallback] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def add(self, callback: ExitCallback) -> None:
+        """Have it told by the next `tell`."""
+        with self._lock:
+            self._waiting.append(callback)
+
+    def tell(self, exit_report: ExitReport) -> None:
+        """Tell those that have not been told."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+        for callback in waiting:
+            try:
+                callback(exit_report)
+            except BaseException as exc:
+                report_callback_error(exc)
+
+
+def named_parts(
+    name: str, main: object, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> list[tuple[str, object]]:
+    """The parts of a call of `main`, for `Program.parts`."""
+    positional = [(f"args[{i}]", one) for i, one in enumerate(args)]
+    return [(name, main), *positional, *kwargs.items()]
 
 
 _counters: dict[str, Any] = {}

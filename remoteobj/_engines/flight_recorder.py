@@ -1,10 +1,10 @@
-"""What an actor leaves behind when it dies: what it was running, its last output, and the stacks
-of a crash.
+"""What an actor leaves behind when it ends: what it was running, how its program ended, its last
+output, and the stacks of a crash.
 
 ::
 
-    | running | end u64 | output, the last of it ... (a ring) | stacks, as faulthandler writes |
-              ^ HEAD    ^ RING                                ^ STACKS
+    | running | end u64 | outcome | output (a ring) | the program's error | faulthandler's stacks |
+              ^ HEAD    ^ WORD    ^ RING            ^ FAILURE             ^ STACKS
 
 A file in anonymous memory that the owner made and both have, so that a SIGKILL takes nothing
 of it. faulthandler writes there without the interpreter: also when the interpreter is what
@@ -14,6 +14,7 @@ crashed, or is held by code in C.
 from __future__ import annotations
 
 import contextlib
+import enum
 import faulthandler
 import mmap
 import os
@@ -27,21 +28,35 @@ from typing import Any, Final
 from .._os.memfd import anonymous_file
 from .._protocol.messages import Bytes
 
-__all__ = ["STACK_SIGNAL", "FlightRecorder"]
+__all__ = ["STACK_SIGNAL", "FlightRecorder", "Outcome"]
 
 _RUNNING = struct.Struct("<?255s")
 """Whether a request is being run, and the beginning of its payload."""
 _END = struct.Struct("<Q")
+_WORD = struct.Struct("<BI")
+"""How the program ended, and the length of its error."""
 HEAD: Final = _RUNNING.size
-RING: Final = HEAD + _END.size
+WORD: Final = HEAD + _END.size
+RING: Final = WORD + _WORD.size
 OUTPUT = 1 << 14
 """Bytes of output that are kept."""
-STACKS: Final = RING + OUTPUT
+FAILURE: Final = RING + OUTPUT
+LONGEST_ERROR = 1 << 16
+"""Bytes of an error that is kept; a longer one is not."""
+STACKS: Final = FAILURE + LONGEST_ERROR
 STACKS_READ = 1 << 16
 """Bytes of stacks that are read."""
 
 STACK_SIGNAL: Final[int] = getattr(signal, "SIGRTMAX", signal.SIGUSR2 + 1) - 1
 """By which the owner asks for the stacks. Of the real-time signals, which few programs use."""
+
+
+class Outcome(enum.IntEnum):
+    """How a program ended, by its own word."""
+
+    NONE = 0  # it has not, or died without a word
+    IN_ORDER = 1
+    FAILED = 2
 
 
 class FlightRecorder:
@@ -88,6 +103,15 @@ class FlightRecorder:
                 os.pwrite(self._fd, data[OUTPUT - at :], RING)
             os.pwrite(self._fd, _END.pack(end + len(data)), HEAD)
 
+    def note_outcome(self, outcome: Outcome, error: bytes = b"") -> None:
+        """The program has ended, of itself; with its packed error, if it failed."""
+        if len(error) > LONGEST_ERROR:
+            error = b""
+        with contextlib.suppress(OSError):  # no memory: the word is a help, and must hinder nobody
+            if error:
+                os.pwrite(self._fd, error, FAILURE)
+            os.pwrite(self._fd, _WORD.pack(outcome, len(error)), WORD)
+
     # --- in the owner ----------------------------------------------------------------------
 
     def running(self) -> bytes | None:
@@ -95,9 +119,14 @@ class FlightRecorder:
         runs, payload = _RUNNING.unpack(os.pread(self._fd, HEAD, 0))
         return payload if runs else None
 
+    def outcome(self) -> tuple[Outcome, bytes]:
+        """How the program ended by its own word, and its packed error, if that is known."""
+        outcome, length = _WORD.unpack(os.pread(self._fd, _WORD.size, WORD))
+        return Outcome(outcome), os.pread(self._fd, length, FAILURE) if length else b""
+
     def output(self) -> str:
         """The last output."""
-        data = os.pread(self._fd, STACKS, 0)
+        data = os.pread(self._fd, FAILURE, 0)
         (end,) = _END.unpack_from(data, HEAD)
         ring, at = data[RING:], end % OUTPUT
         whole = ring[:at] if end <= OUTPUT else ring[at:] + ring[:at]

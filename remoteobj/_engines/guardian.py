@@ -13,7 +13,7 @@ from multiprocessing import util as mp_util
 from .._os import guardian_main
 from .._os.guardian_main import SLOT
 from .._os.memfd import anonymous_file
-from .._wire.unix import own_directory
+from .._wire.runtime_directory import runtime_directory
 
 __all__ = ["guardian"]
 
@@ -54,7 +54,7 @@ class Guardian:
     def watch(self, pid: int) -> None:
         """See to it that an actor does not outlive this process, nor a directory of ours."""
         self._enter(f"+{pid}")
-        if directory := own_directory():
+        if directory := runtime_directory.if_made():
             self._enter(directory)
 
     def forget(self, pid: int) -> None:

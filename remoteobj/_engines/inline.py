@@ -5,7 +5,7 @@ For tests and debugging: a breakpoint in a method stops the program that called 
 
 from __future__ import annotations
 
-import os
+import copy
 import select
 import time
 from collections.abc import Callable
@@ -15,14 +15,16 @@ from .._os.poller import SpinPoller
 from .._protocol.chains import ServingThread
 from .._protocol.config import WireOptions
 from .._wire.channel import StreamChannel
-from .._wire.duplex import DuplexStream, duplex_pair, socket_pair
-from .contract import ExitReport, LaunchSpec, OwnerLink
+from .._wire.duplex import duplex_pair, socket_pair
+from .._wire.transport import ByteStream
+from .contract import LaunchSpec, OwnerLink, ProgramFailedError
+from .in_process import InProcessInstance
 
 __all__ = ["InlineEngine"]
 
 
 class _InlinePoller(SpinPoller):
-    """Gives the other end its turn, in place of waiting for it."""
+    """Runs the other end in place of waiting for it: no other thread would."""
 
     def __init__(self, turn: Callable[[], None]) -> None:
         super().__init__(spin=0)
@@ -38,14 +40,14 @@ class _InlinePoller(SpinPoller):
 
 
 class _InlineChannel(StreamChannel):
-    """A channel whose other end gets its turn while this end waits."""
+    """The owner's channel to an inline actor, which runs during the waits of this channel."""
 
     runs_inline: bool = True
 
     def __init__(
-        self, duplex_pair: DuplexStream, wire_options: WireOptions, turn: Callable[[], None]
+        self, stream: ByteStream, wire_options: WireOptions, turn: Callable[[], None]
     ) -> None:
-        super().__init__(duplex_pair, wire_options=wire_options, waiter=_InlinePoller(turn))
+        super().__init__(stream, wire_options=wire_options, poller=_InlinePoller(turn))
         self._turn = turn
 
     def wait_to_write(
@@ -57,64 +59,58 @@ class _InlineChannel(StreamChannel):
         return bool(poll.poll(0))
 
 
-class InlineInstance:
+class InlineInstance(InProcessInstance):
     """A program that shares its owner's thread."""
-
-    def __init__(self, launch: LaunchSpec) -> None:
-        data, their_data = duplex_pair()
-        control, their_control = socket_pair()
-        self._link = OwnerLink(their_data, their_control, shared_process=True)
-        self._program = launch.program
-        self._name = launch.name
-        self._ended = False
-        turn = launch.program.begin(self._link)
-        self.data: StreamChannel = _InlineChannel(data, launch.wire_options, turn)
-        self.control: StreamChannel = _InlineChannel(control, launch.wire_options, turn)
 
     runs_by_itself: bool = False
 
-    @property
-    def pid(self) -> int:
-        return os.getpid()
+    def __init__(self, spec: LaunchSpec) -> None:
+        super().__init__(spec.name)
+        data, their_data = duplex_pair()
+        control, their_control = socket_pair()
+        self._link = OwnerLink(their_data, their_control, shared_process=True)
+        self._program = copy.copy(spec.program)
+        self._ending = False
+        turn = self._program.begin(self._link)
+        self.data = _InlineChannel(data, spec.wire_options, turn)
+        self.control = _InlineChannel(control, spec.wire_options, turn)
 
-    @property
-    def alive(self) -> bool:
-        return not self._ended
+    def is_alive(self) -> bool:
+        return not self._ending
 
-    @property
-    def exitcode(self) -> int | None:
-        return 0 if self._ended else None
-
-    def join(self, timeout: float | None = None) -> bool:
+    def wait(self, timeout: float | None = None) -> bool:
         """End it: there is no other thread in which it could come to its end."""
-        if not self._ended:
-            self._ended = True
-            self._program.end()
+        if not self._ending:
+            self._ending = True
+            code, failure = 1, None
+            try:
+                self._program.end()
+                code = 0
+            except ProgramFailedError as exc:
+                failure = exc
+            finally:
+                self.end(code, failure)
         return True
 
+    def stacks(self, seconds: float) -> NoReturn:
+        raise RuntimeError(f"{self.name} runs in the caller's own thread")
+
     def terminate(self) -> None:
-        self.join()
+        self.wait()
 
     def kill(self) -> NoReturn:
         raise RuntimeError(
-            f"{self._name} runs in the caller's own thread and can't be killed; "
+            f"{self.name} runs in the caller's own thread and can't be killed; "
             'use stop_(), or engine="process"'
         )
 
-    def exit_report(self) -> ExitReport:
-        return ExitReport(self.exitcode)
-
-    def stacks(self, seconds: float) -> NoReturn:
-        raise RuntimeError(f"{self._name} runs in the caller's own thread")
-
-    def close(self) -> None:
-        self.data.close()
-        self.control.close()
+    def release(self) -> None:
+        super().release()
         self._link.control.close()
 
 
 class InlineEngine:
     """Launches programs in the calling thread."""
 
-    def launch(self, launch: LaunchSpec) -> InlineInstance:
-        return InlineInstance(launch)
+    def launch(self, spec: LaunchSpec) -> InlineInstance:
+        return InlineInstance(spec)

@@ -1,95 +1,94 @@
-"""A process that runs a program, and whose death is an event."""
+"""An actor in a process of its own, started by fork, forkserver or spawn.
+
+The child never imports the program's `__main__` again: what it needs of it travels by
+value. So an unguarded script, `python -c` and a notebook work under every start method.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import gc
 import multiprocessing
 import os
 import select
 import signal
-import sys
 import threading
 import time
-from functools import partial
 from multiprocessing import util as mp_util
 from multiprocessing.context import ForkProcess
 from typing import Any
 
 from .._os.fork_safety import keep_in_child
+from .._os.io_thread import reactor
 from .._os.lazy_import import import_lock
-from .._pickling.codec import dumps, loads, share_classes
-from .._pickling.outcome import for_caller, pack_error
-from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
-from .._protocol.frames import encode
-from .._protocol.messages import INIT_ID, Frame, Kind
+from .._pickling.codec import dumps, share_classes
+from .._pickling.exceptions import unpack_error
 from .._wire.channel import StreamChannel
-from .._wire.duplex import DuplexStream, duplex_pair, socket_pair
+from .._wire.duplex import duplex_pair, socket_pair
+from .._wire.transport import ByteStream
 from ..errors import UnsendableError
-from .child_signals import (
-    Terminated,
-    end_soon,
-    exit_by_signal,
-    ignore_sigint,
-    ignore_sigterm,
-    kill_group,
-    lead_group,
-    unwind,
+from .child import PackedProgram, run_program
+from .child_signals import kill_group
+from .contract import (
+    ExitCallback,
+    ExitCallbacks,
+    ExitReason,
+    ExitReport,
+    LaunchSpec,
+    OwnerLink,
+    Program,
 )
-from .contract import ExitReport, OwnerLink, Program
-from .flight_recorder import STACK_SIGNAL, FlightRecorder
+from .flight_recorder import STACK_SIGNAL, FlightRecorder, Outcome
 from .guardian import guardian
 from .out_of_memory import killed_for_memory, watch
+from .reaper import Reaper
 
-__all__ = ["ActorProcess"]
+__all__ = ["ActorProcess", "ProcessEngine"]
 
 TOO_MANY = "An actor takes 9 descriptors in its owner; allow more: by `ulimit -n`, or setrlimit."
 STARTING_TAKES = 8
 """How many descriptors `multiprocessing` has at most, for itself, while it starts a process."""
-CAN_PEEK = hasattr(os, "waitid")  # not on macOS before Python 3.13
-UNKNOWN = 255
-"""What `multiprocessing` is told of an exit code that somebody else has collected."""
-STOLEN_CODE_SECONDS = 0.05
-"""How long a child that somebody else seems to have reaped may still turn out to be ours."""
-REAP_SECONDS = 1.0
-"""How long the exit code of a dead process may take to be known."""
+_REASONS: dict[int, ExitReason] = {signal.SIGKILL: "killed", signal.SIGTERM: "stopped"}
+"""Why it ended, by the signal from its owner that ended it."""
 
 
 class ActorProcess(multiprocessing.Process):
-    """A process that runs a program, and whose death is an event."""
+    """A process that runs a program: an `Instance`, once it is started.
 
-    def __init__(
-        self,
-        program: Program,
-        *,
-        name: str,
-        daemon: bool = True,
-        start_method: str | None = None,
-        wire_options: WireOptions = DEFAULT_WIRE_OPTIONS,
-    ) -> None:
-        super().__init__(name=name, daemon=daemon)
+    Invariant: what `_state` names is all that the new process gets of it under spawn and
+    forkserver, beside the program.
+    """
+
+    runs_by_itself: bool = True
+
+    def __init__(self, spec: LaunchSpec) -> None:
+        super().__init__(name=spec.name, daemon=spec.daemon)
         # What of it belongs in the new process: multiprocessing's own part, and our link.
         self._state: tuple[str, ...] = (*vars(self), "_link", "start_method")
         known = multiprocessing.get_all_start_methods()
-        chosen = start_method or multiprocessing.get_start_method(allow_none=True)
+        chosen = spec.start_method or multiprocessing.get_start_method(allow_none=True)
         self.start_method: str = chosen or known[0]
         if self.start_method not in known:
-            raise ValueError(f"start_method {start_method!r} is none of {', '.join(known)}")
-        self._program: Program | None = program
+            raise ValueError(f"start_method {spec.start_method!r} is none of {', '.join(known)}")
+        self._program: Program | PackedProgram | None = spec.program
+        """Until it is started; packed in a new process that is no fork."""
+        self._describe = spec.program.describe
+        self._wire_options = spec.wire_options
         self._link: OwnerLink | None = None
-        self._wire_options = wire_options
         self._recorder: FlightRecorder | None = None
-        self._peak: int | None = None
-        self._exit_report: ExitReport | None = None
-        self._death: int | None = None
-        self._close_death: Any = None
-        self._code: int | None = None
-        self._not_our_child = False
-        self._reaped_elsewhere = False
-        """Whether somebody else has reaped it, so that its exit code will never be known."""
+        self._reaper: Reaper | None = None
         self._reaping = threading.Lock()
+        self._report: ExitReport | None = None
+        """What is known of its end, but for the error that it failed with."""
+        self._packed_error = b""
+        """That error, packed. Each report gets one of its own, since an exception that was raised
+        leads to whoever raised it, and what is kept here must not."""
+        self._exit_callbacks = ExitCallbacks()
+        self._watched = False
+        self._signals_sent: set[int] = set()
         self._owner_pid = os.getpid()
+
+    # --- its beginning ---
 
     def start(self) -> None:
         """Start it; then `data` and `control` lead to it."""
@@ -102,33 +101,41 @@ class ActorProcess(multiprocessing.Process):
             raise
 
     def _start(self) -> None:
-        assert self._program is not None
+        program = self._program
+        assert program is not None
+        assert not isinstance(program, PackedProgram)
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
             data, control, *death_lines = self._link_up(ours, theirs)
             try:
                 if self.start_method == "fork":
-                    share_classes(*(part for _, part in self._program.parts()))
+                    share_classes(*(part for _, part in program.parts()))
                 guardian.summon()
                 _need_descriptors(STARTING_TAKES)
                 self._start_even_if_daemonic()
-                guardian.watch(self._popen.pid)  # type: ignore[attr-defined]
-                self._death = self._open_death(*death_lines)
+                popen: Any = self._popen  # type: ignore[attr-defined]
+                guardian.watch(popen.pid)
+                by_server = self.start_method == "forkserver"
+                self._reaper = Reaper(popen, self._open_death(*death_lines), by_server)
+                mp_util.Finalize(self, self._reaper.close)
+                assert self._recorder is not None
+                mp_util.Finalize(self, self._recorder.close)
             finally:
                 self._link = None
                 self._program = None
             ours.pop_all()
-        self.data: StreamChannel = StreamChannel(data, self._death, self._wire_options)
+        self.data: StreamChannel = StreamChannel(data, self._reaper.death, self._wire_options)
         self.control: StreamChannel = StreamChannel(control)
 
     def _link_up(
         self, ours: contextlib.ExitStack, theirs: contextlib.ExitStack
-    ) -> list[DuplexStream]:
+    ) -> list[ByteStream]:
         """Make what leads to it. Our ends are closed by one of the stacks, and its by the other,
         which until then keeps them for a forked child."""
         makers = (
             (duplex_pair, socket_pair) if _has_pidfds() else (duplex_pair, socket_pair, socket_pair)
         )
-        ends, its = [], []
+        ends: list[ByteStream] = []
+        its: list[ByteStream] = []
         for make in makers:
             end, other = make()
             ours.callback(end.close)
@@ -152,10 +159,6 @@ class ActorProcess(multiprocessing.Process):
             if daemonic is not None:
                 config["daemon"] = daemonic
 
-    def close_sentinel(self) -> None:
-        """Let go of multiprocessing's own descriptors too, but not of the exit code."""
-        self._popen.close()  # type: ignore[attr-defined]
-
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
         if process_obj.start_method == "fork":
@@ -167,23 +170,23 @@ class ActorProcess(multiprocessing.Process):
 
     def __getstate__(self) -> dict[str, Any]:
         """What the new process needs: multiprocessing's own part, and what it is to run."""
-        payload, buffers = self._packed_program()
         state = {name: self.__dict__[name] for name in self._state if name in self.__dict__}
-        return {**state, "_program": (payload, [bytes(one) for one in buffers])}
+        return {**state, "_program": self._packed_program()}
 
-    def _packed_program(self) -> tuple[bytes, list[memoryview]]:
-        assert self._program is not None
+    def _packed_program(self) -> PackedProgram:
+        program = self._program
+        assert program is not None
+        assert not isinstance(program, PackedProgram)
         try:
-            return dumps(self._program, "program")
+            payload, buffers = dumps(program, "program")
+            return PackedProgram(payload, [bytes(one) for one in buffers])
         except UnsendableError as exc:
             error = exc
-        for name, part in self._program.parts():
+        for name, part in program.parts():
             dumps(part, name)  # says which one it is
         raise error
 
-    # --- its death ---
-
-    def _open_death(self, death_lines: DuplexStream | None = None) -> int:
+    def _open_death(self, death_line: ByteStream | None = None) -> int:
         """A descriptor that gets readable when the process ends.
 
         That is not multiprocessing's sentinel, a pipe that lives on in the process's own children;
@@ -191,134 +194,136 @@ class ActorProcess(multiprocessing.Process):
         descriptors, it is a line that a process closes in its children, and never writes to.
         """
         assert self.pid is not None
-        if death_lines is not None:
-            fd = os.dup(death_lines.fileno())  # a forked child may look, too
-            death_lines.close()
-        else:
+        if death_line is not None:
+            fd = os.dup(death_line.fileno())  # a forked child may look, too
+            death_line.close()
+            return fd
+        try:
             fd = os.pidfd_open(self.pid)
-        self._close_death = mp_util.Finalize(self, os.close, (fd,))
-        if (
-            death_lines is None
-            and self.start_method == "forkserver"
-            and _readable(self.sentinel, 0)
-        ):
-            return self.sentinel  # it has been reaped: the pid may be another process's now
+        except ProcessLookupError:  # the fork server has reaped it already
+            return os.dup(self.sentinel)
+        if self.start_method == "forkserver" and _readable(self.sentinel):
+            # It has been reaped: the pid may be another process's now.
+            os.close(fd)
+            return os.dup(self.sentinel)
         return fd
 
-    def release(self) -> None:
-        """Let go of the descriptors of a process that has been reaped."""
-        self.data.close()
-        self.control.close()
-        if not self.is_alive():
-            self.exit_report()
-            if self._recorder is not None:
-                self._recorder.close()
-                self._recorder = None
-            self._death = None
-            if self._close_death is not None:
-                self._close_death()
-
-    def join(self, timeout: float | None = None) -> None:
-        if self._death is not None:
-            _readable(self._death, timeout)
-            self.reap()
-        elif self._code is None and not self._reaped_elsewhere:
-            super().join(timeout)
-        # Else it has been joined, perhaps by the parent of a fork.
+    # --- its end ---
 
     def is_alive(self) -> bool:
-        if self._death is None or self._code is not None:
+        """Whether the process runs. True to the fact, in a forked copy of the owner too."""
+        if self._report is not None or self._reaper is None:
             return False
         if os.getpid() != self._owner_pid:
-            return not _readable(self._death, 0)
-        return self.reap() is None and not self._reaped_elsewhere
+            return not self._reaper.dead
+        return not self._reap()
+
+    @property
+    def exitcode(self) -> int | None:
+        """Negative for a signal; None while it runs, and where the code can't be known."""
+        self._check_closed()  # type: ignore[attr-defined]
+        self.is_alive()
+        return None if self._report is None else self._report.exitcode
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for its end; False when that did not come in time."""
+        assert self._reaper is not None, "it has not been started"
+        self._reaper.wait(timeout)
+        return not self.is_alive()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for its end."""
+        if self._reaper is None:
+            super().join(timeout)  # says what is wrong
+        self.wait(timeout)
 
     def terminate(self) -> None:
+        """Send SIGTERM, if it runs."""
         if self.is_alive():
+            self._signals_sent.add(signal.SIGTERM)
             super().terminate()
-
-    def reap(self) -> int | None:
-        """The exit code, collected if the process has ended; None while it runs.
-
-        Only its parent can collect it: in a forked copy of the parent it stays None; and so it does
-        where a handler of SIGCHLD, say, collects whatever there is.
-        """
-        if os.getpid() != self._owner_pid:
-            return self._code
-        with self._reaping:
-            known = self._code is not None or self._reaped_elsewhere
-            if known or self._death is None or not _readable(self._death, 0):
-                return self._code
-            guardian.forget(self._popen.pid)  # type: ignore[attr-defined]
-            code = self._collect_soon()
-            peeked = CAN_PEEK and self.start_method != "forkserver"
-            if code is not None and code < 0 and self.pid and not peeked:
-                # Reaped already, by the server say, but a number is not given out again so soon.
-                kill_group(self.pid)
-            if code is not None or self._reaped_elsewhere:
-                super().join(0)
-                self._code = code
-            return code
-
-    def _collect_soon(self) -> int | None:
-        """The exit code of one that has ended; None: it can't be had."""
-        begun = time.monotonic()
-        while (code := self._collect()) is None:
-            # The fork server learns of it a little later than we do; and another thread that
-            # has just reaped it, in `multiprocessing`, says so in a moment.
-            limit = STOLEN_CODE_SECONDS if self._not_our_child else REAP_SECONDS
-            if time.monotonic() > begun + limit:
-                self._reaped_elsewhere = self._not_our_child
-                break
-            time.sleep(0.001)
-        if self._reaped_elsewhere:
-            self._popen.returncode = UNKNOWN  # type: ignore[attr-defined]
-        return code
-
-    def _collect(self) -> int | None:
-        """The exit code; where it is a child of ours, with the memory that it used."""
-        popen: Any = self._popen  # type: ignore[attr-defined]
-        if self.start_method != "forkserver" and popen.returncode is None:
-            try:
-                self._end_its_children(popen.pid)
-                pid, status, usage = os.wait4(popen.pid, os.WNOHANG)
-            except ChildProcessError:
-                self._not_our_child = True
-                return self.exitcode
-            if pid == popen.pid:
-                popen.returncode = os.waitstatus_to_exitcode(status)
-                self._peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        return self.exitcode
-
-    def _end_its_children(self, pid: int) -> None:
-        """Where a signal has killed it, end what it had started: nobody else will. Before it is
-        reaped, since until then its number is nobody else's."""
-        if CAN_PEEK:
-            peek = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            if peek is not None and peek.si_code in (os.CLD_KILLED, os.CLD_DUMPED):
-                kill_group(pid)
 
     def kill(self) -> None:
         """End the process at once, and those that it had started."""
         if self.pid is not None and self.is_alive():
+            self._signals_sent.add(signal.SIGKILL)
             kill_group(self.pid)
             super().kill()
 
+    def on_exit(self, callback: ExitCallback) -> None:
+        """Have its end told to this callback, as the contract of engines says."""
+        assert self._reaper is not None, "it has not been started"
+        with self._reaping:  # the descriptor is not closed meanwhile
+            if not self._watched and self._report is None:
+                reactor.when_readable(self._reaper.death, self._tell_exit)
+                self._watched = True
+        self._exit_callbacks.add(callback)
+        if self._reaper.dead:
+            self._tell_exit()
+
+    def _tell_exit(self) -> None:
+        if self._exit_callbacks:
+            self._exit_callbacks.tell(self.exit_report())
+
     def exit_report(self) -> ExitReport:
-        """What is known of its end."""
-        code, recorder = self.reap(), self._recorder
-        if (
-            (code is not None or self._reaped_elsewhere)
-            and recorder is not None
-            and self._exit_report is None
-        ):
-            killed = code == -signal.SIGKILL and killed_for_memory()
-            with contextlib.suppress(OSError):  # another thread has just done so, and closed it
-                stack, output = recorder.stacks() or None, recorder.output() or None
-                self._exit_report = ExitReport(
-                    code, stack, recorder.running(), output, self._peak, killed
-                )
-        return self._exit_report or ExitReport(code)
+        """What is known of its end; before that, and in a forked copy of the owner, nothing is."""
+        self.is_alive()
+        if self._report is None:
+            return ExitReport(self.name, self.pid)
+        error = unpack_error(self._packed_error) if self._packed_error else None
+        return self._report._replace(error=error)
+
+    def _reap(self) -> bool:
+        """Collect its exit code, and what it left behind, if it has ended; whether it has."""
+        with self._reaping:
+            assert self._reaper is not None
+            if self._report is None and self._reaper.collect():
+                super().join(0)
+                self._report = self._read_report(self._reaper)
+            return self._report is not None
+
+    def _read_report(self, reaper: Reaper) -> ExitReport:
+        code, recorder = reaper.exitcode, self._recorder
+        assert recorder is not None
+        outcome, self._packed_error = recorder.outcome()
+        running = recorder.running()
+        return ExitReport(
+            self.name,
+            self.pid,
+            code,
+            self._reason(code, outcome),
+            running=None if running is None else self._describe(running),
+            last_stack=recorder.stacks() or None,
+            last_output=recorder.output() or None,
+            peak_memory=reaper.peak_memory,
+            out_of_memory=code == -signal.SIGKILL and killed_for_memory(),
+        )
+
+    def _reason(self, code: int | None, outcome: Outcome) -> ExitReason:
+        """Why it ended. Where the exit code is not known, what was said and done has to do."""
+        if code == 0 or (code is None and outcome is Outcome.IN_ORDER):
+            return "stopped"
+        if code in (1, None) and outcome is Outcome.FAILED:
+            return "failed"
+        for number, reason in _REASONS.items():
+            if number in self._signals_sent and code in (-number, None):
+                return reason
+        return "died"
+
+    def release(self, *, keep_sentinel: bool = False) -> None:
+        """Let go of the lines to it; and, once it has ended, of its other descriptors."""
+        self.data.close()
+        self.control.close()
+        if self.is_alive():
+            return
+        with self._reaping:
+            if self._recorder is not None:
+                self._recorder.close()
+                self._recorder = None
+            if self._reaper is not None:
+                self._reaper.close()
+        if not keep_sentinel:
+            self._popen.close()  # type: ignore[attr-defined]
 
     def stacks(self, seconds: float) -> str:
         """The stacks of all its threads, written by faulthandler at a signal."""
@@ -337,47 +342,22 @@ class ActorProcess(multiprocessing.Process):
             raise RuntimeError(f"{self.name} took no signal in {seconds} s: it is stopped")
         return found
 
-    # --- in the child ---
-
     def run(self) -> None:
         """Run the program, in the new process."""
-        # The collector leaves alone what is here already. To look at an object is to write to
-        # it, and so would in time make a copy of all the memory that a fork shares.
-        gc.freeze()
-        lead_group()
-        link = self._link
-        assert link is not None
-        program = self._unpacked_program(link)
-        link.end_orphan = partial(end_soon, link)
-        link.ignore_sigterm = ignore_sigterm
+        assert self._link is not None
+        assert self._program is not None
         # Daemonic means that it ends with its owner, not that it may have no children.
         self._config["daemon"] = False  # type: ignore[attr-defined]
-        # Whoever started it may have had them blocked, and a mask is inherited.
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGURG})
-        signal.signal(signal.SIGINT, ignore_sigint)
-        signal.signal(signal.SIGTERM, partial(unwind, link))
-        if link.recorder is not None:
-            link.recorder.install()
-        try:
-            program.run(link)
-        except Terminated:
-            mp_util._exit_function()  # type: ignore[attr-defined]
-            if link.owner_is_gone:
-                kill_group(0)
-            exit_by_signal(signal.SIGTERM)
+        run_program(self._program, self._link)
 
-    def _unpacked_program(self, link: OwnerLink) -> Program:
-        program = self._program
-        if isinstance(program, tuple):
-            try:
-                program = loads(*program)
-            except BaseException as exc:
-                StreamChannel(link.data).write(
-                    encode(Frame(Kind.ERROR, INIT_ID, pack_error(for_caller(exc))))
-                )
-                raise SystemExit(1) from None
-        assert program is not None
-        return program
+
+class ProcessEngine:
+    """Launches programs in processes."""
+
+    def launch(self, spec: LaunchSpec) -> ActorProcess:
+        process = ActorProcess(spec)
+        process.start()
+        return process
 
 
 def _has_pidfds() -> bool:
@@ -400,8 +380,8 @@ def _need_descriptors(count: int) -> None:
             os.close(fd)
 
 
-def _readable(fd: int, timeout: float | None) -> bool:
-    """Wait until it can be read, or `timeout` seconds have passed; whether it can."""
+def _readable(fd: int) -> bool:
+    """Whether there is something to read from it, or its other end is closed."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)
-    return bool(poll.poll(None if timeout is None else max(0.0, timeout) * 1000))
+    return bool(poll.poll(0))

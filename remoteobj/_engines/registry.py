@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from .contract import Engine, Instance, LaunchSpec, OwnerLink, Program, unique_name
+from .contract import Engine
 from .inline import InlineEngine
-from .process import ActorProcess
-from .process_engine import ProcessEngine
+from .process import ProcessEngine
 from .thread import ThreadEngine
 
-__all__ = [
-    "ENGINES",
-    "ActorProcess",
-    "Engine",
-    "LaunchSpec",
-    "OwnerLink",
-    "Program",
-    "Instance",
-    "engine_named",
-    "unique_name",
-]
+__all__ = ["ENGINES", "engine_named"]
 
 ENGINES: dict[str, Engine] = {
     "process": ProcessEngine(),

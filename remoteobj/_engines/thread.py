@@ -2,62 +2,59 @@
 
 from __future__ import annotations
 
-import os
+import copy
 import threading
 from typing import NoReturn
 
 from .._wire.channel import StreamChannel
 from .._wire.duplex import duplex_pair, socket_pair
-from .contract import ExitReport, LaunchSpec, OwnerLink, Program
+from .contract import LaunchSpec, OwnerLink, Program, ProgramFailedError
+from .in_process import InProcessInstance
 
 __all__ = ["ThreadEngine"]
 
 
-class ThreadInstance:
+class ThreadInstance(InProcessInstance):
     """A program in a thread."""
 
-    def __init__(self, launch: LaunchSpec) -> None:
+    runs_by_itself: bool = True
+
+    def __init__(self, spec: LaunchSpec) -> None:
+        super().__init__(spec.name)
         data, their_data = duplex_pair()
         control, their_control = socket_pair()
-        self.data: StreamChannel = StreamChannel(data, wire_options=launch.wire_options)
-        self.control: StreamChannel = StreamChannel(control)
-        self._name = launch.name
-        self._exitcode: int | None = None
+        self.data = StreamChannel(data, wire_options=spec.wire_options)
+        self.control = StreamChannel(control)
         self._link = OwnerLink(their_data, their_control, shared_process=True)
         self._thread = threading.Thread(
-            target=self._run, args=(launch.program,), name=launch.name, daemon=True
+            target=self._run, args=(copy.copy(spec.program),), name=spec.name, daemon=True
         )
         self._thread.start()
 
     def _run(self, program: Program) -> None:
-        code = 1
+        code, failure = 1, None
         try:
             program.run(self._link)
             code = 0
+        except ProgramFailedError as exc:
+            failure = exc
         except SystemExit as exc:
             code = exc.code if isinstance(exc.code, int) else int(exc.code is not None)
         finally:
-            self._exitcode = code
+            self.end(code, failure)
             self._link.data.close()
             self._link.control.close()
 
-    runs_by_itself: bool = True
+    def is_alive(self) -> bool:
+        # A forked copy of the owner has a copy of this object, but not the thread.
+        return super().is_alive() and self._thread.is_alive()
 
-    @property
-    def pid(self) -> int:
-        return os.getpid()
-
-    @property
-    def alive(self) -> bool:
-        return self._thread.is_alive()
-
-    @property
-    def exitcode(self) -> int | None:
-        return None if self._thread.is_alive() else self._exitcode
-
-    def join(self, timeout: float | None = None) -> bool:
+    def wait(self, timeout: float | None = None) -> bool:
         self._thread.join(timeout)
         return not self._thread.is_alive()
+
+    def stacks(self, seconds: float) -> NoReturn:
+        raise RuntimeError(f"{self.name} does not answer, and is a thread of this process")
 
     def terminate(self) -> NoReturn:
         raise self._cannot_end()
@@ -67,23 +64,13 @@ class ThreadInstance:
 
     def _cannot_end(self) -> RuntimeError:
         return RuntimeError(
-            f"{self._name} is a thread, and a thread can't be ended from outside; "
+            f"{self.name} is a thread, and a thread can't be ended from outside; "
             'use stop_(), or engine="process"'
         )
-
-    def exit_report(self) -> ExitReport:
-        return ExitReport(self.exitcode)
-
-    def stacks(self, seconds: float) -> NoReturn:
-        raise RuntimeError(f"{self._name} does not answer, and is a thread of this process")
-
-    def close(self) -> None:
-        self.data.close()
-        self.control.close()
 
 
 class ThreadEngine:
     """Launches programs in threads."""
 
-    def launch(self, launch: LaunchSpec) -> ThreadInstance:
-        return ThreadInstance(launch)
+    def launch(self, spec: LaunchSpec) -> ThreadInstance:
+        return ThreadInstance(spec)

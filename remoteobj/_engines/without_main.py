@@ -97,7 +97,7 @@ class _SpawnPopen(popen_spawn_posix.Popen):
         return fd if fd in self._fds else int(super().duplicate_for_child(fd))
 
 
-_fork_server = _OurForkServer()
+fork_server = _OurForkServer()
 
 
 class _ForkServerPopen(popen_forkserver.Popen):
@@ -119,7 +119,7 @@ class _ForkServerPopen(popen_forkserver.Popen):
                 super().poll(os.WNOHANG)
             return self.returncode
 
-    _launch = _launcher(popen_forkserver.Popen, spawn=_SpawnWithoutMain(), forkserver=_fork_server)
+    _launch = _launcher(popen_forkserver.Popen, spawn=_SpawnWithoutMain(), forkserver=fork_server)
 
     def duplicate_for_child(self, fd: int) -> int:
         return self._fds.index(fd) if fd in self._fds else int(super().duplicate_for_child(fd))

@@ -1,8 +1,9 @@
 """The one thread of a process that reads, runs and waits for callers who don't wait themselves.
 
 A caller that waits reads for itself. Where nobody waits, because the outcome is a future's or an
-event loop's, this thread does. It is there while such a call is open and a moment longer; a process
-without them has no thread of ours on the caller's side.
+event loop's, this thread does; and it waits for the ends of processes, where somebody wants to be
+told of these. It is there while such a call is open, or such a process runs, and a moment longer; a
+process without them has no thread of ours on the caller's side.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from .fork_safety import close_in_child
 from .wakeup import Wakeup
 
-__all__ = ["Registered", "Reactor", "Timer", "reactor"]
+__all__ = ["Registered", "Reactor", "Timer", "reactor", "report_callback_error"]
 
 LINGER = 0.05
 """Seconds that the thread stays when nothing is left to do."""
@@ -35,12 +37,12 @@ Job = Callable[[], object]
 class Registered(Protocol):
     """A connection, as the reactor sees it."""
 
-    def tend(self) -> bool:
+    def do_io(self) -> bool:
         """Read and write what goes without waiting; False: another thread is at it."""
         ...
 
     @property
-    def wants(self) -> dict[int, int]:
+    def interest(self) -> dict[int, int]:
         """The events to wake up for, by descriptor; none when nobody waits for anything."""
         ...
 
@@ -54,6 +56,20 @@ class Timer:
 
     def cancel(self) -> None:
         self.job = None
+
+
+class _Duplicate:
+    """A copy of a descriptor, which stays open when the original is closed. A forked child closes
+    its own."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = os.dup(fd)
+        close_in_child(self)
+
+    def close(self) -> None:
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 class Reactor:
@@ -73,12 +89,26 @@ class Reactor:
         self._order = itertools.count()
         self._attended: dict[Registered, dict[int, int]] = {}
         self._by_fd: dict[int, Registered] = {}
+        self._awaited: dict[int, tuple[_Duplicate, Job]] = {}
+        """What to do once a descriptor gets readable, by that."""
 
     # --- from any thread -----------------------------------------------------------------
 
     def register(self, connection: Registered) -> None:
         """Read for this connection, for as long as it wants that."""
         self.call_soon(lambda: self._watch(connection))
+
+    def when_readable(self, fd: int, job: Job) -> None:
+        """Run `job` once, when there is something to read from `fd`, or its other end is closed.
+
+        Until then that costs nothing but a duplicate of the descriptor: `fd` itself may be closed
+        at any time, and the thread is not woken meanwhile.
+
+        Raises:
+            OSError: no descriptor is free.
+        """
+        awaited = _Duplicate(fd)
+        self.call_soon(lambda: self._await(awaited, job))
 
     def call_soon(self, job: Job) -> None:
         """Run `job` in the thread; what it raises goes to `threading.excepthook`."""
@@ -117,6 +147,8 @@ class Reactor:
             for fd, _ in ready:
                 if self._wakeup is not None and fd == self._wakeup.fileno():
                     self._wakeup.clear()
+                elif fd in self._awaited:
+                    self._arrived(fd)
                 elif fd in self._by_fd:
                     nap = not self._tend(self._by_fd[fd]) or nap
             self._work()
@@ -125,13 +157,16 @@ class Reactor:
             if nap:
                 time.sleep(BUSY_RETRY)
 
-    def _patience(self) -> float:
-        """Milliseconds to sleep: until a timer is due, or it is time to see whether to end."""
+    def _patience(self) -> float | None:
+        """Milliseconds to sleep: until a timer is due, or it is time to see whether to end. None,
+        for ever, where descriptors alone are waited for."""
         if self._jobs:
             return 0.0
         while self._timers and self._timers[0][2].job is None:
             heapq.heappop(self._timers)
-        busy = self._timers or any(one.wants for one in self._attended)
+        if self._awaited and not self._timers and not self._attended:
+            return None
+        busy = self._timers or any(one.interest for one in self._attended)
         seconds = CHECK if busy else LINGER
         if self._timers:
             seconds = min(seconds, max(0.0, self._timers[0][0] - time.monotonic()))
@@ -147,34 +182,45 @@ class Reactor:
             try:
                 self._jobs.popleft()()
             except BaseException as exc:
-                report(exc)
+                report_callback_error(exc)
 
     def _leave(self) -> bool:
         """End, if nobody wants anything any more."""
         for connection in list(self._attended):
             self._update_interest(connection)
         with self._lock:
-            if self._jobs or self._attended or self._timers:
+            if self._jobs or self._attended or self._timers or self._awaited:
                 return False
             self._thread = None
             if self._wakeup is not None:
                 self._wakeup.close()
             return True
 
+    def _await(self, awaited: _Duplicate, job: Job) -> None:
+        self._by_fd.pop(awaited.fd, None)  # of a connection that has closed it: the number is ours
+        self._awaited[awaited.fd] = awaited, job
+        self._poll.register(awaited.fd, select.POLLIN)
+
+    def _arrived(self, fd: int) -> None:
+        awaited, job = self._awaited.pop(fd)
+        self._poll.unregister(fd)
+        awaited.close()
+        self._jobs.append(job)
+
     def _watch(self, connection: Registered) -> None:
         self._update_interest(connection)
         if connection in self._attended:
-            connection.tend()
+            connection.do_io()
 
     def _tend(self, connection: Registered) -> bool:
         """Look after a connection; False: another thread does, look again in a moment."""
-        tended = connection.tend()
+        tended = connection.do_io()
         self._update_interest(connection)
         return tended
 
     def _update_interest(self, connection: Registered) -> None:
         """Wake up for what it wants now."""
-        before, wants = self._attended.get(connection, {}), connection.wants
+        before, wants = self._attended.get(connection, {}), connection.interest
         if wants == before:
             return
         for fd in before.keys() - wants.keys():
@@ -191,8 +237,8 @@ class Reactor:
             self._attended.pop(connection, None)
 
 
-def report(exc: BaseException) -> None:
-    """A callback failed where nobody waits for it."""
+def report_callback_error(exc: BaseException) -> None:
+    """Tell `threading.excepthook` that a callback failed, for which nobody waits."""
     hook = threading.ExceptHookArgs((type(exc), exc, exc.__traceback__, threading.current_thread()))
     threading.excepthook(hook)
 

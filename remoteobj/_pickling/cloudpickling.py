@@ -32,6 +32,7 @@ from cloudpickle import cloudpickle as untyped
 from .._os.lazy_import import FORK_FAMILY
 from .._os.thread_unwind import ThreadUnwind
 from ..errors import UnsendableError
+from .reducers import KINDS, Reducer
 from .unsendable import Part, unsendable_error
 
 # Any: it has no types, and what is used of it is private too. (Its Pickler, without these
@@ -43,16 +44,25 @@ __all__ = ["dumps", "register_classes"]
 MAIN = ("__main__", "__mp_main__")
 
 
-def dumps(value: object, what: str, buffer_callback: Callable[[Any], Any]) -> bytes:
-    """As `_pickling.codec.dumps`, for what C pickle could not do."""
-    try:
-        with io.BytesIO() as file:
-            _Pickler(file, protocol=5, buffer_callback=buffer_callback).dump(value)
+def dumps(
+    value: object, what: str, collect: Callable[[], Callable[[Any], Any]], lenient: bool = False
+) -> bytes:
+    """As `_pickling.codec.dumps`, for what C pickle could not do.
+
+    `collect` gives the callback for the buffers of one pickling. If exceptions in the value may be
+    why it fails, a second, lenient one sends those that can't be pickled as text.
+    """
+    with io.BytesIO() as file:
+        pickler = _Pickler(file, collect(), lenient)
+        try:
+            pickler.dump(value)
             return file.getvalue()
-    except (KeyboardInterrupt, ThreadUnwind):
-        raise
-    except BaseException as error:
-        raise unsendable_error(value, what, error, _Trial.fails) from error
+        except (KeyboardInterrupt, ThreadUnwind):
+            raise
+        except BaseException as error:
+            if pickler.exceptions.met_any and not lenient:
+                return dumps(value, what, collect, lenient=True)
+            raise unsendable_error(value, what, error, _Trial.fails) from error
 
 
 # ------------------------------------------------------------------ classes by value
@@ -89,7 +99,7 @@ def register_classes(classes: Iterable[type], parts: Iterable[Any]) -> None:
 def _follow(part: Any) -> None:
     lasting = type(part) in (type, FunctionType)
     if not lasting or part not in _followed:
-        dumps(part, "part", lambda buffer: False)  # gives one to every class on the way
+        dumps(part, "part", lambda: _out_of_band)  # gives one to every class on the way
         if lasting:
             _followed.add(part)
 
@@ -107,7 +117,15 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no
         cloudpickle.Pickler.dispatch_table.maps[1],
     )
 
+    def __init__(
+        self, file: Any, buffer_callback: Callable[[Any], Any], lenient: bool = False
+    ) -> None:
+        super().__init__(file, protocol=5, buffer_callback=buffer_callback)
+        self.exceptions = Reducer(_travels_by_value, _check_alone if lenient else None)
+
     def reducer_override(self, obj: Any) -> Any:
+        if issubclass(type(obj), KINDS):
+            return self.exceptions(obj)
         if type(obj) is memoryview:
             return _reduce_view(obj)
         if isinstance(obj, type) and _travels_by_value(obj):
@@ -115,6 +133,10 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no
         if isinstance(obj, FunctionType) and obj.__module__ == "__mp_main__":
             return self._dynamic_function_reduce(obj)
         return super().reducer_override(obj)
+
+
+def _out_of_band(buffer: Any) -> bool:
+    return False
 
 
 def _reduce_view(view: Any) -> tuple[Any, ...]:
@@ -203,11 +225,22 @@ def _fill_class(cls: type, state: tuple[str, Callable[[type, Any], Any], Any]) -
         _unfilled.discard(tracker_id)
 
 
+class _Alone(_Pickler):
+    """For what belongs to one exception, without the others that it leads to."""
+
+    def persistent_id(self, obj: object) -> str | None:
+        return "exception" if issubclass(type(obj), BaseException) else None
+
+
+def _check_alone(parts: Any) -> None:
+    _Alone(io.BytesIO(), _out_of_band).dump(parts)
+
+
 class _Trial(_Pickler):
     """Takes the parts on the way down for sendable: what leads back to them is not to blame."""
 
     def __init__(self, above: set[int]) -> None:
-        super().__init__(io.BytesIO(), protocol=5, buffer_callback=lambda buffer: False)
+        super().__init__(io.BytesIO(), _out_of_band, lenient=True)
         self.above = above
 
     def persistent_id(self, obj: object) -> str | None:

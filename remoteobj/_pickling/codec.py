@@ -7,26 +7,31 @@
     C pickle ─ fails, or names something that the receiver has not ─> `_pickling.cloudpickling`
                                                                           └ fails ─> UnsendableError
 
-Here belongs what it takes to move one value. Not here: frames and sockets (`_wire.channel`),
-exceptions with their tracebacks (`_pickling.outcome`).
+Here belongs what it takes to move one value. Not here: frames and connections (`_wire`), how an
+exception in a value keeps all it has (`reducers`), exceptions that are raised (`exceptions`).
 """
 
 from __future__ import annotations
 
+import io
+import operator
 import os
 import pickle
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import cache, partial
-from typing import Any, Final
+from copyreg import dispatch_table as registered
+from functools import cache
+from typing import Any, Final, TypeAlias
 
 from .._os.lazy_import import import_lock
 from .._os.thread_unwind import ThreadUnwind
-from .out_of_band import extract_large
+from .out_of_band import SCALARS, extract_large
+from .reducers import KINDS, Pickler
 
 __all__ = [
+    "SCALARS",
     "Buffers",
     "dumps",
     "dumps_call",
@@ -46,10 +51,6 @@ OUT_OF_BAND: Final = 32 * 1024
 _MAIN = ("__main__", "__mp_main__")
 
 pickled, unpickled = pickle.dumps, pickle.loads
-
-
-# What holds no class, no array and nothing that could fail: most calls take and return no other.
-SCALARS = frozenset({type(None), bool, int, float, complex, str})
 
 
 def dumps(
@@ -77,16 +78,11 @@ def dumps(
     if type(value) in SCALARS:
         return pickled(value, 5), []
     value = extract_large(value)
-    found: list[pickle.PickleBuffer] = []
-    buffers: list[memoryview] = []
     try:
-        # A C function as the callback, and no closure: they are a third of a small value's time.
-        payload = pickled(value, 5, buffer_callback=found.append)
-        if found:
-            keep = partial(_keep_in_band, buffers=buffers, writable=writable)
-            if any(map(keep, found)):
-                buffers.clear()
-                payload = pickle.dumps(value, 5, buffer_callback=keep)
+        try:
+            payload, buffers = _without_exceptions(value, writable)
+        except _HoldsException:
+            payload, buffers = _with_exceptions(value, writable)
     except (KeyboardInterrupt, ThreadUnwind):
         raise
     except BaseException:
@@ -100,13 +96,15 @@ def dumps(
 
 
 def dumps_call(steps: tuple[Any, ...], writable: bool = True) -> tuple[bytes, list[memoryview]]:
-    """The same for the steps of a chain; most are a method and a few plain arguments, and these
-    travel as just that, which takes two thirds of the time.
+    """Pickle the steps of a chain, as `dumps` pickles a value: they travel as a list.
+
+    But most chains call a method with a few plain arguments. Of these just the method's name and
+    the arguments travel, as a tuple, which takes two thirds of the time.
 
     >>> loads(dumps_call((("attr", "add"), ("call", (1,), {})))[0])
     ('add', (1,))
     >>> loads(dumps_call((("attr", "add"), ("call", (1,), {"to": 2})))[0])
-    (('attr', 'add'), ('call', (1,), {'to': 2}))
+    [('attr', 'add'), ('call', (1,), {'to': 2})]
     """
     if len(steps) == 2 and steps[1][0] == "call" and steps[0][0] == "attr":
         _, args, kwargs = steps[1]
@@ -116,7 +114,7 @@ def dumps_call(steps: tuple[Any, ...], writable: bool = True) -> tuple[bytes, li
         else:
             if not kwargs:
                 return pickled((steps[0][1], args), 5), []
-    return dumps(tuple(steps), "call", writable)
+    return dumps(list(steps), "call", writable)
 
 
 def loads(payload: bytes | bytearray | memoryview, buffers: Buffers = ()) -> Any:
@@ -125,6 +123,128 @@ def loads(payload: bytes | bytearray | memoryview, buffers: Buffers = ()) -> Any
     Arrays use the memory of ``buffers``, and are as writable as these are.
     """
     return unpickled(payload, buffers=buffers)
+
+
+# ------------------------------------------------------------------ C pickle, and exceptions
+#
+# `pickle.dumps` has no hook by which an exception in the value could be reduced in another way, and
+# a hook written in Python would cost more than the pickling of a small object. So C pickle is given
+# a table of reducers, all written in C, which for exceptions and tracebacks stop the pickling; the
+# values that hold them are then pickled by `_pickling.reducers.Pickler`.
+
+
+class _HoldsException(BaseException):
+    """The value has to be pickled by `_with_exceptions`."""
+
+
+class _Table(dict[type, Callable[[Any], Any]]):
+    """Class → reducer: the one registered in `copyreg`, or the object's own `__reduce_ex__`.
+
+    C pickle looks up the class of each object that is no plain value. A `KeyError` tells it that
+    the object is a class itself.
+    """
+
+    SIZE = 1000
+    own = staticmethod(operator.methodcaller("__reduce_ex__", 5))
+
+    def __init__(self) -> None:
+        self.registered = dict(registered)
+
+    def __missing__(self, cls: type) -> Callable[[Any], Any]:
+        reducer = _stop if issubclass(cls, KINDS) else registered.get(cls)
+        if reducer is None:
+            if issubclass(cls, type):
+                raise KeyError(cls)
+            reducer = self.own
+        if "<locals>" not in cls.__qualname__:  # a class in the table stays alive
+            if len(self) >= self.SIZE:
+                self.clear()
+            self[cls] = reducer
+        return reducer
+
+    def renew(self) -> None:
+        self.registered = dict(registered)
+        self.clear()
+
+
+def _stop(obj: object) -> Any:
+    raise _HoldsException
+
+
+_table = _Table()
+
+
+class _TablePickler(pickle.Pickler):
+    dispatch_table = _table
+
+
+class _Chunks(list[bytes]):
+    write = list.append
+
+
+class _Buffers(list[memoryview]):
+    __slots__ = ("writable",)
+    writable: bool
+
+    def keep_in_band(self, buffer: pickle.PickleBuffer) -> bool:
+        raw = buffer.raw()  # never fails: pickle itself refuses buffers that are not contiguous
+        if self.writable and raw.nbytes < OUT_OF_BAND:
+            return True
+        self.append(raw)
+        return False
+
+
+# A pickler with what it writes to. To make one takes longer than to pickle a small value, so they
+# are used again. A kit is in the list only while nobody uses it: whatever is interrupted, or calls
+# itself, or runs in two threads, takes another one.
+_Kit: TypeAlias = "tuple[_TablePickler, _Chunks, _Buffers]"
+_kits: list[_Kit] = []
+_SMALL: Final = 512
+"""Bytes of a payload up to which the pickler's memo has grown little. To clear a memo takes time by
+its size, and it does not shrink by that; above this size, a new one takes less."""
+_KEPT: Final = 16 * 1024
+"""Bytes of a payload up to which its kit is kept: the pickler's output does not shrink again."""
+
+
+def _new_kit() -> _Kit:
+    chunks, buffers = _Chunks(), _Buffers()
+    return _TablePickler(chunks, 5, buffer_callback=buffers.keep_in_band), chunks, buffers
+
+
+def _without_exceptions(value: object, writable: bool) -> tuple[bytes, list[memoryview]]:
+    """Raise `_HoldsException` if there are exceptions or tracebacks in the value."""
+    if registered != _table.registered:
+        _table.renew()
+    try:
+        kit = _kits.pop()
+    except IndexError:
+        kit = _new_kit()
+    pickler, chunks, found = kit
+    found.writable = writable
+    pickler.dump(value)
+    payload, buffers = b"".join(chunks), []
+    if found:
+        buffers = list(found)
+        found.clear()
+    if len(payload) <= _KEPT:
+        if len(payload) <= _SMALL:
+            pickler.clear_memo()
+        else:
+            pickler.memo = {}
+        chunks.clear()
+        _kits.append(kit)
+    return payload, buffers
+
+
+def _with_exceptions(value: object, writable: bool) -> tuple[bytes, list[memoryview]]:
+    buffers = _Buffers()
+    buffers.writable = writable
+    with io.BytesIO() as file:
+        Pickler(file, buffers.keep_in_band).dump(value)
+        return file.getvalue(), buffers
+
+
+# ------------------------------------------------------------------ classes at a fork
 
 
 def share_classes(*parts: object) -> None:
@@ -189,18 +309,15 @@ def _is_local(part: Any) -> bool:
     return named.__module__ == "__main__" or "<locals>" in named.__qualname__
 
 
-def _keep_in_band(buffer: pickle.PickleBuffer, buffers: list[memoryview], writable: bool) -> bool:
-    raw = buffer.raw()  # never fails: pickle itself refuses buffers that are not contiguous
-    if writable and raw.nbytes < OUT_OF_BAND:
-        return True
-    buffers.append(raw)
-    return False
-
-
 def _dumps_by_value(value: object, what: str, writable: bool) -> tuple[bytes, list[memoryview]]:
-    buffers: list[memoryview] = []
-    keep = partial(_keep_in_band, buffers=buffers, writable=writable)
-    return _by_value().dumps(value, what, keep), buffers
+    buffers = _Buffers()
+    buffers.writable = writable
+
+    def collect() -> Callable[[pickle.PickleBuffer], bool]:
+        buffers.clear()
+        return buffers.keep_in_band
+
+    return _by_value().dumps(value, what, collect), buffers
 
 
 @cache

@@ -11,12 +11,19 @@ import pickle
 from array import array
 from typing import Any
 
-__all__ = ["extract_large"]
+__all__ = ["SCALARS", "extract_large"]
+
+SCALARS = frozenset({type(None), bool, int, float, complex, str})
+"""Types of values that hold no class, no array and nothing that could fail."""
+all_plain = SCALARS.issuperset
 
 BIG = 1 << 20
 """Bytes from which on it pays."""
 FEW = 64
 """Items of a container that are looked at: more of them would take longer than it saves."""
+
+
+_LOOKED_INTO = frozenset({bytes, bytearray, tuple, list, dict, array})
 
 
 def extract_large(value: Any, depth: int = 4) -> Any:
@@ -32,16 +39,21 @@ def extract_large(value: Any, depth: int = 4) -> Any:
     True
     """
     kind = type(value)
+    if kind in SCALARS:
+        return value
     if kind is bytes or kind is bytearray:
         return _OutOfBand(kind, (), value) if len(value) >= BIG else value
     if kind is tuple or kind is list:
-        if not depth or len(value) > FEW:
+        if not depth or len(value) > FEW or all_plain(map(type, value)):
             return value
-        items = [extract_large(one, depth - 1) for one in value]
+        # Asking here spares a call for each word and number: half the time of most values.
+        items = [
+            extract_large(one, depth - 1) if type(one) in _LOOKED_INTO else one for one in value
+        ]
         same = all(map(_is, items, value))
         return value if same else kind(items)
     if kind is dict:
-        if not depth or len(value) > FEW:
+        if not depth or len(value) > FEW or all_plain(map(type, value.values())):
             return value
         pairs = {key: extract_large(one, depth - 1) for key, one in value.items()}
         return value if all(map(_is, pairs.values(), value.values())) else pairs

@@ -14,14 +14,13 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from .._os.wakeup import Wakeable
 from ..errors import DeadlockError, RemoteObjError
 from .messages import INIT_ID, Bytes, Frame, Kind
 
 __all__ = [
-    "Backlog",
     "CallTable",
     "ConnectionEndedError",
     "ErrorFactory",
@@ -70,13 +69,6 @@ class ReenteredError(DeadlockError):
         super().__init__("this thread is within a call on the same object, further down its stack")
 
 
-class Backlog(Protocol):
-    """What a thread began before and what still waits for room."""
-
-    def flush(self) -> None:
-        """Send it all now."""
-
-
 R = TypeVar("R", bound=Wakeable)
 
 
@@ -87,7 +79,7 @@ class PendingCall:
     what follows it goes to `items`. What ends a call without a frame is `failure`.
     """
 
-    # In the class, so that a new ticket, of which every call needs one, sets its id alone.
+    # Defaults are in the class, so that to make one, which most calls need, sets its id alone.
     first: Frame | None = None
     items: deque[Frame] | None = None
     failure: Callable[[], BaseException] | None = None
@@ -97,8 +89,8 @@ class PendingCall:
     """Nobody wants more items: its end alone is waited for."""
     ready = False
     """Something is here to take: `first`, or once that was taken an item, or the failure."""
-    heard: Callable[[PendingCall], object] | None = None
-    """Called once, by the thread that reads, when something came; for who does not wait."""
+    on_ready: Callable[[PendingCall], object] | None = None
+    """Called once, by the thread that reads, when something came: for callers that don't wait."""
     sent: Bytes = b""
     """The call, as it was sent."""
     token = 0
@@ -121,7 +113,7 @@ class PendingCall:
             self.items.append(frame)
         self.over = over = kind not in _GOES_ON
         self.ready = True
-        if self._waiters or self.heard is not None:
+        if self._waiters or self.on_ready is not None:
             self.notify()
         return over
 
@@ -155,12 +147,12 @@ class PendingCall:
         self._waiters = tuple(one for one in self._waiters if one is not waiter)
 
     def notify(self) -> None:
-        """Tell those who sleep for this call, or listen, that something came."""
+        """Something came: wake the threads that sleep for this call, and call `on_ready`."""
         for waiter in self._waiters:
             waiter.wake()
-        heard, self.heard = self.heard, None
-        if heard is not None:
-            heard(self)
+        on_ready, self.on_ready = self.on_ready, None
+        if on_ready is not None:
+            on_ready(self)
 
 
 _new = object.__new__
@@ -168,7 +160,7 @@ _GOES_ON: Final = frozenset((Kind.STREAM, Kind.ITEM))
 
 
 class _Abandoned:
-    """Stands where a ticket stood that nobody waits for: the late reply is dropped."""
+    """Stands in the table for a call that nobody waits for: its late reply is dropped."""
 
     def __init__(self, call_id: int, close: Callable[[int], None]) -> None:
         self.call_id = call_id
@@ -193,32 +185,32 @@ class CallTable:
         self._open: dict[int, PendingCall | _Abandoned] = {}
         self._ids = itertools.count(INIT_ID + 1)
         self.fast_call_id = 0
-        """The call of a thread that alone uses the connection: it has no ticket; 0: none."""
+        """The call of a thread that alone uses the connection, and has no entry; 0: none."""
 
     def expect_birth(self) -> PendingCall:
-        """The ticket for the actor's first word: that it is made, or why not."""
+        """The entry for the actor's first word: that it is made, or why not."""
         pending = self._open[INIT_ID] = PendingCall(INIT_ID)
         return pending
 
     def expect_end(self) -> PendingCall:
-        """A ticket that only the end of the connection makes ready."""
+        """An entry that only the end of the connection makes ready."""
         pending = self._open[_END] = PendingCall(_END)
         return pending
 
     def open(self) -> PendingCall:
-        """The ticket of a new call."""
+        """The entry of a new call."""
         pending = _new(PendingCall)
         pending.call_id = call_id = next(self._ids)
         self._open[call_id] = pending
         return pending
 
     def open_fast(self) -> int:
-        """The id of a new call that has no ticket, unless `promote` makes one."""
+        """The id of a new call that has no entry, unless `promote` makes one."""
         self.fast_call_id = next(self._ids)
         return self.fast_call_id
 
     def promote(self) -> PendingCall:
-        """Give the call that `open_fast` began its ticket after all."""
+        """Give the call that `open_fast` began its entry after all."""
         pending = self._open[self.fast_call_id] = PendingCall(self.fast_call_id)
         self.fast_call_id = 0
         return pending
@@ -231,12 +223,16 @@ class CallTable:
 
     def ahead_of(self, pending: PendingCall) -> list[Bytes]:
         """What the calls before this one were sent as, the eldest first."""
-        tickets = [one for one in list(self._open.values()) if isinstance(one, PendingCall)]
-        ours = [one for one in tickets if INIT_ID < one.call_id < pending.call_id]
-        return [one.sent for one in sorted(ours, key=lambda one: one.call_id) if one.first is None]
+        calls = [call for call in list(self._open.values()) if isinstance(call, PendingCall)]
+        before = [call for call in calls if INIT_ID < call.call_id < pending.call_id]
+        return [
+            call.sent
+            for call in sorted(before, key=lambda call: call.call_id)
+            if call.first is None
+        ]
 
     def withdraw(self, pending: PendingCall) -> None:
-        """This call did not go out."""
+        """Take a call out that was not sent."""
         self._open.pop(pending.call_id, None)
 
     def abandon(self, pending: PendingCall, close: Callable[[int], None]) -> None:

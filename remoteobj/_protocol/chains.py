@@ -37,11 +37,10 @@ from threading import get_ident
 from typing import Final, NamedTuple, Protocol
 
 from ..errors import DeadlockError
+from .identity import ActorId
 from .messages import Bytes
 
 __all__ = [
-    "NOBODY",
-    "ActorId",
     "BlockedCall",
     "CallChain",
     "Hop",
@@ -55,17 +54,6 @@ __all__ = [
 
 PROBE_DELAY = 1.0
 """Seconds that a call waits before it sends its first probe; the second comes after twice that."""
-
-
-class ActorId(NamedTuple):
-    """Which actor."""
-
-    path: str
-    """Of its address, which is its own."""
-    name: str
-
-
-NOBODY: Final = ActorId("", "")
 
 
 class Link(NamedTuple):

@@ -84,11 +84,12 @@ class Kind:
     why, as text."""
     # owner to actor, on the control channel
     STOP: Final = 30
-    THROW: Final = 31
     # ... and these are answered there, each under its own id
     STATUS: Final = 32
     STACK: Final = 33
     INTERRUPT: Final = 34
+    EXPLAIN: Final = 35
+    """STATUS and STACK at once, and then INTERRUPT, if there is a payload."""
     # about the shared memory of the connection, both ways (`_wire.buffer_exchange`)
     RELEASE: Final = 41
     FORGET: Final = 42
@@ -137,7 +138,7 @@ class InterruptOrder(NamedTuple):
     """What an owner wants to be raised in what its actor runs."""
 
     error: bytes
-    """As `_pickling.outcome.pack_error` packs it."""
+    """As `_pickling.exceptions.pack_error` packs it."""
     call_id: int = INIT_ID
     """Of the one call of the owner's that is to be interrupted; `INIT_ID`: whatever runs."""
 

@@ -1,7 +1,10 @@
 """What a request carries beside its payload: an optional part of its frame, of named fields.
 
-A field that is added here travels with every request that has it, and is ignored by a receiver
-that does not know it. Nothing is packed where nothing is to be said, as for most calls.
+**The seam.** What is to travel with a request (who waits for it, a trace, a deadline) is a field of
+`Metadata`, and no kind of message of its own. The contract: a caller packs the fields that have
+something to say, and nothing where none has, as for most calls; a receiver ignores the fields that
+it does not know, and takes what is malformed for not there. So a new field is one line here, one
+where it is set, and one where it is read.
 """
 
 from __future__ import annotations
@@ -10,8 +13,9 @@ import pickle
 from functools import lru_cache
 from typing import NamedTuple
 
-from .chains import ActorId, CallChain, Link
+from .chains import CallChain, Link
 from .frames import MAX_METADATA
+from .identity import ActorId
 
 __all__ = ["Metadata", "pack_metadata", "read_metadata"]
 

@@ -1,4 +1,4 @@
-"""Who may connect: the same user, and only with the key.
+"""How a caller and a listener prove to each other that they have the key, without I/O.
 
 ```
 listener → caller   MAGIC, 32 random bytes
@@ -7,27 +7,34 @@ listener → caller   HMAC(key, "listener", both)
 ```
 
 Both sides prove the key, because both will unpickle what the other sends, and nothing is
-unpickled before that. Each message has a fixed length, so no length is believed either.
+unpickled before that. Each message has a fixed length, so no length is believed either. The key
+itself is never sent. How the messages travel is for the transport to say.
 """
 
 from __future__ import annotations
 
 import os
-import socket
-import struct
-import sys
 
 from .._os.lazy_import import import_lock
-from .duplex import DuplexStream, offer_pipes
-from .unix import CONNECT_SECONDS, Address, connect
 
-__all__ = ["GREETING", "AuthenticationError", "Challenge", "connect_with_key", "same_user"]
+__all__ = [
+    "ANSWER",
+    "DIGEST",
+    "GREETING",
+    "AuthenticationError",
+    "Challenge",
+    "answer_to",
+    "check_proof",
+]
 
 MAGIC = b"remoteobj/1\n"
 NONCE = 32
 DIGEST = 32
+"""The length of the listener's proof."""
 GREETING = len(MAGIC) + NONCE
+"""The length of the listener's first message."""
 ANSWER = NONCE + DIGEST
+"""The length of the caller's only message."""
 
 
 class AuthenticationError(Exception):
@@ -49,7 +56,7 @@ def _same(proof: bytes, expected: bytes) -> bool:
 
 
 class Challenge:
-    """The listener's side, without I/O.
+    """The listener's side.
 
     >>> key = b"k" * 32
     >>> challenge = Challenge(key)
@@ -76,7 +83,11 @@ class Challenge:
 
 
 def answer_to(greeting: bytes, key: bytes) -> tuple[bytes, bytes]:
-    """The caller's side: what to send, and what the listener must then reply."""
+    """The caller's side: the message to send, and the proof that the listener must reply.
+
+    Raises:
+        AuthenticationError: the greeting is not that of a listener.
+    """
     if not greeting.startswith(MAGIC):
         raise AuthenticationError("this is not a listener of this version of remoteobj")
     theirs = greeting[len(MAGIC) :]
@@ -85,53 +96,11 @@ def answer_to(greeting: bytes, key: bytes) -> tuple[bytes, bytes]:
     return answer, _proof(key, b"listener", theirs, ours)
 
 
-def connect_with_key(address: Address) -> DuplexStream:
-    """A line to the listener at `address`, both sides proved.
+def check_proof(proof: bytes, expected: bytes) -> None:
+    """Whether the listener has replied what it must.
 
     Raises:
-        OSError: nobody listens there, or does not answer in time.
-        AuthenticationError: it has another key or speaks another protocol.
+        AuthenticationError: it has not.
     """
-    sock = connect(address)
-    try:
-        if not same_user(sock):
-            raise AuthenticationError(f"the listener at {address.path} is another user's")
-        answer, expected = answer_to(_receive(sock, GREETING), address.key)
-        duplex = offer_pipes(sock, answer)
-        try:
-            sock.settimeout(CONNECT_SECONDS)
-            proof = _receive(sock, DIGEST)
-            sock.setblocking(False)
-            if not _same(proof, expected):
-                raise AuthenticationError(f"the listener at {address.path} does not have the key")
-        except BaseException:
-            duplex.close()
-            raise
-    except BaseException:
-        sock.close()
-        raise
-    return duplex
-
-
-def _receive(sock: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        more = sock.recv(size - len(data))
-        if not more:
-            raise ConnectionResetError("the listener closed the connection")
-        data += more
-    return data
-
-
-def same_user(sock: socket.socket) -> bool:
-    """Whether the process at the other end runs as this process's user."""
-    if sys.platform == "darwin":
-        local_peercred = 1
-        credentials = sock.getsockopt(0, local_peercred, 76)
-        _version, uid = struct.unpack_from("II", credentials)
-    elif hasattr(socket, "SO_PEERCRED"):
-        credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        _pid, uid, _gid = struct.unpack("3i", credentials)
-    else:
-        return True  # the mode of the directory and the key must do
-    return bool(uid == os.getuid())
+    if not _same(proof, expected):
+        raise AuthenticationError("the listener does not have the key")

@@ -1,11 +1,11 @@
-"""How the two ends of a line share memory.
+"""How the two ends of a stream share memory.
 
 ::
 
-    descriptor, by the line's socket ──>
-    frame, by its pipe ──>
-    <── RELEASE           nobody uses this segment any more
-    FORGET ──>            it has been given back to the system
+    the segment's descriptor, by `send_fd` ──>
+    a frame that refers to the segment ──>
+    <── RELEASE           the receiver does not use the segment any more
+    FORGET ──>            the sender has given the segment back to the system
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any
 from .._os.io_thread import Timer, reactor
 from .._protocol.frames import MalformedFrameError, encode
 from .._protocol.messages import Bytes, Frame, Kind
-from .duplex import DuplexStream
 from .segments import SHARED, ReceivedSegments, SegmentError, SegmentPool, SegmentRef
+from .transport import ByteStream
 
 __all__ = ["BufferExchange"]
 
@@ -28,14 +28,15 @@ IDLE_SECONDS = 1.0
 
 
 class BufferExchange:
-    """The shared memory of one end of one line."""
+    """The shared memory of one end of one stream."""
 
-    def __init__(self, duplex: DuplexStream) -> None:
-        self._duplex = duplex
+    def __init__(self, stream: ByteStream) -> None:
+        self._stream = stream
         self.tell: Callable[[Frame], object] = _ignore
-        """Has a small frame written, now or with the next one; finalizers call it too."""
+        """Set by whoever writes to the stream: has a small frame written, now or with the next one.
+        Finalizers call it too, so that it must neither wait nor raise."""
         self.look: Callable[[], object] | None = None
-        """Reads what has come, where nobody else would before memory is given back."""
+        """Set where nobody reads unasked: takes in what has come, before memory is given back."""
         self._pool = SegmentPool(self._dropped)
         self._received = ReceivedSegments(self._released)
         self._used = 0.0
@@ -44,9 +45,9 @@ class BufferExchange:
     # --- sending ---------------------------------------------------------------------------
 
     def encode(self, frame: Frame) -> list[Bytes]:
-        """The parts to write for a frame."""
+        """The parts to write for a frame; its big buffers go by shared memory, where they can."""
         kind, call_id, payload, buffers, metadata, flags = frame
-        if not (self._duplex.piped and any(len(one) >= SHARED for one in buffers)):
+        if not (self._stream.passes_descriptors and any(len(one) >= SHARED for one in buffers)):
             return encode(frame)
         table: list[int] = []
         left: list[Any] = []
@@ -63,7 +64,7 @@ class BufferExchange:
             return None
         entry, fd = put
         if fd >= 0:
-            passed = self._duplex.send_fd(entry.segment, fd)
+            passed = self._stream.send_fd(entry.segment, fd)
             os.close(fd)
             if not passed:
                 self._pool.withdraw(entry.segment)
@@ -78,12 +79,16 @@ class BufferExchange:
     # --- receiving -------------------------------------------------------------------------
 
     def lease(self, packed: int) -> memoryview:
-        """The memory that an entry in a frame's table stands for."""
+        """The memory that an entry in a frame's table stands for.
+
+        Raises:
+            MalformedFrameError: there is no such memory.
+        """
         entry = SegmentRef.unpack(packed)
         self._use()
         try:
-            # It was passed on before the frame was written.
-            fd = self._duplex.receive_fd(entry.segment) if entry.new else -1
+            # The descriptor was sent before the frame was written.
+            fd = self._stream.receive_fd(entry.segment) if entry.new else -1
             return self._received.lease(entry, fd)
         except SegmentError as exc:
             raise MalformedFrameError(str(exc)) from exc
@@ -95,7 +100,11 @@ class BufferExchange:
         self.tell(Frame(Kind.RELEASE, number, b"!" if discard else b""))
 
     def hear(self, frame: Frame) -> None:
-        """Take in what the other end says about its memory, or ours."""
+        """Take in what the other end says about its memory, or about ours.
+
+        Raises:
+            MalformedFrameError: it releases what is not in use.
+        """
         if frame.kind == Kind.FORGET:
             self._received.forget(frame.call_id)
             return
@@ -119,11 +128,11 @@ class BufferExchange:
         if idle >= IDLE_SECONDS:
             self._pool.trim()
         if not self._pool.empty or (self.look is not None and not self._received.empty):
-            # What somebody still uses is asked for ever more seldom.
+            # The longer a segment has been in use, the more seldom it is looked at.
             self._trim_later(time.monotonic() + max(IDLE_SECONDS, idle))
 
     def close(self) -> None:
-        """Let go of all; what somebody here still uses stays until he is done."""
+        """Let go of all segments; memory in use stays until its last user is gone."""
         self._pool.close()
         self._received.close()
         if self._trimming is not None:
@@ -132,4 +141,4 @@ class BufferExchange:
 
 
 def _ignore(frame: Frame) -> None:
-    """Where nobody writes, nothing is told."""
+    """The `tell` of an end to which nobody writes."""

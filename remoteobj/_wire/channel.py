@@ -1,4 +1,10 @@
-"""A framed two-way byte stream over a line."""
+"""Frames over a stream: what callers and actors read, write and wait on.
+
+A `StreamChannel` puts frames on any `transport.ByteStream`. Its reads and writes never block: they
+do what goes at once, and the waits are calls of their own, so that whoever waits can wait for other
+things too. `Channel` is the contract, as the two ends of a connection use it. The channel to an
+inline actor, which runs only while its caller waits, keeps it by other waits (`_engines.inline`).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +23,7 @@ from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.frames import Decoder
 from .._protocol.messages import Bytes, Frame
 from .buffer_exchange import BufferExchange
-from .duplex import DuplexStream
+from .transport import ByteStream
 
 __all__ = [
     "Channel",
@@ -26,68 +32,46 @@ __all__ = [
 ]
 
 CHUNK = 1 << 16
-MAX_PARTS = 512  # under every system's IOV_MAX
+"""Bytes that one read asks for."""
+MAX_PARTS = 512
+"""Parts of one write: fewer than any system's IOV_MAX."""
 Parts = list[Any]
 
 
 class ChannelClosedError(Exception):
-    """The other end is gone: it closed, or its process ended."""
+    """Nothing more comes or goes: the other end has closed, or its process has ended."""
 
 
-# --- the channel ---------------------------------------------------------------------
+# --- the contract --------------------------------------------------------------------
 
 
 class Channel(Protocol):
     """Frames, both ways. One thread at a time may write, and one may read."""
 
     runs_inline: bool
-    """Whether its other end works only while this end waits, and answers at once."""
+    """Whether the other end runs in this thread, and only during the waits of this end."""
     writable: bool
     """Whether arrays that arrive can be written to."""
+    buffer_exchange: BufferExchange
+    """The shared memory of this end; whoever writes to the channel sets its `tell`."""
 
     def fileno(self) -> int:
-        """The descriptor to read from; -1 once closed."""
+        """The descriptor that tells when there is something to read; -1 once closed."""
         ...
 
     @property
     def writes(self) -> int:
-        """The descriptor to write to; -1 once closed."""
+        """The descriptor that tells when there is room to write; -1 once closed."""
         ...
 
-    buffer_exchange: BufferExchange
-    """Its shared memory, whose `tell` is set by who writes to it."""
+    # --- writing ---
 
     def encode(self, frame: Frame) -> list[Bytes]:
-        """What to write for a frame: its big buffers in shared memory, where that is possible."""
-        ...
-
-    def hear(self, frame: Frame) -> None:
-        """Take in a frame that is about the channel itself (`Kind.RELEASE` and above).
-
-        Raises:
-            MalformedFrameError: it says what can't be.
-        """
-        ...
-
-    def make_wakeable(self) -> None:
-        """From the next wait on, `wake` ends it."""
-        ...
-
-    def wake(self) -> None:
-        """End the wait of another thread, if it is at one; else the next."""
-        ...
-
-    @property
-    def watched(self) -> dict[int, int]:
-        """The events that a wait waits for, by descriptor."""
-        ...
-
-    def set_yields_cpu(self, yields_cpu: bool) -> None:
-        """Whether a wait may let other processes have the processor."""
+        """The parts to write for a frame; its big buffers go by shared memory, where they can."""
         ...
 
     def write(self, parts: Sequence[Bytes]) -> Parts:
-        """Write what fits now; the parts that are left, none when all went out.
+        """Write what there is room for now; the parts that are left, none when all went out.
 
         Raises:
             ChannelClosedError: nobody is there to read it.
@@ -97,12 +81,21 @@ class Channel(Protocol):
     def wait_to_write(
         self, or_read: bool, deadline: float | None = None, host: ServingThread | None = None
     ) -> bool:
-        """Wait until more can be written; False: first take in what can be read, if `or_read`."""
+        """Wait for room to write; whether there is room.
+
+        Args:
+            or_read: end the wait when there is something to read, too. It is to be taken in before
+                the next wait: the other end may be waiting for us to read before it reads on.
+            deadline: by `time.monotonic()`.
+            host: what runs requests in this thread, and waits in place of this channel.
+        """
         ...
+
+    # --- reading ---
 
     @property
     def wait(self) -> Callable[[float | None], object]:
-        """Wait until there is something to take; false when the deadline passed first."""
+        """Wait until there is something to `take`; false when the deadline passed first."""
         ...
 
     def take(self) -> list[Frame]:
@@ -114,56 +107,91 @@ class Channel(Protocol):
         """
         ...
 
+    def hear(self, frame: Frame) -> None:
+        """Take in a frame that is about the channel itself (`Kind.RELEASE` and above).
+
+        Raises:
+            MalformedFrameError: the frame says what can't be.
+        """
+        ...
+
+    # --- waiting ---
+
+    @property
+    def watched(self) -> dict[int, int]:
+        """What `wait` waits for: the events of `select.poll`, by descriptor."""
+        ...
+
+    def make_wakeable(self) -> None:
+        """From the next wait on, `wake` ends a wait."""
+        ...
+
+    def wake(self) -> None:
+        """End the wait of another thread; the next wait, if no thread is at one."""
+        ...
+
+    def set_yields_cpu(self, yields_cpu: bool) -> None:
+        """Whether a wait that polls lets other processes have the processor."""
+        ...
+
     def close(self) -> None:
-        """Let go of it. Harmless when done twice."""
+        """End it for both ends. Harmless when done twice."""
+        ...
+
+
+# --- over a stream -------------------------------------------------------------------
 
 
 class StreamChannel:
-    """A `Channel` over one end of a line, itself never blocking but in the waits.
+    """A `Channel` over one end of a stream, which belongs to the channel from then on.
 
-    `death` is a descriptor that becomes readable when the process at the other end has
-    ended. EOF says the same, but not while some other process holds a copy of that end.
+    Args:
+        stream: made by whatever transport.
+        death: a descriptor that becomes readable when the process at the other end has ended. The
+            end of the stream says so as well, but not while yet another process holds a copy of
+            that end.
+        wire_options: how the channel waits and receives.
+        poller: what waits, in place of a `SpinPoller` made by those options.
     """
 
     runs_inline: bool = False
 
     def __init__(
         self,
-        duplex: DuplexStream,
+        stream: ByteStream,
         death: int | None = None,
         wire_options: WireOptions = DEFAULT_WIRE_OPTIONS,
-        waiter: SpinPoller | None = None,
+        poller: SpinPoller | None = None,
     ) -> None:
-        self._duplex = duplex
-        self._read, self._write = duplex.read, duplex.write
-        self.buffer_exchange: BufferExchange = BufferExchange(duplex)
-        # By finalizers, which keep the line: in a cycle of garbage a `__del__` of ours might
-        # come after that of its parts, which complain.
-        weakref.finalize(self, duplex.close).atexit = False
+        self._stream = stream
+        self._read, self._write = stream.read, stream.write  # looked up once, not at each call
+        self.buffer_exchange: BufferExchange = BufferExchange(stream)
+        # Finalizers of their own, since in a cycle of garbage a `__del__` of this channel might run
+        # after the stream's sockets have been collected, which then warn that they are open.
+        weakref.finalize(self, stream.close).atexit = False
         weakref.finalize(self, self.buffer_exchange.close).atexit = False
         self._decoder = Decoder(self.buffer_exchange.lease, writable=wire_options.writable)
         self.writable = wire_options.writable
         self._death = death
         self._wakeup: Wakeup | None = None
-        self._poller = waiter or SpinPoller(wire_options.spin)
-        self._poller.register(duplex.fileno(), hot=True)
+        self._poller = poller or SpinPoller(wire_options.spin)
+        self._poller.register(stream.fileno(), hot=True)
         self.wait: Callable[[float | None], object] = self._poller.wait
-        self._ends = {death} if death is not None else set()
-        if duplex.piped:
-            # For no event but its end: when another thread of ours shuts it, say.
-            self._ends.add(duplex.sock.fileno())
-            self._poller.register(duplex.sock.fileno(), 0)
+        self._ends: set[int] = set()
+        """The descriptors that report nothing but the end of the stream."""
+        if stream.hangup >= 0:
+            self._ends.add(stream.hangup)
+            self._poller.register(stream.hangup, 0)
         if death is not None:
+            self._ends.add(death)
             self._poller.register(death)
 
     def fileno(self) -> int:
-        """The descriptor to read from; -1 once closed."""
-        return self._duplex.fileno()
+        return self._stream.fileno()
 
     @property
     def writes(self) -> int:
-        """The descriptor to write to; -1 once closed."""
-        return self._duplex.writes
+        return self._stream.writes
 
     def encode(self, frame: Frame) -> list[Bytes]:
         return self.buffer_exchange.encode(frame)
@@ -203,7 +231,7 @@ class StreamChannel:
                     if sent == len(left[0]):
                         return []
                 else:
-                    sent = self._duplex.writev(left[:MAX_PARTS])
+                    sent = self._stream.writev(left[:MAX_PARTS])
                 if sent is None:
                     break
                 left = _drop(left, sent)
@@ -216,7 +244,7 @@ class StreamChannel:
     ) -> bool:
         reads, writes = self.fileno(), self.writes
         if writes < 0:
-            return True  # to be told so by the write
+            return True  # closed: the write says so
         watched = {end: select.POLLIN * (end == self._death) for end in self._ends}
         if or_read or reads == writes:
             watched[reads] = select.POLLIN if or_read else 0
@@ -246,9 +274,9 @@ class StreamChannel:
         return self._last(data)
 
     def _fill(self, decoder: Decoder) -> list[Frame]:
-        """`take`, while a large body is being received into its place."""
+        """`take` while a large body is being received into its place."""
         try:
-            count = self._duplex.read_into(decoder.space())
+            count = self._stream.read_into(decoder.space())
         except (OSError, ValueError) as exc:
             raise ChannelClosedError(str(exc)) from exc
         if count:
@@ -258,26 +286,30 @@ class StreamChannel:
         return self._last(None if count is None else b"")
 
     def _last(self, data: bytes | None) -> list[Frame]:
-        """The end is near: what it wrote before may have come after the last look."""
+        """`take` once the end is known: what was written before it may still be there to read.
+
+        `data` is what a read has just given, None for nothing.
+        """
         with contextlib.suppress(OSError, ValueError):
             data = self._read(CHUNK) if data is None else data
         if data:
             return self._decoder.feed(data)
-        # If nothing is there, but no EOF either, some other process holds a copy of that end.
+        # Where nothing is there, but no EOF either, another process holds a copy of that end.
         raise ChannelClosedError("the process ended" if data is None else "end of stream")
 
     def _ended(self) -> bool:
+        """Whether a descriptor reports the end, where there is nothing to read."""
         if self._wakeup is not None:
             self._wakeup.clear()
         return any(fd in self._ends for fd, _ in self._poller.ready())
 
     def end_writing(self) -> None:
         """Say that nothing more will be written; what was written still arrives."""
-        self._duplex.end_writing()
+        self._stream.end_writing()
 
     def close(self) -> None:
-        self._duplex.shutdown()
-        self._duplex.close()
+        self._stream.shutdown()
+        self._stream.close()
         self.buffer_exchange.close()
         if self._wakeup is not None:
             self._wakeup.close()

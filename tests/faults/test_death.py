@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +24,7 @@ from tests.faults._table import fault
 from tests.faults.conftest import Within
 from tests.internals import (
     count_memory_kills,
+    pass_no_descriptors,
     receives_in_place,
     sweep,
     unread_bytes,
@@ -103,7 +103,7 @@ def test_05_half_a_reply_is_a_death(
     gate: Gate, within: Within, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # In shared memory it would be there at once; where that can't be had it goes through the pipe.
-    monkeypatch.delattr(socket, "send_fds", raising=False)
+    pass_no_descriptors(monkeypatch)
     actor = Subject.options(start_method="fork").spawn()
     reply = actor.future_.passto(lambda _: bytes(400_000_000))
     until(lambda: unread_bytes(actor) > 4096)  # it has begun, and nobody reads yet

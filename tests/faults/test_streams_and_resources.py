@@ -41,9 +41,10 @@ from tests.internals import (
     connect,
     connect_with_key,
     import_for_handshakes,
+    socket_of,
 )
 from tests.leaks import list_mappings
-from tests.marks import needs_descriptors, needs_peers_user
+from tests.marks import needs_peers_user
 from tests.strangers import (
     connected,
     header,
@@ -229,7 +230,6 @@ def test_48_where_there_is_no_room_for_shared_memory_large_values_go_through_the
     "No room for shared memory, many times",
     sees="no descriptor is lost",
 )
-@needs_descriptors
 def test_48_where_there_is_no_room_for_shared_memory_no_descriptor_is_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -291,7 +291,6 @@ def test_48_an_argument_past_the_memory_limit_ends_the_connection_that_it_came_b
 
 
 @fault(49, "Shared memory of a killed actor", sees="it is freed with the last value that uses it")
-@needs_descriptors
 def test_49_the_shared_memory_of_a_killed_actor_is_freed(
     start_method: str, gate: Gate, within: Within
 ) -> None:
@@ -374,7 +373,7 @@ def test_51_a_bad_frame_costs_the_one_who_sends_it_his_connection(
         with contextlib.closing(connect_with_key(address_of(actor))) as bad, within(DEATH):
             bad.write(MALFORMED.get(what, marked_call(marker)[:-1]))
             if what in MALFORMED:
-                assert is_closed(bad.sock)
+                assert is_closed(socket_of(bad))
             assert good.call("ping") == actor.ping() == "pong"
             assert what in MALFORMED or bad.read(100) is None, "nothing was run, and answered"
         assert good.call("ping") == "pong"  # it has seen the end of that one
@@ -407,7 +406,7 @@ def test_51_a_frame_that_is_only_announced_takes_no_memory() -> None:
 def test_52_nothing_is_unpickled_of_who_has_a_wrong_key(tmp_path: Path, within: Within) -> None:
     marker = tmp_path / "unpickled"
     with Subject.spawn() as actor:
-        wrong = Address(address_of(actor).path, bytes(32))
+        wrong = address_of(actor)._replace(key=bytes(32))
         with within(DEATH):
             with pytest.raises(NotListeningError):
                 Stranger(wrong).call("ping")
@@ -465,7 +464,7 @@ def test_52_a_client_of_another_user_is_refused(
         address: Address = address_of(actor)
         if not keyed:
             address = address._replace(key=bytes(32))
-        place = Path(address.path)
+        place = Path(address.location)
         of_the_package, of_the_tests = [place, *place.parents[:2]], place.parents[2:4]
         for path in [*of_the_tests, *(of_the_package if reachable else [])]:
             stack.callback(path.chmod, path.stat().st_mode & 0o7777)

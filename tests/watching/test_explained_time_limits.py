@@ -1,6 +1,8 @@
 """A call that is out of time says what the actor was doing instead, and may interrupt it."""
 
 import asyncio
+import os
+import signal
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from remoteobj import CallTimeoutError
 from remoteobj.testing import Gate
 from tests.conftest import Launch
+from tests.internals import EXPLAIN_SECONDS, questions_asked, time_given_to_faulthandler
 from tests.tools import Call
 from tests.watching.millers import PROCESSES, Miller
 
@@ -67,3 +70,36 @@ def test_only_the_call_that_is_out_of_time_is_interrupted(gate: Gate) -> None:
             miller.with_(timeout=0.05, interrupt=True).ground.get_()
         gate.open()
         assert other.result(10) == "flour"
+
+
+@pytest.mark.engines(skip={"inline": "works only while its caller waits"})
+def test_to_explain_a_time_limit_takes_one_question(
+    miller: Any, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parked = miller.future_.grind(gate)
+    gate.wait_for_arrival()
+    asked = questions_asked(monkeypatch)
+    with pytest.raises(CallTimeoutError, match=r"running \?\.grind"):
+        miller.with_(timeout=0.05, interrupt=True).ground.get_()
+    assert len(asked) == 1
+    assert asked[0] is not None
+    assert asked[0] < EXPLAIN_SECONDS
+    gate.open()
+    parked.result()
+
+
+@pytest.mark.engines(skip=PROCESSES)
+def test_one_that_does_not_answer_is_asked_by_a_signal_within_the_same_time(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Miller.options(**launch).spawn() as miller:
+        asked = questions_asked(monkeypatch)
+        given = time_given_to_faulthandler(monkeypatch)
+        os.kill(miller.pid_, signal.SIGSTOP)
+        with pytest.raises(CallTimeoutError, match="did not answer") as caught:
+            miller.with_(timeout=0.05).ground.get_()
+        os.kill(miller.pid_, signal.SIGCONT)
+        assert caught.value.remote_stack is None
+    assert len(asked) == len(given) == 1
+    assert asked[0] is not None
+    assert asked[0] + given[0] <= EXPLAIN_SECONDS

@@ -70,11 +70,11 @@ def test_a_busy_actor_says_what_it_has_taken_in() -> None:
     ("steps", "text"),
     [
         (("grind", (1,)), "?.grind(...)"),
-        ((("attr", "a"), ("attr", "b"), ("call", ("attr",), {})), "?.a.b(...)"),
-        ((("attr", "a"), ("setitem", "k", 1)), "?.a[...] = ..."),
-        ((("attr", "a"),), "?.a"),
-        ((("len",),), "len(?)"),
-        ((), "?"),
+        ([("attr", "a"), ("attr", "b"), ("call", ("attr",), {})], "?.a.b(...)"),
+        ([("attr", "a"), ("setitem", "k", 1)], "?.a[...] = ..."),
+        ([("attr", "a")], "?.a"),
+        ([("len",)], "len(?)"),
+        ([], "?"),
     ],
 )
 def test_a_request_is_named_without_unpickling_it(steps: Any, text: str) -> None:

@@ -1,0 +1,35 @@
+"""Functions for what no proxy can be asked for by its own name: a value that may be remote or not,
+and the proxy of the actor that the calling code runs in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._actor.current import current_actor
+from ._caller.call_options import MISSING
+from ._proxy import Proxy
+
+__all__ = ["current", "get"]
+
+
+def get(view: Any, default: Any = MISSING, *, default_local: bool = False) -> Any:
+    """The value of a proxy, as `get_` gives it. Anything but a proxy is its own value.
+
+    >>> get(5)
+    5
+    """
+    if isinstance(view, Proxy):
+        return view.get_(default, default_local=default_local)
+    return view
+
+
+def current() -> Proxy:
+    """The proxy of the actor that the calling code runs in.
+
+    Raises:
+        RuntimeError: the caller is in no actor.
+    """
+    found = current_actor.get()
+    if not isinstance(found, Proxy):
+        raise RuntimeError("current() is for code that runs inside an actor")
+    return found

@@ -1,0 +1,112 @@
+"""The hot path: a small call of a thread that alone uses the connection.
+
+On a channel that answers at once such a call takes 1.25 µs here, and 2.55 µs on the general path
+(`Connection.call` and `wait`): it saves 1.3 µs of the 9 µs of a whole call. Measured on Linux with
+CPython 3.11.
+
+Such a call needs no entry in the table of calls. While its thread has the turn to read, no other
+thread can get its answer, so the first frame that comes is it. If anything else comes first, the
+call gets its entry after all, and goes on as any other.
+
+The code is flat on purpose: each function call that is added costs 0.05 to 0.1 µs.
+"""
+
+from __future__ import annotations
+
+from threading import get_ident
+from typing import Final
+
+from .._protocol.calls import CallTable, PendingCall
+from .._protocol.chains import serving_threads
+from .._protocol.frames import encode
+from .._protocol.messages import Frame, Kind
+from .._wire.channel import Channel, ChannelClosedError
+from .frame_writer import FrameWriter
+from .incoming import Incoming
+from .shared_reader import SharedReader
+
+__all__ = ["FastCall"]
+
+_ANSWERS: Final = frozenset((Kind.VALUE, Kind.RETURNED_SELF, Kind.ERROR))
+
+
+class FastCall:
+    """Sends one call and takes its answer, in one go."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        calls: CallTable,
+        incoming: Incoming,
+        reader: SharedReader,
+        writer: FrameWriter,
+    ) -> None:
+        self._channel = channel
+        self._calls = calls
+        self._incoming = incoming
+        self._reader = reader
+        self._turn = reader.turn
+        self._writer = writer
+
+    def call(self, payload: bytes) -> Frame | PendingCall | None:
+        """The answer to a call, or the call, if something else has come before its answer.
+
+        None: other threads use the connection, this thread is within a call further down its stack
+        or runs requests itself, or the connection has ended; nothing was sent.
+        """
+        writer, turn = self._writer, self._turn
+        sending, reading = writer.lock, turn.lock
+        if (
+            sending._is_owned()
+            or reading._is_owned()
+            or writer.queue
+            or (serving_threads and get_ident() in serving_threads)
+        ):
+            return None
+        calls = self._calls
+        try:
+            # Never waits for a lock: this order, the reverse of the usual one, is no risk.
+            if not (reading.acquire(False) and sending.acquire(False)):
+                return None
+            if self._incoming.closed_because is not None:
+                return None
+            call_id = calls.open_fast()
+            writer.write_some(encode((Kind.CALL, call_id, payload, (), b"", 0)))
+            if writer.unsent:
+                writer.drain()
+            sending.release()
+            if writer.posted:  # by another thread, which found this one writing
+                writer.flush()
+            self._channel.wait(None)
+            return self._take_answer(call_id)
+        except ChannelClosedError:
+            return self._fail(calls.promote())
+        finally:
+            if reading._is_owned():
+                if calls.fast_call_id:
+                    calls.abandon(calls.promote(), writer.post_close)
+                turn.give_up()
+            if sending._is_owned():
+                sending.release()
+
+    def _take_answer(self, call_id: int) -> Frame | PendingCall:
+        call = None
+        try:
+            frames = self._channel.take()
+            if len(frames) == 1:
+                frame = frames[0]
+                if frame[1] == call_id and frame[0] in _ANSWERS:
+                    self._calls.fast_call_id = 0
+                    return frame
+            call = self._calls.promote()
+            for frame in frames:
+                self._incoming.deliver(frame)
+        except BaseException as exc:
+            call = call or self._calls.promote()
+            self._reader.failed(exc)
+        return call
+
+    def _fail(self, call: PendingCall) -> PendingCall:
+        self._calls.withdraw(call)
+        self._reader.fail_unsent(call)
+        return call

@@ -1,0 +1,127 @@
+"""What becomes of each frame that a caller reads, and of all its calls when no more will come.
+
+Guarantee: every call that is open gets an outcome, by a frame or by the end of the connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from .._protocol.calls import (
+    CallTable,
+    ErrorFactory,
+    GoodbyeErrors,
+    PendingCall,
+    hung_up,
+    interrupted,
+)
+from .._protocol.messages import Flag, Frame, Kind
+from .._wire.channel import Channel
+from .async_calls import AsyncCalls
+
+__all__ = ["Incoming"]
+
+
+class Incoming:
+    """Hands each frame to what it is about. Only the thread whose turn it is to read delivers."""
+
+    closed_because: ErrorFactory | None = None
+    """Why nothing can be sent or read any more; None while it can."""
+    actor_lives_on = False
+    """Whether the connection has ended for a reason of its own, so that another may be made."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        calls: CallTable,
+        async_calls: AsyncCalls,
+        lost: ErrorFactory,
+        goodbye_error: GoodbyeErrors,
+    ) -> None:
+        self._channel = channel
+        self._calls = calls
+        self._async_calls = async_calls
+        self._lost = lost
+        self._goodbye_error = goodbye_error
+        self.post: Callable[[Frame], object] = _ignore
+        """Has a frame written, without waiting."""
+
+    def deliver(self, frame: Frame) -> None:
+        """Hand out a frame that was read.
+
+        Raises:
+            MalformedFrameError: it says what can't be.
+        """
+        _HANDLERS.get(frame[0], Incoming._refuse_unknown)(self, frame)
+
+    def _on_answer(self, frame: Frame) -> None:
+        in_flight = self._async_calls.in_flight
+        if in_flight:
+            # Before it is delivered: who is told of it may have the call watched again at once.
+            in_flight.pop(frame[1], None)
+        self._calls.receive(frame)
+
+    def _on_goodbye(self, frame: Frame) -> None:
+        self.close(self._goodbye_error(frame.payload))
+
+    def _on_hangup(self, frame: Frame) -> None:
+        self.hang_up(bytes(frame.payload).decode(errors="replace"))
+
+    def _on_channel(self, frame: Frame) -> None:
+        self._channel.hear(frame)
+
+    def _refuse_unknown(self, frame: Frame) -> None:
+        """A kind of a later version: to be told so, where its sender waits for an answer."""
+        if frame.flags & Flag.ANSWER:
+            why = f"this caller knows no message of kind {frame.kind}"
+            self.post(Frame(Kind.REFUSED, frame.call_id, why.encode()))
+
+    # --- the end -------------------------------------------------------------------------
+
+    def close(self, why: ErrorFactory | None = None) -> None:
+        """End the connection; without a reason, as one that is lost. Only the first end counts."""
+        if self.closed_because is None:
+            self.closed_because = why or self._lost
+            self._calls.fail_all(self.closed_because)
+            self._async_calls.in_flight.clear()
+
+    def interrupt(self) -> None:
+        """End the connection after an exception, by Ctrl-C say, in the midst of a read or a write:
+        how much was read or written is unknown, so that no later frame could be trusted."""
+        self.actor_lives_on = True
+        self.close(interrupted)
+
+    def hang_up(self, why: str) -> None:
+        """End the connection since one end can't read on, for want of memory, say."""
+        self.actor_lives_on = True
+        self.close(hung_up(why))
+
+    def fail_unsent(self, call: PendingCall) -> None:
+        """Give a call its outcome that was not sent whole, and so has surely not begun."""
+        call.fail(partial(self.closed_because or self._lost, False))
+
+    def fail_if_closed(self, call: PendingCall) -> None:
+        """Give a call its outcome that was opened when the connection was just ending."""
+        if self.closed_because is not None and not call.over:
+            call.fail(partial(self.closed_because, False))
+
+
+_HANDLERS: Final[dict[int, Callable[[Incoming, Frame], None]]] = {
+    Kind.VALUE: Incoming._on_answer,
+    Kind.RETURNED_SELF: Incoming._on_answer,
+    Kind.ERROR: Incoming._on_answer,
+    Kind.REFUSED: Incoming._on_answer,
+    Kind.STREAM: Incoming._on_answer,
+    Kind.ITEM: Incoming._on_answer,
+    Kind.END: Incoming._on_answer,
+    Kind.GOODBYE: Incoming._on_goodbye,
+    Kind.HANGUP: Incoming._on_hangup,
+    Kind.RELEASE: Incoming._on_channel,
+    Kind.FORGET: Incoming._on_channel,
+}
+
+
+def _ignore(frame: Frame) -> None:
+    """Where nobody writes, nothing is refused."""

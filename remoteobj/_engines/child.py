@@ -1,0 +1,94 @@
+"""What an actor's new process does: get ready for signals, and run its program to the end."""
+
+from __future__ import annotations
+
+import gc
+import signal
+from functools import partial
+from multiprocessing import util as mp_util
+from typing import NamedTuple
+
+from .._os.thread_unwind import ThreadUnwind
+from .._pickling.codec import loads
+from .._pickling.exceptions import for_caller, pack_error
+from .._protocol.frames import encode
+from .._protocol.messages import INIT_ID, Frame, Kind
+from .._wire.channel import StreamChannel
+from .child_signals import (
+    end_soon,
+    exit_by_signal,
+    ignore_sigint,
+    ignore_sigterm,
+    kill_group,
+    lead_group,
+    unwind,
+)
+from .contract import OwnerLink, Program, ProgramFailedError
+from .flight_recorder import Outcome
+
+__all__ = ["PackedProgram", "run_program"]
+
+
+class PackedProgram(NamedTuple):
+    """A program, on its way to a process that is no fork."""
+
+    payload: bytes
+    buffers: list[bytes]
+
+
+def run_program(program: Program | PackedProgram, link: OwnerLink) -> None:
+    """Run the program in this process, which is new, and has nothing else to do.
+
+    Raises:
+        SystemExit: with the exit code.
+    """
+    # The collector leaves alone what is here already. To look at an object is to write to
+    # it, and so would in time make a copy of all the memory that a fork shares.
+    gc.freeze()
+    lead_group()
+    link.end_orphan = partial(end_soon, link)
+    link.ignore_sigterm = ignore_sigterm
+    try:
+        _run(program, link)
+    except ThreadUnwind:
+        mp_util._exit_function()  # type: ignore[attr-defined]
+        if link.owner_is_gone:
+            kill_group(0)
+        exit_by_signal(signal.SIGTERM)
+
+
+def _run(program: Program | PackedProgram, link: OwnerLink) -> None:
+    try:
+        program = _unpacked(program, link)
+        _listen_to_signals(link)
+        if link.recorder is not None:
+            link.recorder.install()
+        program.run(link)
+        _note(link, Outcome.IN_ORDER)
+    except ProgramFailedError as exc:
+        _note(link, Outcome.FAILED, exc.error)
+        raise SystemExit(1) from None
+
+
+def _listen_to_signals(link: OwnerLink) -> None:
+    # Whoever started it may have had them blocked, and a mask is inherited.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGURG})
+    signal.signal(signal.SIGINT, ignore_sigint)
+    signal.signal(signal.SIGTERM, partial(unwind, link))
+
+
+def _unpacked(program: Program | PackedProgram, link: OwnerLink) -> Program:
+    if not isinstance(program, PackedProgram):
+        return program
+    try:
+        unpacked: Program = loads(program.payload, program.buffers)
+    except BaseException as exc:
+        error = pack_error(for_caller(exc))
+        StreamChannel(link.data).write(encode(Frame(Kind.ERROR, INIT_ID, error)))
+        raise ProgramFailedError(error) from None
+    return unpacked
+
+
+def _note(link: OwnerLink, outcome: Outcome, error: bytes = b"") -> None:
+    if link.recorder is not None:
+        link.recorder.note_outcome(outcome, error)

@@ -1,0 +1,145 @@
+"""How the end of a process is noticed, and its exit code collected."""
+
+from __future__ import annotations
+
+import enum
+import os
+import select
+import sys
+import time
+from typing import Any
+
+from .child_signals import kill_group
+from .guardian import guardian
+
+__all__ = ["Reaper", "State"]
+
+CAN_PEEK = hasattr(os, "waitid")  # not on macOS before Python 3.13
+UNKNOWN = 255
+"""What `multiprocessing` is told of an exit code that somebody else has collected."""
+STOLEN_CODE_SECONDS = 0.05
+"""How long a child that somebody else seems to have reaped may still turn out to be ours."""
+REAP_SECONDS = 1.0
+"""How long the exit code of a dead process may take to be known."""
+
+
+class State(enum.Enum):
+    """What is known of the exit code."""
+
+    AWAITED = "the process runs, or its exit code has not been collected"
+    COLLECTED = "the exit code is known"
+    LOST = "somebody else has collected the exit code, so that it will never be known"
+
+
+class Reaper:
+    """Collects the exit code of one process, once it has ended.
+
+    Only the parent of a process can do so: in a forked copy of the parent the code stays unknown.
+    So it does where a handler of SIGCHLD, say, collects whatever there is.
+
+    ::
+
+                  wait4, or the fork server, tells the code
+        AWAITED ────────────────────────────────────────────> COLLECTED
+           └──> LOST   it was no child of ours any more, and nobody told the code
+
+    Args:
+        popen: what `multiprocessing` launched the process by. It is told what is collected here,
+            and asked what it has collected itself.
+        death: a descriptor that gets readable when the process ends; owned by the reaper.
+        by_server: whether the process is a child of a fork server, which tells the exit code.
+    """
+
+    def __init__(self, popen: Any, death: int, by_server: bool) -> None:
+        self.state = State.AWAITED
+        self.exitcode: int | None = None
+        self.peak_memory: int | None = None
+        """Bytes of physical memory that it used at most; known of a child of ours."""
+        self.death = death
+        self._popen = popen
+        self._by_server = by_server
+
+    @property
+    def dead(self) -> bool:
+        """Whether the process has ended. In a forked copy of the owner, too."""
+        return self._over or _readable(self.death, 0)
+
+    def wait(self, timeout: float | None) -> None:
+        """Sleep until the process has ended, or `timeout` seconds have passed."""
+        if not self._over:
+            _readable(self.death, timeout)
+
+    def collect(self) -> bool:
+        """Collect the exit code, if the process has ended; whether there is no more to collect.
+
+        One thread at a time may call it.
+        """
+        if self._over:
+            return True
+        if not self.dead:
+            return False
+        guardian.forget(self._popen.pid)
+        self._collect_soon()
+        code, peeked = self.exitcode, CAN_PEEK and not self._by_server
+        if code is not None and code < 0 and not peeked:
+            # Reaped already, by the server say, but a number is not given out again so soon.
+            kill_group(self._popen.pid)
+        return self._over
+
+    def close(self) -> None:
+        """Let go of the descriptor. Harmless when done twice."""
+        fd, self.death = self.death, -1
+        if fd >= 0:
+            os.close(fd)
+
+    @property
+    def _over(self) -> bool:
+        return self.state is not State.AWAITED
+
+    def _collect_soon(self) -> None:
+        begun = time.monotonic()
+        ours = True
+        while not self._over:
+            ours = self._wait4() and ours
+            self.exitcode = self._popen.poll()
+            if self.exitcode is not None:
+                self.state = State.COLLECTED
+            # The fork server learns of it a little later than we do; and another thread that
+            # has just reaped it, in `multiprocessing`, says so in a moment.
+            elif time.monotonic() <= begun + (REAP_SECONDS if ours else STOLEN_CODE_SECONDS):
+                time.sleep(0.001)
+            elif ours:
+                return  # to be looked for again
+            else:
+                self.state = State.LOST
+                self._popen.returncode = UNKNOWN
+
+    def _wait4(self) -> bool:
+        """Reap a child of ours, and see what memory it used; False: it is no child of ours."""
+        popen = self._popen
+        if self._by_server or popen.returncode is not None:
+            return True
+        try:
+            self._end_its_children(popen.pid)
+            pid, status, usage = os.wait4(popen.pid, os.WNOHANG)
+        except ChildProcessError:
+            return False
+        if pid == popen.pid:
+            popen.returncode = os.waitstatus_to_exitcode(status)
+            self.peak_memory = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return True
+
+    def _end_its_children(self, pid: int) -> None:
+        """Where a signal has killed it, end what it had started: nobody else will. Before it is
+        reaped, since until then its number is nobody else's."""
+        if CAN_PEEK:
+            peek = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if peek is not None and peek.si_code in (os.CLD_KILLED, os.CLD_DUMPED):
+                kill_group(pid)
+
+
+def _readable(fd: int, timeout: float | None) -> bool:
+    """Wait until it can be read, or `timeout` seconds have passed; whether it can."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(None if timeout is None else max(0.0, timeout) * 1000))

@@ -1,0 +1,109 @@
+"""What an owner asks its actor beside its calls: the actor's control thread answers at once.
+
+Or else, where code in C holds the interpreter over there, faulthandler does, for the stacks alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ._actor.status import Status
+from ._caller.call_options import CallOptions
+from ._caller.control_client import ControlClient
+from ._engines.contract import Instance
+from ._pickling.exceptions import pack_error
+from ._protocol.calls import PendingCall
+from ._protocol.messages import INIT_ID, Bytes, InterruptOrder, Kind
+from ._protocol.operations import describe_request
+from .errors import CallTimeoutError, RemoteObjError
+
+__all__ = ["Inspector"]
+
+STACK_SECONDS = 2.0
+"""How long a process may take to write its stacks at a signal."""
+EXPLAIN_SECONDS = 0.25
+"""How long it may take to find out why a call takes so long."""
+ANSWER_SECONDS = 0.15
+"""How much of that the actor itself has to say so; the rest is for faulthandler."""
+
+
+class Inspector:
+    """The questions of one owner.
+
+    Args:
+        check_owner: raises in a forked copy of the owner, which has no part in its control channel.
+        gone: makes the error for when there will be no answer.
+    """
+
+    def __init__(
+        self,
+        instance: Instance,
+        name: str,
+        check_owner: Callable[[], None],
+        gone: Callable[[], BaseException],
+    ) -> None:
+        self._instance = instance
+        self._name = name
+        self._check_owner = check_owner
+        self._gone = gone
+        self._client = ControlClient(instance.control, name, gone)
+
+    def status(self, timeout: float | None) -> Status:
+        """What the actor is doing."""
+        return Status(*self._ask(Kind.STATUS, b"", timeout))
+
+    def stack(self, timeout: float | None) -> str:
+        """The stacks of its threads: as it tells them, or else as faulthandler does."""
+        try:
+            return str(self._ask(Kind.STACK, b"", timeout))
+        except CallTimeoutError:
+            try:
+                return self._instance.stacks(STACK_SECONDS)
+            except RuntimeError as exc:
+                if not self._instance.is_alive():
+                    raise self._gone() from exc
+                raise CallTimeoutError(str(exc)) from exc
+
+    def interrupt(self, error: BaseException, timeout: float | None) -> bool:
+        """Raise something in what it runs; False: it runs nothing."""
+        order = InterruptOrder(pack_error(error), INIT_ID)
+        return bool(self._ask(Kind.INTERRUPT, order.payload(), timeout))
+
+    def explain(
+        self, options: CallOptions, pending: PendingCall | None, ahead: Sequence[Bytes]
+    ) -> CallTimeoutError:
+        """The error of a call that took too long: with what the actor is doing instead, and what
+        it would have done first, `ahead`.
+
+        With `options.interrupt`, what it does is interrupted then, if it is this very call. All of
+        it takes at most `EXPLAIN_SECONDS`.
+        """
+        end = time.monotonic() + EXPLAIN_SECONDS
+        order, status, stack = b"", None, None
+        if options.interrupt and pending is not None:
+            error = TimeoutError(f"interrupted after {options.timeout} s")
+            order = InterruptOrder(pack_error(error), pending.call_id).payload()
+        try:
+            told, stack = self._ask(Kind.EXPLAIN, order, ANSWER_SECONDS)
+            status = Status(*told)
+        except CallTimeoutError:
+            with contextlib.suppress(RuntimeError):
+                stack = self._instance.stacks(max(0.0, end - time.monotonic()))
+        except RemoteObjError:
+            pass  # it has ended: nothing is to be said of it
+        if status is not None and status.call is not None and ahead:
+            ahead = ahead[1:]  # the eldest is the one that runs
+        return CallTimeoutError.while_running(
+            f"{self._name} did not answer within {options.timeout} s",
+            running=status and status.call,
+            age=status.age if status else 0.0,
+            remote_stack=stack,
+            queued_ahead=[describe_request(one) for one in ahead],
+        )
+
+    def _ask(self, kind: int, payload: bytes, timeout: float | None) -> Any:
+        self._check_owner()
+        return self._client.request(kind, payload, timeout)

@@ -1,0 +1,141 @@
+"""The short cut of a lone caller: when it is taken, and what it gives when more comes than that."""
+
+import gc
+import weakref
+from typing import Any
+
+import pytest
+
+from remoteobj._caller.connection import Connection
+from remoteobj._caller.fast_call import FastCall
+from remoteobj._protocol.calls import PendingCall
+from tests.caller.fake_channel import FakeChannel, Lost, Parts, lost, request
+from tests.internals import Frame, Kind
+from tests.tools import Call
+
+
+@pytest.fixture
+def parts() -> Parts:
+    return Parts()
+
+
+@pytest.fixture
+def fast(parts: Parts) -> FastCall:
+    return FastCall(parts.channel, parts.calls, parts.incoming, parts.reader, parts.writer)
+
+
+def test_the_answer_that_comes_alone_needs_no_entry_in_the_table(
+    parts: Parts, fast: FastCall
+) -> None:
+    parts.channel.bring(Frame(Kind.VALUE, 1, b"value"))
+    assert fast.call(b"call") == Frame(Kind.VALUE, 1, b"value")
+    assert parts.channel.sent() == [(1, b"call")]
+    assert len(parts.calls) == 0
+
+
+def test_what_comes_before_the_answer_makes_it_a_call_like_any_other(
+    parts: Parts, fast: FastCall
+) -> None:
+    late = parts.calls.open()
+    parts.channel.bring(Frame(Kind.VALUE, late.call_id, b"late"))
+    call = fast.call(b"call")
+    assert isinstance(call, PendingCall)
+    assert late.first is not None
+    parts.channel.bring(Frame(Kind.VALUE, call.call_id, b"value"))
+    parts.reader.poll()
+    assert call.first is not None
+
+
+def test_a_stream_is_a_call_like_any_other(parts: Parts, fast: FastCall) -> None:
+    parts.channel.bring(Frame(Kind.STREAM, 1), Frame(Kind.ITEM, 1))
+    call = fast.call(b"call")
+    assert isinstance(call, PendingCall)
+    assert call.items is not None
+
+
+@pytest.mark.parametrize("why", ["writing", "reading", "corked", "ended", "within a read"])
+def test_it_is_not_taken_where_it_would_be_in_the_way(
+    parts: Parts, fast: FastCall, why: str
+) -> None:
+    answers: list[Any] = []
+    if why == "writing":
+        with parts.writer.lock:
+            answers.append(Call(fast.call, b"call").result())
+    elif why == "reading":
+        with parts.reader.turn:
+            answers.append(Call(fast.call, b"call").result())
+    elif why == "corked":
+        parts.writer.cork(request(9))
+        answers.append(fast.call(b"call"))
+    elif why == "ended":
+        parts.incoming.close()
+        answers.append(fast.call(b"call"))
+    else:
+        parts.channel.before_take = lambda: answers.append(fast.call(b"call"))
+        parts.channel.bring(Frame(Kind.END, 5))
+        parts.reader.poll()
+    assert answers == [None]
+    assert parts.channel.written == []
+    assert Call(parts.reader.turn.hand_over).result()
+    assert Call(parts.writer.lock.acquire, False).result()
+
+
+def test_an_interruption_of_the_wait_abandons_the_call_and_frees_the_connection(
+    parts: Parts, fast: FastCall
+) -> None:
+    def press(deadline: float | None) -> Any:
+        raise KeyboardInterrupt
+
+    wait, parts.channel.wait = parts.channel.wait, press
+    with pytest.raises(KeyboardInterrupt):
+        fast.call(b"first")
+    assert parts.channel.sent() == [(1, b"first"), (1, b"")]  # the second closes it
+    parts.channel.wait = wait
+    parts.channel.bring(Frame(Kind.VALUE, 1, b"late"))
+    parts.reader.poll()
+    parts.channel.bring(Frame(Kind.VALUE, 2, b"right"))
+    assert fast.call(b"second") == Frame(Kind.VALUE, 2, b"right")
+
+
+@pytest.mark.parametrize("moment", ["before_write", "before_take"])
+def test_an_interruption_of_a_transfer_gives_the_call_its_outcome(
+    parts: Parts, fast: FastCall, moment: str
+) -> None:
+    def press() -> None:
+        raise KeyboardInterrupt
+
+    other = parts.calls.open()
+    setattr(parts.channel, moment, press)
+    parts.channel.bring(Frame(Kind.VALUE, 2))
+    with pytest.raises(KeyboardInterrupt):
+        fast.call(b"call")
+    assert parts.incoming.actor_lives_on
+    assert other.failure is not None
+    assert len(parts.calls) == 0 or moment == "before_write"
+    assert Call(parts.reader.turn.hand_over).result()
+
+
+def test_a_call_to_nobody_gets_the_outcome_that_is_still_there_to_read(
+    parts: Parts, fast: FastCall
+) -> None:
+    parts.channel.hang_up()
+    call = fast.call(b"call")
+    assert isinstance(call, PendingCall)
+    assert isinstance(call.failure and call.failure(), Lost)
+
+
+def test_a_connection_that_is_dropped_is_gone_at_once() -> None:
+    """No part refers back to it: its socket need not wait for the garbage collector."""
+    gc.collect()
+    gc.disable()
+    try:
+        channel: Any = FakeChannel()
+        connection = Connection(channel, lost, lambda payload: lost)
+        channel.bring(Frame(Kind.VALUE, 1), Frame(Kind.GOODBYE, 0))
+        connection.call_fast(b"call")
+        gone, channel_gone = weakref.ref(connection), weakref.ref(channel)
+        del connection, channel
+        assert gone() is None
+        assert channel_gone() is None
+    finally:
+        gc.enable()

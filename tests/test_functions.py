@@ -1,0 +1,505 @@
+"""Functions in processes and threads of their own: `util.process`, `util.thread`, `util.job`."""
+
+import contextlib
+import gc
+import itertools
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from remoteobj import (
+    ActorDiedError,
+    CallTimeoutError,
+    Except,
+    NotListeningError,
+    RemoteError,
+    UnsendableError,
+    util,
+)
+from remoteobj.testing import Gate
+from tests.internals import address_of
+from tests.tools import until
+
+KINDS = ["fork", "forkserver", "spawn", "thread"]
+
+
+@pytest.fixture(params=KINDS)
+def begin(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """Makes a job, as `util.job` does: in a process by each start method, or in a thread."""
+    if request.param == "thread":
+        return lambda *args, **kwargs: util.job(*args, threaded_=True, **kwargs)
+    return lambda *args, **kwargs: util.job(*args, start_method_=request.param, **kwargs)
+
+
+class JamError(Exception):
+    """Has more to it than a message."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(f"jammed at {place}")
+        self.place = place
+
+
+def jam(place: str) -> None:
+    raise JamError(place)
+
+
+def numbers(count: int, then: str = "") -> Iterator[int]:
+    yield from range(count)
+    if then:
+        jam(then)
+    return "the end"  # type: ignore[return-value]
+
+
+def wait_at(gate: Gate) -> str:
+    gate.park()
+    return "waited"
+
+
+# ------------------------------------------------------------------ what it gives
+
+
+def test_a_job_gives_what_the_function_returns(begin: Callable[..., Any]) -> None:
+    with begin(lambda *args, **kwargs: (args, kwargs), 1, name="theirs") as job:
+        pass
+    assert job.result == ((1,), {"name": "theirs"})
+    assert job.result == ((1,), {"name": "theirs"}), "however often it is asked"
+    assert not job.is_alive()
+
+
+def test_there_is_no_result_before_the_return(begin: Callable[..., Any], gate: Gate) -> None:
+    job = begin(wait_at, gate)
+    assert job.result is None
+    with job:
+        gate.wait_for_arrival()
+        assert job.result is None
+        gate.open()
+    assert job.result == "waited"
+
+
+def test_a_job_gives_what_the_function_yields_and_returns(begin: Callable[..., Any]) -> None:
+    def follow() -> Iterator[Any]:
+        end = yield from job.result
+        yield end
+
+    with begin(numbers, 5) as job:
+        assert list(follow()) == [0, 1, 2, 3, 4, "the end"]
+    assert list(follow()) == ["the end"], "what nobody has taken yet"
+
+
+def test_items_are_there_while_the_function_goes_on(begin: Callable[..., Any], gate: Gate) -> None:
+    def two(gate: Gate) -> Iterator[str]:
+        yield "first"
+        gate.park()
+        yield "last"
+
+    with begin(two, gate) as job:
+        items = job.result
+        assert next(items) == "first"
+        gate.wait_for_arrival()
+        gate.open()
+        assert next(items) == "last"
+
+
+def test_items_that_nobody_takes_hinder_nobody(begin: Callable[..., Any]) -> None:
+    with begin(numbers, 30_000) as job:
+        pass
+    assert sum(1 for _ in job.result) == 30_000
+
+
+def test_a_plain_function_may_return_an_iterator(begin: Callable[..., Any]) -> None:
+    with begin(lambda: iter("abc")) as job:
+        pass
+    assert list(job.result) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("func", [numbers, lambda count: count])
+def test_results_can_be_done_without(begin: Callable[..., Any], func: Any) -> None:
+    with begin(func, 3, results_=False) as job:
+        pass
+    assert job.result is None
+
+
+# ------------------------------------------------------------------ when it fails
+
+
+def test_joining_and_leaving_raise_what_the_function_raised(begin: Callable[..., Any]) -> None:
+    with pytest.raises(JamError) as caught, begin(jam, "feeder"):
+        pass
+    assert caught.value.place == "feeder"
+    job = begin(jam, "tray").start()
+    with pytest.raises(JamError, match="tray"):
+        job.join()
+    assert job.result is None
+
+
+def test_what_a_function_raised_can_be_left_for_later(begin: Callable[..., Any]) -> None:
+    with begin(jam, "feeder", raises_=False) as job:
+        pass
+    with pytest.raises(JamError):
+        job.raise_any()
+    job.raise_any("another group")
+
+
+def test_it_is_recorded_where_that_was_said(begin: Callable[..., Any]) -> None:
+    exc = Except()
+    with begin(jam, "feeder", raises_=False, exc_=exc) as job:
+        pass
+    assert job.exc is exc
+    with pytest.raises(JamError):
+        exc.raise_any()
+
+
+def test_the_exception_comes_after_the_items_and_is_told_once(
+    begin: Callable[..., Any],
+) -> None:
+    taken = []
+    with begin(numbers, 3, then="feeder") as job, pytest.raises(JamError):
+        for item in job.result:
+            taken.append(item)  # noqa: PERF402
+    assert taken == [0, 1, 2]
+    with pytest.raises(JamError):
+        job.raise_any()
+
+
+def test_a_body_that_raises_ends_the_job(begin: Callable[..., Any], gate: Gate) -> None:
+    def nap(gate: Gate) -> None:
+        gate.arrive()
+        while True:
+            time.sleep(0.01)
+
+    job = begin(nap, gate)
+    with pytest.raises(ZeroDivisionError), job:
+        gate.wait_for_arrival()
+        raise ZeroDivisionError
+    job.join(10, raises=False)
+    assert not job.is_alive()
+
+
+def test_a_job_that_takes_too_long_is_ended_on_leaving(begin: Callable[..., Any]) -> None:
+    def nap() -> None:
+        while True:
+            time.sleep(0.01)
+
+    job = begin(nap, timeout_=0.1)
+    with pytest.raises(CallTimeoutError, match=r"did not finish within 0\.1 s"), job:
+        pass
+    job.join(10, raises=False)
+    assert not job.is_alive()
+
+
+def test_joining_gives_up_in_time(begin: Callable[..., Any], gate: Gate) -> None:
+    with begin(wait_at, gate, timeout_=0.05) as job:
+        gate.wait_for_arrival()
+        job.join()
+        assert job.is_alive()
+        job.join(0.01)
+        assert job.is_alive()
+        gate.open()
+        job.join(10)
+        assert job.result == "waited"
+
+
+# ------------------------------------------------------------------ from outside
+
+
+def test_an_exception_can_be_thrown_into_a_running_function(
+    begin: Callable[..., Any], gate: Gate
+) -> None:
+    def patient(gate: Gate) -> str:
+        try:
+            gate.arrive()
+            while True:
+                time.sleep(0.01)
+        except JamError as error:
+            return error.place
+
+    with begin(patient, gate) as job:
+        gate.wait_for_arrival()
+        job.throw(JamError("feeder"))
+    assert job.result == "feeder"
+
+
+def test_what_is_thrown_and_not_caught_ends_the_function(
+    begin: Callable[..., Any], gate: Gate
+) -> None:
+    def busy(gate: Gate) -> None:
+        gate.arrive()
+        while True:
+            time.sleep(0.01)
+
+    job = begin(busy, gate)
+    with pytest.raises(KeyError), job:
+        gate.wait_for_arrival()
+        job.throw(KeyError)
+    with pytest.raises(NotListeningError, match="does not run"):
+        job.throw(KeyError)
+
+
+@pytest.mark.parametrize("start_method", ["fork", "forkserver", "spawn"])
+def test_what_is_thrown_gets_through_a_sleep(start_method: str, gate: Gate) -> None:
+    def nap(gate: Gate) -> None:
+        gate.arrive()
+        time.sleep(60)
+
+    with pytest.raises(JamError), util.process(nap, gate, start_method_=start_method) as p:
+        gate.wait_for_arrival()
+        p.throw(JamError("bed"))
+    assert p.exitcode == 1
+
+
+def test_what_is_thrown_before_the_function_runs_reaches_it(begin: Callable[..., Any]) -> None:
+    def nap() -> None:
+        while True:
+            time.sleep(0.01)
+
+    with pytest.raises(JamError), begin(nap) as job:
+        job.throw(JamError("the start"))
+
+
+def test_what_is_thrown_while_items_are_sent_spoils_none(begin: Callable[..., Any]) -> None:
+    def endless() -> Iterator[bytes]:
+        for n in itertools.count():
+            yield bytes([n % 256]) * 5000
+
+    with begin(endless) as job:
+        items = job.result
+        taken = [next(items) for _ in range(20)]
+        job.throw(JamError("feeder"))
+        with pytest.raises(JamError):
+            taken += items
+    assert taken == [bytes([n % 256]) * 5000 for n in range(len(taken))]
+
+
+# ------------------------------------------------------------------ processes alone
+
+
+def test_a_process_is_a_process_of_the_standard_library(gate: Gate) -> None:
+    with util.process(wait_at, gate) as p:
+        assert isinstance(p, multiprocessing.Process)
+        assert p in multiprocessing.active_children()
+        assert p.pid != os.getpid()
+        assert p.exitcode is None
+        assert p.sentinel
+        gate.wait_for_arrival()
+        gate.open()
+    assert p.exitcode == 0
+    assert p not in multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("code", [0, 3, None, "words"])
+@pytest.mark.parametrize("start_method", ["fork", "spawn"])
+def test_a_function_may_end_its_process_with_an_exit_code(start_method: str, code: Any) -> None:
+    p = util.process(sys.exit, code, start_method_=start_method, raises_=False).start()
+    p.join()
+    assert p.exitcode == {0: 0, 3: 3, None: 0, "words": 1}[code]
+    if p.exitcode:
+        with pytest.raises(ActorDiedError, match=f"exited with code {p.exitcode}"):
+            p.raise_any()
+
+
+@pytest.mark.parametrize("start_method", ["fork", "forkserver", "spawn"])
+def test_a_death_is_told_as_that_of_an_actor_is(start_method: str) -> None:
+    def die() -> None:
+        print("a last word", file=sys.stderr)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(ActorDiedError, match="SIGKILL") as caught:
+        with util.process(die, start_method_=start_method):
+            pass
+    assert caught.value.last_output == "a last word\n"
+
+
+def test_a_death_ends_the_items() -> None:
+    def die() -> Iterator[int]:
+        yield 1
+        os._exit(7)
+
+    with util.process(die, raises_=False) as p:
+        items = p.result
+        assert next(items) == 1
+        with pytest.raises(ActorDiedError, match="exited with code 7"):
+            next(items)
+
+
+@pytest.mark.parametrize("way", ["terminate", "kill"])
+def test_a_process_that_was_ended_by_its_owner_raises_nothing(way: str, gate: Gate) -> None:
+    with util.process(wait_at, gate) as p:
+        gate.wait_for_arrival()
+        getattr(p, way)()
+    assert p.exitcode == {"terminate": -signal.SIGTERM, "kill": -signal.SIGKILL}[way]
+
+
+def test_a_process_that_is_terminated_unwinds_its_function(gate: Gate, tmp_path: Path) -> None:
+    def tidy(gate: Gate, done: Gate) -> None:
+        try:
+            gate.park()
+        finally:
+            done.arrive()
+
+    done = Gate()
+    with util.process(tidy, gate, done) as p:
+        gate.wait_for_arrival()
+        p.terminate()
+        done.wait_for_arrival()
+
+
+@pytest.mark.parametrize("value", [threading.Lock(), iter([threading.Lock()])])
+def test_what_can_not_be_sent_is_the_functions_own_error(value: Any) -> None:
+    p = util.process(lambda: value, start_method_="fork")
+    with pytest.raises(UnsendableError, match="result"), p:
+        list(p.result or ())
+    assert p.exitcode == 1
+
+
+def test_an_exception_that_would_end_its_caller_comes_wrapped() -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(RemoteError, match="KeyboardInterrupt"), util.process(interrupt):
+        pass
+
+
+def test_a_process_can_be_closed_when_it_is_joined() -> None:
+    with util.process(int, "3", close_=True) as p:
+        pass
+    assert p.result == 3
+    with pytest.raises(ValueError, match="closed"):
+        assert p.exitcode
+
+
+class Doubling(util.process):
+    """A subclass, with a method and an attribute of its own."""
+
+    def __init__(self, func: Any, *args: Any, **options: Any) -> None:
+        self.factor = 2
+        super().__init__(func, *args, **options)
+
+    @property
+    def doubled(self) -> Any:
+        return self.result * self.factor
+
+
+@pytest.mark.parametrize("start_method", ["fork", "forkserver", "spawn"])
+def test_a_process_can_be_subclassed(start_method: str) -> None:
+    with Doubling(int, "21", start_method_=start_method) as p:
+        pass
+    assert p.doubled == 42
+
+
+class Shouting(util.process):
+    """A subclass that does something before the function and after it, over there."""
+
+    def __init__(self, gate: Gate, func: Any, *args: Any, **options: Any) -> None:
+        self.gate = gate
+        super().__init__(func, *args, **options)
+
+    def run(self) -> None:
+        self.gate.arrive()
+        super().run()
+
+
+@pytest.mark.parametrize("start_method", ["fork", "forkserver", "spawn"])
+def test_a_subclass_may_wrap_its_run(start_method: str, gate: Gate) -> None:
+    with Shouting(gate, int, "21", start_method_=start_method) as p:
+        gate.wait_for_arrival()
+    assert p.result == 21
+
+
+def test_a_failure_that_nobody_has_looked_at_is_told_when_the_process_is_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda one: told.append(one.exc_value))
+
+    def drop() -> None:
+        p = util.process(jam, "feeder").start()
+        until(lambda: not p.is_alive())
+        assert p.exitcode == 1
+
+    drop()
+    gc.collect()
+    assert [type(error) for error in told] == [JamError]
+
+
+# ------------------------------------------------------------------ options
+
+
+def test_a_group_must_be_none(begin: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match="group_ must be None"):
+        begin(int, group_=1)
+    with begin(int, group_=None) as job:
+        pass
+    assert job.result == 0
+
+
+def test_a_job_takes_the_same_options_wherever_it_runs(begin: Callable[..., Any]) -> None:
+    job = begin(
+        int,
+        results_=True,
+        timeout_=10,
+        raises_=True,
+        name_="ours",
+        group_=None,
+        daemon_=True,
+        exc_=None,
+    )
+    assert job.name == "ours"
+    assert job.daemon
+    with job:
+        pass
+    assert job.result == 0
+
+
+@pytest.mark.parametrize("threaded", [False, True])
+def test_options_of_processes_are_no_arguments_of_a_function(threaded: bool) -> None:
+    with util.job(int, "7", threaded_=threaded, close_=False, start_method_=None) as job:
+        pass
+    assert job.result == 7
+
+
+def test_jobs_are_numbered_by_the_name_of_their_function(begin: Callable[..., Any]) -> None:
+    def counted() -> None:
+        """Named so here alone."""
+
+    counted.__name__ = f"counted_{begin!r}"
+    names = [begin(counted).name for _ in range(2)]
+    assert [name.rpartition("-")[2] for name in names] == ["1", "2"]
+
+
+# ------------------------------------------------------------------ listeners
+
+
+@pytest.mark.parametrize("threaded", [False, True])
+@pytest.mark.parametrize("bg", [False, True, None])
+def test_a_listener_serves_an_object_within_with(bg: bool | None, threaded: bool) -> None:
+    with util.listener({"a": 1}, bg=bg, threaded_=threaded) as serving:
+        serving.remote["b"] = 2
+        assert len(serving.remote) == 2
+    assert not serving.is_alive()
+    with pytest.raises(NotListeningError):
+        len(serving.remote)
+
+
+def test_a_listener_that_is_killed_says_so() -> None:
+    serving = util.listener({"a": 1})
+    with pytest.raises(ActorDiedError, match="SIGKILL"), serving:
+        os.kill(serving.pid, signal.SIGKILL)
+        with contextlib.suppress(ActorDiedError, NotListeningError):
+            serving.remote["a"].get_()
+    os.unlink(address_of(serving.remote).location)  # nobody else could
+
+
+def test_our_own_frames_are_not_in_the_traceback_of_a_function(begin: Callable[..., Any]) -> None:
+    with pytest.raises(JamError) as caught, begin(numbers, 1, then="feeder"):
+        pass
+    names = [frame.name for frame in caught.traceback]
+    there = names[names.index("numbers") - 1]
+    assert there in ("decode_answer", "_drain"), "what comes before is on this side"

@@ -1,0 +1,159 @@
+"""Tracebacks: in the form of tblib, with columns, and without anything that is executed or kept."""
+
+import gc
+import pickle
+import subprocess
+import sys
+import traceback
+import weakref
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tblib
+
+from remoteobj._pickling.exceptions import pack_error, unpack_error
+from remoteobj._pickling.tracebacks import Traceback, take_apart
+from tests.raising import deep, fail_by, shown
+
+
+def travel(exc: BaseException) -> Any:
+    return unpack_error(pack_error(exc))
+
+
+def traceback_of(exc: BaseException) -> Any:
+    assert exc.__traceback__ is not None
+    return exc.__traceback__
+
+
+def test_a_traceback_shows_the_same_lines_and_columns() -> None:
+    exc = fail_by(lambda: deep(3))
+    assert "^^^" in shown(exc)
+    got = travel(exc)
+    assert shown(got) == shown(exc)
+    assert shown(travel(got)) == shown(exc)
+
+
+def test_a_traceback_can_be_walked_cleared_and_raised_on() -> None:
+    got = travel(fail_by(lambda: deep(1)))
+    names = [frame.f_code.co_qualname for frame, _ in traceback.walk_tb(got.__traceback__)]
+    assert names[-2:] == ["deep", "deep"]
+    last = list(traceback.walk_tb(got.__traceback__))[-1][0]
+    assert last.f_globals["__name__"] == deep.__module__
+    assert last.f_back is None
+    traceback.clear_frames(got.__traceback__)
+    with pytest.raises(KeyError) as caught:
+        raise got
+    here = traceback.extract_tb(caught.value.__traceback__)[0].name
+    assert here.startswith("test_a_traceback_can_be_walked")
+
+
+def test_an_exception_that_arrived_keeps_nobodys_variables_alive() -> None:
+    class Big:
+        pass
+
+    def receive() -> tuple[Any, "weakref.ref[Big]"]:
+        big = Big()
+        return unpack_error(data), weakref.ref(big)
+
+    data = pack_error(fail_by(lambda: deep(2)))
+    gc.disable()
+    try:
+        _, big = receive()
+        assert big() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.skipif(sys.gettrace() is not None, reason="a tracer is at work already")
+def test_a_traceback_is_rebuilt_while_a_debugger_traces() -> None:
+    # 3.11 makes a table of lines as long as the code, and fills it as far as the positions go.
+    data = [pack_error(fail_by(lambda: deep(3))), pack_error(fail_by(long_function))]
+    sys.settrace(lambda frame, event, arg: None)
+    try:
+        for _ in range(200):
+            assert [type(unpack_error(one)) for one in data] == [KeyError, IndexError]
+    finally:
+        sys.settrace(None)
+
+
+def long_function() -> int:
+    numbers: list[int] = []
+    first = sum([1, 2, 3]) + len([numbers, numbers]) * divmod(3, 2)[0] - max(1, 2, 3)
+    second = sum([1, 2, 3]) + len([numbers, numbers]) * divmod(3, 2)[0] - max(1, 2, 3)
+    third = sum([1, 2, 3]) + len([numbers, numbers]) * divmod(3, 2)[0] - max(1, 2, 3)
+    return numbers[first + second + third]
+
+
+def test_an_uncaught_exception_is_printed_by_the_interpreter(tmp_path: Path) -> None:
+    # Before 3.13 that is C code of its own.
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from remoteobj._pickling.exceptions import *\n"
+        "def fail(): return (lambda: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12][1 + 2 * 3 + 90])()\n"
+        "try: fail()\n"
+        "except IndexError as error: arrived = unpack_error(pack_error(error))\n"
+        "raise arrived\n"
+    )
+    result = subprocess.run(
+        [sys.executable, str(script)],
+        env={"PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "12][1 + 2 * 3 + 90]" in result.stderr
+    assert "^^^^" in result.stderr
+    assert result.stderr.endswith("IndexError: list index out of range\n")
+
+
+def test_a_recursion_error_arrives_with_its_long_traceback() -> None:
+    def endless() -> None:
+        endless()
+
+    exc = fail_by(endless)
+    got = travel(exc)
+    assert type(got) is RecursionError
+    count = len(traceback.extract_tb(exc.__traceback__))
+    assert count > 500
+    assert len(traceback.extract_tb(got.__traceback__)) == count
+    assert len(pack_error(exc)) < 100_000
+
+
+# ------------------------------------------------------------------ tblib
+
+
+def test_a_traceback_is_taken_apart_into_the_form_of_tblib() -> None:
+    tb = traceback_of(fail_by(lambda: deep(2)))
+    ours, theirs = take_apart(tb), tblib.Traceback(tb)
+    assert isinstance(ours, tblib.Traceback)
+    # What tblib makes of our form is what it makes of its own, save the columns that it lacks.
+    made = [tblib.Traceback.as_traceback(form) for form in (ours, theirs)]
+    assert traceback.format_tb(made[0]) == traceback.format_tb(made[1])
+
+
+def test_rows_are_plain_data_and_give_the_same_traceback() -> None:
+    tb = traceback_of(fail_by(lambda: deep(2)))
+    rows = take_apart(tb).rows()
+    assert b"tblib" not in pickle.dumps(rows)
+    again = Traceback.from_rows(pickle.loads(pickle.dumps(rows)))
+    assert traceback.format_tb(again.as_traceback()) == traceback.format_tb(tb)
+    assert again.rows() == rows
+
+
+def test_globals_that_are_no_text_stay_behind() -> None:
+    code = compile("def f(): 1 / 0\nf()", "odd.py", "exec")
+    different: list[dict[str, Any]] = [{}, {"__name__": 5}, {"__name__": "n", "other": 1}]
+    for names in different:
+        form = take_apart(traceback_of(fail_by(partial(exec, code, names))))
+        last = list(form)[-1]
+        assert last.tb_frame.f_globals in ({}, {"__name__": "n"}, {"__name__": "builtins"})
+        assert last.tb_frame.f_code.co_filename == "odd.py"
+
+
+def test_two_who_get_the_same_traceback_do_not_share_its_globals() -> None:
+    data = pack_error(fail_by(lambda: deep(0)))
+    one, other = (traceback_of(unpack_error(data)).tb_frame.f_globals for _ in range(2))
+    one["mine"] = 1
+    assert "mine" not in other
