@@ -33,7 +33,8 @@ class Options(NamedTuple):
     """Whether calls give proxies, to be evaluated by `get_`."""
     reentrant: bool = True
     """Whether a call that the actor itself waits for, since it calls somebody who calls it, is
-    let in; False refuses it with `DeadlockError`."""
+    let in; False refuses it with `DeadlockError`. Calls that began independently are never let in,
+    and end with that error if they wait for each other."""
     spin: float | None = None
     """Seconds that both sides poll for the next message before they sleep, 0 for never; None is
     some tens of microseconds, as long as that pays."""

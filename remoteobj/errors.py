@@ -285,8 +285,14 @@ class UnsendableError(RemoteObjError, TypeError):
 class DeadlockError(RemoteObjError, RuntimeError):
     """The call would wait for itself: its actor is waiting, directly or not, for the caller.
 
-    The program is at fault. The call was not executed. Use ``cast_`` or ``future_`` for the
-    call back, or hand the object itself on instead of its handle.
+    Either calls that began independently of each other wait for each other in a ring: one of them
+    ends with this error after about a second. Or a call has come back to an actor that is spawned
+    with `reentrant=False`; that one is refused at once. The message names the actors in their
+    order, and shows where they wait.
+
+    The program is at fault. The call was not executed, unless it had begun and was itself waiting
+    in the ring: that one goes on, and its result is dropped. Use `cast_` for one of the calls, or
+    `future_` and ask for its result later, or hand the object itself on instead of its handle.
 
     >>> raise DeadlockError("counter is waiting for this very method")
     Traceback (most recent call last):

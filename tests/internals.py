@@ -657,7 +657,8 @@ def at_each_probe(after: Callable[[], object]) -> None:
 
     def due_or(self: BlockedCall, deadline: float | None) -> float:
         # It doubles with each probe. To act within the sending would show in the probe's stack.
-        if self._delay > told.get(self.token, PROBE_DELAY.value):
+        before: float = told[self.token] if self.token in told else PROBE_DELAY.value
+        if self._delay > before:
             told[self.token] = self._delay
             after()
         return original(self, deadline)

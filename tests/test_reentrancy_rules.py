@@ -117,6 +117,17 @@ def test_one_that_is_not_reentrant_refuses_just_what_is_needed() -> None:
     assert "in test_one_that_is_not_reentrant" in str(error), "and where it waits"
 
 
+def test_queues_are_looked_through_once_for_each_blocked_call_and_after_an_inner_one() -> None:
+    rules = Reentrancy(ME)
+    with rules.blocked(blocked_call(9)):
+        assert [rules.begin_to_look() for _ in range(3)] == [True, False, False]
+        with rules.blocked(blocked_call(10)):
+            assert [rules.begin_to_look() for _ in range(2)] == [True, False]
+        assert [rules.begin_to_look() for _ in range(2)] == [True, False]
+    with rules.blocked(blocked_call(11)):
+        assert rules.begin_to_look()
+
+
 senders_ = st.sampled_from(
     [(), (Link(OTHER, 1),), (Link(THIRD, 2),), (Link(ME, 9), Link(OTHER, 3))]
 )

@@ -56,6 +56,15 @@ class Member:
     def call_with_large(self, other: Any, size: int) -> int:
         return int(other.size_of("x" * size))
 
+    def call_through(self, red: Any, green: Any, blue: Any, gate: Gate) -> Any:
+        return red.call_to_be_called_back(green, blue, gate)
+
+    def call_to_be_called_back(self, green: Any, blue: Any, gate: Gate) -> Any:
+        return green.call_back(current(), blue, gate)
+
+    def call_back(self, red: Any, blue: Any, gate: Gate) -> Any:
+        return red.meet(gate, "call_on", blue)
+
     def call_with_limit(self, other: Any, seconds: float) -> str:
         try:
             return str(other.with_(timeout=seconds).note(self.name))
@@ -278,6 +287,31 @@ def test_a_member_may_try_again_when_it_has_lost(launch: Launch) -> None:
         winner = members[1 - loser]
         assert members[loser].call_on(winner) == NAMES[loser]
         loser_of(meet(members))
+
+
+def test_a_ring_that_goes_through_a_call_that_was_let_in_ends_as_well(gate: Gate) -> None:
+    """It needs, by way of another actor, what a request beneath it on the stack has still to give.
+
+    red waits for green, which calls red back; that waits for blue, which waits for white, which
+    waits for red.
+    """
+    with ring_of(4, {}) as members:
+        red, green, blue, white = members
+        begun = Gate()
+        first = white.future_.call_through(red, green, blue, gate)
+        gate.wait_for_arrival()
+        second = blue.future_.meet(begun, "call_on", white)
+        begun.wait_for_arrival()
+        begun.open()
+        until_blocked(blue)
+        gate.open()
+        outcomes = [first.exception(10), second.exception(10)]
+        [error] = [one for one in outcomes if one is not None]
+        turns = ["red → blue → white → red", "blue → white → red → blue"]
+        turns.append("white → red → blue → white")
+        assert type(error) is DeadlockError
+        assert any(f"each other: {turn}." in str(error) for turn in turns)
+        assert first.exception() or first.result() == "red"
 
 
 @remote

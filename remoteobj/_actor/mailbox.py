@@ -64,6 +64,8 @@ class Mailbox:
         self._reentrancy = reentrancy or Reentrancy()
         self._looked = 0.0
         self.serving = Serving(self, executor, self._reentrancy)
+        self._changed: set[Client] = set()
+        """The clients whose queues are to be looked through again."""
         self.probes: list[tuple[Client, Frame]] = []
         """Those that came while the actor was blocked, and not dealt with."""
         self.safe_point: Callable[[], None] = _nothing
@@ -178,6 +180,8 @@ class Mailbox:
     def _enqueue(self, client: Client, request: Frame) -> None:
         if request.metadata:
             client.has_actors = True
+            if self._reentrancy.is_needed(request):
+                self._changed.add(client)
         self._schedule.add(client, request)
 
     def _on_credit(self, client: Client, frame: Frame) -> None:
@@ -225,6 +229,7 @@ class Mailbox:
         if client.muted:
             for request in list(client.requests):
                 self._schedule.take_out(client, request)
+        self._changed.discard(client)
         self.clients.forget(client)
         for stream in list(client.streams.values()):
             self._streams.give_up(stream)
@@ -246,10 +251,12 @@ class Mailbox:
         """Run, or refuse, what the blocked call needs: all such requests, and a step of each such
         stream. Whether a stream can go on."""
         rules = self._reentrancy
-        for client in self.clients:
+        for client in self._to_look_through():
             # More may come while these are run, so the queue is looked through anew afterwards.
             while not client.unsent and (requests := rules.needed_now(client.requests)):
                 self._run_before_turn(client, requests)
+            if client.unsent:
+                self._changed.add(client)
         for stream in self._needed_streams():
             if self._schedule.take_stream(stream):
                 if rules.allowed:
@@ -257,6 +264,14 @@ class Mailbox:
                 else:
                     self._streams.break_off(stream, rules.refusal(stream.request))
         return bool(self._needed_streams())
+
+    def _to_look_through(self) -> list[Client]:
+        """The clients in whose queues may be what the blocked call needs. Once all were looked
+        through for this call, only those that sent such since: a queue may be long."""
+        changed, self._changed = self._changed, set()
+        if self._reentrancy.begin_to_look():
+            return list(self.clients)
+        return list(changed)
 
     def _run_before_turn(self, client: Client, requests: list[Frame]) -> None:
         """Run these, or refuse them, as far as what one of them does leaves the others there."""

@@ -39,6 +39,8 @@ class Reentrancy:
         self._actor = actor
         self._user_entry_points = user_entry_points
         self._blocked: list[BlockedCall] = []
+        self._looked_through = False
+        """Whether all queues were looked through for what the innermost call needs."""
 
     # --- what the actor's own calls say ------------------------------------------------------
 
@@ -57,10 +59,12 @@ class Reentrancy:
     def blocked(self, call: BlockedCall) -> Iterator[None]:
         """The time in which the actor is blocked on a call."""
         self._blocked.append(call)
+        self._looked_through = False
         try:
             yield
         finally:
             self._blocked.remove(call)
+            self._looked_through = False
 
     @property
     def is_blocked(self) -> bool:
@@ -94,6 +98,12 @@ class Reentrancy:
             elif self.allowed:
                 ahead.setdefault(sender, []).append(request)
         return found
+
+    def begin_to_look(self) -> bool:
+        """Whether what the blocked call needs may be anywhere. From then on, and while no other
+        call is begun or ends, it is only in what comes."""
+        begins, self._looked_through = not self._looked_through, True
+        return begins
 
     def refusal(self, request: Frame) -> DeadlockError:
         """The error of a request that would have to be let in."""
