@@ -657,8 +657,8 @@ def at_each_probe(after: Callable[[], object]) -> None:
 
     def due_or(self: BlockedCall, deadline: float | None) -> float:
         # It doubles with each probe. To act within the sending would show in the probe's stack.
-        before: float = told[self.token] if self.token in told else PROBE_DELAY.value
-        if self._delay > before:
+        delay = PROBE_DELAY.value
+        if self._delay > told.get(self.token, delay):
             told[self.token] = self._delay
             after()
         return original(self, deadline)
