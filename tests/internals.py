@@ -657,8 +657,9 @@ def at_each_probe(after: Callable[[], object]) -> None:
 
     def due_or(self: BlockedCall, deadline: float | None) -> float:
         # It doubles with each probe. To act within the sending would show in the probe's stack.
-        if self._delay > told.get(self.token, PROBE_DELAY.value):
-            told[self.token] = self._delay
+        delay: float = self._delay
+        if delay > told.get(self.token, PROBE_DELAY.value):
+            told[self.token] = delay
             after()
         return original(self, deadline)
 
