@@ -657,9 +657,9 @@ def at_each_probe(after: Callable[[], object]) -> None:
 
     def due_or(self: BlockedCall, deadline: float | None) -> float:
         # It doubles with each probe. To act within the sending would show in the probe's stack.
-        delay: float = self._delay
-        if delay > told.get(self.token, PROBE_DELAY.value):
-            told[self.token] = delay
+        told_at: float = told.get(self.token) or PROBE_DELAY.value
+        if self._delay > told_at:
+            told[self.token] = self._delay
             after()
         return original(self, deadline)
 
