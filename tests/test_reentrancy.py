@@ -14,7 +14,6 @@ from remoteobj.testing import Gate
 from tests.conftest import Launch
 from tests.tools import until
 
-PROBE: float = 0.01
 pytestmark = pytest.mark.engines(skip={"inline": "has no listener that another could reach"})
 
 
@@ -70,14 +69,10 @@ class Player:
 
     def meet(self, other: Any, gate: Gate) -> Any:
         gate.park()
-        return other.throw([], 5)
+        return self.ask(other)
 
-    def nest(self, other: Any, ring: list[Any], depth: int) -> int:
-        """Call on, by a future, from one to the next, with all of them at it at once."""
-        if not depth:
-            return 0
-        rest = [*ring[1:], ring[0]]
-        return 1 + int(other.future_.nest(rest[0], rest, depth - 1).result())
+    def ask(self, other: Any) -> Any:
+        return other.throw([], 5)
 
     def park(self, gate: Gate) -> None:
         gate.park()
@@ -108,17 +103,6 @@ class Player:
 
     def count(self, n: int) -> Iterator[int]:
         yield from range(n)
-
-    def meet_stream(self, other: Any, gate: Gate) -> list[int]:
-        gate.park()
-        return list(other.count(40))
-
-    def meet_large(self, other: Any, gate: Gate, size: int) -> int:
-        gate.park()
-        return int(other.size_of("x" * size))
-
-    def size_of(self, value: str) -> int:
-        return len(value)
 
     def raise_back(self, other: Any, me: Any) -> None:
         other.fail_at(me)
@@ -203,35 +187,9 @@ def test_one_that_is_not_reentrant_refuses_and_names_the_whole_chain(launch: Lau
         assert proud.throw([meek], 7) == [7, 8]
 
 
-def test_two_that_call_each_other_at_the_same_moment_let_each_other_in(
-    pair: tuple[Any, Any],
-) -> None:
-    """Neither call belongs to the chain of the other, and each waits for the other's actor."""
-    for _ in range(3):
-        futures = meet(list(pair))
-        assert [future.result(10) for future in futures] == [[5], [5]]
-
-
-@pytest.mark.parametrize("size", [3, 5])
-def test_a_ring_of_calls_that_began_independently_is_let_in(launch: Launch, size: int) -> None:
-    """No chain of calls has the whole ring: that each waits for the next, they must tell."""
-    with contextlib.ExitStack() as stack:
-        ring = [stack.enter_context(Player.options(**launch).spawn()) for _ in range(size)]
-        futures = meet(ring)
-        assert [future.result(10) for future in futures] == [[5]] * size
-        assert [one.seen.get_() for one in ring] == [[5]] * size
-
-
 def test_a_stream_of_an_actor_that_waits_for_its_consumer_goes_on(pair: tuple[Any, Any]) -> None:
     one, other = pair
     assert one.collect_back(other, one) == list(range(40))
-
-
-def test_two_that_consume_a_stream_of_each_other_at_the_same_moment_both_get_it(
-    pair: tuple[Any, Any],
-) -> None:
-    futures = meet(list(pair), "meet_stream")
-    assert [future.result(10) for future in futures] == [list(range(40))] * 2
 
 
 def test_a_stream_that_is_given_up_while_its_generator_waits_for_another_is_closed_then(
@@ -254,40 +212,12 @@ class Node:
 
     a: Any
     b: Any
-    c: Any
-    d: Any
 
     def __init__(self) -> None:
         self.log: list[int] = []
 
     def know(self, **others: Any) -> None:
         self.__dict__.update(others)
-
-    def note(self, n: int) -> list[int]:
-        self.log.append(n)
-        return list(self.log)
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
-
-    def ask(self, way: str, name: str, method: str) -> Any:
-        """What another one says, waited for as this says."""
-        other = self.__dict__[name]
-        if way == "future":
-            return getattr(other.future_, method)().result()
-        return getattr(other, method)()
-
-    def cast_wait_call(self) -> Any:
-        self.b.cast_.note(1)
-        self.d.sleep(20 * PROBE)
-        return self.b.note(2)
-
-    def ping_c(self) -> str:
-        time.sleep(10 * PROBE)
-        return str(self.c.ping())
-
-    def ping(self) -> str:
-        return "pong"
 
     def report(self, count: int, size: int) -> str:
         for n in range(count):
@@ -299,18 +229,6 @@ class Node:
 
     def have_reported(self, count: int, size: int) -> Any:
         return self.b.report(count, size)
-
-
-def test_what_becomes_known_of_who_waits_changes_no_order() -> None:
-    """The call of one comes after its cast, though others wait for it by then."""
-    with contextlib.ExitStack() as stack:
-        a, b, c, d = (stack.enter_context(Node.spawn()) for _ in range(4))
-        a.know(b=b, d=d)
-        b.know(c=c)
-        c.know(a=a)
-        holding = b.future_.ping_c()
-        asking = c.future_.ask("future", "a", "cast_wait_call")
-        assert (holding.result(15), asking.result(15)) == ("pong", [1, 2])
 
 
 @pytest.mark.parametrize(("count", "size"), [(20_000, 1000), (40, 1_000_000)])
@@ -327,107 +245,61 @@ def test_what_an_actor_waits_for_may_come_behind_any_number_of_casts(count: int,
 class Relay:
     """Its stream is that of another one, which calls it meanwhile."""
 
-    def know(self, x: Any, y: Any, z: Any, pause: int) -> None:
-        self.x, self.y, self.z, self.pause = x, y, z, pause
+    def know(self, x: Any, y: Any, z: Any, gate: Gate) -> None:
+        self.x, self.y, self.z, self.gate = x, y, z, gate
 
-    def start(self) -> list[int]:
+    def start(self, gate: Gate) -> list[int]:
         items = self.x.outer()
         got = [next(items)]
-        time.sleep(20 * PROBE)
         iter(items)  # goes ahead from here on, and nobody waits for it
-        time.sleep(self.pause * PROBE)
-        return got + list(items)
+        gate.park()
+        return got + self.rest_of(items)
+
+    def rest_of(self, items: Any) -> list[int]:
+        return list(items)
 
     def outer(self) -> Iterator[int]:
         yield from self.z.inner()
 
     def inner(self) -> Iterator[int]:
         yield 1
-        time.sleep(10 * PROBE)
-        self.x.f()
+        self.gate.park()
+        self.x.pass_on()
         yield 2
 
-    def f(self) -> Any:
+    def pass_on(self) -> Any:
         return self.y.one()
 
     def one(self) -> int:
-        time.sleep(5 * PROBE)  # meanwhile it is told that its caller waits
         return 1
 
 
-@pytest.mark.parametrize("pause", [0, 5, 30])
-def test_a_stream_that_goes_ahead_buries_no_request_that_it_needs(pause: int) -> None:
+@pytest.mark.parametrize("first", ["its consumer waits", "its generator calls"])
+def test_a_stream_that_goes_ahead_buries_no_request_that_it_needs(gate: Gate, first: str) -> None:
+    before_call = Gate()
     with contextlib.ExitStack() as stack:
         x, y, z = (stack.enter_context(Relay.spawn()) for _ in range(3))
         for one in (x, y, z):
-            one.know(x, y, z, pause)
-        assert y.future_.start().result(15) == [1, 2]
+            one.know(x, y, z, before_call)
+        started = y.future_.start(gate)
+        for each in (gate, before_call):
+            each.wait_for_arrival()
+        steps = [(gate, y, "rest_of"), (before_call, x, "pass_on")]
+        for each, actor, method in steps if first == "its consumer waits" else reversed(steps):
+            each.open()
+            until_within(actor, method)
+        assert started.result(15) == [1, 2]
 
 
-def test_streams_of_two_that_are_not_reentrant_end_with_an_error(launch: Launch) -> None:
-    spawner = Player.options(**launch, reentrant=False)
-    with spawner.spawn() as one, spawner.spawn() as other:
-        futures = meet([one, other], "meet_stream")
-        errors = [future.exception(10) for future in futures]
-        assert any(isinstance(error, DeadlockError) for error in errors)
-        assert one.throw([other], 1) == [1, 2]
-
-
-@pytest.mark.parametrize("size", [300_000, 5_000_000])
-def test_two_that_send_each_other_more_than_the_line_holds_both_take_it_in(
-    pair: tuple[Any, Any], size: int
-) -> None:
-    futures = meet(list(pair), "meet_large", size)
-    assert [future.result(10) for future in futures] == [size] * 2
-
-
-def test_of_several_calls_that_wait_for_each_other_each_is_told_of(launch: Launch) -> None:
-    """A call within a call may make another to the same actor: what is said of one stays true."""
-    with contextlib.ExitStack() as stack:
-        ring = [stack.enter_context(Player.options(**launch).spawn()) for _ in range(3)]
-        others = [*ring[1:], ring[0]]
-        for _ in range(5):
-            made = [
-                one.future_.nest(other, ring, 3) for one, other in zip(ring, others, strict=True)
-            ]
-            assert [future.result(15) for future in made] == [3] * 3
-
-
-def test_one_in_a_ring_that_is_not_reentrant_refuses_and_names_the_ring(launch: Launch) -> None:
-    with contextlib.ExitStack() as stack:
-        ring = [
-            stack.enter_context(Player.options(**launch, name=name, reentrant=False).spawn())
-            for name in ("red", "green", "blue")
-        ]
-        futures = meet(ring)
-        errors = [future.exception(10) for future in futures]
-        assert any(isinstance(error, DeadlockError) for error in errors)
-        turns = ["red → green → blue → red", "green → blue → red → green"]
-        turns.append("blue → red → green → blue")
-        for error in errors:
-            assert error is None or any(turn in str(error) for turn in turns)
-        assert [one.throw([], 1) for one in ring] == [[1]] * 3, "all of them go on"
-
-
-def meet(ring: list[Any], method: str = "meet", *args: Any) -> list[Any]:
-    """Have each call the next one, when all of them are within a call."""
-    gates = [Gate() for _ in ring]
-    nexts = [*ring[1:], ring[0]]
-    futures = [
-        getattr(one.future_, method)(*rest, *args)
-        for one, *rest in zip(ring, nexts, gates, strict=True)
-    ]
-    for gate in gates:
-        gate.wait_for_arrival()
-    for gate in gates:
-        gate.open()
-    return futures
+def until_within(actor: Any, method: str) -> None:
+    """Wait until an actor is within a method, be it in what it calls there; or through with it."""
+    until(lambda: f"in {method}\n" in actor.stack_() or actor.status_().call is None)
 
 
 def test_a_chain_that_only_waits_for_its_turn_is_left_alone(
     pair: tuple[Any, Any], launch: Launch, gate: Gate
 ) -> None:
-    """Who waits is told on, but nobody in the chain is waited for by its end."""
+    """Nobody in the chain is waited for by its end."""
     one, other = pair
     with Player.options(**launch).spawn() as third:
         parked = third.future_.park(gate)
@@ -435,7 +307,8 @@ def test_a_chain_that_only_waits_for_its_turn_is_left_alone(
         middle = other.future_.throw([third], 1)
         first = one.future_.throw([other], 0)
         last = other.future_.throw([], 7)
-        time.sleep(3 * PROBE)  # what is looked for is that nothing happens meanwhile
+        for actor in (other, one):
+            until_within(actor, "throw")
         assert not any(future.done() for future in (parked, middle, first, last))
         gate.open()
         assert (middle.result(), first.result(), last.result()) == ([1, 2], [0, 1], [7])
@@ -455,7 +328,7 @@ def test_a_call_on_behalf_of_what_nobody_waits_for_waits_for_its_turn(
         parked = one.future_.send_then_park(way, other, [one], third, gate)
         gate.wait_for_arrival()
         until(lambda: other.status_().call == "?.throw(...)")
-        time.sleep(3 * PROBE)  # what is looked for is that nothing happens meanwhile
+        until_within(other, "throw")
         assert not parked.done()
         gate.open()
         assert parked.result(10) == "parked"
@@ -478,7 +351,7 @@ def test_who_does_not_wait_for_a_call_is_no_part_of_its_chain(
         parked = one.future_.send_then_park(way, other, [third], parker, outer)
         outer.wait_for_arrival()
         inner.open()
-        time.sleep(3 * PROBE)  # what is looked for is that nothing happens meanwhile
+        until_within(third, "ask")
         assert not meeting.done()
         outer.open()
         assert (parked.result(10), meeting.result(10)) == ("parked", [5])

@@ -63,7 +63,7 @@ def test_while_nothing_blocks_nothing_is_let_in() -> None:
     rules = Reentrancy(ME)
     queue = [request(1, Link(ME, 9), Link(OTHER, 3))]
     assert not rules.is_needed(queue[0])
-    assert rules.next_needed(queue) is None
+    assert rules.needed_now(queue) == []
 
 
 CHAINS: dict[str, tuple[CallChain, bool]] = {
@@ -81,8 +81,8 @@ def test_only_what_the_blocked_call_waits_for_is_needed(chain: CallChain, needed
     rules = Reentrancy(ME)
     with rules.blocked(blocked_call(9)):
         assert rules.is_needed(request(1, *chain)) is needed
-        assert (rules.next_needed([request(1, *chain)]) is not None) is needed
-    assert rules.next_needed([request(1, *chain)]) is None
+        assert rules.needed_now([request(1, *chain)]) == [request(1, *chain)] * needed
+    assert rules.needed_now([request(1, *chain)]) == []
 
 
 def test_of_several_blocked_calls_the_innermost_counts() -> None:
@@ -90,8 +90,8 @@ def test_of_several_blocked_calls_the_innermost_counts() -> None:
     outer, inner = request(1, Link(ME, 9), Link(OTHER, 3)), request(2, Link(ME, 10), Link(THIRD, 4))
     with rules.blocked(blocked_call(9)):
         with rules.blocked(blocked_call(10)):
-            assert rules.next_needed([outer, inner]) == inner
-        assert rules.next_needed([outer, inner]) == outer
+            assert rules.needed_now([outer, inner]) == [inner]
+        assert rules.needed_now([outer, inner]) == [outer]
 
 
 def test_what_the_same_actor_has_sent_before_is_let_in_first() -> None:
@@ -100,9 +100,9 @@ def test_what_the_same_actor_has_sent_before_is_let_in_first() -> None:
     stray = request(2, Link(THIRD, 0), kind=Kind.CAST)
     needed = request(3, Link(ME, 9), Link(OTHER, 3))
     with rules.blocked(blocked_call(9)):
-        assert rules.next_needed([stray, cast, needed]) == cast
-        assert rules.next_needed([stray, needed]) == needed
-        assert rules.next_needed([stray, cast]) is None
+        assert rules.needed_now([stray, cast, needed]) == [cast, needed]
+        assert rules.needed_now([stray, needed, cast]) == [needed]
+        assert rules.needed_now([stray, cast]) == []
 
 
 def test_one_that_is_not_reentrant_refuses_just_what_is_needed() -> None:
@@ -110,7 +110,7 @@ def test_one_that_is_not_reentrant_refuses_just_what_is_needed() -> None:
     cast = request(1, Link(OTHER, 0), kind=Kind.CAST)
     needed = request(3, Link(ME, 9), Link(OTHER, 3))
     with rules.blocked(blocked_call(9)):
-        assert rules.next_needed([cast, needed]) == needed
+        assert rules.needed_now([cast, needed]) == [needed]
         error = rules.refusal(needed)
     assert isinstance(error, DeadlockError)
     assert "me → other → me; and me is not reentrant" in str(error)
@@ -128,12 +128,11 @@ def test_what_is_let_in_keeps_the_order_of_each_sender(
 ) -> None:
     rules = Reentrancy(ME)
     queue = [request(n, *chain, kind=kind) for n, (chain, kind) in enumerate(queued)]
-    let_in: list[Frame] = []
     with rules.blocked(blocked_call(9)):
-        while one := rules.next_needed(queue):
-            let_in.append(one)
-            queue.remove(one)
+        let_in = rules.needed_now(queue)
+        queue = [one for one in queue if one not in let_in]
         assert not any(map(rules.is_needed, queue)), "all that is needed was let in"
+    assert let_in == sorted(let_in, key=lambda one: one.call_id)
     for one in let_in:
         sender = read_metadata(one.metadata).chain[-1:]
         assert sender[0].actor == OTHER, "the only one that sent something needed"

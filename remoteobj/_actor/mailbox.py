@@ -247,13 +247,9 @@ class Mailbox:
         stream. Whether a stream can go on."""
         rules = self._reentrancy
         for client in self.clients:
-            # What one of them does may change the queue, so it is looked through anew.
-            while not client.unsent and (request := rules.next_needed(client.requests)):
-                self._schedule.take_out(client, request)
-                if rules.allowed:
-                    self._run(client, request)
-                else:
-                    client.send(error_frame(request.call_id, rules.refusal(request)))
+            # More may come while these are run, so the queue is looked through anew afterwards.
+            while not client.unsent and (requests := rules.needed_now(client.requests)):
+                self._run_before_turn(client, requests)
         for stream in self._needed_streams():
             if self._schedule.take_stream(stream):
                 if rules.allowed:
@@ -261,6 +257,19 @@ class Mailbox:
                 else:
                     self._streams.break_off(stream, rules.refusal(stream.request))
         return bool(self._needed_streams())
+
+    def _run_before_turn(self, client: Client, requests: list[Frame]) -> None:
+        """Run these, or refuse them, as far as what one of them does leaves the others there."""
+        for request in requests:
+            if client.unsent:
+                break
+            if request not in client.requests:
+                continue  # withdrawn, or needed by a call that one of them has made
+            self._schedule.take_out(client, request)
+            if self._reentrancy.allowed:
+                self._run(client, request)
+            else:
+                client.send(error_frame(request.call_id, self._reentrancy.refusal(request)))
 
     def pass_probes_on(self) -> None:
         """Deal with the probes of calls that the blocked call holds up."""
@@ -277,7 +286,7 @@ class Mailbox:
         if (stream := client.streams.get(call_id)) is not None:
             return stream.credit > 0 and not self._reentrancy.is_needed(stream.request)
         is_queued = any(one.call_id == call_id for one in client.requests)
-        return is_queued and self._reentrancy.next_needed(client.requests) is None
+        return is_queued and not self._reentrancy.needed_now(client.requests)
 
     def _needed_streams(self) -> list[StreamProducer]:
         """The streams that can go on, and whose items the blocked call needs."""

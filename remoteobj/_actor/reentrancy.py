@@ -76,20 +76,24 @@ class Reentrancy:
         needed = Link(self._actor, self._blocked[-1].token)
         return needed in read_metadata(request.metadata).chain
 
-    def next_needed(self, queue: Iterable[Frame]) -> Frame | None:
-        """The request of one client's queue to deal with now, since the blocked call needs one.
+    def needed_now(self, queue: Iterable[Frame]) -> list[Frame]:
+        """The requests of one client's queue to deal with now: those that the blocked call needs.
 
-        Where it will be run, that is the oldest request of the same sender, whose order holds.
+        Where they will be run, what the same senders have sent before comes first, so that their
+        order holds.
         """
+        found: list[Frame] = []
         if not self._blocked:
-            return None
-        oldest: dict[ActorId | None, Frame] = {}
+            return found
+        ahead: dict[ActorId | None, list[Frame]] = {}
         for request in queue:
             chain = read_metadata(request.metadata).chain
-            first = oldest.setdefault(chain[-1].actor if chain else None, request)
+            sender = chain[-1].actor if chain else None
             if self.is_needed(request):
-                return first if self.allowed else request
-        return None
+                found += [*ahead.pop(sender, ()), request]
+            elif self.allowed:
+                ahead.setdefault(sender, []).append(request)
+        return found
 
     def refusal(self, request: Frame) -> DeadlockError:
         """The error of a request that would have to be let in."""
