@@ -65,7 +65,7 @@ def often(act: Callable[[], object], times: int = TIMES) -> Measure:
 
 
 def values() -> Iterator[Trick]:
-    call = (("attr", "add"), ("call", (1,), {}))
+    call: tuple[Any, ...] = (("attr", "add"), ("call", (1,), {}))
     yield Trick(
         "a method call travels as its name and its arguments",
         often(lambda: dumps_call(call)),

@@ -318,9 +318,9 @@ def register_at_exit(mortal: _Mortal) -> None:
 def _stop_all() -> None:
     """Tell all of them first, then wait: together they take as long as the slowest."""
     mortals = list(_mortals)
-    for mortal in mortals:
-        mortal._tell_at_exit()
     try:
+        for mortal in mortals:
+            mortal._tell_at_exit()
         for mortal in mortals:
             mortal._stop_at_exit()
     except KeyboardInterrupt:

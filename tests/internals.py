@@ -657,8 +657,8 @@ def at_each_probe(after: Callable[[], object]) -> None:
 
     def due_or(self: BlockedCall, deadline: float | None) -> float:
         # It doubles with each probe. To act within the sending would show in the probe's stack.
-        delay = PROBE_DELAY.value
-        if self._delay > told.get(self.token, delay):
+        told_at: float = told.get(self.token) or PROBE_DELAY.value
+        if self._delay > told_at:
             told[self.token] = self._delay
             after()
         return original(self, deadline)

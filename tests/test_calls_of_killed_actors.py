@@ -205,12 +205,14 @@ def test_a_stop_by_another_thread_leaves_the_error_of_a_call_what_it_is(
     gate.wait_for_arrival()
     scribe.kill_()
 
-    def stop() -> None:
-        Call(scribe.stop_).wait()
-
-    at_next("read the last stacks", before=stop, monkeypatch=monkeypatch)
+    stops: list[Call] = []
+    at_next(
+        "read the last stacks",
+        before=lambda: stops.append(Call(scribe.stop_)),
+        monkeypatch=monkeypatch,
+    )
     error = parked.exception(timeout=10)
-    scribe.stop_()
+    stops[0].wait()
     if isinstance(error, OSError):
         raise OSError(str(error))  # a new one: the other leads to the handle
     assert isinstance(error, ActorDiedError)
