@@ -184,8 +184,14 @@ class _FaultyExecutor:
     def done(self) -> int:
         return self._executor.done
 
+    def begin_steps(self, stream: StreamProducer) -> object:
+        return self._executor.begin_steps(stream)
+
     def step(self, stream: StreamProducer) -> Frame:
         return self._executor.step(stream)
+
+    def end_steps(self, outer: object) -> None:
+        self._executor.end_steps(outer)
 
     def close(self, stream: StreamProducer) -> None:
         self._executor.close(stream)

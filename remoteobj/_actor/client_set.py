@@ -44,6 +44,8 @@ class ClientSet:
         self._by_fd: dict[int, Client] = {}
         self._new: deque[Client] = deque()
         self._poller = SpinPoller(wire_options.spin)
+        self.wait = self._poller.wait
+        """What can be read, waiting for the first of it until a deadline."""
         self._wakeup = Wakeup()
         self._poller.register(self._wakeup.fileno())
         self._blocked = 0
@@ -78,10 +80,6 @@ class ClientSet:
         """What can be read now."""
         return self._poller.ready()
 
-    def wait(self, deadline: float | None) -> list[tuple[int, int]]:
-        """The same, waiting for the first of it until `deadline`."""
-        return self._poller.wait(deadline)
-
     def wait_for(
         self, watched: dict[int, int], deadline: float | None
     ) -> tuple[bool, list[tuple[int, int]]]:
@@ -108,11 +106,12 @@ class ClientSet:
     def read(self, ready: list[tuple[int, int]]) -> list[tuple[Client, list[Frame] | None]]:
         """The frames of every client that is ready; None in their place: the client has left."""
         found: list[tuple[Client, list[Frame] | None]] = []
+        by_fd = self._by_fd
         for fd, events in ready:
-            client = self._by_fd.get(fd)
-            if client is not None:
+            if fd in by_fd:
+                client = by_fd[fd]
                 try:
-                    found.append((client, client.channel.take()))
+                    found += ((client, client.channel.take()),)
                 except ChannelClosedError:
                     found.append((client, None))
                 except MalformedFrameError as exc:

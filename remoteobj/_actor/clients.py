@@ -124,6 +124,9 @@ def _without_keeping_alive(client: Client) -> Callable[[Frame], None]:
     return post
 
 
+_ITEM = Kind.ITEM  # a bare name: see `execution`
+
+
 class StreamProducer:
     """An open stream.
 
@@ -153,7 +156,7 @@ class StreamProducer:
             raise
         except BaseException as exc:
             return error_frame(self.call_id, exc)
-        return value_frame(Kind.ITEM, self.call_id, item, self.client.channel.writable)
+        return value_frame(_ITEM, self.call_id, item, self.client.channel.writable)
 
     def step(self) -> Any:
         """The next item, made by users' code; raises what that raises."""

@@ -60,6 +60,7 @@ class Mailbox:
         self.executor = executor
         self.lifecycle = Lifecycle()
         self._schedule: Schedule[Client, StreamProducer] = Schedule()
+        self._turns, self._flowing = self._schedule.turns, self._schedule.streams
         self._streams = StreamRunner(executor, self._schedule, self._line_up)
         self._reentrancy = reentrancy or Reentrancy()
         self._looked = 0.0
@@ -86,7 +87,7 @@ class Mailbox:
         """Run what is there, waiting for the first until `deadline`; how much was run."""
         with self.serving.at_work(lasting):
             done = self._step(deadline)
-            while self._schedule and 0 < done < limit:
+            while (self._turns or self._flowing) and 0 < done < limit:
                 done += self._step(deadline)
         self.safe_point()
         return done
@@ -94,19 +95,20 @@ class Mailbox:
     def _step(self, deadline: float | None) -> int:
         """Run one request and one step of a stream, waiting until `deadline` if there is neither;
         how much was run."""
-        if self._schedule:
+        if self._turns or self._flowing:
             self._look()
             return self._work()
-        clients = self.clients
-        found = clients.read(clients.wait(deadline))
-        if len(found) == 1 and not clients.woken:
+        found = self.clients.read(self.clients.wait(deadline))
+        if len(found) == 1:
             client, frames = found[0]
-            if frames is not None and len(frames) == 1 and frames[0][0] in _REQUESTS:
-                # One request and nothing else to do, as it mostly is: it is spared the queues.
+            if frames and len(frames) == 1:
                 request = frames[0]
-                client.has_actors = client.has_actors or bool(request[4])
-                self._run(client, request)
-                return 1
+                # One request and nothing else to do, as it mostly is: it is spared the queues.
+                if request[0] in _REQUESTS and not self.clients.woken:
+                    if request[4]:
+                        client.has_actors = True
+                    self._run(client, request)
+                    return 1
         self.take_in(found)
         return self._work()
 

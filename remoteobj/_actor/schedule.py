@@ -41,24 +41,26 @@ S = TypeVar("S", bound=Streaming)
 class Schedule(Generic[C, S]):
     """The queues, and whose turn it is.
 
-    Invariants: a client is in `_turns` at most once, and only while it has requests. None of them
-    is begun while the reply to an earlier one is not written whole. A stream is in `_flowing` at
+    Invariants: a client is in `turns` at most once, and only while it has requests. None of them
+    is begun while the reply to an earlier one is not written whole. A stream is in `streams` at
     most once, and only with credit.
     """
 
     def __init__(self) -> None:
-        self._turns: deque[C] = deque()
-        self._flowing: deque[S] = deque()
+        self.turns: deque[C] = deque()
+        """The clients that have requests, in the order of their turns."""
+        self.streams: deque[S] = deque()
+        """The streams that may go on, in the order of theirs."""
 
     def __bool__(self) -> bool:
-        return bool(self._turns or self._flowing)
+        return bool(self.turns or self.streams)
 
     # --- requests ------------------------------------------------------------------------
 
     def add(self, client: C, request: Frame) -> None:
         """A client has sent a request."""
         if not client.requests:
-            self._turns.append(client)
+            self.turns.append(client)
         client.requests.append(request)
         client.queued_bytes += size_of(request)
 
@@ -67,8 +69,8 @@ class Schedule(Generic[C, S]):
 
         Its client has no further turn until `line_up` says that the reply has been written.
         """
-        while self._turns:
-            client = self._turns.popleft()
+        while self.turns:
+            client = self.turns.popleft()
             if client.unsent:
                 continue  # It sent this while its last request was run; `line_up` will come.
             request = client.requests.popleft()
@@ -78,15 +80,15 @@ class Schedule(Generic[C, S]):
 
     def line_up(self, client: C) -> None:
         """A client may have its next turn, if it has requests and is owed nothing."""
-        if client.requests and not client.unsent and client not in self._turns:
-            self._turns.append(client)
+        if client.requests and not client.unsent and client not in self.turns:
+            self.turns.append(client)
 
     def take_out(self, client: C, request: Frame) -> None:
         """A request is dealt with before its turn."""
         client.requests.remove(request)
         client.queued_bytes -= size_of(request)
-        if not client.requests and client in self._turns:
-            self._turns.remove(client)
+        if not client.requests and client in self.turns:
+            self.turns.remove(client)
 
     def withdraw(self, client: C, call_id: int) -> bool:
         """Take out a call that has not begun; False: there is none of this id."""
@@ -98,7 +100,7 @@ class Schedule(Generic[C, S]):
 
     def queued(self, clients: Iterable[C]) -> list[Frame]:
         """The requests in the order of their turns, as far as another thread can see it."""
-        waiting = [list(client.requests) for client in dict.fromkeys([*self._turns, *clients])]
+        waiting = [list(client.requests) for client in dict.fromkeys([*self.turns, *clients])]
         return [
             requests[turn]
             for turn in range(max(map(len, waiting), default=0))
@@ -109,33 +111,33 @@ class Schedule(Generic[C, S]):
     def drain(self, clients: Iterable[C]) -> list[tuple[C, Frame]]:
         """Take all requests out of all queues, those of the clients whose turn it is first."""
         found: list[tuple[C, Frame]] = []
-        for client in dict.fromkeys([*self._turns, *clients]):
+        for client in dict.fromkeys([*self.turns, *clients]):
             found += ((client, request) for request in client.requests)
             client.requests.clear()
             client.queued_bytes = 0
-        self._turns.clear()
+        self.turns.clear()
         return found
 
     # --- streams -------------------------------------------------------------------------
 
     def flow(self, stream: S) -> None:
         """A stream may go on, if its consumer has asked for items."""
-        if stream.credit > 0 and stream not in self._flowing:
-            self._flowing.append(stream)
+        if stream.credit > 0 and stream not in self.streams:
+            self.streams.append(stream)
 
     def next_stream(self) -> S | None:
         """The stream whose turn it is for a step; `flow` lines it up again."""
-        return self._flowing.popleft() if self._flowing else None
+        return self.streams.popleft() if self.streams else None
 
     def flowing(self) -> list[S]:
         """The streams that may go on, in the order of their turns."""
-        return list(self._flowing)
+        return list(self.streams)
 
     def take_stream(self, stream: S) -> bool:
         """Take a stream out before its turn; False: it is not there any more."""
-        if stream not in self._flowing:
+        if stream not in self.streams:
             return False
-        self._flowing.remove(stream)
+        self.streams.remove(stream)
         return True
 
 

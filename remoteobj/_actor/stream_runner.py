@@ -18,6 +18,9 @@ BURST_SECONDS = 50e-6
 """How long a stream whose items come fast has its turn, while nobody else waits."""
 
 
+_ITEM = Kind.ITEM  # a bare name: see `execution`
+
+
 class StreamRunner:
     """Runs the streams of one mailbox.
 
@@ -35,6 +38,7 @@ class StreamRunner:
     ) -> None:
         self._executor = executor
         self._schedule = schedule
+        self._turns, self._flowing = schedule.turns, schedule.streams
         self._line_up = line_up
 
     def advance(self, stream: StreamProducer) -> None:
@@ -58,20 +62,22 @@ class StreamRunner:
 
         The stream may be given up meanwhile, if its generator is blocked on another actor.
         """
-        client, begun = stream.client, clock()
-        while stream.credit > 0:
-            frame = self._executor.step(stream)
-            if not stream.open:
-                self._executor.close(stream)
-                return False
-            client.send(frame)
-            stream.credit -= 1
-            if frame[0] != Kind.ITEM:
-                stream.end()
-                return False
-            if self._schedule or client.unsent or clock() > begun + BURST_SECONDS:
+        executor, client, begun = self._executor, stream.client, clock()
+        outer = executor.begin_steps(stream)
+        while stream.credit > 0 and stream.open:
+            frame = executor.step(stream)
+            if stream.open:
+                client.send(frame)
+                stream.credit -= 1
+                if frame[0] != _ITEM:
+                    stream.end()
+                    break
+            else:
+                executor.close(stream)
+            if self._turns or self._flowing or client.unsent or clock() > begun + BURST_SECONDS:
                 break
-        return True
+        executor.end_steps(outer)
+        return stream.open
 
     def break_off(self, stream: StreamProducer, error: BaseException) -> None:
         """End a stream by an error that is not its generator's."""

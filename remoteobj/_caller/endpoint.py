@@ -50,6 +50,9 @@ Fallback = Callable[[], Any] | None
 """Makes the value that stands in where nobody listens; None: there is none."""
 
 
+# Bare names: on Python 3.11 to look them up in their class takes longer than to compare them.
+_ERROR, _RETURNED_SELF = Kind.ERROR, Kind.RETURNED_SELF
+
 RETURNED_SELF: Final = object()
 """The result of a call that returned the remote object itself."""
 
@@ -321,9 +324,9 @@ def result_of(
 
 def decode_answer(frame: Frame) -> Any:
     """The value in a frame; raises the exception in it."""
-    if frame[0] == Kind.ERROR:
+    if frame[0] == _ERROR:
         raise unpack_error(frame.payload)
-    if frame[0] == Kind.RETURNED_SELF:
+    if frame[0] == _RETURNED_SELF:
         return RETURNED_SELF
     try:
         return loads(frame[2], frame[3]) if frame[3] else unpickled(frame[2])

@@ -54,14 +54,14 @@ class Incoming:
         Raises:
             MalformedFrameError: it says what can't be.
         """
-        _HANDLERS.get(frame[0], Incoming._refuse_unknown)(self, frame)
-
-    def _on_answer(self, frame: Frame) -> None:
-        in_flight = self._async_calls.in_flight
-        if in_flight:
-            # Before it is delivered: who is told of it may have the call watched again at once.
-            in_flight.pop(frame[1], None)
-        self._calls.receive(frame)
+        if frame[0] in _ABOUT_CALLS:
+            in_flight = self._async_calls.in_flight
+            if in_flight:
+                # Before it is delivered: who is told of it may have the call watched again at once.
+                in_flight.pop(frame[1], None)
+            self._calls.receive(frame)
+        else:
+            _HANDLERS.get(frame[0], Incoming._refuse_unknown)(self, frame)
 
     def _on_goodbye(self, frame: Frame) -> None:
         self.close(self._goodbye_error(frame.payload))
@@ -108,14 +108,10 @@ class Incoming:
             call.fail(partial(self.closed_because, False))
 
 
+_ABOUT_CALLS: Final = frozenset(
+    (Kind.VALUE, Kind.RETURNED_SELF, Kind.ERROR, Kind.REFUSED, Kind.STREAM, Kind.ITEM, Kind.END)
+)
 _HANDLERS: Final[dict[int, Callable[[Incoming, Frame], None]]] = {
-    Kind.VALUE: Incoming._on_answer,
-    Kind.RETURNED_SELF: Incoming._on_answer,
-    Kind.ERROR: Incoming._on_answer,
-    Kind.REFUSED: Incoming._on_answer,
-    Kind.STREAM: Incoming._on_answer,
-    Kind.ITEM: Incoming._on_answer,
-    Kind.END: Incoming._on_answer,
     Kind.GOODBYE: Incoming._on_goodbye,
     Kind.HANGUP: Incoming._on_hangup,
     Kind.RELEASE: Incoming._on_channel,

@@ -20,6 +20,8 @@ from .connection import Connection
 
 __all__ = ["Stream"]
 
+_ITEM = Kind.ITEM  # a bare name: see `endpoint`
+
 
 class Stream(Iterator[Any], AsyncIterator[Any]):
     """The items of an iterator that lives in another process, as they come.
@@ -196,7 +198,7 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
             self._over = True
             assert self.pending.failure is not None
             raise self.pending.failure()
-        if frame[0] != Kind.ITEM:
+        if frame[0] != _ITEM:
             self._over = True
             raise StopIteration(self._read(frame))  # or the iterator's own exception
         self._requested -= 1

@@ -13,16 +13,25 @@ import signal
 from _signal import getsignal  # type: ignore[import-not-found]
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from functools import partial
+from typing import Final
 
-__all__ = ["sigpipe_is_default", "sigpipe_blocked", "sigpipe_blocked_if_default"]
+__all__ = [
+    "SIG_DFL",
+    "sigpipe_blocked",
+    "sigpipe_blocked_if_default",
+    "sigpipe_handler",
+    "sigpipe_is_default",
+]
 
-_SIGPIPE = int(signal.SIGPIPE)
-_DEFAULT = int(signal.SIG_DFL)
+SIG_DFL: Final = int(signal.SIG_DFL)
+sigpipe_handler: Final = partial(getsignal, int(signal.SIGPIPE))
+"""The handler, as a number if it is none of Python's. For a write, which has no time for more."""
 
 
 def sigpipe_is_default() -> bool:
     """Whether a write to nobody ends this process."""
-    return bool(getsignal(_SIGPIPE) == _DEFAULT)
+    return bool(sigpipe_handler() == SIG_DFL)
 
 
 @contextlib.contextmanager
