@@ -152,7 +152,7 @@ def waiter_for_end_of(handle: Any) -> Callable[[float], bool]:
 
 def ask_as_owner(handle: Any, kind: int) -> Any:
     """What the actor's control thread answers to a question of this kind."""
-    return ref_of(handle).endpoint.control_client.request(kind, b"", 10.0)
+    return handle._actor.inspector._client.request(kind, b"", 10.0)
 
 
 def order(handle: Any, kind: int) -> None:
