@@ -43,8 +43,8 @@ python_use_unqualified_type_names = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(asyncio|collections|concurrent|contextlib|inspect|logging|multiprocessing)\..*"),
     (r"py:.*", r"(os|pathlib|signal|threading|types|typing|typing_extensions)\..*"),
-    (r"py:.*", r"remoteobj\.(engines\..*|_.*|.*\._.*)"),
-    (r"py:class", r"Context|Groups?|Types|When"),  # as signatures are written
+    (r"py:.*", r"remoteobj\.(_.*|.*\._.*)"),
+    (r"py:class", r"Context|ExitReason|Future|Groups?|Types|When"),  # as signatures are written
     (r"py:(class|obj)", r"(.*\.)?([A-Z]|_[A-Za-z]+|P\.(args|kwargs))"),
 ]
 
