@@ -93,10 +93,10 @@ def test_a_descriptor_that_is_waited_for_costs_no_wake_up_until_it_is_readable(
     arrived = threading.Event()
     reactor.when_readable(reader, arrived.set)
     until(lambda: polls and polls[0].patience[-1:] == [None])
-    sleeps = len(polls[0].patience)
+    patience = set(polls[0].patience)
     os.write(writer, b"!")
     assert arrived.wait(10)
-    assert sleeps == polls[0].patience.index(None) + 1, "it slept until there was something"
+    assert patience <= {0.0, None}, "it slept until there was something"
     os.close(reader)
     os.close(writer)
     until(lambda: threads() == [])

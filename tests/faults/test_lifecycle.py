@@ -80,8 +80,8 @@ def test_28_an_init_that_exits_fails_the_spawn(start_method: str, within: Within
 def test_29_an_init_that_hangs_is_killed_when_its_time_is_up(
     start_method: str, gate: Gate, tmp_path: Path, within: Within
 ) -> None:
-    spawner = Stillborn.options(start_method=start_method, spawn_timeout=1.5)
-    with within(1.5 + START):
+    spawner = Stillborn.options(start_method=start_method, spawn_timeout=3.0)
+    with within(3.0 + START):
         spawning = Call(spawner.spawn, "hang", tmp_path / "pid", gate)
         gate.wait_for_arrival()
         error = spawning.wait().error
