@@ -30,6 +30,7 @@ from remoteobj._wire.auth import (
     check_proof,
 )
 from remoteobj._wire.transport import CONNECT_SECONDS, Address
+from remoteobj._wire.unix import receive_exactly
 
 HOST = "127.0.0.1"
 BACKLOG = 128
@@ -62,10 +63,10 @@ class TcpTransport:
     def connect(self, address: Address) -> "TcpStream":
         sock = dial(address.location)
         try:
-            answer, expected = answer_to(_receive(sock, GREETING), address.key)
+            answer, expected = answer_to(receive_exactly(sock, GREETING), address.key)
             with sigpipe_blocked_if_default():
                 sock.sendall(answer)
-            check_proof(_receive(sock, DIGEST), expected)
+            check_proof(receive_exactly(sock, DIGEST), expected)
         except BaseException:
             sock.close()
             raise
@@ -240,16 +241,6 @@ def dial(location: str) -> socket.socket:
 
 def _port(location: str) -> int:
     return int(location.rpartition(":")[2])
-
-
-def _receive(sock: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        more = sock.recv(size - len(data))
-        if not more:
-            raise ConnectionResetError("the listener closed the connection")
-        data += more
-    return data
 
 
 TCP = TcpTransport()

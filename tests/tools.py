@@ -218,3 +218,13 @@ def _is_gone(pid: int) -> bool:
         os.kill(pid, 0)
         return False
     return True
+
+
+@contextlib.contextmanager
+def ended(actor: Any) -> Iterator[Any]:
+    """Whatever becomes of this actor in a test, it does not outlive it."""
+    try:
+        yield actor
+    finally:
+        actor.kill_()
+        actor.stop_()

@@ -25,7 +25,7 @@ from .duplex import DuplexStream, offer_pipes, receive_descriptors
 from .runtime_directory import runtime_directory
 from .transport import CONNECT_SECONDS, Address
 
-__all__ = ["UnixHandshake", "UnixListener", "UnixTransport", "dial"]
+__all__ = ["UnixHandshake", "UnixListener", "UnixTransport", "dial", "receive_exactly"]
 
 BACKLOG = 128
 """Connections that may wait to be accepted."""
@@ -47,11 +47,11 @@ class UnixTransport:
         try:
             if not same_user(sock):
                 raise AuthenticationError(f"the listener at {address.location} is another user's")
-            answer, expected = answer_to(_receive(sock, GREETING), address.key)
+            answer, expected = answer_to(receive_exactly(sock, GREETING), address.key)
             stream = offer_pipes(sock, answer)
             try:
                 sock.settimeout(CONNECT_SECONDS)
-                check_proof(_receive(sock, DIGEST), expected)
+                check_proof(receive_exactly(sock, DIGEST), expected)
                 sock.setblocking(False)
             except BaseException:
                 stream.close()
@@ -208,7 +208,12 @@ def same_user(sock: socket.socket) -> bool:
     return bool(uid == os.getuid())
 
 
-def _receive(sock: socket.socket, size: int) -> bytes:
+def receive_exactly(sock: socket.socket, size: int) -> bytes:
+    """So many bytes from a socket with a timeout.
+
+    Raises:
+        ConnectionResetError: the other end was closed before they had come.
+    """
     data = b""
     while len(data) < size:
         more = sock.recv(size - len(data))

@@ -1,12 +1,11 @@
 """The actor that all the faults happen to, and what is asked of it afterwards."""
 
-import contextlib
 import faulthandler
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -97,16 +96,6 @@ class Subject:
         if self.cleaned is not None:
             with self.cleaned.open("a") as file:
                 file.write("cleaned up\n")
-
-
-@contextlib.contextmanager
-def ended(actor: Any) -> Iterator[Any]:
-    """Whatever becomes of this actor in a test, it does not outlive it."""
-    try:
-        yield actor
-    finally:
-        actor.kill_()
-        actor.stop_()
 
 
 def parked(actor: Any, gate: Gate) -> Call:

@@ -17,7 +17,6 @@ from tests.faults._actors import (
     Subject,
     assert_clearly_dead,
     assert_died,
-    ended,
     parked,
 )
 from tests.faults._table import fault
@@ -30,7 +29,7 @@ from tests.internals import (
     unread_bytes,
     until_sent,
 )
-from tests.tools import Call, Scripts, process, until, until_gone
+from tests.tools import Call, Scripts, ended, process, until, until_gone
 
 
 @fault(

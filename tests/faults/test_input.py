@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from remoteobj import Except, RemoteError, UnsendableError, util
-from tests.faults._actors import DEATH, ORPHAN, Subject, ended
+from tests.faults._actors import DEATH, ORPHAN, Subject
 from tests.faults._table import fault
 from tests.faults.conftest import Within
 from tests.internals import Decoder, Frame, Kind, MalformedFrameError, encode, spy_on_calls
-from tests.tools import Scripts, until_gone
+from tests.tools import Scripts, ended, until_gone
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -28,14 +27,14 @@ from tests.faults._actors import (
     Subject,
     assert_clearly_dead,
     assert_died,
-    ended,
     is_reaped,
     parked,
 )
 from tests.faults._table import fault
 from tests.faults.conftest import Within
-from tests.internals import TERM_SECONDS, connection_locks, sweep, until_sent
-from tests.tools import Call, Scripts, processes, until, until_gone
+from tests.forks import code_of, in_child
+from tests.internals import TERM_SECONDS, connection_locks, until_sent
+from tests.tools import Call, Scripts, ended, processes, until, until_gone
 
 START = 2.0
 """Seconds within which a start by any method must have ended, well or not."""
@@ -252,24 +251,6 @@ def test_35_the_end_of_the_program_ends_its_actors_in_order(
 
 
 # ------------------------------------------------------------------ forks
-
-
-def in_child(func: Callable[[], bool]) -> int:
-    """A forked child's pid; its exit code will be 0 if the function says yes there."""
-    pid = os.fork()
-    if not pid:
-        code = 2
-        try:
-            code = 0 if func() else 1
-        finally:
-            os._exit(code)
-    return pid
-
-
-def code_of(pid: int) -> int:
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    sweep()  # a child that just exits leaves its directory for the next to sweep
-    return code
 
 
 @fault(

@@ -21,7 +21,6 @@ from tests.faults._actors import (
     ORPHAN,
     Subject,
     assert_clearly_dead,
-    ended,
     is_reaped,
     parked,
 )
@@ -54,7 +53,7 @@ from tests.strangers import (
     note_failed_accepts,
     receive,
 )
-from tests.tools import Call, Scripts, process, until, until_gone
+from tests.tools import Call, Scripts, ended, process, until, until_gone
 
 MB = 1 << 20
 

@@ -141,16 +141,6 @@ class Worker:
             self.diary.add("cleanup")
 
 
-@contextlib.contextmanager
-def ended(actor: Any) -> Iterator[Any]:
-    """Whatever becomes of this actor in a test, it does not outlive it."""
-    try:
-        yield actor
-    finally:
-        actor.kill_()
-        actor.stop_()
-
-
 @remote
 class Plain:
     """Does what is asked, in the main thread of its process."""

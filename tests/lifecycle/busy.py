@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from remoteobj import current, remote
-from tests.lifecycle.actors import Plain, ended
+from tests.lifecycle.actors import Plain
+from tests.tools import ended
 
 
 class Unpicklable:

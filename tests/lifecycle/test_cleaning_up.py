@@ -9,9 +9,9 @@ import pytest
 from remoteobj import remote
 from remoteobj.testing import Gate
 from tests.conftest import Launch
-from tests.lifecycle.actors import NO_PROCESS, Patient, ended
+from tests.lifecycle.actors import NO_PROCESS, Patient
 from tests.lifecycle.programs import Diary
-from tests.tools import Call
+from tests.tools import Call, ended
 
 
 def test_cleanup_runs_when_the_actor_is_stopped(launch: Launch, diary: Diary) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pytest
 from remoteobj import ActorDiedError, NotListeningError
 from remoteobj.testing import Gate
 from tests.conftest import Launch
+from tests.forks import code_of, in_child
 from tests.internals import is_read, sweep
 from tests.lifecycle.actors import Counter, Patient, Plain
 from tests.tools import Call, process, until, until_gone
@@ -20,27 +21,13 @@ ORPHAN = 2.0
 """Seconds that an actor may outlive its owner."""
 
 
-def in_child(func: Callable[[], bool]) -> int:
-    """The exit code of a forked child: 0 if the function says yes there."""
-    pid = os.fork()
-    if not pid:
-        code = 2
-        try:
-            code = 0 if func() else 1
-        finally:
-            os._exit(code)
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    sweep()
-    return code
-
-
 def test_a_forked_child_may_spawn() -> None:
     def life() -> bool:
         with Counter.spawn(1) as counter:
             return bool(counter.add() == 2)
 
     with Counter.spawn() as other:  # so that something of ours is inherited
-        assert in_child(life) == 0
+        assert code_of(in_child(life)) == 0
         assert other.add() == 1
 
 
@@ -51,7 +38,7 @@ def test_an_actor_of_a_forked_child_that_just_exits_ends_too(tmp_path: Path) -> 
         path.write_text(str(Counter.spawn().pid_))
         return True
 
-    assert in_child(leave) == 0
+    assert code_of(in_child(leave)) == 0
     assert until_gone(int(path.read_text()), ORPHAN)
     sweep()
 
@@ -61,14 +48,14 @@ def test_a_handle_works_on_both_sides_of_a_fork(launch: Launch) -> None:
         pytest.skip("lives in the caller's thread, and the fork copies it")
     with Counter.options(**launch).spawn() as counter:
         assert counter.add() == 1
-        assert in_child(lambda: [counter.add() for _ in range(3)] == [2, 3, 4]) == 0
+        assert code_of(in_child(lambda: [counter.add() for _ in range(3)] == [2, 3, 4])) == 0
         assert counter.add() == 5
 
         def leave_with() -> bool:
             with counter:
                 return bool(counter.add() == 6)
 
-        assert in_child(leave_with) == 0
+        assert code_of(in_child(leave_with)) == 0
         assert counter.add() == 7, "only its owner stops an actor"
 
 
@@ -84,7 +71,7 @@ def test_a_forked_child_learns_of_the_death_of_its_parent_s_actor() -> None:
             return True
         return False
 
-    assert in_child(call) == 0
+    assert code_of(in_child(call)) == 0
     actor.stop_()
 
 

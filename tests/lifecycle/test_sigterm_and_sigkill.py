@@ -7,9 +7,9 @@ import pytest
 from remoteobj import ActorDiedError
 from remoteobj.testing import Gate
 from tests.internals import TERM_SECONDS
-from tests.lifecycle.actors import Patient, Plain, ended
+from tests.lifecycle.actors import Patient, Plain
 from tests.lifecycle.programs import Diary
-from tests.tools import Call
+from tests.tools import Call, ended
 
 PROMPT = 2.5
 """Seconds for what takes none, and took five or more when it waited for the wrong side."""

@@ -11,9 +11,9 @@ from remoteobj import RemoteError
 from remoteobj.testing import Gate
 from tests import internals
 from tests.internals import is_read
-from tests.lifecycle.actors import Plain, ended
+from tests.lifecycle.actors import Plain
 from tests.lifecycle.busy import Busy, OfStrict
-from tests.tools import Call, processes, until
+from tests.tools import Call, ended, processes, until
 
 BACKLOG = 4
 CALLERS = 40
