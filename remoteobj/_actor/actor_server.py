@@ -13,7 +13,7 @@ from .._os.poller import clock
 from .._pickling.exceptions import unpack_error
 from .._protocol.config import WireOptions
 from .._protocol.identity import ActorId
-from .._protocol.messages import INIT_ID, Flag, Frame, InterruptOrder, Kind, StopOrder
+from .._protocol.messages import INIT_ID, Frame, InterruptOrder, Kind, StopOrder, refusal_of_unknown
 from .._protocol.operations import describe_request
 from .._wire.registry import transport_of
 from .._wire.runtime_directory import sweep_for_the_dead
@@ -64,10 +64,7 @@ class ActorServer(Server):
         handle = _ORDERS.get(order.kind)
         if handle is not None:
             return handle(self, order)
-        if order.flags & Flag.ANSWER:
-            why = f"it knows no order of kind {order.kind}"
-            return Frame(Kind.REFUSED, order.call_id, why.encode())
-        return None
+        return refusal_of_unknown(order, "it knows no order")
 
     def _on_stop(self, order: Frame) -> None:
         stop = StopOrder.read(order.payload)

@@ -22,7 +22,7 @@ from .._os.thread_unwind import ThreadUnwind
 from .._pickling.exceptions import pack_error
 from .._protocol.frames import MalformedFrameError
 from .._protocol.lifecycle import Event, Lifecycle
-from .._protocol.messages import Bytes, Flag, Frame, Kind, read_credit
+from .._protocol.messages import Bytes, Frame, Kind, read_credit, refusal_of_unknown
 from ..errors import NotListeningError
 from .client_set import ClientSet
 from .clients import Client, StreamProducer
@@ -218,9 +218,8 @@ class Mailbox:
 
     def _refuse_unknown(self, client: Client, frame: Frame) -> None:
         """A kind of a later version: to be told so, where its sender waits for an answer."""
-        if frame.flags & Flag.ANSWER:
-            why = f"it knows no message of kind {frame.kind}"
-            client.send(Frame(Kind.REFUSED, frame.call_id, why.encode()))
+        if (refusal := refusal_of_unknown(frame, "it knows no message")) is not None:
+            client.send(refusal)
 
     def _drop(self, client: Client) -> None:
         """A client is gone. What it had sent before still runs: it may have meant it.

@@ -17,7 +17,7 @@ from .._protocol.calls import (
     hung_up,
     interrupted,
 )
-from .._protocol.messages import Flag, Frame, Kind
+from .._protocol.messages import Frame, Kind, refusal_of_unknown
 from .._wire.channel import Channel
 from .async_calls import AsyncCalls
 
@@ -74,9 +74,8 @@ class Incoming:
 
     def _refuse_unknown(self, frame: Frame) -> None:
         """A kind of a later version: to be told so, where its sender waits for an answer."""
-        if frame.flags & Flag.ANSWER:
-            why = f"this caller knows no message of kind {frame.kind}"
-            self.post(Frame(Kind.REFUSED, frame.call_id, why.encode()))
+        if (refusal := refusal_of_unknown(frame, "this caller knows no message")) is not None:
+            self.post(refusal)
 
     # --- the end -------------------------------------------------------------------------
 

@@ -10,7 +10,6 @@ import contextlib
 import errno
 import multiprocessing
 import os
-import select
 import signal
 import threading
 import time
@@ -41,7 +40,7 @@ from .contract import (
 from .flight_recorder import STACK_SIGNAL, FlightRecorder, Outcome
 from .guardian import guardian
 from .out_of_memory import killed_for_memory, watch
-from .reaper import Reaper
+from .reaper import Reaper, readable
 
 __all__ = ["ActorProcess", "ProcessEngine"]
 
@@ -202,7 +201,7 @@ class ActorProcess(multiprocessing.Process):
             fd = os.pidfd_open(self.pid)
         except ProcessLookupError:  # the fork server has reaped it already
             return os.dup(self.sentinel)
-        if self.start_method == "forkserver" and _readable(self.sentinel):
+        if self.start_method == "forkserver" and readable(self.sentinel, 0):
             # It has been reaped: the pid may be another process's now.
             os.close(fd)
             return os.dup(self.sentinel)
@@ -378,10 +377,3 @@ def _need_descriptors(count: int) -> None:
     finally:
         for fd in spare:
             os.close(fd)
-
-
-def _readable(fd: int) -> bool:
-    """Whether there is something to read from it, or its other end is closed."""
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    return bool(poll.poll(0))

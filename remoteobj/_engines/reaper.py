@@ -12,7 +12,7 @@ from typing import Any
 from .child_signals import kill_group
 from .guardian import guardian
 
-__all__ = ["Reaper", "State"]
+__all__ = ["Reaper", "State", "readable"]
 
 CAN_PEEK = hasattr(os, "waitid")  # not on macOS before Python 3.13
 UNKNOWN = 255
@@ -62,12 +62,12 @@ class Reaper:
     @property
     def dead(self) -> bool:
         """Whether the process has ended. In a forked copy of the owner, too."""
-        return self._over or _readable(self.death, 0)
+        return self._over or readable(self.death, 0)
 
     def wait(self, timeout: float | None) -> None:
         """Sleep until the process has ended, or `timeout` seconds have passed."""
         if not self._over:
-            _readable(self.death, timeout)
+            readable(self.death, timeout)
 
     def collect(self) -> bool:
         """Collect the exit code, if the process has ended; whether there is no more to collect.
@@ -138,7 +138,7 @@ class Reaper:
                 kill_group(pid)
 
 
-def _readable(fd: int, timeout: float | None) -> bool:
+def readable(fd: int, timeout: float | None) -> bool:
     """Wait until it can be read, or `timeout` seconds have passed; whether it can."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)

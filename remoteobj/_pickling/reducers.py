@@ -86,7 +86,7 @@ class Reducer:
         if id(obj) in self._places:
             return getitem, self._places[id(obj)]
         own = own_reduction(obj)
-        return own if isinstance(own, str) else _user_entry_points(obj, *own)
+        return own if isinstance(own, str) else _guarded(obj, *own)
 
     def _gather(self, root: BaseException) -> None:
         """Give places in one graph to all exceptions that `root` leads to by cause, context and
@@ -201,7 +201,7 @@ def _fill_all(made: list[BaseException], bodies: list[tuple[Any, ...]]) -> None:
 # ------------------------------------------------------------------ classes that reduce themselves
 
 
-def _user_entry_points(
+def _guarded(
     exc: BaseException,
     make: Callable[..., Any],
     args: tuple[Any, ...],

@@ -29,6 +29,7 @@ __all__ = [
     "StopOrder",
     "credit_frame",
     "read_credit",
+    "refusal_of_unknown",
 ]
 
 Bytes = bytes | bytearray | memoryview
@@ -151,6 +152,14 @@ class InterruptOrder(NamedTuple):
 
 
 _CREDIT = struct.Struct("<I")
+
+
+def refusal_of_unknown(frame: Frame, words: str) -> Frame | None:
+    """The answer to a frame of a kind that is not known here, a later version's say: these words,
+    and the kind. None where its sender waits for no answer."""
+    if not frame.flags & Flag.ANSWER:
+        return None
+    return Frame(Kind.REFUSED, frame.call_id, f"{words} of kind {frame.kind}".encode())
 
 
 def credit_frame(call_id: int, items: int) -> Frame:
