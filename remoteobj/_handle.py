@@ -8,12 +8,14 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ._actor.program import ActorProgram, role_of
+from ._actor.program import ActorProgram
+from ._actor.roles import role_of
 from ._actor.status import Status
 from ._catching.catchers import Except
 from ._engines.contract import LaunchSpec, unique_name
 from ._options import Options
 from ._os.lazy_import import import_lock
+from ._own_proxy import OwnProxy
 from ._ownership import SECOND_CTRL_C, OwnedActor, register_at_exit, stop_in_background
 from ._protocol.identity import ActorId
 from ._protocol.operations import format_steps
@@ -259,7 +261,7 @@ def spawn(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: Opt
         actor_id=actor_id,
         address=address,
         exc=exc,
-        proxy=proxy_of(ref, Proxy),
+        proxy=OwnProxy(ref.reference()),
         wire_options=wire_options,
         reentrant=options.reentrant,
     )

@@ -16,10 +16,10 @@ from ._listening import ListenScope
 from ._names import never_remote, refuse_own_name
 from ._protocol.config import WireOptions
 from ._protocol.operations import OPERATIONS, Operation, Steps, format_steps
-from ._reference import RemoteRef, describe
+from ._reference import Reference, RemoteRef, describe
 from ._views import View
 
-__all__ = ["Proxy", "operator_method", "proxy_of", "ref_of"]
+__all__ = ["Proxy", "operator_method", "proxy_from", "proxy_of", "ref_of"]
 
 
 class Proxy:
@@ -292,7 +292,7 @@ class Proxy:
         ref, steps, _, whole = self._view
         if whole is not None:
             return (_part, (whole, steps))
-        return (_unpickled, (ref.reference(),), *ref.local_copy_for_child())
+        return (proxy_from, (ref.reference(),), *ref.local_copy_for_child())
 
     def __setstate__(self, local: Any) -> None:
         ref_of(self).local = local
@@ -391,7 +391,8 @@ def _underscored(proxy: Proxy, name: str) -> Any:
 Proxy.__getattribute__ = _attribute_of(Proxy)  # type: ignore[method-assign, assignment]
 
 
-def _unpickled(reference: tuple[Any, ...]) -> Any:
+def proxy_from(reference: Reference) -> Any:
+    """A proxy of the whole object, of what another process has sent."""
     return proxy_of(RemoteRef.from_reference(reference), Proxy)
 
 

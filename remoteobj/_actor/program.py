@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from types import FunctionType
 from typing import Any
 
 from .._catching.catchers import USER_ERRORS, Except
@@ -28,34 +27,14 @@ from .._protocol.operations import describe_request
 from .._wire.channel import StreamChannel
 from .._wire.transport import Address
 from .actor_server import ActorServer
-from .current import current_actor
+from .current import ProxyMaker, current_actor, own_proxy, roots
 from .execution import USER_ENTRY_POINTS
 from .mailbox import INTERNAL_CODE
 from .replies import cut_off_frame, error_frame, value_frame
+from .roles import role_of
 from .server import Server
 
-__all__ = ["ActorProgram", "mark"]
-
-MARK = "_remoteobj_role"
-
-
-def mark(method: Any, role: str) -> Any:
-    """Give a method a part in the life of its object: "work" or "cleanup"."""
-    setattr(method, MARK, role)
-    return method
-
-
-def role_of(cls: type, role: str) -> str | None:
-    """The name of the method that has this part in a class."""
-    seen: set[str] = set()
-    for base in cls.__mro__:
-        # As it is written in the class: a descriptor's own code must not run here.
-        for name, value in vars(base).items():
-            marked = isinstance(value, FunctionType) and vars(value).get(MARK) == role
-            if marked and name not in seen:
-                return name
-            seen.add(name)
-    return None
+__all__ = ["ActorProgram"]
 
 
 class ActorProgram:
@@ -70,7 +49,7 @@ class ActorProgram:
         actor_id: ActorId,
         address: Address,
         exc: Except,
-        proxy: object,
+        proxy: ProxyMaker,
         wire_options: WireOptions = DEFAULT_WIRE_OPTIONS,
         reentrant: bool = True,
     ) -> None:
@@ -184,16 +163,19 @@ class ActorProgram:
         return None
 
     def _construct(self, server: ActorServer) -> None:
-        """Make the object, and give it its proxy before its `__init__` runs."""
+        """Make the object; it has its proxy before its `__init__` runs."""
         cls, args, kwargs = self._make
         del self._make
+        if not hasattr(cls, "remote"):  # else it is the class's own
+            with contextlib.suppress(AttributeError, TypeError):  # a class that can't be changed
+                setattr(cls, "remote", own_proxy)  # noqa: B010
         if type(cls).__call__ is not type.__call__:  # its metaclass makes its objects
             server.root = cls(*args, **kwargs)
-            _give_remote(server.root, self._proxy)
+            roots[id(server.root)] = self._proxy
             return
         server.root = cls.__new__(cls, *args, **kwargs)
+        roots[id(server.root)] = self._proxy
         if isinstance(server.root, cls):
-            _give_remote(server.root, self._proxy)
             type(server.root).__init__(server.root, *args, **kwargs)
 
     def _live(self, server: ActorServer) -> ProgramFailedError | None:
@@ -220,6 +202,7 @@ class ActorProgram:
             try:
                 self._clean_up(server)
             finally:
+                roots.pop(id(server.root), None)
                 server.close()
 
     def _clean_up(self, server: ActorServer) -> None:
@@ -237,11 +220,3 @@ class ActorProgram:
             server.mailbox.process(0.0)
         if self._owner.unsent and self._owner.flush():
             server.mailbox.clients.resume(self._owner)
-
-
-def _give_remote(obj: object, proxy: object) -> None:
-    """Set `obj.remote`, unless the class has one of its own or no room for it."""
-    if not hasattr(type(obj), "remote"):
-        # Slots, or no ordinary object: `current()` still finds the proxy.
-        with contextlib.suppress(AttributeError, TypeError):
-            object.__setattr__(obj, "remote", proxy)
