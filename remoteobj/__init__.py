@@ -4,24 +4,29 @@
 `Cls.spawn(...)` gives a handle on which every operation happens to the live object.
 """
 
-from . import errors, util
-from ._access import current, get
-from ._actor.status import Status
-from ._catching.catchers import Except, LocalExcept
-from ._handle import Handle
-from ._proxy import Proxy
-from ._remote import remote
-from .errors import (
-    ActorDiedError,
-    CallTimeoutError,
-    DeadlockError,
-    ExitReport,
-    NotListeningError,
-    RemoteError,
-    RemoteObjError,
-    SpawnTimeoutError,
-    UnsendableError,
-)
+from typing import TYPE_CHECKING
+
+from ._os.lazy_import import late_names
+
+if TYPE_CHECKING:
+    from . import errors, util
+    from ._access import current, get
+    from ._actor.status import Status
+    from ._catching.catchers import Except, LocalExcept
+    from ._handle import Handle
+    from ._proxy import Proxy
+    from ._remote import remote
+    from .errors import (
+        ActorDiedError,
+        CallTimeoutError,
+        DeadlockError,
+        ExitReport,
+        NotListeningError,
+        RemoteError,
+        RemoteObjError,
+        SpawnTimeoutError,
+        UnsendableError,
+    )
 
 __all__ = [
     "ActorDiedError",
@@ -44,3 +49,9 @@ __all__ = [
     "remote",
     "util",
 ]
+
+if not TYPE_CHECKING:  # to which a misspelt name would be an Any
+    _homes = {"Proxy": "_proxy", "Handle": "_handle", "remote": "_remote", "util": "util"}
+    _homes |= {"current": "_access", "get": "_access", "Status": "_actor.status"}
+    _homes |= {"Except": "_catching.catchers", "LocalExcept": "_catching.catchers"}
+    __getattr__, __dir__ = late_names(globals(), _homes, otherwise="errors")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ._catching.catchers import Except
 from ._protocol.config import WireOptions
+
+if TYPE_CHECKING:
+    from ._catching.catchers import Except
 
 __all__ = ["Options"]
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from ._actor.program import mark
-from ._handle import Handle, spawn
+from ._actor.roles import mark
 from ._options import Options
+from ._os.lazy_import import import_lock
+
+if TYPE_CHECKING:
+    from ._handle import Handle
 
 __all__ = ["Spawner", "remote"]
 
@@ -15,6 +18,13 @@ Class = TypeVar("Class", bound=type)
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 OPTIONS = "__remote_options__"
+
+
+def _launch(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options) -> Handle:
+    with import_lock:
+        from ._handle import spawn  # for a faster start-up of what only serves
+
+    return spawn(cls, args, kwargs, options)
 
 
 class Spawner:
@@ -26,7 +36,7 @@ class Spawner:
 
     def spawn(self, /, *args: Any, **kwargs: Any) -> Handle:
         """Make an actor: `cls(*args, **kwargs)` in a process of its own."""
-        return spawn(self._cls, args, kwargs, self._options)
+        return _launch(self._cls, args, kwargs, self._options)
 
     def options(self, **changes: Any) -> Spawner:
         """The same with further options changed."""
@@ -47,7 +57,7 @@ def _spawn(cls: type, /, *args: Any, **kwargs: Any) -> Handle:
         ActorDiedError: the process ended within `__init__`.
         UnsendableError: the class or an argument can't be pickled.
     """
-    return spawn(cls, args, kwargs, getattr(cls, OPTIONS))
+    return _launch(cls, args, kwargs, getattr(cls, OPTIONS))
 
 
 def _options(cls: type, **changes: Any) -> Spawner:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import remoteobj
 from remoteobj import remote
 from tests.internals import import_lock
 
@@ -43,7 +44,44 @@ def printed_by(source: str) -> set[str]:
 
 def test_importing_the_package_does_not_import_what_few_programs_need() -> None:
     before = printed_by("print(*sys.modules)")
-    assert printed_by("import remoteobj; print(*sys.modules)") & LATE == before & LATE
+    assert printed_by("from remoteobj import *; print(*sys.modules)") & LATE == before & LATE
+
+
+def test_to_decorate_a_class_imports_little_of_the_package() -> None:
+    loaded = printed_by("from remoteobj import remote; print(*sys.modules)")
+    assert len([name for name in loaded if name.startswith("remoteobj.")]) <= 12
+
+
+def test_every_name_of_the_face_is_found_and_listed() -> None:
+    assert remoteobj.util.process is not None
+    for name in remoteobj.__all__:
+        assert getattr(remoteobj, name) is not None
+        assert name in dir(remoteobj)
+
+
+def test_a_misspelt_name_of_the_face_is_an_error_with_a_hint() -> None:
+    with pytest.raises(AttributeError, match="'remoteobj' has no attribute 'Handel'") as error:
+        _ = remoteobj.Handel
+    assert (error.value.name, error.value.obj) == ("Handel", remoteobj)
+
+
+def test_an_actor_that_only_serves_does_not_load_the_code_of_proxies(tmp_path: Path) -> None:
+    (tmp_path / "parts.py").write_text(
+        "import sys\n"
+        "from remoteobj import remote\n"
+        "@remote\n"
+        "class Parts:\n"
+        "    def loaded(self):\n"
+        "        return any(name.rpartition('.')[2] == '_proxy' for name in sys.modules)\n"
+        "    def own(self):\n"
+        "        return self.remote\n"
+    )
+    assert printed_by(
+        f"sys.path.append({str(tmp_path)!r})\n"
+        "from parts import Parts\n"
+        "with Parts.options(start_method='spawn').spawn() as actor:\n"
+        "    print(*map(str, [actor.loaded(), actor.own() is not None, actor.loaded()]), sep='-')\n"
+    ) == {"False-True-True"}
 
 
 def test_an_actor_of_a_module_needs_no_cloudpickle(tmp_path: Path) -> None:

@@ -52,9 +52,10 @@ class _OurForkServer:
     def _connect(self, fds: list[int]) -> Any:
         if self.server is None:
             self.server = forkserver.ForkServer()
-            # The package too: importing a part of it imports all that its face does.
+            # The class of the process imports all that an actor needs, but for these.
+            package = __name__.partition(".")[0]
             self.server.set_forkserver_preload(
-                [f"{__name__.partition('.')[0]}._pickling.cloudpickling"]
+                [f"{package}.{part}" for part in ("_handle", "util", "_pickling.cloudpickling")]
             )
             mp_util.Finalize(None, self._remove_socket, exitpriority=-50)
             self.server.ensure_running()

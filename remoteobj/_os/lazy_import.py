@@ -9,10 +9,13 @@ find the module half made, and wait for ever for a thread that it has not.
 from __future__ import annotations
 
 import os
+import sys
 import threading
-from typing import Final
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Final
 
-__all__ = ["FORK_FAMILY", "import_lock"]
+__all__ = ["FORK_FAMILY", "import_lock", "late_names"]
 
 import_lock: Final = threading.RLock()
 
@@ -25,3 +28,28 @@ os.register_at_fork(
     after_in_parent=import_lock.release,
     after_in_child=import_lock.release,
 )
+
+
+def late_names(
+    package: dict[str, Any], homes: dict[str, str], *, otherwise: str
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """The `__getattr__` and `__dir__` of a package that imports a name when it is first used.
+
+    Args:
+        package: its variables, with the list of the names, `__all__`.
+        homes: in which of its modules each name is; a module that is a name itself is its own.
+        otherwise: where all others are.
+    """
+
+    def get(name: str) -> Any:
+        where, home = package["__name__"], homes.get(name, otherwise)
+        if name not in package["__all__"]:
+            raise AttributeError(
+                f"module {where!r} has no attribute {name!r}", name=name, obj=sys.modules[where]
+            )
+        with import_lock:
+            module = import_module(f".{home}", where)
+        package[name] = found = module if home == name else getattr(module, name)
+        return found
+
+    return get, lambda: sorted({*package, *package["__all__"]})
