@@ -1,5 +1,6 @@
 # Every target makes what it needs on first use: a virtual environment, and in it one set of
-# dependencies per extra of pyproject.toml, installed again whenever that file changes.
+# dependencies per extra of pyproject.toml, at the versions and with the hashes that are locked in
+# `requirements`, installed again whenever those files change.
 PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 2
@@ -8,15 +9,19 @@ FUZZ ?= 30
 SOAK ?= 60
 
 BIN := $(VENV)/bin
+QUIETLY := --quiet --disable-pip-version-check
 # Those that are there: a checker fails on a directory that is not.
 SOURCES := $(wildcard remoteobj tests examples benchmarks fuzz docs/conf.py noxfile.py)
 
-.PHONY: help demo test test-portable test-all lint format docs bench bench-peers fuzz soak clean
+# Each has its locked requirements. What lint checks imports the others' libraries, so it leads.
+EXTRAS := lint demo test docs bench nox fuzz peers upgrade
+
+.PHONY: help demo test test-portable test-all lint format docs bench bench-peers fuzz soak upgrade clean
 # Two installations into one environment at once would break it.
 .NOTPARALLEL:
 
 help:
-	@echo "make demo | test | test-portable | test-all | lint | format | docs | bench | bench-peers | fuzz | soak | clean"
+	@echo "make demo | test | test-portable | test-all | lint | format | docs | bench | bench-peers | fuzz | soak | upgrade | clean"
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/python examples/indexer.py
@@ -61,12 +66,24 @@ fuzz: $(VENV)/fuzz.stamp
 soak: $(VENV)/test.stamp
 	SOAK=$(SOAK) $(BIN)/python -m pytest tests -m soak -o faulthandler_timeout=0 $(ARGS)
 
+# Lock the newest versions of what each extra asks for, for every system and Python at once.
+upgrade: $(VENV)/upgrade.stamp
+	for extra in $(EXTRAS); do \
+		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes \
+			--no-annotate --custom-compile-command "make upgrade" \
+			--constraint requirements/lint.txt --extra $$extra \
+			--output-file requirements/$$extra.txt pyproject.toml requirements/build.in || exit 1; \
+	done
+
 clean:
 	rm -rf .venv .venv-peers .nox .fuzz build dist docs/_build .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV)/%.stamp: pyproject.toml $(VENV)/pyvenv.cfg
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+# Nothing is installed but files whose hashes are known here. The package itself has none, since it
+# is this directory: so it is built by what is installed by then, and not by the newest there is.
+$(VENV)/%.stamp: pyproject.toml requirements/%.txt $(VENV)/pyvenv.cfg
+	$(BIN)/python -m pip install $(QUIETLY) --require-hashes --requirement requirements/$*.txt
+	$(BIN)/python -m pip install $(QUIETLY) --no-deps --no-build-isolation --editable .
 	touch $@
 
 # The environment is older than its stamps for ever after, so that it never makes them stale.
