@@ -50,6 +50,7 @@ from remoteobj._protocol.chains import BlockedCall
 from remoteobj._protocol.frames import (
     HEADER,
     IN_PLACE,
+    LAZY,
     MAX_BUFFERS,
     MAX_FRAME,
     Decoder,
@@ -86,6 +87,7 @@ __all__ = [
     "HEADER",
     "IN_PLACE",
     "LAST_OUTPUT",
+    "LAZY",
     "MAX_BUFFERS",
     "MAX_FRAME",
     "WINDOW",

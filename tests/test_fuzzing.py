@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import resource
 import select
 import struct
 import sys
@@ -21,6 +22,7 @@ from tests.internals import (
     GREETING,
     HEADER,
     IN_PLACE,
+    LAZY,
     MAX_BUFFERS,
     MAX_FRAME,
     Address,
@@ -189,6 +191,22 @@ def test_a_table_that_never_comes_takes_no_memory() -> None:
     got = outcome(iter([raw, bytes(1000), bytes(1000)]), MAX_FRAME)
     assert (got.frames, got.refused) == ([], False)
     assert got.peak < CONSTANT
+
+
+@pytest.mark.parametrize("size", [1, 1000, LAZY - 1, LAZY, MAX_FRAME // 2000 - 1])
+def test_of_many_announced_parts_only_the_next_one_takes_memory(size: int) -> None:
+    """A header of 16 KB announces two thousand parts, of which none comes."""
+    raw = header(Kind.CALL, 2000, 1, 0) + struct.pack("<2000Q", *[size] * 2000)
+    before = resident()
+    got = outcome(iter([raw]), MAX_FRAME)
+    assert (got.frames, got.refused) == ([], False)
+    assert got.peak < LAZY + 10 * len(raw)
+    assert resident() - before < 20_000
+
+
+def resident() -> int:
+    """Kilobytes that this process ever had at once; what a map takes is in no trace."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def test_what_memory_is_taken_for_an_announced_body_is_its_size() -> None:
