@@ -17,6 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from remoteobj import remote
+from tests import hostile
 from tests.internals import (
     ANSWER,
     GREETING,
@@ -213,6 +214,47 @@ def test_what_memory_is_taken_for_an_announced_body_is_its_size() -> None:
     raw = header(Kind.CALL, 0, 1, 1_000_000)
     got = outcome(iter([raw]), 1_000_000)
     assert 1_000_000 <= got.peak < 1_000_000 + CONSTANT
+
+
+# ------------------------------------------------------------------ conversations
+
+
+CHECKS: dict[str, tuple[Callable[[bytes], None], list[bytes]]] = {
+    "mailbox": (hostile.check_mailbox, list(hostile.mailbox_seeds())),
+    "handshake": (hostile.check_handshake, list(hostile.handshake_seeds())),
+    "parsers": (hostile.check_parsers, list(hostile.parser_seeds())),
+}
+each_check = pytest.mark.parametrize("name", CHECKS)
+
+
+@each_check
+def test_right_conversations_and_those_that_are_nearly_so_end_well(name: str) -> None:
+    check, seeds = CHECKS[name]
+    for seed in seeds:
+        check(seed)
+
+
+@each_check
+@given(st.data())
+@examples(150)
+def test_whatever_is_done_to_a_conversation_it_ends_nothing_else(
+    name: str, data: st.DataObject
+) -> None:
+    """For the others; and nothing is left of it, nor told of, but to who has it."""
+    check, seeds = CHECKS[name]
+    raw = bytearray(data.draw(st.sampled_from(seeds)))
+    for _ in range(data.draw(st.integers(0, 4))):
+        at = data.draw(st.integers(0, len(raw)))
+        end = data.draw(st.integers(at, min(len(raw), at + 8)))
+        raw[at:end] = data.draw(st.one_of(st.binary(max_size=8), st.just(bytes(raw[at:end]) * 2)))
+    check(bytes(raw))
+
+
+@each_check
+@given(st.binary(max_size=200))
+@examples(80)
+def test_whatever_is_said_ends_nothing_else(name: str, data: bytes) -> None:
+    CHECKS[name][0](data)
 
 
 # ------------------------------------------------------------------ a live socket
