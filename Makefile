@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 2
-# Seconds.
+# Seconds; of a fuzzer, of which there are four.
 FUZZ ?= 30
 SOAK ?= 60
 
@@ -60,7 +60,9 @@ bench-peers:
 	.venv-peers/bin/python -m benchmarks.peers $(ARGS)
 
 fuzz: $(VENV)/fuzz.stamp
-	$(BIN)/python -m fuzz.decoder -max_total_time=$(FUZZ) $(ARGS)
+	for target in decoder mailbox handshake parsers; do \
+		$(BIN)/python -m fuzz.$$target -max_total_time=$(FUZZ) $(ARGS) || exit 1; \
+	done
 
 # That it takes long is no hang, so no dump of its threads is wanted.
 soak: $(VENV)/test.stamp

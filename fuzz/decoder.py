@@ -1,12 +1,9 @@
 """Coverage-guided fuzzing of the frame decoder: `make fuzz`, or `FUZZ=600 make fuzz`.
 
-What it finds is kept in `.fuzz/`, and the next run goes on from there. An input is the number of
-pieces, their sizes, and then the bytes that come in them.
+An input is the number of pieces, their sizes, and then the bytes that come in them.
 """
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import atheris  # pyright: ignore[reportMissingImports, reportMissingModuleSource]
 
@@ -14,22 +11,13 @@ with atheris.instrument_imports(  # pyright: ignore[reportAttributeAccessIssue]
     include=["remoteobj._protocol.frames", "remoteobj._wire.segments"]
 ):
     from remoteobj._protocol.frames import Decoder, MalformedFrameError, encode
+from fuzz.runner import run
 from remoteobj._protocol.messages import Frame, Kind
+from tests.hostile import pieces
 from tests.reference import KINDS, Plain, plain, right
 
 LIMIT = 1 << 17
 """Above what is received into a buffer of its own, and nothing to fear for the machine's memory."""
-KEPT = Path(".fuzz")
-
-
-def pieces(data: bytes) -> Iterator[bytes]:
-    count = data[0] % 8
-    sizes = [1 + size for size in data[1 : 1 + count]]
-    rest = data[1 + count :]
-    for size in sizes:
-        yield rest[:size]
-        rest = rest[size:]
-    yield rest
 
 
 def decoded(stream: Iterator[bytes]) -> tuple[list[Plain], bool]:
@@ -74,15 +62,5 @@ def seeds() -> Iterator[bytes]:
         yield cuts + b"".join(map(bytes, encode(Frame(Kind.VALUE, 3, bytes(70_000)))))
 
 
-def main() -> None:
-    corpus = KEPT / "corpus"
-    corpus.mkdir(parents=True, exist_ok=True)
-    for number, seed in enumerate(seeds()):
-        (corpus / f"seed-{number}").write_bytes(seed)
-    options = [f"-artifact_prefix={KEPT}/", "-max_len=80000", "-len_control=1"]
-    atheris.Setup([sys.argv[0], *options, *sys.argv[1:], str(corpus)], check)
-    atheris.Fuzz()
-
-
 if __name__ == "__main__":
-    main()
+    run("decoder", check, seeds(), 80_000)

@@ -10,7 +10,7 @@ from multiprocessing import util as mp_util
 from typing import Any, Self
 
 from ._actor.function import FunctionCall, FunctionProgram
-from ._actor.server import report_unraisable
+from ._actor.unraisable import report_unraisable
 from ._caller.connection import Connection
 from ._caller.endpoint import decode_answer
 from ._catching.catchers import Except, LocalExcept

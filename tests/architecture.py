@@ -310,6 +310,7 @@ PEEPHOLE = "internals"
 """The module of the tests that asks private parts of the package what other tests want to know."""
 OF_ONE_MODULE = {
     "fake_channel",
+    "hostile",
     "reference",
     "tcp_transport",
     "test_architecture",

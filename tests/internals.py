@@ -23,14 +23,14 @@ from typing import Any, Literal, NamedTuple, TypeAlias, cast
 import pytest
 
 from remoteobj import Except, Proxy, _leaks, _ownership
-from remoteobj._actor import control
+from remoteobj._actor import control, mailbox
 from remoteobj._actor.actor_server import ActorServer
 from remoteobj._actor.clients import Client
 from remoteobj._actor.control import HANDSHAKES
 from remoteobj._actor.replies import value_frame
 from remoteobj._caller import async_calls
 from remoteobj._caller.control_client import ControlClient
-from remoteobj._caller.endpoint import Endpoint
+from remoteobj._caller.endpoint import Endpoint, decode_answer
 from remoteobj._caller.frame_writer import FrameWriter
 from remoteobj._catching import store
 from remoteobj._catching.catchers import ANY
@@ -42,6 +42,7 @@ from remoteobj._engines.process import ActorProcess
 from remoteobj._engines.registry import ENGINES
 from remoteobj._inspection import EXPLAIN_SECONDS
 from remoteobj._os import guardian_main, io_thread, lazy_import
+from remoteobj._os.thread_unwind import ThreadUnwind
 from remoteobj._pickling import out_of_band
 from remoteobj._pickling.codec import dumps, loads
 from remoteobj._pickling.exceptions import pack_error, unpack_error
@@ -50,6 +51,7 @@ from remoteobj._protocol.chains import BlockedCall
 from remoteobj._protocol.frames import (
     HEADER,
     IN_PLACE,
+    LAZY,
     MAX_BUFFERS,
     MAX_FRAME,
     Decoder,
@@ -86,6 +88,7 @@ __all__ = [
     "HEADER",
     "IN_PLACE",
     "LAST_OUTPUT",
+    "LAZY",
     "MAX_BUFFERS",
     "MAX_FRAME",
     "WINDOW",
@@ -97,6 +100,7 @@ __all__ = [
     "Kind",
     "MalformedFrameError",
     "answer_to",
+    "decode_answer",
     "dumps",
     "encode",
     "loads",
@@ -403,6 +407,42 @@ def pass_no_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DuplexStream, "send_fd", lambda *_: False)
 
 
+def fail_at_probes(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Have every mailbox of this process fail at a probe, as by a mistake of ours."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setitem(mailbox._HANDLERS, Kind.PROBE, fail)
+
+
+def fail_at_the_next_handshake(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Have the control thread fail at the next caller, as by a mistake of ours."""
+    go_on = unix.UnixHandshake.go_on
+    errors = [error]
+
+    def fail(self: unix.UnixHandshake) -> Any:
+        if errors:
+            raise errors.pop()
+        return go_on(self)
+
+    monkeypatch.setattr(unix.UnixHandshake, "go_on", fail)
+
+
+def fail_at_status(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Have every actor of this process fail when it is asked for its status."""
+
+    def fail(self: ActorServer) -> None:
+        raise error
+
+    monkeypatch.setattr(ActorServer, "status", fail)
+
+
+def thread_unwind() -> BaseException:
+    """What ends the thread that runs requests."""
+    return ThreadUnwind()
+
+
 def channel_to(address: Address) -> StreamChannel:
     """Frames to and from a listener that has let us in."""
     return StreamChannel(connect_with_key(address))
@@ -419,6 +459,10 @@ def import_for_handshakes() -> None:
 def sent(value: Any) -> Any:
     """What arrives where this value is sent."""
     return loads(*dumps(value))
+
+
+packed = pack_error
+"""An exception as the bytes that travel."""
 
 
 def sent_error(exc: BaseException) -> BaseException:

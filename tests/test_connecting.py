@@ -8,6 +8,7 @@ import shutil
 import socket
 import stat
 import struct
+import sys
 import tempfile
 import threading
 import time
@@ -17,23 +18,26 @@ from typing import Any
 
 import pytest
 
-from remoteobj import NotListeningError, Proxy, remote
+from remoteobj import NotListeningError, Proxy, RemoteError, remote
 from remoteobj.testing import Gate
 from tests import internals
 from tests.conftest import Launch
 from tests.internals import (
     ANSWER,
+    DIGEST,
     GREETING,
     HANDSHAKES,
     HEADER,
     MAX_FRAME,
     Address,
     AuthenticationError,
+    Frame,
     Kind,
     Stranger,
     address_of,
     answer_to,
     connect_with_key,
+    decode_answer,
     dumps,
     socket_of,
 )
@@ -63,6 +67,9 @@ class Target:
 
     def ping(self) -> str:
         return "pong"
+
+    def count(self) -> Iterator[int]:
+        yield from range(10)
 
     def park(self, gate: Gate) -> None:
         gate.park()
@@ -418,6 +425,87 @@ def test_a_client_for_whose_pipes_there_is_no_room_is_refused_and_the_next_is_le
         assert ask() == "pong"
 
 
+@contextlib.contextmanager
+def answered(address: Address, descriptors: list[int], pieces: int = 1) -> Iterator[socket.socket]:
+    """A caller with the key that sends these descriptors with each piece of its answer."""
+    with connected(address) as sock:
+        answer, _ = answer_to(receive(sock, GREETING), address.key)
+        step = len(answer) // pieces
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            for at in range(0, len(answer), step):
+                socket.send_fds(sock, [answer[at : at + step]], descriptors)
+        yield sock
+
+
+@pytest.fixture
+def odd_files(tmp_path: Path) -> Iterator[dict[str, list[int]]]:
+    """What a caller may send in place of a pipe to read from and one to write to."""
+    with contextlib.ExitStack() as stack:
+
+        def opened(path: str | Path, flags: int = os.O_RDONLY) -> int:
+            fd = os.open(path, flags)
+            stack.callback(os.close, fd)
+            return fd
+
+        os.mkfifo(tmp_path / "fifo")
+        reads, writes = os.pipe()
+        stack.callback(os.close, reads)
+        stack.callback(os.close, writes)
+        both = opened(tmp_path / "fifo", os.O_RDWR)
+        yield {
+            "one pipe": [reads],
+            "pipes the wrong way": [writes, reads],
+            "a pipe twice": [reads, reads],
+            "a pipe for both": [both, both],
+            "a directory": [opened(tmp_path), writes],
+            "a file": [opened(__file__), opened(os.devnull, os.O_WRONLY)],
+            "three": [reads, writes, writes],
+            "many": [reads, writes] * 60,
+        }
+
+
+ODD = ["one pipe", "pipes the wrong way", "a pipe twice", "a pipe for both", "a directory"]
+ODD += ["a file", "three", "many"]
+
+
+@pytest.mark.engines(skip={**NO_LISTENER, "tcp": "carries no descriptors"})
+@pytest.mark.parametrize("name", ODD)
+def test_odd_descriptors_cost_the_one_who_sends_them_his_connection_and_nobody_else(
+    launch: Launch, odd_files: dict[str, list[int]], name: str
+) -> None:
+    with Target.options(**launch).spawn() as target:
+        good = Stranger(address_of(target))
+        assert good.call("ping") == "pong"
+        before = target.descriptors()
+        with answered(address_of(target), odd_files[name]) as bad:
+            assert is_closed(bad)
+        until(lambda: target.descriptors() == before)
+        with contextlib.closing(Stranger(address_of(target))) as newcomer:
+            assert newcomer.call("ping") == good.call("ping") == target.ping() == "pong"
+        assert target.status_(timeout=10).state == "running", "its control thread answers"
+        good.close()
+
+
+def test_no_descriptor_is_kept_of_a_caller_who_has_not_proved_himself(
+    odd_files: dict[str, list[int]],
+) -> None:
+    """He sends two with each byte: a connection would come to hold more than a hundred."""
+    with Target.spawn() as target:
+        before = target.descriptors()
+        with answered(address_of(target), odd_files["pipes the wrong way"], ANSWER) as bad:
+            assert is_closed(bad)
+            until(lambda: target.descriptors() == before)
+        assert target.ping() == "pong"
+
+
+def test_a_caller_without_pipes_is_served_by_the_socket() -> None:
+    with Target.spawn() as target, answered(address_of(target), []) as sock:
+        receive(sock, DIGEST)
+        sock.sendall(call_frame(1, "ping"))
+        kind, *_ = HEADER.unpack(receive(sock, HEADER.size))
+        assert kind == Kind.VALUE
+
+
 # ------------------------------------------------------------------ those who talk nonsense
 
 
@@ -427,9 +515,10 @@ NONSENSE = {
     "a huge payload": header(Kind.CALL, 0, 1, MAX_FRAME + 1),
     "the hugest payload": header(Kind.CALL, 0, 1, 2**64 - 1),
     "huge buffers": header(Kind.CALL, 2, 1, 0) + struct.pack("<2Q", MAX_FRAME, 1),
-    "a short credit": header(Kind.CREDIT, 0, 1, 1) + b"x",
+    "a release of nothing": header(Kind.RELEASE, 0, 1, 0),
+    "memory that is not shared": header(Kind.CALL, 1, 1, 0) + struct.pack("<Q", 2**63 + 1),
+    "memory that never came": header(Kind.CALL, 1, 1, 0) + struct.pack("<Q", 2**63 + 2**62 + 1),
 }
-DROPPED = {name for name in NONSENSE if name != "a short credit"}
 
 
 @pytest.mark.engines(skip=NO_LISTENER)
@@ -443,8 +532,7 @@ def test_nonsense_costs_the_one_who_talks_it_his_connection_and_nobody_else(
         before = target.memory()
         with contextlib.closing(connect_with_key(address_of(target))) as bad:
             bad.write(NONSENSE[name])
-            if name in DROPPED:
-                assert is_closed(socket_of(bad))
+            assert is_closed(socket_of(bad))
         assert good.call("ping") == target.ping() == "pong"
         assert target.memory() - before < 50_000
         good.close()
@@ -517,6 +605,92 @@ def test_a_payload_that_can_not_be_unpickled_fails_that_call_alone(launch: Launc
         assert kinds == [Kind.ERROR, Kind.ERROR, Kind.VALUE]
         client.close()
         assert target.ping() == "pong"
+
+
+ERRORS: dict[str, Callable[[], BaseException]] = {
+    "one that ends an actor": internals.thread_unwind,
+    "Ctrl-C": KeyboardInterrupt,
+    "the end of the program": lambda: SystemExit(3),
+}
+
+
+@pytest.mark.engines(skip=NO_LISTENER)
+@pytest.mark.parametrize("name", ERRORS)
+def test_an_error_that_is_raised_in_a_generator_ends_that_stream_alone(
+    launch: Launch, name: str
+) -> None:
+    error = ERRORS[name]()
+    with Target.options(**launch).spawn() as target:
+        client = RawClient(address_of(target))
+        client.call("count")
+        assert [one.kind for one in client.read(1)] == [Kind.STREAM]
+        client.send(frame(Kind.CREDIT, 1, struct.pack("<I", 1)))
+        assert [one.kind for one in client.read(1)] == [Kind.ITEM]
+        client.send(frame(Kind.RAISE, 1, internals.packed(error)))
+        assert [one.kind for one in client.read(1)] == [Kind.ERROR]
+        client.call("ping")
+        assert [one.kind for one in client.read(1)] == [Kind.VALUE]
+        assert target.ping() == "pong"
+        client.close()
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_an_error_in_a_reply_does_not_end_the_caller_whatever_it_is(name: str) -> None:
+    """An actor sends none of these: the caller does not rely on that."""
+    reply = Frame(Kind.ERROR, 1, internals.packed(ERRORS[name]()))
+    with pytest.raises(RemoteError):
+        decode_answer(reply)
+
+
+def test_what_goes_wrong_by_a_client_s_input_ends_that_client_alone_and_is_told(
+    monkeypatch: pytest.MonkeyPatch, told: list[Any]
+) -> None:
+    mistake = RuntimeError("a mistake of ours")
+    with Target.options(engine="thread").spawn() as target:
+        internals.fail_at_probes(monkeypatch, mistake)
+        with contextlib.closing(connect_with_key(address_of(target))) as bad:
+            bad.write(frame(Kind.PROBE, 1, b""))
+            assert is_closed(socket_of(bad))
+        assert target.ping() == "pong"
+    assert [(one.exc_value, one.err_msg) for one in told] == [
+        (mistake, "A client was disconnected, since what it sent could not be read")
+    ]
+
+
+def test_what_goes_wrong_at_a_handshake_ends_that_one_alone_and_is_told(
+    monkeypatch: pytest.MonkeyPatch, told: list[Any]
+) -> None:
+    mistake = RuntimeError("a mistake of ours")
+    with Target.options(engine="thread").spawn() as target:
+        internals.fail_at_the_next_handshake(monkeypatch, mistake)
+        with connected(address_of(target)) as sock:
+            receive(sock, GREETING)
+            sock.sendall(b"x")
+            assert is_closed(sock)
+        with contextlib.closing(Stranger(address_of(target))) as newcomer:
+            assert newcomer.call("ping") == target.ping() == "pong"
+    assert [one.exc_value for one in told] == [mistake]
+
+
+def test_an_order_that_goes_wrong_is_told_to_who_gave_it_and_the_next_is_followed(
+    monkeypatch: pytest.MonkeyPatch, told: list[Any]
+) -> None:
+    mistake = RuntimeError("a mistake of ours")
+    with Target.options(engine="thread").spawn() as target:
+        with monkeypatch.context() as patch:
+            internals.fail_at_status(patch, mistake)
+            with pytest.raises(NotListeningError, match="the order failed: Runtime"):
+                target.status_(timeout=10)
+        assert target.status_(timeout=10).state == "running"
+    assert [one.exc_value for one in told] == [mistake]
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the interpreter is told of that nobody waits for."""
+    found: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", found.append)
+    return found
 
 
 def test_a_listener_of_a_plain_proxy_is_as_careful() -> None:

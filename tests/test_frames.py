@@ -11,14 +11,24 @@ from remoteobj._protocol.frames import (
     HEADER,
     IN_PLACE,
     JOINED,
+    LAZY,
     MAX_BUFFERS,
     MAX_METADATA,
     Decoder,
     MalformedFrameError,
     encode,
 )
-from remoteobj._protocol.messages import Frame, Kind, StopOrder, credit_frame, read_credit
+from remoteobj._protocol.messages import (
+    Frame,
+    InterruptOrder,
+    Kind,
+    StopOrder,
+    credit_frame,
+    read_credit,
+)
 from tests.reference import plain
+
+CHUNK = 1 << 16
 
 
 def written(*frames: Frame) -> bytes:
@@ -175,6 +185,13 @@ def test_payloads_of_every_bytes_like_type_are_written() -> None:
         assert written(Frame(Kind.CALL, 1, payload)) == written(Frame(Kind.CALL, 1, b"abc"))
 
 
+def test_a_frame_of_parts_of_every_size_comes_out_whole_through_its_places() -> None:
+    sizes = [0, LAZY, 1, 0, LAZY - 1, 3 * LAZY, 0]
+    frame = Frame(Kind.CALL, 1, b"", [bytes([at]) * size for at, size in enumerate(sizes)], b"meta")
+    got = decode(Decoder(), cut(written(frame) * 2, [CHUNK]))
+    assert [plain(one) for one in got] == [plain(frame)] * 2
+
+
 # --- what is no frame ----------------------------------------------------------------------
 
 
@@ -255,6 +272,24 @@ def test_any_bytes_at_all_give_frames_or_are_refused(data: bytes, sizes: list[in
 def test_credit_comes_out_as_it_was_granted(call_id: int, items: int) -> None:
     frame = credit_frame(call_id, items)
     assert (frame.kind, frame.call_id, read_credit(frame)) == (Kind.CREDIT, call_id, items)
+
+
+@pytest.mark.parametrize("payload", [b"", b"x", b"12345", bytes(1000)])
+def test_what_grants_no_credit_is_refused(payload: bytes) -> None:
+    with pytest.raises(MalformedFrameError, match=f"{len(payload)} bytes are no credit"):
+        read_credit(Frame(Kind.CREDIT, 1, payload))
+
+
+@pytest.mark.parametrize("payload", [b"", b"x", bytes(3), bytes(1000)])
+def test_what_is_no_order_to_stop_is_refused(payload: bytes) -> None:
+    with pytest.raises(MalformedFrameError, match="no order to stop"):
+        StopOrder.read(payload)
+
+
+@pytest.mark.parametrize("payload", [b"", bytes(7)])
+def test_what_is_no_order_to_interrupt_is_refused(payload: bytes) -> None:
+    with pytest.raises(MalformedFrameError, match="no order to interrupt"):
+        InterruptOrder.read(payload)
 
 
 @pytest.mark.parametrize("fulfil", [True, False])

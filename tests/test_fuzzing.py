@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import resource
 import select
 import struct
 import sys
@@ -16,11 +17,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from remoteobj import remote
+from tests import hostile
 from tests.internals import (
     ANSWER,
     GREETING,
     HEADER,
     IN_PLACE,
+    LAZY,
     MAX_BUFFERS,
     MAX_FRAME,
     Address,
@@ -191,10 +194,67 @@ def test_a_table_that_never_comes_takes_no_memory() -> None:
     assert got.peak < CONSTANT
 
 
+@pytest.mark.parametrize("size", [1, 1000, LAZY - 1, LAZY, MAX_FRAME // 2000 - 1])
+def test_of_many_announced_parts_only_the_next_one_takes_memory(size: int) -> None:
+    """A header of 16 KB announces two thousand parts, of which none comes."""
+    raw = header(Kind.CALL, 2000, 1, 0) + struct.pack("<2000Q", *[size] * 2000)
+    before = resident()
+    got = outcome(iter([raw]), MAX_FRAME)
+    assert (got.frames, got.refused) == ([], False)
+    assert got.peak < LAZY + 10 * len(raw)
+    assert resident() - before < 20_000
+
+
+def resident() -> int:
+    """Kilobytes that this process ever had at once; what a map takes is in no trace."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def test_what_memory_is_taken_for_an_announced_body_is_its_size() -> None:
     raw = header(Kind.CALL, 0, 1, 1_000_000)
     got = outcome(iter([raw]), 1_000_000)
     assert 1_000_000 <= got.peak < 1_000_000 + CONSTANT
+
+
+# ------------------------------------------------------------------ conversations
+
+
+CHECKS: dict[str, tuple[Callable[[bytes], None], list[bytes]]] = {
+    "mailbox": (hostile.check_mailbox, list(hostile.mailbox_seeds())),
+    "handshake": (hostile.check_handshake, list(hostile.handshake_seeds())),
+    "parsers": (hostile.check_parsers, list(hostile.parser_seeds())),
+}
+each_check = pytest.mark.parametrize("name", CHECKS)
+
+
+@each_check
+def test_right_conversations_and_those_that_are_nearly_so_end_well(name: str) -> None:
+    check, seeds = CHECKS[name]
+    for seed in seeds:
+        check(seed)
+
+
+@each_check
+@given(st.data())
+@examples(150)
+def test_whatever_is_done_to_a_conversation_it_ends_nothing_else(
+    name: str, data: st.DataObject
+) -> None:
+    """For the others; and nothing is left of it, nor told of, but to who has it."""
+    check, seeds = CHECKS[name]
+    raw = bytearray(data.draw(st.sampled_from(seeds)))
+    for _ in range(data.draw(st.integers(0, 4))):
+        at = data.draw(st.integers(0, len(raw)))
+        end = data.draw(st.integers(at, min(len(raw), at + 8)))
+        raw[at:end] = data.draw(st.one_of(st.binary(max_size=8), st.just(bytes(raw[at:end]) * 2)))
+    check(bytes(raw))
+
+
+@each_check
+@given(st.binary(max_size=200))
+@examples(80)
+def test_whatever_is_said_ends_nothing_else(name: str, data: bytes) -> None:
+    CHECKS[name][0](data)
 
 
 # ------------------------------------------------------------------ a live socket

@@ -12,7 +12,8 @@ import pytest
 
 from remoteobj import ActorDiedError, NotListeningError, Proxy, SpawnTimeoutError
 from remoteobj.testing import Gate
-from tests.internals import address_of, until_sent
+from tests.internals import Flag, Kind, address_of, until_sent
+from tests.strangers import RawClient, frame
 from tests.tools import Call, process
 
 PROMPT = 1.0
@@ -286,6 +287,44 @@ def test_poll_runs_one_and_waits_no_longer_than_it_may() -> None:
         assert camera.remote.process_requests(timeout=0.05) == 0
         assert time.monotonic() - began >= 0.1
     del other
+
+
+def test_a_wait_for_requests_goes_on_when_what_comes_is_none() -> None:
+    """A client connects, grants credit for a stream that has ended, and says what is not known."""
+    camera = Camera()
+
+    def talk() -> None:
+        client = RawClient(address_of(camera.remote))
+        client.send(frame(Kind.CREDIT, 7, b"\1\0\0\0"))
+        client.send(frame(99, 8, b"", Flag.ANSWER))
+        [refused] = client.read(1)  # so that all of this was taken in by a wait of its own
+        assert refused.kind == Kind.REFUSED
+        client.call("take", "frame")
+        client.read(1)
+        client.close()
+
+    with camera.remote:
+        talking = Call(talk)
+        assert camera.remote.process_requests(timeout=30.0) == 1
+        assert camera.frames == ["frame"]
+        talking.wait()
+    assert talking.error is None
+
+
+def test_a_wait_for_requests_that_is_told_to_stop_ends() -> None:
+    camera = Camera()
+    with camera.remote:
+        client = RawClient(address_of(camera.remote))
+        client.send(frame(99, 8, b"", Flag.ANSWER))
+
+        def stop() -> None:
+            client.read(1)
+            camera.remote.stop_listen_()
+
+        stopping = Call(stop)
+        assert camera.remote.process_requests(timeout=30.0) == 0
+        stopping.wait()
+        client.close()
 
 
 # ------------------------------------------------------------------ in one process

@@ -4,6 +4,8 @@ import contextlib
 import gc
 import os
 import pickle
+import socket
+import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,8 +19,9 @@ from remoteobj._protocol.frames import MalformedFrameError, is_shared
 from remoteobj._protocol.messages import Frame, Kind
 from remoteobj._wire import segments
 from remoteobj._wire.buffer_exchange import BufferExchange
-from remoteobj._wire.duplex import duplex_pair
+from remoteobj._wire.duplex import DuplexStream, duplex_pair, socket_pair
 from remoteobj._wire.segments import (
+    RECEIVED,
     SEGMENTS,
     SHARED,
     ReceivedSegments,
@@ -303,30 +306,139 @@ def test_memory_that_was_never_passed_is_refused(new: bool) -> None:
         one.lease(SegmentRef(7, 100, new).pack())
 
 
-def test_descriptors_are_taken_by_their_number_in_any_order() -> None:
+@pytest.fixture
+def pair() -> Iterator[tuple[DuplexStream, DuplexStream]]:
     ours, theirs = duplex_pair()
+    with contextlib.closing(ours), contextlib.closing(theirs):
+        yield ours, theirs
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/dev/fd"))
+
+
+def test_descriptors_are_taken_by_their_number(pair: tuple[DuplexStream, DuplexStream]) -> None:
+    ours, theirs = pair
     with open(os.devnull) as first, open(os.__file__) as second:
-        assert ours.send_fd(1, first.fileno())
-        assert ours.send_fd(2, second.fileno())
-        taken = {number: theirs.receive_fd(number) for number in (2, 1)}
         for number, file in ((1, first), (2, second)):
-            assert os.path.samestat(os.fstat(taken[number]), os.fstat(file.fileno()))
-            assert not os.get_inheritable(taken[number])
-            os.close(taken[number])
+            assert ours.send_fd(number, file.fileno())
+        for number, file in ((1, first), (2, second)):
+            taken = theirs.receive_fd(number)
+            assert os.path.samestat(os.fstat(taken), os.fstat(file.fileno()))
+            assert not os.get_inheritable(taken)
+            os.close(taken)
     assert theirs.receive_fd(3) == -1
-    ours.close()
-    theirs.close()
+
+
+def test_of_the_descriptors_that_nobody_asked_for_none_is_kept(
+    pair: tuple[DuplexStream, DuplexStream],
+) -> None:
+    ours, theirs = pair
+    before = open_descriptors()
+    with open(os.devnull) as file:
+        for number in (1, 1, 2, 3, 5):
+            assert ours.send_fd(number, file.fileno())
+    taken = theirs.receive_fd(3)
+    assert open_descriptors() == before + 1
+    os.close(taken)
+    assert theirs.receive_fd(4) == -1, "5 came in its place"
+    assert theirs.receive_fd(5) == -1, "and is closed"
+    assert open_descriptors() == before
+
+
+@pytest.mark.parametrize(
+    ("message", "count"),
+    [(b"\1" + bytes(7), 2), (b"\1" + bytes(7), 20), (b"\1" + bytes(7), 0), (b"\1", 1), (b"\2", 9)],
+    ids=["two", "twenty", "none", "a short number", "both"],
+)
+def test_odd_offers_of_descriptors_leave_at_most_the_one_that_was_asked_for(
+    pair: tuple[DuplexStream, DuplexStream], message: bytes, count: int
+) -> None:
+    before = open_descriptors()
+    with open(os.devnull) as file:
+        socket.send_fds(pair[0]._socket, [message], [file.fileno()] * count)
+    taken = pair[1].receive_fd(1)
+    assert (taken >= 0) == (len(message) == 8 and count > 0)
+    assert open_descriptors() == before + (taken >= 0)
+    if taken >= 0:
+        os.close(taken)
+
+
+def test_descriptors_on_a_stream_without_pipes_are_not_taken() -> None:
+    ours, theirs = socket_pair()
+    with contextlib.closing(ours), contextlib.closing(theirs), open(os.devnull) as file:
+        before = open_descriptors()
+        socket.send_fds(ours._socket, [bytes(8)], [file.fileno()] * 3)
+        assert theirs.receive_fd(0) == -1
+        assert theirs.read(10) == bytes(8), "those are bytes of frames"
+        assert open_descriptors() == before
+
+
+def test_a_segment_that_comes_a_second_time_is_refused_and_closed(
+    pair: tuple[DuplexStream, DuplexStream],
+) -> None:
+    ours, theirs = pair
+    with contextlib.closing(BufferExchange(theirs)) as exchange:
+        fd = segments._new_memory(MB)
+        for _ in range(2):
+            assert ours.send_fd(1, fd)
+        os.close(fd)
+        view = exchange.lease(SegmentRef(1, MB, True).pack())
+        before = open_descriptors()
+        with pytest.raises(MalformedFrameError, match="a second time"):
+            exchange.lease(SegmentRef(1, MB, True).pack())
+        assert open_descriptors() == before
+        del view
+
+
+def test_more_segments_than_a_sender_has_are_refused(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "RECEIVED", 2)
+    views = [ends.send(bytes(MB)) for _ in range(2)]
+    before = open_descriptors()
+    with pytest.raises(SegmentError, match="one too many"):
+        ends.shelf.lease(SegmentRef(7, MB, True), segments._new_memory(MB))
+    assert open_descriptors() == before
+    assert RECEIVED == 2 * SEGMENTS
+    del views
+
+
+def test_a_segment_that_is_not_sealed_is_copied_so_that_it_may_be_cut_off(ends: Ends) -> None:
+    with tempfile.TemporaryFile() as file:
+        file.write(b"x" * MB)
+        file.flush()
+        view = ends.shelf.lease(SegmentRef(1, MB, True), os.dup(file.fileno()))
+        ends.shelf._released = lambda number, discard: None
+        os.ftruncate(file.fileno(), 0)
+        assert view == b"x" * MB, "to read a map of it would end this process"
+        del view
+        with pytest.raises(SegmentError, match="it ends after 0 bytes"):
+            ends.shelf.lease(SegmentRef(1, MB, False), -1)
+        file.write(b"y" * MB)
+        os.pwrite(file.fileno(), b"y" * MB, 0)
+        view = ends.shelf.lease(SegmentRef(1, MB, False), -1)
+        assert view == b"y" * MB
+        del view
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", os.devnull, os.path.dirname(__file__)])
+def test_a_descriptor_that_is_no_memory_is_refused(ends: Ends, path: str) -> None:
+    before = open_descriptors()
+    with pytest.raises(SegmentError, match="can't be mapped: it is no memory"):
+        ends.shelf.lease(SegmentRef(1, 1, True), os.open(path, os.O_RDONLY))
+    assert open_descriptors() == before
 
 
 def test_a_descriptor_that_nobody_took_goes_with_the_line() -> None:
+    before = open_descriptors()
     ours, theirs = duplex_pair()
-    before = len(os.listdir("/dev/fd"))
     with open(os.devnull) as file:
         assert ours.send_fd(1, file.fileno())
         assert theirs.receive_fd(2) == -1
         theirs.close()
     ours.close()
-    assert len(os.listdir("/dev/fd")) == before - 6
+    assert open_descriptors() == before
 
 
 def test_where_the_descriptor_can_not_be_passed_on_the_buffer_goes_through_the_pipe() -> None:

@@ -27,6 +27,9 @@ class Echo:
     def echo(self, value: Any) -> Any:
         return value
 
+    def ask(self, other: Any, gate: Gate) -> Any:
+        return other.park(gate)
+
     def park(self, gate: Gate) -> str:
         gate.park()
         return "parked"
@@ -90,11 +93,30 @@ def test_an_unknown_kind_is_refused_at_once_while_calls_before_it_wait(
     ]
 
 
+class Ends:
+    """To unpickle it ends a process, or passes for Ctrl-C."""
+
+    def __init__(self, how: type[BaseException]) -> None:
+        self.how = how
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _raise, (self.how,)
+
+
+def _raise(how: type[BaseException]) -> None:
+    raise how
+
+
 METADATA = {
-    "a field of a later version": pickle.dumps({"deadline": 5.0}, 5),
-    "one beside the chain": pickle.dumps({"chain": [("/a", "A", 7)], "trace": b"x"}, 5),
-    "what is no pickle": b"\xff" * 20,
-    "a pickle of something else": pickle.dumps([1, 2], 5),
+    "a field of a later version": b'{"deadline": 5.0}',
+    "one beside the chain": b'{"chain": [["/a", "A", 7]], "trace": "x"}',
+    "what is no data": b"\xff" * 20,
+    "something else": b"[1, 2]",
+    "a chain of something else": b'{"chain": [1, [2, 3, Infinity]]}',
+    "an endless number": b'{"chain": [["/a", "A", Infinity]]}',
+    "deep data": b"[" * 20_000,
+    "a pickle that ends who reads it": pickle.dumps(Ends(SystemExit), 5),
+    "a pickle that passes for Ctrl-C": pickle.dumps(Ends(KeyboardInterrupt), 5),
 }
 
 
@@ -107,6 +129,23 @@ def test_a_call_with_flags_and_metadata_of_a_later_version_is_run_like_any_other
     client.send(call_frame(1, "echo", "value", flags=flags, metadata=metadata))
     [answer] = client.read(1)
     assert (answer.kind, pickle.loads(answer.payload)) == (Kind.VALUE, "value")
+
+
+@pytest.mark.engines(skip=NO_LISTENER)
+@pytest.mark.parametrize("metadata", METADATA.values(), ids=list(METADATA))
+def test_metadata_and_probes_that_come_while_an_actor_is_blocked_are_read_and_end_nothing(
+    echo: Any, client: RawClient, metadata: bytes, gate: Gate
+) -> None:
+    """Then it looks at who waits for a request, before it knows whether it will be run."""
+    with Echo.spawn() as other:
+        waits = echo.future_.ask(other, gate)
+        gate.wait_for_arrival()
+        client.send(call_frame(1, "echo", "value", metadata=metadata))
+        client.send(frame(Kind.PROBE, 1, metadata) + frame(99, 2, b"", Flag.ANSWER))
+        assert [one.kind for one in client.read(1)] == [Kind.REFUSED], "it has read them all"
+        gate.open()
+        assert waits.result(10) == "parked"
+    assert [(one.kind, one.call_id) for one in client.read(1)] == [(Kind.VALUE, 1)]
 
 
 # ------------------------------------------------------------------ to the control thread

@@ -14,7 +14,6 @@ from select import POLLNVAL
 from .._os.poller import SpinPoller
 from .._os.wakeup import Wakeup
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
-from .._protocol.frames import MalformedFrameError
 from .._protocol.messages import Frame
 from .._wire.channel import ChannelClosedError, StreamChannel
 from .._wire.transport import ByteStream
@@ -114,8 +113,8 @@ class ClientSet:
                     found += ((client, client.channel.take()),)
                 except ChannelClosedError:
                     found.append((client, None))
-                except MalformedFrameError as exc:
-                    client.hang_up(str(exc))
+                except Exception as exc:
+                    client.refuse(exc)
                     found.append((client, None))
             elif fd == self._wakeup.fileno():
                 self._wakeup.clear()

@@ -13,9 +13,11 @@ from .._os.thread_unwind import ThreadUnwind
 from .._pickling.codec import loads
 from .._pickling.exceptions import unpack_error
 from .._protocol.frames import encode
-from .._protocol.messages import Frame, FrameParts, Kind
+from .._protocol.messages import Frame, FrameParts, Kind, MalformedFrameError
 from .._wire.channel import ChannelClosedError, StreamChannel
+from ..errors import describe
 from .replies import error_frame, value_frame
+from .unraisable import report_unraisable
 
 __all__ = ["Client", "StreamProducer", "is_iterator"]
 
@@ -81,8 +83,17 @@ class Client:
 
     def hang_up(self, why: str) -> None:
         """Say that nothing more is read from it, and say nothing more."""
-        self.send(Frame(Kind.HANGUP, 0, why.encode()))
+        self.send(Frame(Kind.HANGUP, 0, why.encode(errors="replace")))
         self.mute()
+
+    def refuse(self, exc: Exception) -> None:
+        """Hang up since what it sends can't be taken in. It is told why; what its bytes must not be
+        able to bring about, and have, is told here as well."""
+        if isinstance(exc, MalformedFrameError):
+            self.hang_up(str(exc))
+            return
+        report_unraisable(exc, "A client was disconnected, since what it sent could not be read")
+        self.hang_up(describe(exc))
 
     def post(self, frame: Frame) -> None:
         """Have a small frame written with the next one, or when the mailbox looks up."""
@@ -110,6 +121,10 @@ class Client:
                 self.unsent = self.channel.write(self.unsent)
             except ChannelClosedError:
                 self.unsent = []
+            except BaseException:
+                self.unsent = []
+                self.mute()  # as in `send`
+                raise
             return not self.unsent
 
 

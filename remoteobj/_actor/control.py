@@ -3,6 +3,8 @@
 It accepts callers and lets them prove that they may call, takes the owner's orders and notices the
 owner's death, and writes what slow readers have not taken yet. It sleeps in the kernel until one
 of these happens.
+
+Guarantee: nothing that one of them sends ends the thread. It ends that one's connection.
 """
 
 from __future__ import annotations
@@ -18,11 +20,13 @@ from typing import NamedTuple, Protocol
 
 from .._os.wakeup import Wakeup
 from .._protocol.frames import MalformedFrameError, encode
-from .._protocol.messages import Frame
+from .._protocol.messages import Frame, refusal
 from .._wire.auth import AuthenticationError
 from .._wire.channel import ChannelClosedError, StreamChannel
 from .._wire.transport import ByteStream, Handshake, Listener
+from ..errors import describe
 from .clients import Client
+from .unraisable import report_unraisable
 
 __all__ = ["Control", "ControlHandler", "Handshake", "start", "unblock"]
 
@@ -159,7 +163,14 @@ class Control:
         if events & select.POLLNVAL:  # another thread has closed it
             self._off(fd)
         elif fd in self._acts:  # else one before it in the same row has seen to it
-            self._acts[fd]()
+            self._guard(self._acts[fd])
+
+    def _guard(self, act: Callable[[], None]) -> None:
+        """Do something for one of those at the other ends, of whom the others need not suffer."""
+        try:
+            act()
+        except Exception as exc:
+            report_unraisable(exc, "Exception ignored in the control thread of a remote object")
 
     def _end(self) -> None:
         self._open = False
@@ -176,7 +187,7 @@ class Control:
     def _run_jobs(self) -> None:
         self._wakeup.clear()
         while self._jobs:
-            self._jobs.popleft()()
+            self._guard(self._jobs.popleft())
 
     def _patience(self) -> float | None:
         """Milliseconds until something must be given up; None, for ever, when nothing is."""
@@ -206,17 +217,23 @@ class Control:
             handshake = self._listener.accept()
         except OSError as exc:
             if exc.errno in NO_ROOM:
-                # Still readable, so that the loop would spin: look again a little later.
-                self._off(self._listener.fileno())
-                self._resting_until = time.monotonic() + BREATHER
+                self._rest(self._listener)
             return
         except AuthenticationError:
             return
+        except BaseException:
+            self._rest(self._listener)
+            raise
         if len(self._arrivals) >= HANDSHAKES:
             self._refuse(next(iter(self._arrivals.values())).handshake)
         fd = handshake.fileno()
         self._arrivals[fd] = _Arrival(handshake, time.monotonic() + HANDSHAKE_SECONDS)
         self._on(fd, lambda: self.shake_hands(handshake))
+
+    def _rest(self, listener: Listener) -> None:
+        """It is still readable, so that the loop would spin: look again a little later."""
+        self._off(listener.fileno())
+        self._resting_until = time.monotonic() + BREATHER
 
     def shake_hands(self, handshake: Handshake) -> None:
         """Take in what a caller says to prove itself; let it in, or refuse it."""
@@ -228,10 +245,20 @@ class Control:
         except (OSError, AuthenticationError):
             self._refuse(handshake)
             return
+        except BaseException:
+            self._refuse(handshake)
+            raise
         if stream is not None:
             self._arrivals.pop(fd)
             self._off(fd)
+            self._let_in(stream)
+
+    def _let_in(self, stream: ByteStream) -> None:
+        try:
             self._handler.attach(stream)
+        except BaseException:
+            stream.close()
+            raise
 
     def _refuse(self, handshake: Handshake) -> None:
         self._arrivals.pop(handshake.fileno(), None)
@@ -252,19 +279,39 @@ class Control:
         """Take in what the owner says, and answer it."""
         try:
             for frame in owner.take():
-                answer = self._handler.handle_order(frame)
+                answer = self._follow(frame)
                 if answer is not None:
                     owner.write(encode(answer))
         except (ChannelClosedError, MalformedFrameError):
-            self._off(fd)
-            owner.close()
-            self._handler.owner_gone()
+            self._lose_owner(fd, owner)
+        except BaseException:
+            self._lose_owner(fd, owner)
+            raise
+
+    def _follow(self, order: Frame) -> Frame | None:
+        """The answer to an order; that it failed, if it did for a reason of ours."""
+        try:
+            return self._handler.handle_order(order)
+        except MalformedFrameError:
+            raise
+        except Exception as exc:
+            report_unraisable(exc, "An order of the owner of a remote object failed")
+            return refusal(order, f"the order failed: {describe(exc)}")
+
+    def _lose_owner(self, fd: int, owner: StreamChannel) -> None:
+        self._off(fd)
+        owner.close()
+        self._handler.owner_gone()
 
     def _watch(self, client: Client) -> None:
         fd = client.channel.writes
         self._on(fd, lambda: self._flush(fd, client), select.POLLOUT)
 
     def _flush(self, fd: int, client: Client) -> None:
-        if client.flush():
-            self._off(fd)
-            self._handler.resume(client)
+        done = True  # also if it fails: nothing more is written then
+        try:
+            done = client.flush()
+        finally:
+            if done:
+                self._off(fd)
+                self._handler.resume(client)

@@ -20,7 +20,6 @@ from typing import Final
 from .._os.poller import clock
 from .._os.thread_unwind import ThreadUnwind
 from .._pickling.exceptions import pack_error
-from .._protocol.frames import MalformedFrameError
 from .._protocol.lifecycle import Event, Lifecycle
 from .._protocol.messages import Bytes, Frame, Kind, read_credit, refusal_of_unknown
 from ..errors import NotListeningError
@@ -84,13 +83,23 @@ class Mailbox:
     def process(
         self, deadline: float | None, limit: int = sys.maxsize, lasting: bool = False
     ) -> int:
-        """Run what is there, waiting for the first until `deadline`; how much was run."""
+        """Run what is there, waiting for the first until `deadline`; how much was run.
+
+        What comes meanwhile and is nothing to run, a new client say, ends no wait.
+        """
         with self.serving.at_work(lasting):
             done = self._step(deadline)
+            while not done and self._may_wait(deadline):
+                self.safe_point()
+                done = self._step(deadline)
             while (self._turns or self._flowing) and 0 < done < limit:
                 done += self._step(deadline)
         self.safe_point()
         return done
+
+    def _may_wait(self, deadline: float | None) -> bool:
+        in_time = deadline is None or time.monotonic() < deadline
+        return in_time and not self.lifecycle.stopping
 
     def _step(self, deadline: float | None) -> int:
         """Run one request and one step of a stream, waiting until `deadline` if there is neither;
@@ -163,14 +172,20 @@ class Mailbox:
             self.take_in(self.clients.read(self.clients.ready()))
 
     def take_in(self, found: list[tuple[Client, list[Frame] | None]]) -> None:
-        """Hand on what was read, frame by frame, by their kinds."""
+        """Hand on what was read, frame by frame, by their kinds. A client whose frame can't be
+        taken in loses its connection, and no other notices."""
         for client, frames in found:
             if frames is None:
                 self._drop(client)
                 continue
-            for frame in frames:
-                handle = _HANDLERS.get(frame[0], Mailbox._refuse_unknown)
-                handle(self, client, frame)
+            try:
+                for frame in frames:
+                    handle = _HANDLERS.get(frame[0], Mailbox._refuse_unknown)
+                    handle(self, client, frame)
+            except Exception as exc:
+                client.refuse(exc)
+                self._drop(client)
+                continue
             if client.queued_bytes:
                 self.clients.update_reading(client)
         if self.clients.woken:
@@ -210,11 +225,7 @@ class Mailbox:
             self.probes.append((client, frame))
 
     def _on_channel(self, client: Client, frame: Frame) -> None:
-        try:
-            client.channel.hear(frame)
-        except MalformedFrameError as exc:
-            client.hang_up(str(exc))
-            self._drop(client)
+        client.channel.hear(frame)
 
     def _refuse_unknown(self, client: Client, frame: Frame) -> None:
         """A kind of a later version: to be told so, where its sender waits for an answer."""
@@ -377,7 +388,6 @@ _HANDLERS: Final[dict[int, Callable[[Mailbox, Client, Frame], None]]] = {
 }
 """What is done with a frame, by its kind. A new kind is one row."""
 
-INTERNAL_CODE: Final = tuple(
-    one.__code__ for one in (Mailbox.process, Serving.wait_serving, Mailbox._step)
-)
+_OURS = Mailbox.process, Mailbox._step, Mailbox.take_in, ClientSet.read, Serving.wait_serving
+INTERNAL_CODE: Final = tuple(one.__code__ for one in _OURS)
 """Within these, all code but users' is ours, and must not be left half-way by an interruption."""

@@ -11,8 +11,6 @@ import os
 import sys
 import threading
 import time
-from types import SimpleNamespace
-from typing import Any
 
 from .._pickling.exceptions import pack_error
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
@@ -27,6 +25,7 @@ from .control import Control, start, unblock
 from .execution import USER_ENTRY_POINTS, SerialExecutor
 from .mailbox import Mailbox
 from .reentrancy import Reentrancy
+from .unraisable import report_unraisable
 
 __all__ = ["Mode", "Server", "local_server", "local_servers"]
 
@@ -37,18 +36,6 @@ class Mode(enum.Enum):
     AUTO = enum.auto()  # in the background, until the owner first processes some itself
     BACKGROUND = enum.auto()
     MANUAL = enum.auto()
-
-
-def report_unraisable(exc: BaseException) -> None:
-    """Say that something failed where nobody waits for an outcome."""
-    told: Any = SimpleNamespace(  # the interpreter's own kind of it can't be made
-        exc_type=type(exc),
-        exc_value=exc,
-        exc_traceback=exc.__traceback__,
-        err_msg="Exception ignored in a remote object",
-        object=None,
-    )
-    sys.unraisablehook(told)
 
 
 class Server:

@@ -325,7 +325,7 @@ def result_of(
 def decode_answer(frame: Frame) -> Any:
     """The value in a frame; raises the exception in it."""
     if frame[0] == _ERROR:
-        raise unpack_error(frame.payload)
+        raise for_caller(unpack_error(frame.payload))
     if frame[0] == _RETURNED_SELF:
         return RETURNED_SELF
     try:

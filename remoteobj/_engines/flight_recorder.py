@@ -59,6 +59,9 @@ class Outcome(enum.IntEnum):
     FAILED = 2
 
 
+_OUTCOMES: Final = frozenset(Outcome)
+
+
 class FlightRecorder:
     """One file of that kind. Both ends have one object each, on the same file."""
 
@@ -113,20 +116,23 @@ class FlightRecorder:
             os.pwrite(self._fd, _WORD.pack(outcome, len(error)), WORD)
 
     # --- in the owner ----------------------------------------------------------------------
+    #
+    # The actor may have written anything, or cut the file off: what is not there was not noted.
 
     def running(self) -> bytes | None:
         """The beginning of the payload of what was being run at the end; None: nothing was."""
-        runs, payload = _RUNNING.unpack(os.pread(self._fd, HEAD, 0))
+        runs, payload = _RUNNING.unpack(self._read(HEAD, 0))
         return payload if runs else None
 
     def outcome(self) -> tuple[Outcome, bytes]:
         """How the program ended by its own word, and its packed error, if that is known."""
-        outcome, length = _WORD.unpack(os.pread(self._fd, _WORD.size, WORD))
-        return Outcome(outcome), os.pread(self._fd, length, FAILURE) if length else b""
+        word, length = _WORD.unpack(self._read(_WORD.size, WORD))
+        outcome = Outcome(word) if word in _OUTCOMES else Outcome.NONE
+        return outcome, os.pread(self._fd, min(length, LONGEST_ERROR), FAILURE) if length else b""
 
     def output(self) -> str:
         """The last output."""
-        data = os.pread(self._fd, FAILURE, 0)
+        data = self._read(FAILURE, 0)
         (end,) = _END.unpack_from(data, HEAD)
         ring, at = data[RING:], end % OUTPUT
         whole = ring[:at] if end <= OUTPUT else ring[at:] + ring[:at]
@@ -135,6 +141,9 @@ class FlightRecorder:
     def stacks(self) -> str:
         """What faulthandler wrote since the last `forget`."""
         return os.pread(self._fd, STACKS_READ, STACKS).decode(errors="replace")
+
+    def _read(self, size: int, at: int) -> bytes:
+        return os.pread(self._fd, size, at).ljust(size, b"\0")
 
     def forget(self) -> None:
         """Forget the stacks."""

@@ -10,7 +10,8 @@ exception that can't travel degrades alone, and chains of any length need no rec
 node holds are the parts of `_pickling.exception_parts`. Guarantees:
 
 * `unpack_error` never raises, and returns an exception of the type that was packed or a
-  `RemoteError` that names it. `pack_error` raises nothing but `KeyboardInterrupt`.
+  `RemoteError` that names it; never a `ThreadUnwind`, by which an actor ends.
+  `pack_error` raises nothing but `KeyboardInterrupt`.
 * No `__init__` of a user's exception runs, unless the class's own `__reduce__` asks for that.
 """
 
@@ -198,9 +199,12 @@ class _Unpacker:
             if node.payload is not None:
                 content: _Content = codec.loads(*node.payload)
                 exc = self._rebuild(content, node.members)
-                if type(exc) is content[0]:
+                if isinstance(exc, ThreadUnwind):
+                    why = "it would end the thread in which it is raised"
+                elif type(exc) is content[0]:
                     return BaseException.with_traceback(exc, traceback)
-                why = f"it came out as {type_name(type(exc))}"
+                else:
+                    why = f"it came out as {type_name(type(exc))}"
         except BaseException as error:
             why = describe(error)
         return fallback(node.about, why, traceback, node.text)

@@ -29,7 +29,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import pickle
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -39,6 +38,7 @@ from typing import Final, NamedTuple, Protocol
 from ..errors import DeadlockError
 from .identity import ActorId
 from .messages import Bytes
+from .plain_data import quoted, read_plain
 
 __all__ = [
     "BlockedCall",
@@ -100,7 +100,11 @@ class Probe(NamedTuple):
         return Ring(self.hops[links.index(call) :]) if call in links else None
 
     def pack(self) -> bytes:
-        return pickle.dumps([(*hop.link.actor, hop.link.call, hop.stack) for hop in self.hops], 5)
+        hops = [
+            f"[{quoted(path)},{quoted(name)},{call},{quoted(stack)}]"
+            for ((path, name), call), stack in self.hops
+        ]
+        return f"[{','.join(hops)}]".encode()
 
     @classmethod
     def unpack(cls, payload: Bytes) -> Probe | None:
@@ -115,7 +119,7 @@ class Probe(NamedTuple):
         try:
             hops = [
                 Hop(Link(ActorId(str(path), str(name)), int(call)), str(stack))
-                for path, name, call, stack in pickle.loads(payload)
+                for path, name, call, stack in read_plain(payload)
             ]
         except Exception:
             return None

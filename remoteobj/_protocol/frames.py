@@ -7,16 +7,18 @@
 ```
 
 Large parts are received straight into their place: `Decoder.space()` is where the next
-bytes belong, so that nothing big is copied on its way.
+bytes belong, so that nothing big is copied on its way. What a header announces takes no memory
+until it comes: one part at a time has its place, and a big one is given its pages as they fill.
 """
 
 from __future__ import annotations
 
 import mmap
 import struct
+from collections import deque
 from collections.abc import Callable, Sequence
 
-from .messages import Bytes, Frame, FrameParts
+from .messages import Bytes, Frame, FrameParts, MalformedFrameError
 
 __all__ = [
     "MAX_BUFFERS",
@@ -57,10 +59,6 @@ def is_shared(entry: int) -> bool:
     return entry >= SHARED_BIT
 
 
-class MalformedFrameError(Exception):
-    """These bytes are no frame: the connection can't be trusted further."""
-
-
 def encode(frame: FrameParts, table: Sequence[int] | None = None) -> list[Bytes]:
     """The parts to write, in order, for a frame.
 
@@ -83,7 +81,7 @@ def encode(frame: FrameParts, table: Sequence[int] | None = None) -> list[Bytes]
 
 def _room(size: int) -> bytearray | memoryview:
     """Memory for so many bytes. Of much of it, the system gives each page when it is filled: who
-    only announces a big body takes nothing."""
+    only announces a big part takes nothing."""
     if size < LAZY:
         return bytearray(size)
     try:
@@ -95,8 +93,8 @@ def _room(size: int) -> bytearray | memoryview:
 class Decoder:
     """Bytes in, frames out, however the bytes were cut.
 
-    Invariant: `_rest` holds less than one frame, unless a large body is being filled
-    (`filling` is not empty), and then `_rest` is empty.
+    Invariants: `_rest` holds less than one small frame, and is empty while a part of a large frame
+    is being filled. Beside the parts that have come whole, only that one has memory.
     """
 
     def __init__(
@@ -109,23 +107,32 @@ class Decoder:
         self._limit = limit
         self._writable = writable
         self._rest = b""
-        self._body: list[bytearray | memoryview] = []
-        self._head = (0, 0, 0)
-        """Kind, flags and call id of the large frame whose body is being filled."""
-        self.filling: list[bytearray | memoryview] = []
-        """The parts of a large body that is on its way: its bytes belong into `space()`."""
-        self._at = (0, 0)  # which part is being filled, and how far it is
+        self.filling: bytes | bytearray | memoryview = b""
+        """The part of a large frame that is on its way: its bytes belong into `space()`. Empty
+        where there is none."""
+        self._at = 0  # how far it is filled
+        self._header = (0, 0, 0, 0, 0, 0)
+        """That of the large frame."""
+        self._body: list[bytes | bytearray | memoryview] = []
+        """The parts that have come, the one that is being filled at the end."""
+        self._sizes: deque[int] | None = None
+        """The sizes of the parts that follow; None while the table is filled that says so."""
+        self._total = 0
+        self._leased: deque[memoryview] = deque()
+        """Those of the parts that follow which are in shared memory."""
 
     def space(self) -> memoryview:
-        """Where the next bytes of a large body belong."""
-        index, offset = self._at
-        return memoryview(self.filling[index])[offset:]
+        """Where the next bytes of a large frame belong."""
+        return memoryview(self.filling)[self._at :]
 
     def filled(self, count: int) -> list[Frame]:
-        """`count` bytes were put into `space()`; the frame, once that completes it."""
-        index, offset = self._at
-        self._at = (index, offset + count)
-        return self._finish()
+        """`count` bytes were put into `space()`; the frame, once that completes it.
+
+        Raises:
+            MalformedFrameError: as `feed`.
+        """
+        self._at += count
+        return self._advance()
 
     def feed(self, data: bytes) -> list[Frame]:
         """Take in bytes; the frames that they complete.
@@ -177,59 +184,67 @@ class Decoder:
 
     def _begin(self, data: bytes, start: int, frames: list[Frame]) -> int:
         """Take the head of a large frame."""
-        kind, flags, more, count, call_id, length = _unpack(data, start)
-        body = start + _SIZE
-        end: int = body + 8 * count
-        if count > MAX_BUFFERS or end - start > self._limit:
+        self._header = header = _unpack(data, start)
+        count = header[3]
+        if count > MAX_BUFFERS or _SIZE + 8 * count > self._limit:
             raise MalformedFrameError(f"{count} buffers are too many")
-        if end > len(data):
-            return 0
-        self._head = (kind, flags, call_id)
-        self._at = (0, 0)
-        self._allocate([more, length, *struct.unpack_from(f"<{count}Q", data, body)])
-        frames += self._finish()
-        return end - start
+        self._total = 8 * count
+        if count:
+            self._sizes = None
+            self._make_room(8 * count)
+        else:
+            self._plan(())
+            frames += self._advance()
+        return _SIZE
 
-    def _allocate(self, sizes: list[int]) -> None:
-        """Make room for a body: the metadata, the payload, then the buffers."""
-        total = sum(size for size in sizes[2:] if not is_shared(size)) + sizes[0] + sizes[1]
-        if total > self._limit:
-            raise MalformedFrameError(f"{total} bytes are more than {self._limit}")
-        try:
-            # Neither of the first two can be shared memory, whatever their number says.
-            self._body = [_room(sizes[0]), _room(sizes[1])]
-            self.filling = [*self._body]
-            for size in sizes[2:]:
-                self._body.append(self._shared(size) if is_shared(size) else _room(size))
-                if not is_shared(size):
-                    self.filling.append(self._body[-1])
-        except MemoryError as exc:
-            raise MalformedFrameError(f"no memory for a frame of {total} bytes") from exc
+    def _plan(self, table: Sequence[int]) -> None:
+        """Know what follows: the metadata, the payload, then the buffers."""
+        more, length = self._header[2], self._header[5]
+        self._total = sum(size for size in table if not is_shared(size)) + more + length
+        if self._total > self._limit:
+            raise MalformedFrameError(f"{self._total} bytes are more than {self._limit}")
+        self._leased = deque(self._shared(entry) for entry in table if is_shared(entry))
+        self._sizes = deque((more, length, *table))
 
     def _shared(self, entry: int) -> memoryview:
         if self._lease is None:
             raise MalformedFrameError("memory can't be shared here")
         return self._lease(entry)
 
+    def _make_room(self, size: int) -> None:
+        try:
+            self.filling, self._at = _room(size), 0
+        except MemoryError as exc:
+            raise MalformedFrameError(f"no memory for a frame of {self._total} bytes") from exc
+
     def _fill(self, data: bytes, start: int, frames: list[Frame]) -> int:
-        """Copy into the large body what belongs there; the bytes used."""
+        """Copy into the large frame what belongs there; the bytes used."""
         space = self.space()
         count = min(len(space), len(data) - start)
         space[:count] = memoryview(data)[start : start + count]
         frames += self.filled(count)
         return count
 
-    def _finish(self) -> list[Frame]:
-        """Move on over parts that are full; the frame when all are."""
-        index, offset = self._at
-        while index < len(self.filling) and offset == len(self.filling[index]):
-            index, offset = index + 1, 0
-        self._at = (index, offset)
-        if index < len(self.filling):
-            return []
+    def _advance(self) -> list[Frame]:
+        """Go on to the next part if this one is full; the frame once all are."""
+        while self._at == len(self.filling):
+            if self._sizes is None:
+                self._plan(struct.unpack(f"<{self._header[3]}Q", self.filling))
+            if not self._sizes:
+                return [self._complete()]
+            size = self._sizes.popleft()
+            if is_shared(size):
+                self.filling = self._leased.popleft()
+                self._at = len(self.filling)
+            else:
+                self._make_room(size)
+            self._body.append(self.filling)
+        return []
+
+    def _complete(self) -> Frame:
         metadata, payload, *buffers = self._body
-        self.filling, self._body = [], []
+        self.filling, self._at, self._body = b"", 0, []
         if not self._writable:
             buffers = [memoryview(one).toreadonly() for one in buffers]
-        kind, flags, call_id = self._head
-        return [Frame(kind, call_id, payload, buffers, bytes(metadata), flags)]
+        kind, flags, _, _, call_id, _ = self._header
+        return Frame(kind, call_id, payload, buffers, bytes(metadata), flags)

@@ -26,9 +26,11 @@ __all__ = [
     "FrameParts",
     "InterruptOrder",
     "Kind",
+    "MalformedFrameError",
     "StopOrder",
     "credit_frame",
     "read_credit",
+    "refusal",
     "refusal_of_unknown",
 ]
 
@@ -39,6 +41,14 @@ INIT_ID = 0
 
 WINDOW = 16
 """Items that a stream may send ahead of its consumer."""
+
+
+class MalformedFrameError(Exception):
+    """What the other end sent can't be: nothing further of this connection can be trusted.
+
+    Every parser of what a peer sends raises this, and whoever reads the connection ends it, and it
+    alone.
+    """
 
 
 class Kind:
@@ -132,6 +142,12 @@ class StopOrder(NamedTuple):
 
     @classmethod
     def read(cls, payload: Bytes) -> StopOrder:
+        """
+        Raises:
+            MalformedFrameError: this is no such order.
+        """
+        if len(payload) != len(cls._fields):
+            raise MalformedFrameError(f"{len(payload)} bytes are no order to stop")
         return cls(*map(bool, bytes(payload)))
 
 
@@ -148,18 +164,29 @@ class InterruptOrder(NamedTuple):
 
     @classmethod
     def read(cls, payload: Bytes) -> InterruptOrder:
+        """
+        Raises:
+            MalformedFrameError: this is no such order.
+        """
+        if len(payload) < 8:
+            raise MalformedFrameError(f"{len(payload)} bytes are no order to interrupt")
         return cls(bytes(payload[8:]), int.from_bytes(payload[:8], "little"))
 
 
 _CREDIT = struct.Struct("<I")
 
 
+def refusal(frame: Frame, why: str) -> Frame | None:
+    """The answer to a frame that nothing is done about. None where its sender waits for none."""
+    if not frame.flags & Flag.ANSWER:
+        return None
+    return Frame(Kind.REFUSED, frame.call_id, why.encode(errors="replace"))
+
+
 def refusal_of_unknown(frame: Frame, words: str) -> Frame | None:
     """The answer to a frame of a kind that is not known here, a later version's say: these words,
     and the kind. None where its sender waits for no answer."""
-    if not frame.flags & Flag.ANSWER:
-        return None
-    return Frame(Kind.REFUSED, frame.call_id, f"{words} of kind {frame.kind}".encode())
+    return refusal(frame, f"{words} of kind {frame.kind}")
 
 
 def credit_frame(call_id: int, items: int) -> Frame:
@@ -168,6 +195,13 @@ def credit_frame(call_id: int, items: int) -> Frame:
 
 
 def read_credit(frame: Frame) -> int:
-    """The number of items that a CREDIT frame grants."""
-    (items,) = _CREDIT.unpack(frame.payload)
+    """The number of items that a CREDIT frame grants.
+
+    Raises:
+        MalformedFrameError: it grants none.
+    """
+    try:
+        (items,) = _CREDIT.unpack(frame.payload)
+    except struct.error as exc:
+        raise MalformedFrameError(f"{len(frame.payload)} bytes are no credit") from exc
     return int(items)

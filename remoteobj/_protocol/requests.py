@@ -9,13 +9,13 @@ where it is set, and one where it is read.
 
 from __future__ import annotations
 
-import pickle
 from functools import lru_cache
 from typing import NamedTuple
 
 from .chains import CallChain, Link
 from .frames import MAX_METADATA
 from .identity import ActorId
+from .plain_data import quoted, read_plain
 
 __all__ = ["Metadata", "pack_metadata", "read_metadata"]
 
@@ -38,9 +38,10 @@ def pack_metadata(metadata: Metadata) -> bytes:
     """
     chain = metadata.chain
     while chain:
-        packed = pickle.dumps({"chain": [(*one.actor, one.call) for one in chain]}, 5)
-        if len(packed) <= MAX_METADATA:
-            return packed
+        links = [f"[{quoted(path)},{quoted(name)},{call}]" for (path, name), call in chain]
+        packed = f'{{"chain":[{",".join(links)}]}}'
+        if len(packed) <= MAX_METADATA:  # as texts they are quoted, all of it is ASCII
+            return packed.encode()
         chain = chain[(len(chain) + 1) // 2 :]  # hundreds of calls deep: the innermost matter most
     return b""
 
@@ -58,10 +59,7 @@ def read_metadata(packed: bytes) -> Metadata:
     if not packed:
         return NO_METADATA
     try:
-        fields = pickle.loads(packed)
-        chain = [
-            Link(ActorId(str(path), str(name)), int(call)) for path, name, call in fields["chain"]
-        ]
+        chain = [Link(ActorId(str(p), str(n)), int(c)) for p, n, c in read_plain(packed)["chain"]]
     except Exception:
         return NO_METADATA
     return Metadata(tuple(chain))

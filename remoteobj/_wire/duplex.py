@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import array
 import contextlib
+import fcntl
 import os
 import socket
+import stat
 import struct
+import sys
 from io import FileIO
 from multiprocessing import reduction
 from typing import Any
@@ -25,12 +28,18 @@ __all__ = [
     "DuplexStream",
     "duplex_pair",
     "offer_pipes",
+    "pipes_of",
     "receive_descriptors",
     "socket_pair",
 ]
 
 _NUMBER = struct.Struct("<Q")
 _CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)  # not on macOS
+_TAKES_NO_MORE = sys.platform == "linux"
+"""Whether the system takes no more descriptors into this process than a read has room for.
+Elsewhere those for which there is no room may stay open, and nobody knows their numbers."""
+_MOST_SENT = 512
+"""Descriptors that one message can carry on any system."""
 
 
 class DuplexStream:
@@ -52,7 +61,6 @@ class DuplexStream:
             reads = writes = sock.fileno()
         self._reader = FileIO(reads, "rb", closefd=self._has_pipes)
         self._writer = FileIO(writes, "wb", closefd=self._has_pipes)
-        self._arrived: dict[int, int] = {}
         # Attributes, since the interpreter finds them sooner than methods that would call them.
         self.read = self._reader.read
         self.read_into = self._reader.readinto
@@ -92,15 +100,19 @@ class DuplexStream:
             return False
 
     def receive_fd(self, number: int) -> int:
-        while number not in self._arrived:
+        # Without pipes, what the socket has to read are frames.
+        while self._has_pipes:
             try:
                 data, fds, _ = receive_descriptors(self._socket, _NUMBER.size, 1)
             except OSError:
-                return -1
-            if len(data) < _NUMBER.size:
-                return -1
-            self._arrived[_NUMBER.unpack(data)[0]] = fds[0] if fds else -1
-        return self._arrived.pop(number)
+                break
+            if len(data) == _NUMBER.size and _NUMBER.unpack(data)[0] == number and fds:
+                return fds[0]
+            for fd in fds:
+                _close(fd)  # sent along with a frame that was never written, or for none at all
+            if len(data) < _NUMBER.size or _NUMBER.unpack(data)[0] >= number:
+                break
+        return -1
 
     # --- the end ---------------------------------------------------------------------------
 
@@ -119,8 +131,6 @@ class DuplexStream:
         self._reader.close()
         self._writer.close()
         self._socket.close()
-        while self._arrived:
-            _close(self._arrived.popitem()[1])
 
     def __reduce__(self) -> tuple[Any, ...]:
         """The copy of this end for a process that is being started."""
@@ -193,20 +203,43 @@ def offer_pipes(sock: socket.socket, answer: bytes) -> DuplexStream:
 
 
 def receive_descriptors(sock: socket.socket, size: int, most: int) -> tuple[bytes, list[int], bool]:
-    """Read from a socket, and take the descriptors that come along.
+    """Read from a socket, and take the descriptors that come along, if they are no more than that.
 
-    The third item says whether some were lost, as happens where this process has no room for them.
+    The third item says whether some are missing: more were sent, or this process has no room.
     """
     fds = array.array("i")
-    space = socket.CMSG_SPACE(most * fds.itemsize)
+    # `CMSG_SPACE` would round up to room for two where one may come.
+    room = socket.CMSG_LEN((most if _TAKES_NO_MORE else _MOST_SENT) * fds.itemsize)
     # Not `socket.recv_fds`, which would leave them open across an exec.
-    data, extra, flags, _ = sock.recvmsg(size, space, _CLOSE_ON_EXEC)
+    data, extra, flags, _ = sock.recvmsg(size, room, _CLOSE_ON_EXEC)
     for level, kind, packed in extra:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             fds.frombytes(packed[: len(packed) // fds.itemsize * fds.itemsize])
+    while len(fds) > most:
+        flags |= socket.MSG_CTRUNC
+        _close(fds.pop())
     for fd in () if _CLOSE_ON_EXEC else fds:
         os.set_inheritable(fd, False)
     return data, list(fds), bool(flags & socket.MSG_CTRUNC)
+
+
+def pipes_of(fds: list[int]) -> tuple[int, ...]:
+    """The descriptors that a caller has sent, if they are what `offer_pipes` sends, or none: a pipe
+    to read from and one to write to.
+
+    Raises:
+        ValueError: they are something else.
+    """
+    found = [(stat.S_ISFIFO(os.fstat(fd).st_mode), _access(fd)) for fd in fds]
+    if found not in ([], [(True, os.O_RDONLY), (True, os.O_WRONLY)]):
+        raise ValueError(f"{len(fds)} descriptors that are no pipe each way")
+    for fd in fds:
+        os.set_blocking(fd, False)
+    return tuple(fds)
+
+
+def _access(fd: int) -> int:
+    return fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
 
 
 def _close(fd: int) -> None:

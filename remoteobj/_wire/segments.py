@@ -11,6 +11,10 @@ kernel has to find and clear its pages. Using it again costs one copy. So segmen
 they are in use now and then, up to a bound, and belong to one connection.
 
 A segment has no name anywhere: it is gone with the last process that has it.
+
+The receiver maps a segment only if it is sealed against being made smaller, since to read what has
+been cut off would kill its process. From any other, such as a file where the system has no memory
+files, it reads a copy.
 """
 
 from __future__ import annotations
@@ -20,9 +24,11 @@ import fcntl
 import mmap
 import os
 import pickle
+import stat
 import threading
 import weakref
 from collections.abc import Callable
+from io import FileIO
 from typing import Any, NamedTuple
 
 from .._os.lazy_import import import_lock
@@ -35,6 +41,9 @@ SHARED = 1 << 20
 """Buffers from this many bytes on are shared."""
 SEGMENTS = 64
 """Segments of one connection at most: each holds a descriptor."""
+RECEIVED = 2 * SEGMENTS
+"""Segments that are received from one connection at most. A sender tells that it has given some up
+after the frame that brings others in their place."""
 FREE_BYTES = 1 << 29
 """Bytes of free memory that one connection keeps at most."""
 MOST_BYTES = 1 << 30
@@ -80,7 +89,7 @@ def _new_memory(size: int) -> int:
     except BaseException:
         os.close(fd)
         raise
-    # Else its receiver would have to fear a SIGBUS. A file on a disk can't be sealed.
+    # A file on a disk can't be sealed: its receiver copies.
     with contextlib.suppress(AttributeError, OSError):
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
     return fd
@@ -101,7 +110,11 @@ class _Segment:
         self.fd = _new_memory(size)
         """Until it has been passed on."""
         self.leased = False
-        self.memory = mmap.mmap(self.fd, size)
+        try:
+            self.memory = mmap.mmap(self.fd, size)
+        except BaseException:
+            os.close(self.fd)
+            raise
         if hasattr(mmap, "MADV_DONTFORK"):
             self.memory.madvise(mmap.MADV_DONTFORK)  # a child has no use for it
 
@@ -244,12 +257,68 @@ def _in_child() -> None:
 os.register_at_fork(before=_before_fork, after_in_child=_in_child)
 
 
+class _Shared:
+    """A segment that keeps its size: its own memory, for every lease."""
+
+    def __init__(self, fd: int, size: int) -> None:
+        self.size = size
+        self._memory = mmap.mmap(fd, size)
+
+    def memory(self, length: int) -> mmap.mmap:
+        return self._memory
+
+
+class _Readable:
+    """A segment that may be made smaller at any time: a copy of it for each lease."""
+
+    def __init__(self, fd: int, size: int) -> None:
+        self.size = size
+        self._file = FileIO(os.dup(fd), "rb")
+        weakref.finalize(self, self._file.close).atexit = False
+
+    def memory(self, length: int) -> mmap.mmap:
+        """
+        Raises:
+            OSError, ValueError: it has not so many bytes any more, or can't be read.
+        """
+        copy = mmap.mmap(-1, length)
+        self._file.seek(0)
+        with memoryview(copy) as room:
+            at = 0
+            while at < length:
+                with room[at:] as rest:
+                    count = self._file.readinto(rest)
+                if not count:
+                    raise ValueError(f"it ends after {at} bytes")
+                at += count
+        return copy
+
+
+def _received(fd: int) -> _Shared | _Readable:
+    """A segment by its descriptor, which stays the caller's.
+
+    Raises:
+        OSError, ValueError: it is none.
+    """
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("it is no memory")
+    return (_Shared if _keeps_its_size(fd) else _Readable)(fd, status.st_size)
+
+
+def _keeps_its_size(fd: int) -> bool:
+    try:
+        return bool(fcntl.fcntl(fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK)
+    except (AttributeError, OSError):  # no such thing on this system, or not for this file
+        return False
+
+
 class ReceivedSegments:
     """The segments that one connection has received."""
 
     def __init__(self, released: Callable[[int, bool], object]) -> None:
         self._released = released
-        self._memory: dict[int, mmap.mmap] = {}
+        self._segments: dict[int, _Shared | _Readable] = {}
         self._leased: dict[int, _Lease] = {}
 
     def lease(self, entry: SegmentRef, fd: int) -> memoryview:
@@ -261,21 +330,27 @@ class ReceivedSegments:
             SegmentError: there is no such segment, or it is smaller, or in use.
         """
         if entry.new:
-            self._map(entry.segment, fd)
-        memory = self._memory.get(entry.segment)
-        if memory is None or not 0 < entry.length <= len(memory):
+            self._take(entry.segment, fd)
+        segment = self._segments.get(entry.segment)
+        if segment is None or not 0 < entry.length <= segment.size:
             raise SegmentError(f"there is no segment {entry.segment} of {entry.length} bytes")
         if entry.segment in self._leased:
             raise SegmentError(f"segment {entry.segment} is in use")
+        try:
+            memory = segment.memory(entry.length)
+        except (OSError, ValueError) as exc:
+            raise SegmentError(f"segment {entry.segment} can't be read: {exc}") from exc
         return self._view(entry, memory)
 
-    def _map(self, number: int, fd: int) -> None:
+    def _take(self, number: int, fd: int) -> None:
         if fd < 0:
             raise SegmentError(f"segment {number} came without a descriptor")
         try:
-            if number in self._memory:
+            if number in self._segments:
                 raise SegmentError(f"segment {number} came a second time")
-            self._memory[number] = mmap.mmap(fd, os.fstat(fd).st_size)
+            if len(self._segments) >= RECEIVED:
+                raise SegmentError(f"segment {number} is one too many")
+            self._segments[number] = _received(fd)
         except (OSError, ValueError) as exc:
             raise SegmentError(f"segment {number} can't be mapped: {exc}") from exc
         finally:
@@ -296,23 +371,23 @@ class ReceivedSegments:
     def _end(self, number: int, discard: bool) -> None:
         self._leased.pop(number, None)
         if discard:
-            self._memory.pop(number, None)
+            self._segments.pop(number, None)
         self._released(number, discard)
 
     @property
     def empty(self) -> bool:
-        """Whether there are no maps."""
-        return not self._memory
+        """Whether there are none."""
+        return not self._segments
 
     def forget(self, number: int) -> None:
         """The sender has given this segment up."""
         if number not in self._leased:
-            self._memory.pop(number, None)
+            self._segments.pop(number, None)
 
     def close(self) -> None:
-        """Let go of the maps; those in use stay as long as their users, of whom nobody is told:
+        """Let go of them; those in use stay as long as their users, of whom nobody is told:
         what they would be told by leads to the connection, and from there perhaps to them."""
-        self._memory.clear()
+        self._segments.clear()
         for lease in list(self._leased.values()):
             lease.forget()
         self._leased.clear()

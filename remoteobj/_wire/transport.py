@@ -223,12 +223,14 @@ class ByteStream(Protocol):
         ...
 
     def send_fd(self, number: int, fd: int) -> bool:
-        """Give the other end a copy of a descriptor, to be received by its number; False: that
-        can't be done, now or at all."""
+        """Give the other end a copy of a descriptor, to be received by its number, which is greater
+        than all before; False: that can't be done, now or at all."""
         ...
 
     def receive_fd(self, number: int) -> int:
-        """The descriptor that was sent under this number; -1: it did not arrive."""
+        """The descriptor that was sent under this number, which is the receiver's from now on; -1:
+        it did not arrive. Those of smaller numbers are closed, so that none is kept that nobody
+        asks for."""
         ...
 
     def end_writing(self) -> None:

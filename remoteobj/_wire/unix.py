@@ -21,7 +21,7 @@ from .._os.fork_safety import close_in_child
 from .._os.sigpipe import sigpipe_blocked_if_default
 from .auth import ANSWER, DIGEST, GREETING, AuthenticationError, Challenge, answer_to, check_proof
 from .doorbell import Doorbell, ring
-from .duplex import DuplexStream, offer_pipes, receive_descriptors
+from .duplex import DuplexStream, offer_pipes, pipes_of, receive_descriptors
 from .runtime_directory import runtime_directory
 from .transport import CONNECT_SECONDS, Address
 
@@ -131,13 +131,16 @@ class UnixListener:
 
 
 class UnixHandshake:
-    """A caller that proves itself, and sends the pipes of its stream along."""
+    """A caller that proves itself, and sends the pipes of its stream along.
+
+    Guarantee: none of its descriptors is kept before it has proved itself. They come with the last
+    byte of its answer, so that it is known at once whether they stay.
+    """
 
     def __init__(self, sock: socket.socket, key: bytes) -> None:
         self._socket = sock
         self._challenge = Challenge(key)
         self._answer = b""
-        self._fds: list[int] = []
         sock.setblocking(False)
         with sigpipe_blocked_if_default():
             sock.send(self._challenge.greeting)
@@ -147,26 +150,34 @@ class UnixHandshake:
 
     def go_on(self) -> DuplexStream | None:
         data, fds, lost = receive_descriptors(self._socket, ANSWER - len(self._answer), 2)
-        self._fds += fds
-        if not data:
-            raise AuthenticationError("the caller left")
-        if lost:
-            raise OSError(errno.EMFILE, "there is no room for the pipes of another caller")
-        self._answer += data
-        if len(self._answer) < ANSWER:
-            return None
+        try:
+            if not data:
+                raise AuthenticationError("the caller left")
+            if lost:
+                raise OSError(errno.EMFILE, "there is no room for the pipes of another caller")
+            self._answer += data
+            if len(self._answer) < ANSWER:
+                if fds:
+                    raise AuthenticationError("the caller sent descriptors before its proof")
+                return None
+            return self._let_in(fds)
+        except BaseException:
+            for fd in fds:
+                os.close(fd)
+            raise
+
+    def _let_in(self, fds: list[int]) -> DuplexStream:
         proof = self._challenge.check(self._answer)
+        try:
+            pipes = pipes_of(fds)
+        except ValueError as exc:
+            raise AuthenticationError(f"the caller sent {exc}") from exc
         with sigpipe_blocked_if_default():
             self._socket.send(proof)
-        fds, self._fds = self._fds, []
-        for fd in fds:
-            os.set_blocking(fd, False)
-        return DuplexStream(self._socket, *fds)
+        return DuplexStream(self._socket, *pipes)
 
     def close(self) -> None:
         self._socket.close()
-        while self._fds:
-            os.close(self._fds.pop())
 
 
 def dial(path: str) -> socket.socket:
