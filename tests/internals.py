@@ -67,6 +67,8 @@ from remoteobj._wire.auth import (
     GREETING,
     AuthenticationError,
     Challenge,
+    Ends,
+    Key,
     answer_to,
 )
 from remoteobj._wire.channel import StreamChannel
@@ -92,8 +94,10 @@ __all__ = [
     "Address",
     "AuthenticationError",
     "Decoder",
+    "Ends",
     "Flag",
     "Frame",
+    "Key",
     "Kind",
     "MalformedFrameError",
     "answer_to",
@@ -373,6 +377,11 @@ class Stranger:
         self._endpoint.close()
 
 
+def give_everybody_the_key(monkeypatch: pytest.MonkeyPatch, secret: bytes) -> None:
+    """All addresses that are made from now on have the same key."""
+    monkeypatch.setattr(Key, "new", classmethod(lambda cls: cls(secret)))
+
+
 def connect(address: Address) -> Any:
     """A socket that is connected, without a word said."""
     dial = tcp_transport.dial if address.transport == "tcp" else unix.dial
@@ -382,6 +391,11 @@ def connect(address: Address) -> Any:
 def connect_with_key(address: Address) -> Any:
     """A stream to a listener that has let us in."""
     return registry.transport_of(address).connect(address)
+
+
+def listen(address: Address) -> Any:
+    """Whoever accepts callers at the address."""
+    return registry.transport_of(address).listen(address)
 
 
 def socket_of(stream: Any) -> Any:
@@ -410,7 +424,7 @@ def channel_to(address: Address) -> StreamChannel:
 
 def import_for_handshakes() -> None:
     """Import what answers a challenge, for a process that soon can't read the files any more."""
-    answer_to(Challenge(b"key").greeting, b"key")
+    answer_to(Challenge(Key.new()).greeting, Key.new())
 
 
 # ------------------------------------------------------------------ values on their way

@@ -15,6 +15,7 @@ from .._pickling.exceptions import unpack_error
 from .._protocol.frames import encode
 from .._protocol.messages import Frame, FrameParts, Kind
 from .._wire.channel import ChannelClosedError, StreamChannel
+from .._wire.refusals import report_refusal
 from .replies import error_frame, value_frame
 
 __all__ = ["Client", "StreamProducer", "is_iterator"]
@@ -83,6 +84,7 @@ class Client:
         """Say that nothing more is read from it, and say nothing more."""
         self.send(Frame(Kind.HANGUP, 0, why.encode()))
         self.mute()
+        report_refusal("frame", why)
 
     def post(self, frame: Frame) -> None:
         """Have a small frame written with the next one, or when the mailbox looks up."""

@@ -20,6 +20,7 @@ from .._protocol.operations import Steps, named_operands
 from .._wire.auth import AuthenticationError
 from .._wire.channel import StreamChannel
 from .._wire.registry import transport_of
+from .._wire.refusals import report_refusal
 from .._wire.transport import Address
 from ..errors import (
     ActorDiedError,
@@ -271,6 +272,7 @@ class Endpoint:
         try:
             stream = transport_of(self._address).connect(self._address)
         except AuthenticationError as exc:
+            report_refusal(exc.reason, str(exc))
             raise self._errors.not_listening(str(exc)) from exc
         except TimeoutError as exc:
             raise self._errors.not_listening(
