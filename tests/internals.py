@@ -42,7 +42,7 @@ from remoteobj._engines.process import ActorProcess
 from remoteobj._engines.registry import ENGINES
 from remoteobj._inspection import EXPLAIN_SECONDS
 from remoteobj._os import guardian_main, io_thread, lazy_import
-from remoteobj._pickling import out_of_band
+from remoteobj._pickling import codec, out_of_band
 from remoteobj._pickling.codec import dumps, loads
 from remoteobj._pickling.exceptions import pack_error, unpack_error
 from remoteobj._protocol import chains
@@ -379,7 +379,7 @@ class Stranger:
 
 def give_everybody_the_key(monkeypatch: pytest.MonkeyPatch, secret: bytes) -> None:
     """All addresses that are made from now on have the same key."""
-    monkeypatch.setattr(Key, "new", classmethod(lambda cls: cls(secret)))
+    monkeypatch.setattr(Key, "new", lambda: Key(secret))
 
 
 def connect(address: Address) -> Any:
@@ -438,6 +438,15 @@ def sent(value: Any) -> Any:
 def sent_error(exc: BaseException) -> BaseException:
     """What arrives where this exception is sent as the outcome of a call."""
     return unpack_error(pack_error(exc))
+
+
+def do_without_cloudpickle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What C pickle can't send can't be sent."""
+
+    def refuse(*_: Any) -> Any:
+        raise AssertionError("it went to cloudpickle")
+
+    monkeypatch.setattr(codec, "_dumps_by_value", refuse)
 
 
 take_out_large = out_of_band.extract_large

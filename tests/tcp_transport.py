@@ -9,7 +9,6 @@ is sent, whatever the start method.
 
 import contextlib
 import errno
-import os
 import socket
 import sys
 from collections.abc import Iterator

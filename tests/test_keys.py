@@ -10,18 +10,19 @@ import os
 import pickle
 import pprint
 import socket
-import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
+import cloudpickle
 import pytest
 from rich.console import Console
 from rich.traceback import Traceback
 
-from remoteobj import NotListeningError, Proxy, remote
+from remoteobj import NotListeningError, Proxy, remote, util
 from tests import internals
 from tests.conftest import Launch
 from tests.internals import Key, Stranger, address_of
@@ -71,6 +72,7 @@ def with_locals(exc: BaseException) -> str:
         warnings.simplefilter("ignore", DeprecationWarning)
         import cgitb  # which also looks the attributes up that the lines name; up to Python 3.12
 
+        assert exc.__traceback__ is not None
         text += cgitb.text((type(exc), exc, exc.__traceback__))
     console = Console(file=io.StringIO(), width=1000, record=True)
     console.print(Traceback.from_exception(type(exc), exc, exc.__traceback__, show_locals=True))
@@ -160,3 +162,143 @@ def test_a_traceback_within_an_actor_shows_no_key_among_the_locals(launch: Launc
         where = vault.where()
     assert "self = " in where
     assert hides(where)
+
+
+# ------------------------------------------------------------------ who may pickle a proxy
+
+
+@remote(picklable=False)
+class Safe(Vault):
+    def own_pickled(self) -> int:
+        return self.pickled(self.remote)
+
+    def fail_with(self, proxy: Any) -> None:
+        raise HasProxyError(proxy)
+
+    def each(self, proxy: Any) -> Iterator[Any]:
+        yield [proxy]
+
+
+class HasProxyError(Exception):
+    pass
+
+
+class Holder:
+    """Pickled by whatever pickler it meets, with all that it has."""
+
+    def __init__(self, proxy: Any) -> None:
+        self.proxy = proxy
+
+
+def ping(proxy: Any) -> Any:
+    return proxy.ping()
+
+
+def ping_and_report(proxy: Any, outcome: Any) -> None:
+    outcome.put(proxy.ping())
+
+
+@pytest.fixture
+def safe(launch: Launch) -> Iterator[Any]:
+    with Safe.options(**launch).spawn() as handle:
+        yield handle
+
+
+@pytest.mark.parametrize("what", ["the handle", "a part", "inside of something"])
+@pytest.mark.parametrize(
+    "pickler", [pickle.dumps, cloudpickle.dumps, ForkingPickler.dumps, copy.copy, copy.deepcopy]
+)
+def test_a_proxy_that_must_not_be_pickled_says_so_and_what_to_do(
+    pickler: Callable[[Any], Any], what: str
+) -> None:
+    proxy: Any = Proxy([], picklable=False)
+    value = {"the handle": proxy, "a part": proxy.append, "inside of something": Holder(proxy)}[
+        what
+    ]
+    if what == "inside of something" and pickler is copy.copy:
+        assert copy.copy(value).proxy is proxy
+        return
+    with pytest.raises(pickle.PicklingError, match=r"picklable=False.* argument of a call"):
+        pickler(value)
+
+
+def test_a_proxy_that_must_not_be_pickled_goes_into_no_pool() -> None:
+    with (
+        Safe.spawn() as safe,
+        ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool,
+        pytest.raises(pickle.PicklingError, match="picklable=False"),
+    ):
+        pool.submit(ping, safe).result()
+
+
+def test_one_that_may_be_pickled_goes_into_a_pool() -> None:
+    with (
+        Vault.spawn() as vault,
+        ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool,
+    ):
+        assert pool.submit(ping, vault).result() == "pong"
+
+
+@pytest.mark.engines(skip={"inline": "listens at no address"})
+def test_a_proxy_that_must_not_be_pickled_travels_in_calls_and_results_all_the_same(
+    safe: Any,
+) -> None:
+    class Local(Holder):
+        pass
+
+    error = HasProxyError(safe)
+    for value in (safe, [safe], {"a": (safe,)}, Holder(safe), Local(safe), (error, [safe])):
+        safe.keep(value)
+    assert safe.keep([safe])[0].ping() == "pong"
+    assert safe.keep(Holder(safe)).proxy.ping() == "pong"
+    assert safe.passto(lambda obj, proxy=safe: type(proxy).__name__) is not None
+    assert safe.keep(error).args[0].ping() == "pong"
+    with pytest.raises(HasProxyError) as caught:
+        safe.fail_with(safe)
+    assert caught.value.args[0].ping() == "pong"
+    assert [item[0].ping() for item in safe.each(safe)] == ["pong"]
+
+
+def test_a_proxy_that_must_not_be_pickled_needs_no_cloudpickle_to_travel(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    proxy: Any = Proxy([], picklable=False)
+    internals.do_without_cloudpickle(monkeypatch)
+    for value in (proxy, [proxy.append], Holder(proxy), [ValueError(), proxy]):
+        internals.sent(value)
+
+
+def test_a_copy_that_has_travelled_must_not_be_pickled_there_either(safe: Any) -> None:
+    back = safe.keep([safe])[0]
+    with pytest.raises(pickle.PicklingError):
+        pickle.dumps(back)
+    with pytest.raises(pickle.PicklingError):
+        safe.pickled(back)
+    with pytest.raises(pickle.PicklingError):
+        safe.own_pickled()
+
+
+def test_a_proxy_that_must_not_be_pickled_is_part_of_what_is_started(start_method: str) -> None:
+    context = multiprocessing.get_context(start_method)
+    with Safe.options(start_method=start_method).spawn() as safe:
+        with Keeper.options(start_method=start_method).spawn(safe) as keeper:
+            assert keeper.ping() == "pong"
+        with util.process(ping, safe, start_method_=start_method) as p:
+            pass
+        assert p.result == "pong"
+        outcome = context.SimpleQueue()
+        process: Any = context.Process(target=ping_and_report, args=(safe, outcome))
+        process.start()
+        process.join()
+        assert outcome.get() == "pong"
+        outcome.close()
+        process.close()
+
+
+@remote
+class Keeper:
+    def __init__(self, proxy: Any) -> None:
+        self.proxy = proxy
+
+    def ping(self) -> Any:
+        return self.proxy.ping()

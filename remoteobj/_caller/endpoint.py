@@ -19,8 +19,8 @@ from .._protocol.messages import Bytes, Frame, Kind
 from .._protocol.operations import Steps, named_operands
 from .._wire.auth import AuthenticationError
 from .._wire.channel import StreamChannel
-from .._wire.registry import transport_of
 from .._wire.refusals import report_refusal
+from .._wire.registry import transport_of
 from .._wire.transport import Address
 from ..errors import (
     ActorDiedError,

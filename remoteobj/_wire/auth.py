@@ -56,12 +56,12 @@ class AuthenticationError(Exception):
     """The other side is not let in.
 
     `reason` is what `refusals` calls it: it is another user's, it has not the key or does not speak
-    this protocol, or it is not the process that it says.
+    this protocol, or what it says comes by another process.
     """
 
     def __init__(self, message: str, reason: Literal["user", "proof", "relay"] = "proof") -> None:
         super().__init__(message)
-        self.reason = reason
+        self.reason: Literal["user", "proof", "relay"] = reason
 
 
 class _Unshown(bytes):
