@@ -252,8 +252,7 @@ def spawn(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: Opt
     actor_id = ActorId.new(options.name or unique_name(cls.__name__))
     address = new_address()
     exc = options.exc if options.exc is not None else Except()
-    wire_options = options.wire_options
-    ref = RemoteRef(actor_id, address, eager=options.eager_proxy, wire_options=wire_options)
+    ref = RemoteRef(actor_id, address, options.of_references)
     program = ActorProgram(
         cls,
         args,
@@ -262,10 +261,12 @@ def spawn(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: Opt
         address=address,
         exc=exc,
         proxy=OwnProxy(ref.reference()),
-        wire_options=wire_options,
+        wire_options=options.wire_options,
         reentrant=options.reentrant,
     )
-    spec = LaunchSpec(program, actor_id.name, options.daemon, options.start_method, wire_options)
+    spec = LaunchSpec(
+        program, actor_id.name, options.daemon, options.start_method, ref.wire_options
+    )
     actor = OwnedActor(spec, actor_id, address, options, exc)
     register_at_exit(actor)
     handle = _handle_of(actor, exc)  # made while the process starts
@@ -274,13 +275,8 @@ def spawn(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: Opt
 
 
 def _handle_of(actor: OwnedActor, exc: Except) -> Handle:
-    ref = RemoteRef(
-        actor.actor_id,
-        actor.address,
-        eager=actor.options.eager_proxy,
-        wire_options=actor.options.wire_options,
-        endpoint=actor.endpoint,
-    )
+    options = actor.options.of_references
+    ref = RemoteRef(actor.actor_id, actor.address, options, endpoint=actor.endpoint)
     handle: Handle = proxy_of(ref, Handle)
     object.__setattr__(handle, "_actor", actor)
     object.__setattr__(handle, "_exc", exc)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ._protocol.config import WireOptions
+from ._protocol.config import RefOptions, WireOptions
 
 if TYPE_CHECKING:
     from ._catching.catchers import Except
@@ -42,6 +42,14 @@ class Options(NamedTuple):
     some tens of microseconds, as long as that pays."""
     writable: bool = True
     """Whether arrays that arrive, here and there, can be written to."""
+    picklable: bool = True
+    """Whether anybody may pickle its proxies. A pickled proxy is a password: who has it can run
+    code in the actor. False: only calls and their results, and starts of processes, may."""
+
+    @property
+    def of_references(self) -> RefOptions:
+        """Those that concern whoever has a proxy of it."""
+        return RefOptions(self.eager_proxy, self.fulfill_final, self.picklable, self.wire_options)
 
     @property
     def wire_options(self) -> WireOptions:

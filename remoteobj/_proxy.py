@@ -6,7 +6,6 @@ A proxy holds one value, its `View`, and turns syntax into steps of it, by the t
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ._actor.server import Mode, local_servers
@@ -14,7 +13,8 @@ from ._caller.call_options import AWAITED, CASTS, FUTURES, MISSING, PLAIN
 from ._caller.endpoint import RETURNED_SELF
 from ._listening import ListenScope
 from ._names import never_remote, refuse_own_name
-from ._protocol.config import WireOptions
+from ._pickling.reducers import OUR_WAYS
+from ._protocol.config import RefOptions, WireOptions
 from ._protocol.operations import OPERATIONS, Operation, Steps, format_steps
 from ._reference import Reference, RemoteRef, describe
 from ._views import View
@@ -41,6 +41,8 @@ class Proxy:
         spin: seconds that both sides poll for the next message before they sleep; 0 for never.
             By default some tens of microseconds, as long as that pays.
         writable: whether arrays that arrive, here and there, can be written to.
+        picklable: whether anybody may pickle it. A pickled proxy is a password: who has it can run
+            code in the object's process. False: only calls, and starts of processes, may.
 
     In this example the calling process itself serves the object:
 
@@ -53,10 +55,8 @@ class Proxy:
     >>> with tape:
     ...     tape.wind(3)
     ...     tape.reels["a"][1].get_()
-    ...     "b" in tape.reels
     'at 3'
     2
-    False
     """
 
     __slots__ = ("__weakref__", "_view")
@@ -71,12 +71,15 @@ class Proxy:
         fulfill_final: bool = True,
         spin: float | None = None,
         writable: bool = True,
+        picklable: bool = True,
     ) -> None:
         wire_options = WireOptions(spin, writable)
-        ref = RemoteRef.of(obj, eager=eager_proxy, fulfil=fulfill_final, wire_options=wire_options)
-        _put_view(self, View.of(ref))
+        options = RefOptions(eager_proxy, fulfill_final, picklable, wire_options)
+        _put_view(self, View.of(RemoteRef.of(obj, options)))
 
     def __init_subclass__(cls) -> None:
+        if cls.__reduce__ is Proxy.__reduce__:
+            OUR_WAYS[cls] = _reduced
         cls.__getattribute__ = _attribute_of(cls)  # type: ignore[method-assign, assignment]
 
     if TYPE_CHECKING:
@@ -254,8 +257,7 @@ class Proxy:
         return ref_of(self).process(timeout)
 
     def poll(self, timeout: float | None = 0.0) -> bool:
-        """Run one request in this thread, if one arrives within `timeout` seconds; whether one was
-        run."""
+        """Run one request here, if one arrives within `timeout` seconds; whether one was run."""
         return bool(ref_of(self).process(timeout, 1))
 
     def wait_until_listening(
@@ -278,21 +280,15 @@ class Proxy:
         self.listen_(bg=False)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: Any, exc: Any, traceback: Any) -> None:
         self.stop_listen_()
 
     # --- as an object of this process ------------------------------------------------------
 
     def __reduce__(self) -> tuple[Any, ...]:
-        ref, steps, _, whole = self._view
-        if whole is not None:
-            return (_part, (whole, steps))
-        return (proxy_from, (ref.reference(),), *ref.local_copy_for_child())
+        """What a pickle has of it: the key of its address too, so that it is a password."""
+        ref_of(self).check_picklable()
+        return _reduced(self)
 
     def __setstate__(self, local: Any) -> None:
         ref_of(self).local = local
@@ -333,9 +329,7 @@ _new, _own, _new_tuple = object.__new__, object.__getattribute__, tuple.__new__
 
 def proxy_of(ref: RemoteRef, cls: type[Any]) -> Any:
     """A proxy of the whole object; `cls` is `Proxy`, or a class that is derived from it."""
-    proxy = _new(cls)
-    _put_view(proxy, View.of(ref))
-    return proxy
+    return _proxy_on(View.of(ref), cls)
 
 
 def ref_of(proxy: Proxy) -> RemoteRef:
@@ -343,8 +337,8 @@ def ref_of(proxy: Proxy) -> RemoteRef:
     return _view_of(proxy).ref
 
 
-def _proxy_on(view: View) -> Proxy:
-    proxy = _new(Proxy)
+def _proxy_on(view: View, cls: type[Proxy] = Proxy) -> Proxy:
+    proxy = _new(cls)
     _put_view(proxy, view)
     return proxy
 
@@ -388,7 +382,11 @@ def _underscored(proxy: Proxy, name: str) -> Any:
     raise never_remote(name)
 
 
-Proxy.__getattribute__ = _attribute_of(Proxy)  # type: ignore[method-assign, assignment]
+def _reduced(proxy: Proxy) -> tuple[Any, ...]:
+    return _view_of(proxy).reduced(proxy_from, _part)
+
+
+Proxy.__init_subclass__()  # what is done to each class of proxies
 
 
 def proxy_from(reference: Reference) -> Any:

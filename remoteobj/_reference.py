@@ -5,6 +5,7 @@ All proxies of one object in one process share its reference.
 
 from __future__ import annotations
 
+import pickle
 import select
 import sys
 import threading
@@ -15,7 +16,7 @@ from typing import Any
 from ._actor.server import Mode, Server, local_server
 from ._caller.call_options import MISSING
 from ._caller.endpoint import Endpoint, Fallback
-from ._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
+from ._protocol.config import RefOptions
 from ._protocol.identity import ActorId
 from ._protocol.operations import Steps, evaluate
 from ._wire.registry import new_address, transport_of
@@ -30,8 +31,9 @@ thread has no descriptor that could be waited for."""
 LISTEN_CHECK = 0.02
 """Seconds between two attempts to reach a listener whose transport can't tell when it begins."""
 
-Reference = tuple[ActorId, Address, bool, bool, WireOptions]
-"""All that another process needs in order to call an object."""
+Reference = tuple[ActorId, Address, tuple[Any, ...]]
+"""All that another process needs in order to call an object. The last are the `RefOptions`, as a
+plain tuple, since each class that a pickle names costs time."""
 
 
 class RemoteRef:
@@ -45,41 +47,50 @@ class RemoteRef:
         self,
         actor_id: ActorId,
         address: Address,
+        options: RefOptions,
         local: Any = MISSING,
         *,
-        eager: bool = False,
-        fulfil: bool = True,
-        wire_options: WireOptions = DEFAULT_WIRE_OPTIONS,
         endpoint: Endpoint | None = None,
     ) -> None:
         self.actor_id = actor_id
         self.address = address
         self.name = actor_id.name
         self.local = local
-        self.eager = eager
-        self.fulfil = fulfil
-        self.wire_options = wire_options
-        self.endpoint = endpoint or Endpoint(actor_id, address, wire_options=wire_options)
+        self.options = options
+        self.eager = options.eager
+        self.wire_options = options.wire_options
+        self.endpoint = endpoint or Endpoint(actor_id, address, wire_options=self.wire_options)
 
     @classmethod
-    def of(cls, obj: object, *, eager: bool, fulfil: bool, wire_options: WireOptions) -> RemoteRef:
+    def of(cls, obj: object, options: RefOptions) -> RemoteRef:
         """The reference of an object that this process, or one that it starts, may later serve."""
-        actor_id = ActorId.new(describe(obj))
-        return cls(
-            actor_id, new_address(), obj, eager=eager, fulfil=fulfil, wire_options=wire_options
-        )
+        return cls(ActorId.new(describe(obj)), new_address(), options, obj)
 
     # --- as part of a pickle -------------------------------------------------------------
 
     def reference(self) -> Reference:
         """All that another process needs in order to call the object."""
-        return (self.actor_id, self.address, self.eager, self.fulfil, self.wire_options)
+        return (self.actor_id, self.address, tuple(self.options))
 
     @classmethod
     def from_reference(cls, reference: Reference) -> RemoteRef:
         """The other way round: the reference, in a process that was sent this."""
-        actor_id, address, eager, fulfil, wire_options = reference
-        return cls(actor_id, address, eager=eager, fulfil=fulfil, wire_options=wire_options)
+        actor_id, address, options = reference
+        return cls(actor_id, address, RefOptions(*options))
+
+    def check_picklable(self) -> None:
+        """To be asked where a pickler is at work that is none of ours.
+
+        Raises:
+            pickle.PicklingError: no process is being started, and its owner forbids all else.
+        """
+        if not self.options.picklable and get_spawning_popen() is None:
+            raise pickle.PicklingError(
+                f"{self.name} was made with picklable=False, so this proxy of it can't be pickled: "
+                "who reads the pickle can run code in its process. Hand the proxy to other "
+                "processes as an argument of a call, or of the process that you start; or make "
+                "the object with picklable=True"
+            )
 
     def local_copy_for_child(self) -> tuple[Any, ...]:
         """The object itself, in a tuple, if this is pickled for a process that is being started:
@@ -116,7 +127,7 @@ class RemoteRef:
         if self.local is MISSING:
             raise RuntimeError(f"{self.name} lives in another process: only that one can listen")
         server = Server(
-            self.local, self.actor_id, self.address, self.fulfil, mode, self.wire_options
+            self.local, self.actor_id, self.address, self.options.fulfil, mode, self.wire_options
         )
         try:
             server.open()

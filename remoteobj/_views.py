@@ -7,6 +7,7 @@ it, something to be awaited, or nothing.
 from __future__ import annotations
 
 import builtins
+from collections.abc import Callable
 from functools import cache
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -44,6 +45,15 @@ class View(NamedTuple):
     def of(cls, ref: RemoteRef) -> View:
         """The view of the whole object, through which calls are made as its owner chose."""
         return cls(ref, (), _EAGER if ref.eager else PLAIN, None)
+
+    def reduced(
+        self, make_whole: Callable[..., Any], make_part: Callable[..., Any]
+    ) -> tuple[Any, ...]:
+        """What a pickle has of a proxy with this view, with what makes one of it again."""
+        ref, steps, _, whole = self
+        if whole is not None:
+            return make_part, (whole, steps)
+        return make_whole, (ref.reference(),), *ref.local_copy_for_child()
 
     def then(self, name: str, *operands: Any) -> View:
         """The view with one more step."""

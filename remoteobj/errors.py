@@ -21,7 +21,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from signal import Signals
-from typing import Literal, NamedTuple, Self
+from typing import Final, Literal, NamedTuple, Self
 
 __all__ = [
     "ActorDiedError",
@@ -96,7 +96,7 @@ class ExitReport(NamedTuple):
     last_stack: str | None = None
     """The stacks that faulthandler wrote at a crash."""
     last_output: str | None = None
-    """The end of what it wrote to `sys.stderr`."""
+    """The end of what it wrote to `sys.stderr`, control characters and all."""
     peak_memory: int | None = None
     """Bytes of physical memory that it used at most."""
     out_of_memory: bool = False
@@ -122,7 +122,7 @@ class ExitReport(NamedTuple):
             words = f"was killed by {number if self.signal is None else self.signal.name}"
         memory = ", by the kernel since memory ran out" if self.out_of_memory else ""
         running = "" if self.running is None else f", while it ran {self.running}"
-        return f"{self.name} {words}{memory}{running}"
+        return _printable(f"{self.name} {words}{memory}{running}")
 
 
 class ActorDiedError(RemoteObjError, RuntimeError):
@@ -130,8 +130,9 @@ class ActorDiedError(RemoteObjError, RuntimeError):
 
     The actor's side is at fault: a signal, a crash in C code, ``os._exit``, no memory. The
     message says how it ended, with the stacks of a crash in C and the last lines of its
-    ``sys.stderr``. The object's state is gone; spawn a new one. Before you send the call again
-    look at ``maybe_executed``: when it is true, the call may have had its effect.
+    ``sys.stderr``, control characters shown as ``\\x1b``. The object's state is gone; spawn a new
+    one. Before you send the call again look at ``maybe_executed``: when it is true, the call may
+    have had its effect.
 
     Attributes:
         report: the `ExitReport`, of which all but its name, pid and reason are attributes here too:
@@ -181,7 +182,7 @@ class ActorDiedError(RemoteObjError, RuntimeError):
             message += f"\n\nIts last stack:\n{report.last_stack.rstrip()}"
         if report.last_output:
             message += f"\n\nIts last output:\n{report.last_output.rstrip()}"
-        return cls(message, report=report, maybe_executed=bool(maybe_executed))
+        return cls(_printable(message), report=report, maybe_executed=bool(maybe_executed))
 
 
 class SpawnTimeoutError(RemoteObjError, TimeoutError):
@@ -242,7 +243,7 @@ class CallTimeoutError(RemoteObjError, TimeoutError):
             message += f"; before this call it has to run {', '.join(queued_ahead)}"
         if remote_stack:
             message += f"\n\nIts stacks:\n{remote_stack.rstrip()}"
-        return cls(message, remote_stack=remote_stack, queued_ahead=queued_ahead)
+        return cls(_printable(message), remote_stack=remote_stack, queued_ahead=queued_ahead)
 
 
 class UnsendableError(RemoteObjError, TypeError):
@@ -358,6 +359,20 @@ class RemoteError(RemoteObjError):
         if not self.remote_traceback:
             return message
         return f"{message}\n\nRemote traceback:\n{self.remote_traceback.rstrip()}"
+
+
+_CONTROLS: Final = {
+    code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"
+}
+
+
+def _printable(text: str) -> str:
+    r"""The text with nothing in it that a terminal would obey.
+
+    >>> print(_printable("\x1b[2J"))
+    \x1b[2J
+    """
+    return text.translate(_CONTROLS)
 
 
 def type_name(cls: type) -> str:

@@ -38,14 +38,15 @@ from remoteobj._protocol.messages import (
 )
 from remoteobj._protocol.requests import Metadata, pack_metadata, read_metadata
 from remoteobj._wire import auth, buffer_exchange, segments, unix
-from remoteobj._wire.auth import ANSWER, GREETING, AuthenticationError, Challenge, answer_to
+from remoteobj._wire.auth import ANSWER, GREETING, AuthenticationError, Challenge, Key, answer_to
 from remoteobj._wire.channel import StreamChannel
 from remoteobj._wire.duplex import DuplexStream, duplex_pair
+from remoteobj._wire.peers import ends_of
 from remoteobj._wire.segments import SegmentRef
 from remoteobj._wire.transport import Address
 from tests.reference import KINDS
 
-KEY: Final = b"k" * 32
+KEY: Final = Key(b"k" * 32)
 ME: Final = ActorId("/me", "Me")
 PAGE: Final = 1 << 12
 MOST: Final = 1 << 15
@@ -341,7 +342,8 @@ def _check_caller(data: bytes) -> None:
         ours.send(data[:MOST] or b"\0")
         ours.shutdown(socket.SHUT_WR)
         challenge = Challenge(KEY)
-        right = challenge.greeting + challenge.check(answer_to(challenge.greeting, KEY)[0])
+        answer, _ = answer_to(challenge.greeting, KEY, ends_of(theirs))
+        right = challenge.greeting + challenge.check(answer)
         try:
             stream = unix.UnixTransport().connect(Address("unix", "/nowhere", KEY))
         except (OSError, AuthenticationError):

@@ -43,7 +43,7 @@ from remoteobj._engines.registry import ENGINES
 from remoteobj._inspection import EXPLAIN_SECONDS
 from remoteobj._os import guardian_main, io_thread, lazy_import
 from remoteobj._os.thread_unwind import ThreadUnwind
-from remoteobj._pickling import out_of_band
+from remoteobj._pickling import codec, out_of_band
 from remoteobj._pickling.codec import dumps, loads
 from remoteobj._pickling.exceptions import pack_error, unpack_error
 from remoteobj._protocol import chains
@@ -69,6 +69,8 @@ from remoteobj._wire.auth import (
     GREETING,
     AuthenticationError,
     Challenge,
+    Ends,
+    Key,
     answer_to,
 )
 from remoteobj._wire.channel import StreamChannel
@@ -95,8 +97,10 @@ __all__ = [
     "Address",
     "AuthenticationError",
     "Decoder",
+    "Ends",
     "Flag",
     "Frame",
+    "Key",
     "Kind",
     "MalformedFrameError",
     "answer_to",
@@ -377,6 +381,11 @@ class Stranger:
         self._endpoint.close()
 
 
+def give_everybody_the_key(monkeypatch: pytest.MonkeyPatch, secret: bytes) -> None:
+    """All addresses that are made from now on have the same key."""
+    monkeypatch.setattr(Key, "new", lambda: Key(secret))
+
+
 def connect(address: Address) -> Any:
     """A socket that is connected, without a word said."""
     dial = tcp_transport.dial if address.transport == "tcp" else unix.dial
@@ -386,6 +395,11 @@ def connect(address: Address) -> Any:
 def connect_with_key(address: Address) -> Any:
     """A stream to a listener that has let us in."""
     return registry.transport_of(address).connect(address)
+
+
+def listen(address: Address) -> Any:
+    """Whoever accepts callers at the address."""
+    return registry.transport_of(address).listen(address)
 
 
 def socket_of(stream: Any) -> Any:
@@ -450,7 +464,7 @@ def channel_to(address: Address) -> StreamChannel:
 
 def import_for_handshakes() -> None:
     """Import what answers a challenge, for a process that soon can't read the files any more."""
-    answer_to(Challenge(b"key").greeting, b"key")
+    answer_to(Challenge(Key.new()).greeting, Key.new())
 
 
 # ------------------------------------------------------------------ values on their way
@@ -468,6 +482,15 @@ packed = pack_error
 def sent_error(exc: BaseException) -> BaseException:
     """What arrives where this exception is sent as the outcome of a call."""
     return unpack_error(pack_error(exc))
+
+
+def do_without_cloudpickle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What C pickle can't send can't be sent."""
+
+    def refuse(*_: Any) -> Any:
+        raise AssertionError("it went to cloudpickle")
+
+    monkeypatch.setattr(codec, "_dumps_by_value", refuse)
 
 
 take_out_large = out_of_band.extract_large

@@ -9,7 +9,6 @@ is sent, whatever the start method.
 
 import contextlib
 import errno
-import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -24,8 +23,8 @@ from remoteobj._wire.auth import (
     ANSWER,
     DIGEST,
     GREETING,
-    AuthenticationError,
     Challenge,
+    Key,
     answer_to,
     check_proof,
 )
@@ -58,7 +57,7 @@ class TcpTransport:
         sock = close_in_child(_bound(0))
         location = f"{HOST}:{sock.getsockname()[1]}"
         self._reserved[location] = sock
-        return TcpAddress(self.name, location, os.urandom(32))
+        return TcpAddress(self.name, location, Key.new())
 
     def connect(self, address: Address) -> "TcpStream":
         sock = dial(address.location)
@@ -119,7 +118,7 @@ class TcpListener:
 
 
 class TcpHandshake:
-    def __init__(self, sock: socket.socket, key: bytes) -> None:
+    def __init__(self, sock: socket.socket, key: Key) -> None:
         self._socket = sock
         self._challenge = Challenge(key)
         self._answer = b""
@@ -133,7 +132,7 @@ class TcpHandshake:
     def go_on(self) -> "TcpStream | None":
         data = self._socket.recv(ANSWER - len(self._answer))
         if not data:
-            raise AuthenticationError("the caller left")
+            raise ConnectionResetError("the caller left")
         self._answer += data
         if len(self._answer) < ANSWER:
             return None

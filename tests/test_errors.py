@@ -116,6 +116,23 @@ def test_a_death_shows_the_last_stack_and_output() -> None:
     assert str(error).endswith("\n\nIts last stack:\nin f\n\nIts last output:\nhi")
 
 
+HOSTILE = "\x1b]0;title\x07\x1b[2Ja\tb\nc\x9b31m\x7f\r\x00\x85d"
+SHOWN = "\\x1b]0;title\\x07\\x1b[2Ja\tb\nc\\x9b31m\\x7f\\x0d\\x00\\x85d"
+
+
+def test_what_an_actor_has_said_steers_no_terminal_of_who_reads_the_error() -> None:
+    report = ExitReport("cam", exitcode=1, last_stack=HOSTILE, last_output=HOSTILE, running=HOSTILE)
+    error = ActorDiedError.from_exit(report, maybe_executed=True)
+    assert str(error).count(SHOWN) == 3
+    assert SHOWN in str(report)
+    timeout = CallTimeoutError.while_running("late", running=HOSTILE, remote_stack=HOSTILE)
+    assert str(timeout).count(SHOWN) == 2
+    for text in (str(error), str(report), str(timeout), repr(report), repr(error)):
+        assert all(char.isprintable() or char in "\n\t" for char in text)
+    assert error.last_output == report.last_output == HOSTILE
+    assert timeout.remote_stack == HOSTILE
+
+
 def test_a_remote_error_shows_the_remote_traceback() -> None:
     assert str(RemoteError("m", remote_traceback="T\n")) == "m\n\nRemote traceback:\nT"
     assert str(RemoteError("m")) == "m"

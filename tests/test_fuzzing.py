@@ -29,6 +29,7 @@ from tests.internals import (
     Address,
     Decoder,
     Frame,
+    Key,
     Kind,
     MalformedFrameError,
     Stranger,
@@ -285,7 +286,7 @@ def random_bytes(address: Address, call: bytes, rng: random.Random) -> None:
 
 def wrong_key(address: Address, call: bytes, rng: random.Random) -> None:
     with connected(address) as sock:
-        answer, _ = answer_to(receive(sock, GREETING), rng.randbytes(32))
+        answer, _ = answer_to(receive(sock, GREETING), Key(rng.randbytes(32)))
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             sock.sendall(answer + call)
         assert is_closed(sock)

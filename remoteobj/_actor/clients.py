@@ -15,6 +15,7 @@ from .._pickling.exceptions import unpack_error
 from .._protocol.frames import encode
 from .._protocol.messages import Frame, FrameParts, Kind, MalformedFrameError
 from .._wire.channel import ChannelClosedError, StreamChannel
+from .._wire.refusals import report_refusal
 from ..errors import describe
 from .replies import error_frame, value_frame
 from .unraisable import report_unraisable
@@ -85,6 +86,7 @@ class Client:
         """Say that nothing more is read from it, and say nothing more."""
         self.send(Frame(Kind.HANGUP, 0, why.encode(errors="replace")))
         self.mute()
+        report_refusal("frame", why)
 
     def refuse(self, exc: Exception) -> None:
         """Hang up since what it sends can't be taken in. It is told why; what its bytes must not be

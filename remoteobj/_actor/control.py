@@ -23,6 +23,7 @@ from .._protocol.frames import MalformedFrameError, encode
 from .._protocol.messages import Frame, refusal
 from .._wire.auth import AuthenticationError
 from .._wire.channel import ChannelClosedError, StreamChannel
+from .._wire.refusals import report_refusal
 from .._wire.transport import ByteStream, Handshake, Listener
 from ..errors import describe
 from .clients import Client
@@ -201,6 +202,7 @@ class Control:
         for arrival in list(self._arrivals.values()):
             if arrival.deadline <= now:
                 self._refuse(arrival.handshake)
+                report_refusal("timeout", f"no proof within {HANDSHAKE_SECONDS} s")
         if self._resting_until and self._resting_until <= now:
             self._resting_until = 0.0
             self._open_door()
@@ -219,13 +221,15 @@ class Control:
             if exc.errno in NO_ROOM:
                 self._rest(self._listener)
             return
-        except AuthenticationError:
+        except AuthenticationError as exc:
+            report_refusal(exc.reason, str(exc))
             return
         except BaseException:
             self._rest(self._listener)
             raise
         if len(self._arrivals) >= HANDSHAKES:
             self._refuse(next(iter(self._arrivals.values())).handshake)
+            report_refusal("crowd", f"{HANDSHAKES} others are about to prove themselves")
         fd = handshake.fileno()
         self._arrivals[fd] = _Arrival(handshake, time.monotonic() + HANDSHAKE_SECONDS)
         self._on(fd, lambda: self.shake_hands(handshake))
@@ -242,8 +246,14 @@ class Control:
             stream = handshake.go_on()
         except BlockingIOError:
             return
-        except (OSError, AuthenticationError):
+        except OSError as exc:
             self._refuse(handshake)
+            if exc.errno in NO_ROOM:  # else it has left by itself
+                report_refusal("resources", str(exc))
+            return
+        except AuthenticationError as exc:
+            self._refuse(handshake)
+            report_refusal(exc.reason, str(exc))
             return
         except BaseException:
             self._refuse(handshake)

@@ -125,6 +125,7 @@ class SerialExecutor:
             # Right before users' code begins: whoever sees it may interrupt that.
             if self.recorder is not None:
                 self.recorder.begins(payload)
+            payload = b""  # a proxy in it has its key there, and errors may be shown with locals
             self._running = (client, request, clock(), outer)
             result = evaluate(steps, root)
             if kind == _CAST:

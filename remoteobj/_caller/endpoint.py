@@ -19,6 +19,7 @@ from .._protocol.messages import Bytes, Frame, Kind
 from .._protocol.operations import Steps, named_operands
 from .._wire.auth import AuthenticationError
 from .._wire.channel import StreamChannel
+from .._wire.refusals import report_refusal
 from .._wire.registry import transport_of
 from .._wire.transport import Address
 from ..errors import (
@@ -178,6 +179,7 @@ class Endpoint:
         ):
             answer = connection.call_fast(payload)
             if type(answer) is Frame:
+                payload = b""  # as below
                 return decode_answer(answer)
         try:
             if connection is not None and isinstance(answer, PendingCall):
@@ -188,6 +190,8 @@ class Endpoint:
             self.check(pending)
         except (NotListeningError, ActorDiedError) as exc:
             return fallback_or_raise(exc, otherwise)
+        finally:
+            payload = b""  # a proxy in it has its key there, and errors may be shown with locals
         return result_of(connection, pending, owner, options)
 
     def cast(self, steps: Steps) -> None:
@@ -271,6 +275,7 @@ class Endpoint:
         try:
             stream = transport_of(self._address).connect(self._address)
         except AuthenticationError as exc:
+            report_refusal(exc.reason, str(exc))
             raise self._errors.not_listening(str(exc)) from exc
         except TimeoutError as exc:
             raise self._errors.not_listening(

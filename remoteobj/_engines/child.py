@@ -35,6 +35,9 @@ class PackedProgram(NamedTuple):
     payload: bytes
     buffers: list[bytes]
 
+    def __repr__(self) -> str:
+        return f"<packed program of {len(self.payload)} bytes>"  # of which some are its key
+
 
 def run_program(program: Program | PackedProgram, link: OwnerLink) -> None:
     """Run the program in this process, which is new, and has nothing else to do.

@@ -32,7 +32,7 @@ from cloudpickle import cloudpickle as untyped
 from .._os.lazy_import import FORK_FAMILY
 from .._os.thread_unwind import ThreadUnwind
 from ..errors import UnsendableError
-from .reducers import KINDS, Reducer
+from .reducers import KINDS, OUR_WAYS, Reducer
 from .unsendable import Part, unsendable_error
 
 # Any: it has no types, and what is used of it is private too. (Its Pickler, without these
@@ -112,6 +112,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no
     """
 
     dispatch_table: ClassVar[ChainMap[Any, Any]] = ChainMap(
+        OUR_WAYS,
         cloudpickle.Pickler.dispatch_table.maps[0],
         ForkingPickler._extra_reducers,  # type: ignore[attr-defined]
         cloudpickle.Pickler.dispatch_table.maps[1],

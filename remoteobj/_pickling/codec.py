@@ -28,7 +28,7 @@ from typing import Any, Final, TypeAlias
 from .._os.lazy_import import import_lock
 from .._os.thread_unwind import ThreadUnwind
 from .out_of_band import SCALARS, extract_large
-from .reducers import KINDS, Pickler
+from .reducers import KINDS, OUR_WAYS, Pickler
 
 __all__ = [
     "SCALARS",
@@ -138,7 +138,7 @@ class _HoldsException(BaseException):
 
 
 class _Table(dict[type, Callable[[Any], Any]]):
-    """Class → reducer: the one registered in `copyreg`, or the object's own `__reduce_ex__`.
+    """Class → reducer: ours, the one registered in `copyreg`, or the object's own `__reduce_ex__`.
 
     C pickle looks up the class of each object that is no plain value. A `KeyError` tells it that
     the object is a class itself.
@@ -151,7 +151,7 @@ class _Table(dict[type, Callable[[Any], Any]]):
         self.registered = dict(registered)
 
     def __missing__(self, cls: type) -> Callable[[Any], Any]:
-        reducer = _stop if issubclass(cls, KINDS) else registered.get(cls)
+        reducer = _stop if issubclass(cls, KINDS) else OUR_WAYS.get(cls) or registered.get(cls)
         if reducer is None:
             if issubclass(cls, type):
                 raise KeyError(cls)

@@ -15,7 +15,9 @@ pickling in the program is as it was. Guarantees:
 from __future__ import annotations
 
 import pickle
+from collections import ChainMap
 from collections.abc import Callable
+from copyreg import dispatch_table as registered
 from operator import getitem
 from types import TracebackType
 from typing import Any, TypeAlias
@@ -41,13 +43,20 @@ from .exception_parts import (
     take_apart,
 )
 
-__all__ = ["KINDS", "Pickler", "Reducer"]
+__all__ = ["KINDS", "OUR_WAYS", "Pickler", "Reducer"]
 
 KINDS = BaseException, TracebackType
+
+OUR_WAYS: dict[type, Callable[[Any], Any]] = {}
+"""Class → reducer, as in `copyreg.dispatch_table`, for our picklers alone: what they pickle is part
+of a message, or of a program that is being started, and goes nowhere else."""
+_table = ChainMap(OUR_WAYS, registered)
 
 
 class Pickler(pickle.Pickler):
     """C pickle for values with exceptions or tracebacks in them."""
+
+    dispatch_table = _table
 
     def __init__(self, file: Any, buffer_callback: Callable[[Any], Any] | None = None) -> None:
         super().__init__(file, 5, buffer_callback=buffer_callback)

@@ -1,10 +1,10 @@
-"""What both ends of a connection agree on before the first message."""
+"""What whoever makes an object decides for all who call it; it travels with each reference."""
 
 from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-__all__ = ["DEFAULT_WIRE_OPTIONS", "WireOptions"]
+__all__ = ["DEFAULT_WIRE_OPTIONS", "RefOptions", "WireOptions"]
 
 
 class WireOptions(NamedTuple):
@@ -17,3 +17,15 @@ class WireOptions(NamedTuple):
 
 
 DEFAULT_WIRE_OPTIONS: Final = WireOptions()
+
+
+class RefOptions(NamedTuple):
+    """How an object is called, by every process that has a proxy of it."""
+
+    eager: bool = False
+    """Whether calls give proxies."""
+    fulfil: bool = True
+    """Whether requests in hand are carried out when it stops listening."""
+    picklable: bool = True
+    """Whether others than our own picklers may pickle a proxy of it."""
+    wire_options: WireOptions = DEFAULT_WIRE_OPTIONS

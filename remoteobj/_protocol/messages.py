@@ -124,6 +124,10 @@ class Frame(NamedTuple):
     """What a request carries beside its payload, as `requests` packs it; mostly nothing."""
     flags: int = 0
 
+    def __repr__(self) -> str:
+        # Without what is in it: that may be a proxy, and so a key.
+        return f"<Frame of kind {self.kind}, call {self.call_id}, {len(self.payload)} bytes>"
+
 
 FrameParts: TypeAlias = tuple[int, int, Bytes, Sequence[Any], bytes, int]
 """A `Frame`, or a bare tuple of the same, which is made faster."""

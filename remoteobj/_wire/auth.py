@@ -2,18 +2,27 @@
 
 ```
 listener → caller   MAGIC, 32 random bytes
-caller → listener   32 random bytes, HMAC(key, "caller", both)
-listener → caller   HMAC(key, "listener", both)
+caller → listener   32 random bytes, the caller's `Ends`, HMAC(key, "caller", all of these)
+listener → caller   HMAC(key, "listener", all of these)
 ```
 
 Both sides prove the key, because both will unpickle what the other sends, and nothing is
 unpickled before that. Each message has a fixed length, so no length is believed either. The key
 itself is never sent. How the messages travel is for the transport to say.
+
+Both also have to mean the same connection. Somebody without the key, who lets a caller connect to
+him and passes all messages on to the listener, is himself the other end of two connections, and the
+kernel tells so: the pids that it gives are not those that the two sides have. So the caller says,
+under its proof, which pid it has and which one it sees, and the listener compares. Pids of two
+namespaces can't be compared, and there such a relay goes unnoticed. But which namespace the caller
+is in stands under its proof too: two processes of one namespace can't be made to skip the check.
 """
 
 from __future__ import annotations
 
 import os
+import struct
+from typing import Any, Final, Literal, NamedTuple
 
 from .._os.lazy_import import import_lock
 
@@ -21,8 +30,11 @@ __all__ = [
     "ANSWER",
     "DIGEST",
     "GREETING",
+    "UNTOLD",
     "AuthenticationError",
     "Challenge",
+    "Ends",
+    "Key",
     "answer_to",
     "check_proof",
 ]
@@ -33,19 +45,104 @@ DIGEST = 32
 """The length of the listener's proof."""
 GREETING = len(MAGIC) + NONCE
 """The length of the listener's first message."""
-ANSWER = NONCE + DIGEST
+_ENDS = struct.Struct("<Qii")
+ANSWER = NONCE + _ENDS.size + DIGEST
 """The length of the caller's only message."""
+UNTOLD: Final = -1
+"""In place of a pid, where the kernel can't be asked for it."""
 
 
 class AuthenticationError(Exception):
-    """The other side does not have the key, or does not speak this protocol."""
+    """The other side is not let in.
+
+    `reason` is what `refusals` calls it: it is another user's, it has not the key or does not speak
+    this protocol, or what it says comes by another process.
+    """
+
+    def __init__(self, message: str, reason: Literal["user", "proof", "relay"] = "proof") -> None:
+        super().__init__(message)
+        self.reason: Literal["user", "proof", "relay"] = reason
 
 
-def _proof(key: bytes, who: bytes, ours: bytes, theirs: bytes) -> bytes:
-    with import_lock:
-        import hmac  # for a faster start-up: OpenSSL is large, and no owner needs it for its actor
+class _Unshown(bytes):
+    """Bytes for the eyes of `hmac` and `pickle` alone."""
 
-    return hmac.digest(key, MAGIC + who + ours + theirs, "sha256")
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<not shown>"
+
+    __str__ = __repr__
+
+
+class Key:
+    """A secret that both sides prove to have.
+
+    No text shows it, be it the `repr` of what holds it or a traceback with the values of locals.
+    Only a pickle has it.
+
+    >>> Key.new()
+    <key>
+    """
+
+    __slots__ = ("_secret",)
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = _Unshown(secret)
+
+    @classmethod
+    def new(cls) -> Key:
+        """A key that nobody has yet."""
+        return cls(os.urandom(32))
+
+    def sign(self, message: bytes) -> bytes:
+        """The proof that whoever sends this message has the key."""
+        with import_lock:
+            import hmac  # for a faster start-up: OpenSSL is large, and owners do without
+
+        return hmac.digest(self._secret, message, "sha256")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Key) and self._secret == other._secret
+
+    def __hash__(self) -> int:
+        return hash(self._secret)
+
+    def __repr__(self) -> str:
+        return "<key>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Key, (self._secret,)
+
+
+class Ends(NamedTuple):
+    """The processes at both ends of a connection, as one of them knows them."""
+
+    namespace: int = 0
+    """In which these numbers mean something; 0: in none."""
+    own: int = 0
+    other: int = UNTOLD
+    """As the kernel tells it: 0 where the process has no number in this namespace."""
+
+    def agree(self, theirs: Ends) -> bool:
+        """Whether both ends can be speaking of the same connection.
+
+        >>> Ends(1, own=10, other=20).agree(Ends(1, own=20, other=10))
+        True
+        >>> Ends(1, own=10, other=15).agree(Ends(1, own=20, other=15))
+        False
+        """
+        if self.namespace != theirs.namespace:
+            return True
+        return self.other in (UNTOLD, theirs.own) and theirs.other in (UNTOLD, self.own)
+
+
+NO_ENDS: Final = Ends()
+"""What a transport knows that has nobody to ask."""
+
+
+def _proof(key: Key, who: bytes, *said: bytes) -> bytes:
+    return key.sign(MAGIC + who + b"".join(said))  # of which each has its length
 
 
 def _same(proof: bytes, expected: bytes) -> bool:
@@ -58,31 +155,34 @@ def _same(proof: bytes, expected: bytes) -> bool:
 class Challenge:
     """The listener's side.
 
-    >>> key = b"k" * 32
+    >>> key = Key.new()
     >>> challenge = Challenge(key)
     >>> answer, expected = answer_to(challenge.greeting, key)
     >>> challenge.check(answer) == expected
     True
     """
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: Key) -> None:
         self._key = key
         self._nonce = os.urandom(NONCE)
         self.greeting = MAGIC + self._nonce
 
-    def check(self, answer: bytes) -> bytes:
+    def check(self, answer: bytes, ends: Ends = NO_ENDS) -> bytes:
         """What to reply to a caller's answer.
 
         Raises:
-            AuthenticationError: the caller does not have the key.
+            AuthenticationError: the caller does not have the key, or is another process than the
+                one that made this connection.
         """
-        theirs, proof = answer[:NONCE], answer[NONCE:]
+        theirs, proof = answer[:-DIGEST], answer[-DIGEST:]
         if not _same(proof, _proof(self._key, b"caller", self._nonce, theirs)):
             raise AuthenticationError("the caller does not have the key of this listener")
+        if not ends.agree(Ends(*_ENDS.unpack(theirs[NONCE:]))):
+            raise AuthenticationError("the caller's messages come by another process", "relay")
         return _proof(self._key, b"listener", self._nonce, theirs)
 
 
-def answer_to(greeting: bytes, key: bytes) -> tuple[bytes, bytes]:
+def answer_to(greeting: bytes, key: Key, ends: Ends = NO_ENDS) -> tuple[bytes, bytes]:
     """The caller's side: the message to send, and the proof that the listener must reply.
 
     Raises:
@@ -91,7 +191,7 @@ def answer_to(greeting: bytes, key: bytes) -> tuple[bytes, bytes]:
     if not greeting.startswith(MAGIC):
         raise AuthenticationError("this is not a listener of this version of remoteobj")
     theirs = greeting[len(MAGIC) :]
-    ours = os.urandom(NONCE)
+    ours = os.urandom(NONCE) + _ENDS.pack(*ends)
     answer = ours + _proof(key, b"caller", theirs, ours)
     return answer, _proof(key, b"listener", theirs, ours)
 

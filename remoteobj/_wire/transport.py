@@ -37,6 +37,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple, Protocol
 
 from .._protocol.messages import Bytes
+from .auth import Key
 
 __all__ = [
     "CONNECT_SECONDS",
@@ -57,17 +58,17 @@ class Address(NamedTuple):
 
     Whoever has both can run code in the process that listens there.
 
-    >>> Address("unix", "/run/user/1000/x", b"a secret")
+    >>> Address("unix", "/run/user/1000/x", Key.new())
     Address('unix', '/run/user/1000/x')
     """
 
     transport: str
     """The name of the transport that understands `location`."""
     location: str
-    key: bytes
+    key: Key
 
     def __repr__(self) -> str:
-        return f"Address({self.transport!r}, {self.location!r})"  # a key has no business in a log
+        return f"Address({self.transport!r}, {self.location!r})"
 
 
 class Transport(Protocol):

@@ -4,7 +4,8 @@ A location is the path of a socket file in the runtime directory of the process 
 address. Its longest possible path fits into the address of a Unix socket.
 
 What this transport does beyond the contract: both sides refuse a process of another user before
-the challenge; and the caller sends two pipes along with its proof, which then carry the bytes.
+the challenge, and a relay by it; and the caller sends two pipes along with its proof, which then
+carry the bytes.
 """
 
 from __future__ import annotations
@@ -13,15 +14,23 @@ import contextlib
 import errno
 import os
 import socket
-import struct
-import sys
 import time
 
 from .._os.fork_safety import close_in_child
 from .._os.sigpipe import sigpipe_blocked_if_default
-from .auth import ANSWER, DIGEST, GREETING, AuthenticationError, Challenge, answer_to, check_proof
+from .auth import (
+    ANSWER,
+    DIGEST,
+    GREETING,
+    AuthenticationError,
+    Challenge,
+    Key,
+    answer_to,
+    check_proof,
+)
 from .doorbell import Doorbell, ring
 from .duplex import DuplexStream, offer_pipes, pipes_of, receive_descriptors
+from .peers import ends_of, user_of
 from .runtime_directory import runtime_directory
 from .transport import CONNECT_SECONDS, Address
 
@@ -40,14 +49,14 @@ class UnixTransport:
 
     def new_address(self) -> Address:
         path = os.path.join(runtime_directory.get(), os.urandom(4).hex())
-        return Address(self.name, path, os.urandom(32))
+        return Address(self.name, path, Key.new())
 
     def connect(self, address: Address) -> DuplexStream:
         sock = dial(address.location)
         try:
-            if not same_user(sock):
-                raise AuthenticationError(f"the listener at {address.location} is another user's")
-            answer, expected = answer_to(receive_exactly(sock, GREETING), address.key)
+            _check_user(sock, f"the listener at {address.location}")
+            greeting = receive_exactly(sock, GREETING)
+            answer, expected = answer_to(greeting, address.key, ends_of(sock))
             stream = offer_pipes(sock, answer)
             try:
                 sock.settimeout(CONNECT_SECONDS)
@@ -95,7 +104,7 @@ class UnixTransport:
 class UnixListener:
     """A listening socket. Guarantee: its file is at the path only while it listens."""
 
-    def __init__(self, path: str, key: bytes, bound_as: str | None = None) -> None:
+    def __init__(self, path: str, key: Key, bound_as: str | None = None) -> None:
         self._path = path
         self._key = key
         self._lock = runtime_directory.hold(os.path.dirname(path))
@@ -115,8 +124,7 @@ class UnixListener:
         sock, _ = self._socket.accept()
         close_in_child(sock)
         try:
-            if not same_user(sock):
-                raise AuthenticationError("the caller is another user's")
+            _check_user(sock, "the caller")
             return UnixHandshake(sock, self._key)
         except BaseException:
             sock.close()
@@ -137,7 +145,7 @@ class UnixHandshake:
     byte of its answer, so that it is known at once whether they stay.
     """
 
-    def __init__(self, sock: socket.socket, key: bytes) -> None:
+    def __init__(self, sock: socket.socket, key: Key) -> None:
         self._socket = sock
         self._challenge = Challenge(key)
         self._answer = b""
@@ -152,7 +160,7 @@ class UnixHandshake:
         data, fds, lost = receive_descriptors(self._socket, ANSWER - len(self._answer), 2)
         try:
             if not data:
-                raise AuthenticationError("the caller left")
+                raise ConnectionResetError("the caller left")
             if lost:
                 raise OSError(errno.EMFILE, "there is no room for the pipes of another caller")
             self._answer += data
@@ -167,7 +175,7 @@ class UnixHandshake:
             raise
 
     def _let_in(self, fds: list[int]) -> DuplexStream:
-        proof = self._challenge.check(self._answer)
+        proof = self._challenge.check(self._answer, ends_of(self._socket))
         try:
             pipes = pipes_of(fds)
         except ValueError as exc:
@@ -205,18 +213,15 @@ def dial(path: str) -> socket.socket:
         raise
 
 
-def same_user(sock: socket.socket) -> bool:
-    """Whether the process at the other end runs as this process's user."""
-    if sys.platform == "darwin":
-        local_peercred = 1
-        credentials = sock.getsockopt(0, local_peercred, 76)
-        _version, uid = struct.unpack_from("II", credentials)
-    elif hasattr(socket, "SO_PEERCRED"):
-        credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        _pid, uid, _gid = struct.unpack("3i", credentials)
-    else:
-        return True  # the mode of the directory and the key must do
-    return bool(uid == os.getuid())
+def _check_user(sock: socket.socket, who: str) -> None:
+    """Where nobody can be asked, the mode of the directory and the key must do.
+
+    Raises:
+        AuthenticationError: the process at the other end runs as another user than this one.
+    """
+    uid = user_of(sock)
+    if uid is not None and uid != os.getuid():
+        raise AuthenticationError(f"{who} is another user's, of number {uid}", "user")
 
 
 def receive_exactly(sock: socket.socket, size: int) -> bytes:

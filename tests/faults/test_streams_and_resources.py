@@ -33,6 +33,7 @@ from tests.internals import (
     MAX_FRAME,
     WINDOW,
     Address,
+    Key,
     Kind,
     Stranger,
     address_of,
@@ -405,7 +406,7 @@ def test_51_a_frame_that_is_only_announced_takes_no_memory() -> None:
 def test_52_nothing_is_unpickled_of_who_has_a_wrong_key(tmp_path: Path, within: Within) -> None:
     marker = tmp_path / "unpickled"
     with Subject.spawn() as actor:
-        wrong = address_of(actor)._replace(key=bytes(32))
+        wrong = address_of(actor)._replace(key=Key.new())
         with within(DEATH):
             with pytest.raises(NotListeningError):
                 Stranger(wrong).call("ping")
@@ -462,7 +463,7 @@ def test_52_a_client_of_another_user_is_refused(
     with Subject.spawn() as actor, contextlib.ExitStack() as stack:
         address: Address = address_of(actor)
         if not keyed:
-            address = address._replace(key=bytes(32))
+            address = address._replace(key=Key.new())
         place = Path(address.location)
         of_the_package, of_the_tests = [place, *place.parents[:2]], place.parents[2:4]
         for path in [*of_the_tests, *(of_the_package if reachable else [])]:

@@ -47,6 +47,20 @@ def test_the_last_words_on_stderr_are_kept(launch: Launch, count: int) -> None:
     miller.stop_()
 
 
+def test_the_last_words_steer_no_terminal_and_stay_as_they_were() -> None:
+    def say_and_die(miller: Any) -> None:
+        sys.stderr.write("\x1b[2Jall is well\n")
+        os._exit(7)
+
+    miller: Any = Miller.spawn()
+    with pytest.raises(ActorDiedError) as caught:
+        miller.passto(say_and_die)
+    assert str(caught.value).endswith("Its last output:\n\\x1b[2Jall is well")
+    assert caught.value.last_output == "\x1b[2Jall is well\n"
+    miller.kill_()
+    miller.stop_()
+
+
 @pytest.mark.engines(skip=PROCESSES)
 @pytest.mark.parametrize("large", [b"", bytes(1 << 20)])
 def test_what_it_was_running_is_told_also_where_another_had_called(
