@@ -386,6 +386,13 @@ def give_everybody_the_key(monkeypatch: pytest.MonkeyPatch, secret: bytes) -> No
     monkeypatch.setattr(Key, "new", lambda: Key(secret))
 
 
+def another(address: Address, location: str | None = None) -> Address:
+    """The same at another location; without one, with another key."""
+    if location is None:
+        return address._replace(key=Key.new())
+    return address._replace(location=location)
+
+
 def connect(address: Address) -> Any:
     """A socket that is connected, without a word said."""
     dial = tcp_transport.dial if address.transport == "tcp" else unix.dial

@@ -17,9 +17,9 @@ from tests import internals
 from tests.internals import (
     GREETING,
     HANDSHAKES,
-    Key,
     Stranger,
     address_of,
+    another,
     connect_with_key,
     socket_of,
 )
@@ -77,7 +77,7 @@ def the_refusal_of(watched: Any) -> Refusal:
 
 def test_a_wrong_key_is_told(watched: Any) -> None:
     with pytest.raises(NotListeningError):
-        Stranger(address_of(watched)._replace(key=Key.new())).call("ping")
+        Stranger(another(address_of(watched))).call("ping")
     assert the_refusal_of(watched) == ("proof", "the caller does not have the key of this listener")
 
 
@@ -149,7 +149,7 @@ def test_a_caller_that_leaves_or_comes_in_is_not_refused(watched: Any) -> None:
     with contextlib.closing(Stranger(address_of(watched))) as good:
         assert good.call("ping") == "pong"
     with pytest.raises(NotListeningError):
-        Stranger(address_of(watched)._replace(key=Key.new())).call("ping")
+        Stranger(another(address_of(watched))).call("ping")
     assert the_refusal_of(watched)[0] == "proof"
 
 
@@ -192,7 +192,7 @@ def test_a_hook_that_fails_is_told_so_and_the_next_caller_is_let_in(watched: Any
     watched.passto(prepare)
     for _ in range(2):
         with pytest.raises(NotListeningError):
-            Stranger(address_of(watched)._replace(key=Key.new())).call("ping")
+            Stranger(another(address_of(watched))).call("ping")
     until(lambda: len(watched.failed.get_()) == 2)
     assert watched.failed.get_() == ["ZeroDivisionError"] * 2
     with contextlib.closing(Stranger(address_of(watched))) as good:
@@ -202,7 +202,7 @@ def test_a_hook_that_fails_is_told_so_and_the_next_caller_is_let_in(watched: Any
 WITHOUT_LOGGING = """\
     import sys
     from remoteobj import Proxy
-    from tests.internals import Key, address_of, connect_with_key
+    from tests.internals import address_of, another, connect_with_key
     events = []
     sys.addaudithook(lambda event, args: event == "remoteobj.refuse" and events.append(args))
     proxy = Proxy([])
@@ -210,7 +210,7 @@ WITHOUT_LOGGING = """\
         for name in [name for name in sys.modules if name.partition(".")[0] == "logging"]:
             del sys.modules[name]
         try:
-            connect_with_key(address_of(proxy)._replace(key=Key.new()))
+            connect_with_key(another(address_of(proxy)))
         except ConnectionError:
             pass
     print(len(events), "logging" in sys.modules)

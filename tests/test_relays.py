@@ -162,7 +162,7 @@ def test_a_caller_in_another_namespace_of_pids_is_let_in(namespaces: None) -> No
 RELAYED = """\
     import sys
     from remoteobj import NotListeningError, remote
-    from tests.internals import Stranger, address_of
+    from tests.internals import Stranger, address_of, another
     @remote
     class Target:
         def ping(self):
@@ -173,7 +173,7 @@ RELAYED = """\
         print(address.location, flush=True)
         sys.stdin.readline()
         try:
-            print(Stranger(address._replace(location=sys.argv[1])).call("ping"))
+            print(Stranger(another(address, sys.argv[1])).call("ping"))
         except NotListeningError:
             print("refused")
 """
