@@ -22,7 +22,7 @@ from .._os.sigpipe import sigpipe_blocked_if_default
 from .auth import ANSWER, DIGEST, GREETING, AuthenticationError, Challenge, answer_to, check_proof
 from .doorbell import Doorbell, ring
 from .duplex import DuplexStream, offer_pipes, receive_descriptors
-from .runtime_directory import runtime_directory
+from .runtime_directory import bind, runtime_directory
 from .transport import CONNECT_SECONDS, Address
 
 __all__ = ["UnixHandshake", "UnixListener", "UnixTransport", "dial", "receive_exactly"]
@@ -101,7 +101,7 @@ class UnixListener:
         self._lock = runtime_directory.hold(os.path.dirname(path))
         self._socket = close_in_child(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
         try:
-            self._socket.bind(bound_as or path)
+            bind(self._socket, bound_as or path)
             self._socket.listen(BACKLOG)
         except BaseException:
             self.close()
