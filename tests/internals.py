@@ -485,12 +485,21 @@ def another_fork_server() -> Iterator[None]:
 # ------------------------------------------------------------------ the guardian
 
 
+SLOT = guardian_main.SLOT
+"""Bytes of an entry in its list."""
+
+
 def guardian_pid() -> int | None:
     """The process that ends the actors whose owner is gone, if there is one."""
     for post in guardian.guardian.posts():
         assert (post.pid is None) == (post.pipe is None)
         return post.pid
     return None
+
+
+def guardian_pids() -> list[int]:
+    """All of them, where the program has given up rights since the first."""
+    return [post.pid for post in guardian.guardian.posts() if post.pid is not None]
 
 
 def summon_guardian() -> None:

@@ -53,18 +53,20 @@ INSIDE = f"""
 """
 
 
-@pytest.mark.parametrize("by", ["collecting", "kill_", "terminate_", "stack_"])
+@pytest.mark.parametrize("by", ["join_", "kill_", "terminate_", "stack_"])
 def test_the_owner_of_one_that_a_fork_server_has_reaped_signals_no_stranger(
     script: Scripts, by: str
 ) -> None:
     source = f"""{INSIDE}
     actor = Actor.options(start_method="forkserver").spawn(sys.argv[1])
     pid = actor.pid_
-    os.kill(pid, signal.SIGKILL)
-    until(lambda: gone(pid))
-    stranger = stranger_of(pid)
+    from tests.internals import exit_lock
+    with exit_lock(actor):  # nobody asks for its end meanwhile
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: gone(pid))
+        stranger = stranger_of(pid)
     try:
-        getattr(actor, {by!r}, actor.join_)()
+        actor.{by}()
     except RuntimeError:
         pass
     actor.join_()
