@@ -447,6 +447,11 @@ def before_each_sweep(act: Callable[[], object]) -> None:
     runtime_directory.sweep = act_and_sweep
 
 
+def nowhere_is_safe() -> None:
+    """As if others could rename what is in any directory. In a program of its own."""
+    runtime_directory._is_safe = lambda base: False
+
+
 def hold_directory(path: str) -> int:
     """Take the lock by which a process keeps its directory from the sweep: a descriptor."""
     return runtime_directory.lock_shared(path)
