@@ -73,8 +73,10 @@ def end_soon(link: OwnerLink, before_kill: Callable[[], None]) -> None:
 
     def watch() -> None:
         time.sleep(ORPHAN_SECONDS)
-        before_kill()
-        kill_own_group()
+        try:
+            before_kill()
+        finally:
+            kill_own_group()
 
     threading.Thread(target=watch, name="remoteobj-watchdog", daemon=True).start()
     main = threading.main_thread().ident

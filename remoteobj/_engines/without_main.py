@@ -16,6 +16,9 @@ from .._wire.runtime_directory import runtime_directory
 
 __all__ = ["POPEN"]
 
+PRELOADED = ("_engines.fork_server_side", "_handle", "util", "_pickling.cloudpickling")
+"""What our fork server imports. The class of the process imports all else that an actor needs."""
+
 
 class _SpawnWithoutMain:
     """`multiprocessing.spawn`, but a child is not told where the main module is."""
@@ -89,11 +92,8 @@ class _OurForkServer:
         if self.server is None:
             self.server = _ForkServer()
             self._rights = rights()
-            # The class of the process imports all that an actor needs, but for these.
             package = __name__.partition(".")[0]
-            self.server.set_forkserver_preload(
-                [f"{package}.{part}" for part in ("_handle", "util", "_pickling.cloudpickling")]
-            )
+            self.server.set_forkserver_preload([f"{package}.{part}" for part in PRELOADED])
         return self.server.connect_to_new_process(fds)
 
     def _remove_socket(self) -> None:

@@ -38,14 +38,17 @@ INSIDE = f"""
 
     def stranger_of(pid):
         '''A process of this number that leads a group, with a child in it; their parent, and it.'''
-        assert gone(pid)
-        Path("/proc/sys/kernel/ns_last_pid").write_text(str(pid - 1))
-        one = subprocess.Popen(
-            ["sh", "-c", "sleep 60 & echo $!; wait"],
-            stdout=subprocess.PIPE, text=True, process_group=0,
-        )
-        assert one.pid == pid
-        return one, int(one.stdout.readline())
+        while True:
+            assert gone(pid)
+            Path("/proc/sys/kernel/ns_last_pid").write_text(str(pid - 1))
+            one = subprocess.Popen(
+                ["sh", "-c", "sleep 60 & echo $!; wait"],
+                stdout=subprocess.PIPE, text=True, process_group=0,
+            )
+            if one.pid == pid:
+                return one, int(one.stdout.readline())
+            os.killpg(one.pid, signal.SIGKILL)  # the kernel was not quite done with the number
+            one.communicate()
 
     def say_whether_it_lives(stranger, child):
         print(stranger.poll() is None and not until_gone(child, 0), flush=True)
@@ -104,3 +107,20 @@ def test_the_guardian_of_an_owner_signals_no_stranger(script: Scripts, how: str)
     """
     code, out, err = script(source, PYTHONWARNINGS="ignore::DeprecationWarning").finish(30)
     assert (code, out) == (0, "True\n"), err
+
+
+def test_a_fork_server_ends_what_an_actor_has_left_while_its_number_is_its_own(
+    script: Scripts,
+) -> None:
+    """However late its owner hears of the end."""
+    source = f"""{INSIDE}
+    from tests.internals import exit_lock
+    actor = Actor.options(start_method="forkserver").spawn(sys.argv[1])
+    child = actor.passto(lambda _: __import__("subprocess").Popen(["sleep", "60"]).pid)
+    with exit_lock(actor):
+        os.kill(actor.pid_, signal.SIGKILL)
+        print(until_gone(child, 5))
+    actor.kill_()
+    actor.join_()
+    """
+    assert script(source).finish(30).out == "True\n"
