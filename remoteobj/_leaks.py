@@ -73,14 +73,15 @@ class Kept(NamedTuple):
     fd: int | None = None
     """The descriptor that it hangs on, or is."""
     path: str | None = None
-    """Of the socket at which it listens."""
+    """Of the socket at which it listens, or of the list that it reads."""
 
 
 def kept() -> Iterator[Kept]:
     """All that is kept, of this package and of `multiprocessing`."""
-    yield Kept(guardian.pid, guardian.pipe)
-    yield Kept(fd=guardian.list)
-    yield Kept(fd=runtime_directory.lock)
+    for post in guardian.posts():
+        yield Kept(post.pid, post.pipe, post.list.path)
+    for lock in runtime_directory.locks():
+        yield Kept(fd=lock)
     tracker = resource_tracker._resource_tracker
     yield Kept(getattr(tracker, "_pid", None), getattr(tracker, "_fd", None))
     for server in (fork_server.server, forkserver._forkserver):

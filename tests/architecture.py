@@ -326,6 +326,7 @@ OF_ONE_MODULE = {
     "test_journal",
     "test_operation_table",
     "test_out_of_memory",
+    "test_processes",
     "test_exception_values",
     "test_exceptions",
     "test_tracebacks",

@@ -17,6 +17,7 @@ import struct
 import termios
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
@@ -513,11 +514,16 @@ sweep = runtime_directory.sweep
 def before_each_sweep(act: Callable[[], object]) -> None:
     """Act each time just before a start sweeps. In a program of its own."""
 
-    def act_and_sweep() -> str:
+    def act_and_sweep() -> None:
         act()
-        return sweep()
+        sweep()
 
     runtime_directory.sweep = act_and_sweep
+
+
+def nowhere_is_safe() -> None:
+    """As if others could rename what is in any directory. In a program of its own."""
+    runtime_directory._is_safe = lambda base: False
 
 
 def hold_directory(path: str) -> int:
@@ -558,11 +564,21 @@ def another_fork_server() -> Iterator[None]:
 # ------------------------------------------------------------------ the guardian
 
 
+SLOT = guardian_main.SLOT
+"""Bytes of an entry in its list."""
+
+
 def guardian_pid() -> int | None:
     """The process that ends the actors whose owner is gone, if there is one."""
-    pid = guardian.guardian.pid
-    assert (pid is None) == (guardian.guardian.pipe is None)
-    return pid
+    for post in guardian.guardian.posts():
+        assert (post.pid is None) == (post.pipe is None)
+        return post.pid
+    return None
+
+
+def guardian_pids() -> list[int]:
+    """All of them, where the program has given up rights since the first."""
+    return [post.pid for post in guardian.guardian.posts() if post.pid is not None]
 
 
 def summon_guardian() -> None:
@@ -572,13 +588,14 @@ def summon_guardian() -> None:
 
 def dismiss_guardian() -> None:
     """Let it end; the next start of an actor makes another."""
-    guardian.guardian._close()
+    for post in guardian.guardian.posts():
+        post.close()
 
 
 def guarded() -> list[bytes]:
     """What the guardian has on its list, entry by entry."""
-    assert guardian.guardian.list is not None
-    data, slot = os.pread(guardian.guardian.list, 1 << 20, 0), guardian_main.SLOT
+    (post,) = guardian.guardian.posts()
+    data, slot = Path(post.list.path).read_bytes(), guardian_main.SLOT
     return [data[at : at + slot].rstrip(b"\0") for at in range(0, len(data), slot)]
 
 

@@ -18,7 +18,8 @@ import pytest
 
 from remoteobj import remote
 from remoteobj._os import guardian_main
-from remoteobj._os.guardian_main import SLOT
+from remoteobj._os.guardian_main import SLOT, entry_of
+from remoteobj._os.processes import KnownProcess
 from tests.internals import (
     dismiss_guardian,
     guarded,
@@ -65,15 +66,25 @@ def child_of(one: subprocess.Popen[str]) -> int:
     return int(one.stdout.readline())
 
 
-def keep(*entries: str, guardian_pid: int | None = None) -> None:
+def entry(child: subprocess.Popen[str]) -> str:
+    """As the owner of this child would enter it."""
+    known = KnownProcess.meet(child.pid, os.getpid())
+    known.release()
+    return entry_of(known)
+
+
+def keep(*entries: str, guardian_pid: int | None = None, directory: str | None = None) -> None:
     """Let a guardian see to these entries, in this process, as when its owner is gone."""
     reading, writing = os.pipe()
     os.close(writing)
-    with tempfile.TemporaryFile() as names:
+    with tempfile.TemporaryFile() as names, tempfile.TemporaryDirectory() as some:
         entries = (f"={guardian_pid or os.getpid()}", *entries)
         names.write(b"".join(one.encode().ljust(SLOT, b"\0") for one in entries))
         names.flush()
-        guardian_main.keep(reading, names.fileno())
+        (Path(some) / "inner").mkdir()
+        own = os.open(directory or f"{some}/inner", os.O_RDONLY)
+        guardian_main.keep(reading, names.fileno(), own, os.path.basename(directory or "inner"))
+        os.close(own)
     os.close(reading)
 
 
@@ -83,7 +94,7 @@ def test_what_has_not_ended_in_time_is_killed_with_its_group(
     monkeypatch.setattr(guardian_main, "GRACE_SECONDS", 0.05)
     one = sleeper()
     child = child_of(one)
-    keep("", f"+{one.pid}", "+", "+x", "what is this")
+    keep("", entry(one), "+", "+x", "+1", "+1 held", "what is this")
     assert one.wait(5) == -signal.SIGKILL
     assert until_gone(child, 5)
 
@@ -93,10 +104,11 @@ def test_what_the_dead_leave_of_their_group_is_killed_at_once(
 ) -> None:
     one = sleeper()
     child = child_of(one)
+    entered = entry(one)
     one.kill()
     one.wait()
     began = time.monotonic()
-    keep(f"+{one.pid}")
+    keep(entered)
     assert until_gone(child, 5)
     assert time.monotonic() - began < guardian_main.GRACE_SECONDS
 
@@ -106,7 +118,7 @@ def test_what_ends_by_itself_has_the_time_for_it(
 ) -> None:
     one = sleeper()
     child_of(one)
-    guarded = threading.Thread(target=keep, args=(f"+{one.pid}",), name="guardian")
+    guarded = threading.Thread(target=keep, args=(entry(one),), name="guardian")
     guarded.start()
     os.killpg(one.pid, signal.SIGTERM)
     assert one.wait(5) == -signal.SIGTERM
@@ -114,13 +126,47 @@ def test_what_ends_by_itself_has_the_time_for_it(
     assert not guarded.is_alive()
 
 
-def test_a_socket_is_removed_with_its_directory_if_nothing_else_is_there(tmp_path: Path) -> None:
-    for name, others in (("alone", []), ("not-alone", ["other"])):
-        (tmp_path / name).mkdir()
-        for file in ["socket", *others]:
-            (tmp_path / name / file).touch()
-        keep(f"{tmp_path / name / 'socket'}")
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["not-alone", "other"]
+@pytest.mark.parametrize("held", [True, False])
+def test_one_whose_number_is_a_strangers_by_now_is_left_alone(
+    by_pidfd: None,
+    held: bool,
+    sleeper: Callable[[], subprocess.Popen[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(guardian_main, "GRACE_SECONDS", 0.05)
+    stranger = sleeper()
+    child = child_of(stranger)
+    keep(entry_of(KnownProcess(stranger.pid, "long ago", held=held)), f"+{stranger.pid}")
+    assert stranger.poll() is None
+    assert not until_gone(child, 0)
+
+
+def test_a_group_without_its_leader_goes_only_if_the_number_was_held_for_it(
+    by_pidfd: None, sleeper: Callable[[], subprocess.Popen[str]]
+) -> None:
+    """Else the leader may have been reaped long ago, and the group be another's of that number."""
+    one = sleeper()
+    child = child_of(one)
+    known = KnownProcess.meet(one.pid, os.getpid())
+    known.release()
+    one.kill()
+    one.wait()
+    known.held = False
+    keep(entry_of(known))
+    assert not until_gone(child, 0)
+    known.held = True
+    keep(entry_of(known))
+    assert until_gone(child, 5)
+
+
+def test_a_directory_is_removed_and_no_link_in_it_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "file").touch()
+    (tmp_path / "own" / "inner").mkdir(parents=True)
+    (tmp_path / "own" / "inner" / "socket").touch()
+    (tmp_path / "own" / "link").symlink_to(tmp_path / "precious")
+    keep(directory=str(tmp_path / "own"))
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "precious"]
 
 
 def test_one_that_was_started_in_vain_ends_nobody(
@@ -128,7 +174,7 @@ def test_one_that_was_started_in_vain_ends_nobody(
 ) -> None:
     one = sleeper()
     child_of(one)
-    keep(f"+{one.pid}", guardian_pid=os.getpid() + 1)
+    keep(entry(one), guardian_pid=os.getpid() + 1)
     assert one.poll() is None
 
 
@@ -137,7 +183,7 @@ def test_a_directory_that_is_held_is_removed_as_soon_as_it_is_not(tmp_path: Path
     directory.mkdir()
     fd = os.open(directory, os.O_RDONLY)
     fcntl.flock(fd, fcntl.LOCK_SH)
-    guarded = threading.Thread(target=keep, args=(str(directory),), name="guardian")
+    guarded = threading.Thread(target=keep, kwargs={"directory": str(directory)}, name="guardian")
     guarded.start()
     guarded.join(0.05)
     assert directory.exists()
@@ -230,14 +276,17 @@ def test_it_ends_with_its_owner(script: Scripts) -> None:
 
 def test_its_list_has_those_that_live_and_grows_no_longer_than_that() -> None:
     with Actor.spawn() as actor:
-        assert f"+{actor.pid_}".encode() in guarded()
+        assert actor.pid_ in guarded_pids()
         most = len(guarded()) + 2
         for _ in range(10):
             with Actor.spawn() as one, Actor.spawn() as other:
-                living = {b"+%d" % each.pid_ for each in (actor, one, other)}
-                assert {each for each in guarded() if each[:1] == b"+"} == living
+                assert guarded_pids() == {each.pid_ for each in (actor, one, other)}
         assert len(guarded()) <= most
-    assert not [each for each in guarded() if each[:1] == b"+"]
+    assert not guarded_pids()
+
+
+def guarded_pids() -> set[int]:
+    return {int(one.split()[0]) for one in guarded() if one[:1] == b"+"}
 
 
 def test_a_fork_holds_its_lock_where_no_code_of_ours_could_be_interrupted() -> None:

@@ -19,7 +19,7 @@ from .child_signals import (
     exit_by_signal,
     ignore_sigint,
     ignore_sigterm,
-    kill_group,
+    kill_own_group,
     lead_group,
     unwind,
 )
@@ -56,7 +56,7 @@ def run_program(program: Program | PackedProgram, link: OwnerLink) -> None:
     except ThreadUnwind:
         mp_util._exit_function()  # type: ignore[attr-defined]
         if link.owner_is_gone:
-            kill_group(0)
+            kill_own_group()
         exit_by_signal(signal.SIGTERM)
 
 

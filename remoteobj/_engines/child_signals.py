@@ -18,7 +18,7 @@ __all__ = [
     "exit_by_signal",
     "end_soon",
     "ignore_sigterm",
-    "kill_group",
+    "kill_own_group",
     "lead_group",
     "ignore_sigint",
     "unwind",
@@ -60,12 +60,11 @@ def lead_group() -> None:
         os.setpgid(0, 0)
 
 
-def kill_group(leader: int) -> None:
-    """End the processes of an actor's group; 0: of our own, if we lead it, ourselves included."""
-    if leader == 0 and os.getpgrp() != os.getpid():
-        os.kill(os.getpid(), signal.SIGKILL)
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is in it
-        os.killpg(leader, signal.SIGKILL)
+def kill_own_group() -> None:
+    """End this process, and what it has started."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def end_soon(link: OwnerLink, before_kill: Callable[[], None]) -> None:
@@ -74,8 +73,10 @@ def end_soon(link: OwnerLink, before_kill: Callable[[], None]) -> None:
 
     def watch() -> None:
         time.sleep(ORPHAN_SECONDS)
-        before_kill()
-        kill_group(0)
+        try:
+            before_kill()
+        finally:
+            kill_own_group()
 
     threading.Thread(target=watch, name="remoteobj-watchdog", daemon=True).start()
     main = threading.main_thread().ident

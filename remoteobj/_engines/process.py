@@ -20,6 +20,7 @@ from typing import Any
 from .._os.fork_safety import keep_in_child
 from .._os.io_thread import reactor
 from .._os.lazy_import import import_lock
+from .._os.processes import KnownProcess
 from .._pickling.codec import dumps, share_classes
 from .._pickling.exceptions import unpack_error
 from .._wire.channel import StreamChannel
@@ -27,7 +28,6 @@ from .._wire.duplex import duplex_pair, socket_pair
 from .._wire.transport import ByteStream
 from ..errors import UnsendableError
 from .child import PackedProgram, run_program
-from .child_signals import kill_group
 from .contract import (
     ExitCallback,
     ExitCallbacks,
@@ -112,9 +112,10 @@ class ActorProcess(multiprocessing.Process):
                 _need_descriptors(STARTING_TAKES)
                 self._start_even_if_daemonic()
                 popen: Any = self._popen  # type: ignore[attr-defined]
-                guardian.watch(popen.pid)
-                by_server = self.start_method == "forkserver"
-                self._reaper = Reaper(popen, self._open_death(*death_lines), by_server)
+                known = KnownProcess.meet(popen.pid, self._parent_of(popen))
+                guardian.watch(known)
+                death = self._open_death(known, *death_lines)
+                self._reaper = Reaper(popen, known, death, self._by_server)
                 mp_util.Finalize(self, self._reaper.close)
                 assert self._recorder is not None
                 mp_util.Finalize(self, self._recorder.close)
@@ -185,27 +186,28 @@ class ActorProcess(multiprocessing.Process):
             dumps(part, name)  # says which one it is
         raise error
 
-    def _open_death(self, death_line: ByteStream | None = None) -> int:
-        """A descriptor that gets readable when the process ends.
+    @property
+    def _by_server(self) -> bool:
+        return self.start_method == "forkserver"
+
+    def _parent_of(self, popen: Any) -> int:
+        return popen.server_pid if self._by_server else self._owner_pid
+
+    def _open_death(self, known: KnownProcess, death_line: ByteStream | None = None) -> int | None:
+        """A descriptor that gets readable when the process ends; None: that of the process itself.
 
         That is not multiprocessing's sentinel, a pipe that lives on in the process's own children;
         under forkserver it is the server that holds it, and may die first. Where processes have no
         descriptors, it is a line that a process closes in its children, and never writes to.
         """
-        assert self.pid is not None
         if death_line is not None:
             fd = os.dup(death_line.fileno())  # a forked child may look, too
             death_line.close()
             return fd
-        try:
-            fd = os.pidfd_open(self.pid)
-        except ProcessLookupError:  # the fork server has reaped it already
-            return os.dup(self.sentinel)
-        if self.start_method == "forkserver" and readable(self.sentinel, 0):
-            # It has been reaped: the pid may be another process's now.
-            os.close(fd)
-            return os.dup(self.sentinel)
-        return fd
+        if known.pidfd >= 0 and not (self._by_server and readable(self.sentinel, 0)):
+            return None
+        known.release()  # it has been reaped, and the pid may be another process's by now
+        return os.dup(self.sentinel)
 
     # --- its end ---
 
@@ -240,14 +242,23 @@ class ActorProcess(multiprocessing.Process):
         """Send SIGTERM, if it runs."""
         if self.is_alive():
             self._signals_sent.add(signal.SIGTERM)
-            super().terminate()
+            self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """End the process at once, and those that it had started."""
-        if self.pid is not None and self.is_alive():
+        if self.is_alive():
             self._signals_sent.add(signal.SIGKILL)
-            kill_group(self.pid)
-            super().kill()
+            self._signal(signal.SIGKILL, and_its_group=True)
+
+    def _signal(self, number: int, and_its_group: bool = False) -> None:
+        """Send it a signal, if it has not been reaped meanwhile, and its number is another's."""
+        is_owner = os.getpid() == self._owner_pid  # in a copy of it the lock may be held for ever
+        with self._reaping if is_owner else contextlib.nullcontext():
+            assert self._reaper is not None
+            if self._report is None:
+                if and_its_group:
+                    self._reaper.known.kill_group()
+                self._reaper.known.signal(number)
 
     def on_exit(self, callback: ExitCallback) -> None:
         """Have its end told to this callback, as the contract of engines says."""
@@ -326,10 +337,10 @@ class ActorProcess(multiprocessing.Process):
 
     def stacks(self, seconds: float) -> str:
         """The stacks of all its threads, written by faulthandler at a signal."""
-        if self._recorder is None or self.pid is None or not self.is_alive():
+        if self._recorder is None or not self.is_alive():
             raise RuntimeError(f"{self.name} does not run")
         self._recorder.forget()
-        os.kill(self.pid, STACK_SIGNAL)
+        self._signal(STACK_SIGNAL)
         end = time.monotonic() + seconds
         found = ""
         # There is no event for it: it is whole once nothing has been added for a moment.

@@ -9,7 +9,7 @@ import sys
 import time
 from typing import Any
 
-from .child_signals import kill_group
+from .._os.processes import KnownProcess
 from .guardian import guardian
 
 __all__ = ["Reaper", "State", "readable"]
@@ -46,16 +46,20 @@ class Reaper:
     Args:
         popen: what `multiprocessing` launched the process by. It is told what is collected here,
             and asked what it has collected itself.
+        known: the process, to be signalled; owned by the reaper.
         death: a descriptor that gets readable when the process ends; owned by the reaper.
+            None: that of the process itself.
         by_server: whether the process is a child of a fork server, which tells the exit code.
     """
 
-    def __init__(self, popen: Any, death: int, by_server: bool) -> None:
+    def __init__(self, popen: Any, known: KnownProcess, death: int | None, by_server: bool) -> None:
         self.state = State.AWAITED
         self.exitcode: int | None = None
         self.peak_memory: int | None = None
         """Bytes of physical memory that it used at most; known of a child of ours."""
-        self.death = death
+        self.known = known
+        self.death: int = known.pidfd if death is None else death
+        self._owned = death
         self._popen = popen
         self._by_server = by_server
 
@@ -78,18 +82,19 @@ class Reaper:
             return True
         if not self.dead:
             return False
-        guardian.forget(self._popen.pid)
+        guardian.forget(self.known)
         self._collect_soon()
         code, peeked = self.exitcode, CAN_PEEK and not self._by_server
         if code is not None and code < 0 and not peeked:
-            # Reaped already, by the server say, but a number is not given out again so soon.
-            kill_group(self._popen.pid)
+            self.known.kill_group()  # it has been reaped already, by the server say
         return self._over
 
     def close(self) -> None:
-        """Let go of the descriptor. Harmless when done twice."""
-        fd, self.death = self.death, -1
-        if fd >= 0:
+        """Let go of the descriptors. Harmless when done twice."""
+        self.death = -1
+        self.known.release()
+        fd, self._owned = self._owned, None
+        if fd is not None:
             os.close(fd)
 
     @property
@@ -120,7 +125,7 @@ class Reaper:
         if self._by_server or popen.returncode is not None:
             return True
         try:
-            self._end_its_children(popen.pid)
+            self._end_its_children()
             pid, status, usage = os.wait4(popen.pid, os.WNOHANG)
         except ChildProcessError:
             return False
@@ -129,13 +134,15 @@ class Reaper:
             self.peak_memory = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         return True
 
-    def _end_its_children(self, pid: int) -> None:
+    def _end_its_children(self) -> None:
         """Where a signal has killed it, end what it had started: nobody else will. Before it is
         reaped, since until then its number is nobody else's."""
-        if CAN_PEEK:
-            peek = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            if peek is not None and peek.si_code in (os.CLD_KILLED, os.CLD_DUMPED):
-                kill_group(pid)
+        if not CAN_PEEK:
+            self.known.is_there()  # it was until just now, then, when the code is known
+            return
+        peek = os.waitid(os.P_PID, self.known.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if peek is not None and peek.si_code in (os.CLD_KILLED, os.CLD_DUMPED):
+            self.known.kill_group()
 
 
 def readable(fd: int, timeout: float | None) -> bool:

@@ -6,14 +6,18 @@ import contextlib
 import os
 import threading
 import types
-from multiprocessing import forkserver, popen_forkserver, popen_spawn_posix, spawn
-from multiprocessing import util as mp_util
+from collections.abc import Callable
+from multiprocessing import connection, forkserver, popen_forkserver, popen_spawn_posix, spawn
 from multiprocessing.connection import wait
 from typing import Any
 
-from .guardian import guardian
+from .._os.processes import rights
+from .._wire.runtime_directory import runtime_directory
 
 __all__ = ["POPEN"]
+
+PRELOADED = ("_engines.fork_server_side", "_handle", "util", "_pickling.cloudpickling")
+"""What our fork server imports. The class of the process imports all else that an actor needs."""
 
 
 class _SpawnWithoutMain:
@@ -29,11 +33,44 @@ class _SpawnWithoutMain:
         return data
 
 
+class _OurAddresses:
+    """`multiprocessing.connection`, but sockets lie in the directory of this process, which is
+    removed with all that is in it, however the process ends."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(connection, name)
+
+    def arbitrary_address(self, family: str) -> str:
+        return os.path.join(runtime_directory.get(), os.urandom(4).hex())
+
+
+def _with_modules(function: Callable[..., Any], **modules: Any) -> Any:
+    """The interpreter's own function, with other modules in place of those it uses.
+
+    `multiprocessing` has no hook for what we change, and a copy of its code would have to
+    follow every version of it.
+    """
+    scope = {**function.__globals__, **modules}
+    return types.FunctionType(
+        function.__code__, scope, function.__name__, function.__defaults__, function.__closure__
+    )
+
+
+def _launch_of(module: Any) -> Callable[..., Any]:
+    launch: Callable[..., Any] = module.Popen._launch
+    return launch
+
+
+class _ForkServer(forkserver.ForkServer):
+    ensure_running = _with_modules(forkserver.ForkServer.ensure_running, connection=_OurAddresses())
+
+
 class _OurForkServer:
     """`multiprocessing.forkserver`, with a server that preloads us and not `__main__`."""
 
     def __init__(self) -> None:
         self.server: Any = None
+        self._rights: tuple[int, ...] = ()
         os.register_at_fork(after_in_child=self._forget)
 
     def __getattr__(self, name: str) -> Any:
@@ -50,20 +87,16 @@ class _OurForkServer:
             return self._connect(fds)
 
     def _connect(self, fds: list[int]) -> Any:
+        if self.server is not None and self._rights != rights():
+            self._forget()  # its children would have those that we have given up
         if self.server is None:
-            self.server = forkserver.ForkServer()
-            # The class of the process imports all that an actor needs, but for these.
+            self.server = _ForkServer()
+            self._rights = rights()
             package = __name__.partition(".")[0]
-            self.server.set_forkserver_preload(
-                [f"{package}.{part}" for part in ("_handle", "util", "_pickling.cloudpickling")]
-            )
-            mp_util.Finalize(None, self._remove_socket, exitpriority=-50)
-            self.server.ensure_running()
-            guardian.remove(self.server._forkserver_address)
+            self.server.set_forkserver_preload([f"{package}.{part}" for part in PRELOADED])
         return self.server.connect_to_new_process(fds)
 
     def _remove_socket(self) -> None:
-        """Its directory is that of the whole family of processes, which may live on."""
         with contextlib.suppress(OSError, AttributeError, TypeError):
             os.unlink(self.server._forkserver_address)
 
@@ -76,22 +109,9 @@ class _OurForkServer:
                 os.close(alive)
 
 
-def _launcher(popen: Any, **modules: Any) -> Any:
-    """The interpreter's own way to launch, with other modules in place of those it uses.
-
-    `multiprocessing` has no hook for what we change, and a copy of its code would have to
-    follow every version of it.
-    """
-    original = popen._launch
-    scope = {**original.__globals__, **modules}
-    return types.FunctionType(
-        original.__code__, scope, original.__name__, original.__defaults__, original.__closure__
-    )
-
-
 class _SpawnPopen(popen_spawn_posix.Popen):
     _fds: list[int]
-    _launch = _launcher(popen_spawn_posix.Popen, spawn=_SpawnWithoutMain())
+    _launch = _with_modules(_launch_of(popen_spawn_posix), spawn=_SpawnWithoutMain())
 
     def duplicate_for_child(self, fd: int) -> int:
         # The same may come twice, when a first try to pickle failed half-way.
@@ -109,6 +129,8 @@ class _ForkServerPopen(popen_forkserver.Popen):
     def __init__(self, process_obj: Any) -> None:
         self._polling = threading.Lock()
         super().__init__(process_obj)
+        self.server_pid: int = fork_server.server._forkserver_pid
+        """Whose child it is, as long as that lives."""
 
     def poll(self, flag: int = os.WNOHANG) -> int | None:
         """The exit code, which can be read once: of two threads that do, the second would find the
@@ -120,7 +142,9 @@ class _ForkServerPopen(popen_forkserver.Popen):
                 super().poll(os.WNOHANG)
             return self.returncode
 
-    _launch = _launcher(popen_forkserver.Popen, spawn=_SpawnWithoutMain(), forkserver=fork_server)
+    _launch = _with_modules(
+        _launch_of(popen_forkserver), spawn=_SpawnWithoutMain(), forkserver=fork_server
+    )
 
     def duplicate_for_child(self, fd: int) -> int:
         return self._fds.index(fd) if fd in self._fds else int(super().duplicate_for_child(fd))

@@ -5,22 +5,31 @@ by a call into C or while it starts, can't; nor can one that is stopped. The ker
 PR_SET_PDEATHSIG would kill at once, without cleanup, and also when only the thread that started
 the actor has ended.
 
-This module is run as a script, by a bare interpreter: it imports the standard library alone.
+A guardian keeps the rights that its owner had when it was started, and the owner may give them up.
+So it believes nothing that a process without them could have said: its list is a file that only
+they open, and which the owner opens anew for each entry; and it removes one directory alone, by a
+descriptor that it was started with.
+
+This module is run by a bare interpreter, which has nothing but the standard library and this room.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import select
-import signal
+import sys
 import time
 
-__all__ = ["GRACE_SECONDS", "SLOT", "clear", "clear_unless_held", "keep"]
+from .directories import discard_unless_held
+from .processes import KnownProcess
+
+__all__ = ["DIRECTORY", "GRACE_SECONDS", "SLOT", "entry_of", "keep", "main"]
 
 SLOT = 128
 """Bytes of an entry in the list."""
+DIRECTORY = 3
+"""The descriptor by which it gets the owner's directory."""
 GRACE_SECONDS = 1.6
 """How long an actor has to end by itself, once its owner is gone."""
 DESCENDANTS_SECONDS = 0.2
@@ -31,52 +40,26 @@ LOOK_SECONDS = 0.02
 """How often it is looked whether it has."""
 
 
-class Watched:
-    """An actor, of which nothing more is known than its pid; it may lead a process group."""
-
-    def __init__(self, pid: int) -> None:
-        self.pid = pid
-        self.pidfd = -1
-        if hasattr(os, "pidfd_open"):
-            with contextlib.suppress(OSError):
-                self.pidfd = os.pidfd_open(pid)
-
-    def ended(self) -> bool:
-        """Whether it has; a zombie that nobody reaps has ended too, where the kernel tells."""
-        if self.pidfd >= 0:
-            poll = select.poll()
-            poll.register(self.pidfd, select.POLLIN)
-            return bool(poll.poll(0))
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        return False
-
-    def kill(self) -> None:
-        """End it, and the processes of its group, which may have outlived it."""
-        with contextlib.suppress(OSError):
-            os.killpg(self.pid, signal.SIGKILL)
-        with contextlib.suppress(OSError):  # it may not have had the time to lead a group
-            if self.pidfd >= 0:
-                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-            elif not self.ended():
-                os.kill(self.pid, signal.SIGKILL)
-
-    def release(self) -> None:
-        if self.pidfd >= 0:
-            os.close(self.pidfd)
+def main() -> None:
+    """Run as a guardian, in a process of its own; its one argument is the directory's name."""
+    os.setsid()  # neither the terminal's signals nor those for the owner's group are for it
+    os.chdir("/")  # where it was started may be removed, or unmounted
+    # Who waits for the closing of others must not wait for us.
+    os.closerange(DIRECTORY + 1, os.sysconf("SC_OPEN_MAX"))
+    keep(0, 1, DIRECTORY, sys.argv[-1])
+    os._exit(0)
 
 
-def keep(life: int, names: int) -> None:
-    """Sleep until the owner has ended, then see to what it has left, by its list.
+def keep(life: int, names: int, directory: int, name: str) -> None:
+    """Sleep until the owner has ended, then see to what it has left.
 
     Args:
         life: a pipe that closes with the owner.
-        names: a file of slots, each empty, or `+7` for an actor of pid 7, or `/a/b` for what is to
-            be removed: a directory unless somebody holds it, or a socket, with its directory if
-            that is empty then; and `=8` for the guardian, by its pid. One whose pid is not there
-            was started in vain, by an owner that was interrupted, and does nothing.
+        names: a file of slots, each empty, or `entry_of` an actor, or `=8` for the guardian, by its
+            pid. One whose pid is not there was started in vain, by an owner that was interrupted,
+            and does nothing.
+        directory: the owner's, which is removed unless somebody holds it.
+        name: where that is in the one above it.
     """
     poll = select.poll()
     poll.register(life, 0)  # nothing but its closing
@@ -84,27 +67,32 @@ def keep(life: int, names: int) -> None:
     slots = _read(names)
     if b"=%d" % os.getpid() not in slots:
         return
-    pids = [int(one[1:]) for one in slots if one[:1] == b"+" and one[1:].isdigit()]
-    paths = [os.fsdecode(one) for one in slots if one[:1] == b"/"]
-    _end([Watched(pid) for pid in pids])
+    _end([ward for ward in map(_ward_of, slots) if ward is not None])
     # The end of the pipe may come before the end of the owner's lock on its directory.
     deadline = time.monotonic() + KILL_SECONDS
-    while (paths := [one for one in paths if not _removed(one)]) and time.monotonic() < deadline:
+    while not _removed(directory, name) and time.monotonic() < deadline:
         time.sleep(LOOK_SECONDS)
 
 
-def _removed(path: str) -> bool:
+def entry_of(actor: KnownProcess) -> str:
+    """What stands in the list for an actor: its pid, and what proves that this is still its own."""
+    return f"+{actor.pid} {'held' if actor.held else 'free'} {actor.started}"
+
+
+def _ward_of(entry: bytes) -> KnownProcess | None:
+    pid, _, rest = entry.partition(b" ")
+    held, _, started = rest.partition(b" ")
+    if pid[:1] != b"+" or not pid[1:].isdigit() or not started:
+        return None
+    return KnownProcess.meet_again(int(pid[1:]), started.decode(), held == b"held")
+
+
+def _removed(directory: int, name: str) -> bool:
     """Remove it; False: another process holds it."""
     try:
-        if os.path.isdir(path):
-            clear_unless_held(path)
-        else:
-            os.unlink(path)
-            os.rmdir(os.path.dirname(path))
+        discard_unless_held(directory, name)
     except BlockingIOError:
         return False
-    except OSError:
-        pass
     return True
 
 
@@ -113,9 +101,9 @@ def _read(names: int) -> list[bytes]:
     return [data[at : at + SLOT].rstrip(b"\0") for at in range(0, len(data), SLOT)]
 
 
-def _end(wards: list[Watched]) -> None:
+def _end(wards: list[KnownProcess]) -> None:
     left = _wait_for_ends(wards, GRACE_SECONDS)
-    below = [Watched(pid) for ward in left for pid in _descendants(ward.pid)]
+    below = [one for ward in left for one in _descendants(ward)]
     for ward in left:
         ward.kill()
     # Actors of theirs hear of it now; but those may be no more able to end than they were.
@@ -125,61 +113,27 @@ def _end(wards: list[Watched]) -> None:
     _wait_for_ends(left, KILL_SECONDS)  # what they hold is free only then
 
 
-def _descendants(pid: int) -> list[int]:
+def _descendants(ward: KnownProcess) -> list[KnownProcess]:
     """The processes below another one, as far as the system tells."""
-    found: list[int] = []
+    pids: list[int] = []
     with contextlib.suppress(OSError):
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{thread}/children") as children:
-                found += map(int, children.read().split())
+        for thread in os.listdir(f"/proc/{ward.pid}/task"):
+            with open(f"/proc/{ward.pid}/task/{thread}/children") as children:
+                pids += map(int, children.read().split())
+    if not ward.is_there():
+        return []  # what was read may be of another process
+    found = [child for pid in pids if (child := KnownProcess.meet(pid, ward.pid)).started]
     return found + [one for child in found for one in _descendants(child)]
 
 
-def _wait_for_ends(wards: list[Watched], seconds: float) -> list[Watched]:
+def _wait_for_ends(wards: list[KnownProcess], seconds: float) -> list[KnownProcess]:
     """Wait until they have ended; those that have not. Whatever one leaves of its group goes."""
     left = list(wards)
     deadline = time.monotonic() + seconds
     while left and time.monotonic() < deadline:
         for ward in [one for one in left if one.ended()]:
-            ward.kill()
+            ward.kill_group()
             ward.release()
             left.remove(ward)
         time.sleep(LOOK_SECONDS)
     return left
-
-
-# --- the files -----------------------------------------------------------------------------
-
-
-def clear_unless_held(path: str) -> None:
-    """Remove a session's directory, if no process has a lock on it.
-
-    Raises:
-        OSError: one has, or it can't be looked into.
-    """
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        clear(path)
-        # A child forked meanwhile shares the lock: closing would leave it held.
-        fcntl.flock(fd, fcntl.LOCK_UN)
-    finally:
-        os.close(fd)
-
-
-def clear(path: str) -> None:
-    """Remove a directory with all that is in it, as far as that goes."""
-    for place, _, names in os.walk(path, topdown=False):
-        for name in names:
-            with contextlib.suppress(OSError):
-                os.unlink(os.path.join(place, name))
-        with contextlib.suppress(OSError):
-            os.rmdir(place)
-
-
-if __name__ == "__main__":
-    os.setsid()  # neither the terminal's signals nor those for the owner's group are for it
-    os.chdir("/")  # its directory may be removed, or unmounted
-    os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # who waits for their closing must not wait for us
-    keep(0, 1)
-    os._exit(0)

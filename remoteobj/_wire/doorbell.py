@@ -12,6 +12,7 @@ import os
 import socket
 
 from .._os.fork_safety import close_in_child
+from .runtime_directory import bind
 
 __all__ = ["Doorbell", "ring"]
 
@@ -23,7 +24,7 @@ class Doorbell:
     def __init__(self, path: str) -> None:
         self._path = f"{path}-{os.urandom(4).hex()}"
         self._socket = close_in_child(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
-        self._socket.bind(self._path)
+        bind(self._socket, self._path)
         self._socket.setblocking(False)
 
     def fileno(self) -> int:

@@ -31,7 +31,7 @@ from .auth import (
 from .doorbell import Doorbell, ring
 from .duplex import DuplexStream, offer_pipes, pipes_of, receive_descriptors
 from .peers import ends_of, user_of
-from .runtime_directory import runtime_directory
+from .runtime_directory import bind, runtime_directory
 from .transport import CONNECT_SECONDS, Address
 
 __all__ = ["UnixHandshake", "UnixListener", "UnixTransport", "dial", "receive_exactly"]
@@ -110,7 +110,7 @@ class UnixListener:
         self._lock = runtime_directory.hold(os.path.dirname(path))
         self._socket = close_in_child(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
         try:
-            self._socket.bind(bound_as or path)
+            bind(self._socket, bound_as or path)
             self._socket.listen(BACKLOG)
         except BaseException:
             self.close()
