@@ -126,13 +126,21 @@ class StopOrder(NamedTuple):
     """Finish the requests in hand; False refuses them."""
     after_work: bool = False
     """Let the work loop come to its own end first."""
+    none_waits: bool = False
+    """The owner waits for none of its calls any more ..."""
+    given_up: tuple[int, ...] = ()
+    """... or not for these: what runs of them is interrupted."""
 
     def frame(self) -> Frame:
-        return Frame(Kind.STOP, 0, bytes(self))
+        *flags, given_up = self
+        return Frame(Kind.STOP, 0, bytes(flags) + struct.pack(f"<{len(given_up)}Q", *given_up))
 
     @classmethod
     def read(cls, payload: Bytes) -> StopOrder:
-        return cls(*map(bool, bytes(payload)))
+        fulfil, after_work, none_waits = map(bool, bytes(payload[:3]))
+        ids = payload[3:]
+        given_up = struct.unpack(f"<{len(ids) // 8}Q", ids)
+        return cls(fulfil, after_work, none_waits, given_up)
 
 
 class InterruptOrder(NamedTuple):
