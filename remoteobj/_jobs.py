@@ -11,6 +11,7 @@ from ._actor.function import FunctionCall
 from ._catching.catchers import ANY, USER_ERRORS, Except, LocalExcept
 from ._engines.contract import unique_name
 from ._os.lazy_import import import_lock
+from ._os.thread_unwind import raise_in_thread
 from .errors import CallTimeoutError, NotListeningError
 
 __all__ = ["Job", "thread"]
@@ -223,12 +224,7 @@ class thread(Job, threading.Thread):
         return not self.is_alive()
 
     def _throw(self, exc: BaseException) -> None:
-        with import_lock:
-            import ctypes  # for a faster start-up: little else needs it
-
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(
-            ctypes.c_ulong(self.ident or 0), ctypes.py_object(_carrier(exc))
-        )
+        raise_in_thread(self, _carrier(exc))
 
     def _give_up(self) -> None:
         if self.is_alive():

@@ -18,13 +18,20 @@ from ._engines.contract import ExitCallback, Instance, LaunchSpec
 from ._engines.registry import engine_named
 from ._inspection import Inspector
 from ._options import Options
+from ._protocol.calls import PendingCall
 from ._protocol.frames import encode
 from ._protocol.identity import ActorId
-from ._protocol.messages import StopOrder
+from ._protocol.messages import Frame, InterruptOrder, Kind, StopOrder
 from ._wire.channel import ChannelClosedError
 from ._wire.registry import transport_of
 from ._wire.transport import Address
-from .errors import ActorDiedError, ExitReport, NotListeningError, SpawnTimeoutError
+from .errors import (
+    ActorDiedError,
+    ExitReport,
+    NotListeningError,
+    RemoteObjError,
+    SpawnTimeoutError,
+)
 
 __all__ = [
     "SECOND_CTRL_C",
@@ -36,8 +43,12 @@ __all__ = [
 
 TERM_SECONDS = 3.0
 """How long an actor has after SIGTERM, before SIGKILL."""
+ANSWER_SECONDS = 0.5
+"""How long one that did not stop in time has to say why."""
 KILL_SECONDS = 5.0
 """How long the kernel may take to end a process after SIGKILL."""
+GIVEN_UP = 64
+"""How many calls that nobody waits for the actor is told of: it runs the eldest first."""
 SECOND_CTRL_C = "_remoteobj_impatient"
 """Marks the Ctrl-C that came while an actor was being stopped: those outside it need not wait."""
 EXIT_CODE_SECONDS = 1.0
@@ -88,7 +99,11 @@ class OwnedActor:
         self._first = Connection(self.instance.data, self._errors.lost, self._errors.goodbye_error)
         self.inspector = Inspector(self.instance, self.name, self.check_owner, self._gone)
         owned = OwnedParts(
-            self._errors, self._first, self._check_connecting, self.inspector.explain
+            self._errors,
+            self._first,
+            self._check_connecting,
+            self.inspector.explain,
+            self._interrupt,
         )
         self.endpoint = Endpoint(actor_id, address, spec.wire_options, owned)
         self.forced = False  # its owner said kill or terminate
@@ -205,7 +220,9 @@ class OwnedActor:
 
     def tell_to_stop(self, after_work: bool = False) -> None:
         """Give the order, without waiting for what comes of it. Harmless when done twice."""
-        self._order(StopOrder(self.options.fulfill_final, after_work))
+        given_up = tuple(self._first.given_up()[:GIVEN_UP])
+        broken_off = self._first.actor_lives_on
+        self._order(StopOrder(self.options.fulfill_final, after_work, broken_off, given_up))
 
     def _tell_at_exit(self) -> None:
         self.tell_to_stop(after_work=not self.options.daemon)
@@ -221,12 +238,22 @@ class OwnedActor:
         with contextlib.suppress(ReenteredError):  # stopped by a signal handler, within a call
             self._first.wait(self._first.closed, limit, whole=True)
 
+    def _interrupt(self, pending: PendingCall) -> None:
+        """Have a call interrupted, if it runs, without waiting for that."""
+        if self.ours:
+            order = InterruptOrder(b"", pending.call_id)
+            self._say(Frame(Kind.INTERRUPT, 0, order.payload()))
+
     def _order(self, order: StopOrder) -> None:
+        self._say(order.frame())
+
+    def _say(self, frame: Frame) -> None:
         with contextlib.suppress(ChannelClosedError):  # ended already: it need not be told
-            self.instance.control.write(encode(order.frame()))
+            self.instance.control.write(encode(frame))
 
     def _force(self, timeout: float | None) -> None:
         """SIGTERM, then SIGKILL; that it came to this is a lifecycle error."""
+        why = self._kept_by()
         try:
             self.instance.terminate()
             how = "was ended by SIGTERM"
@@ -237,7 +264,7 @@ class OwnedActor:
         except RuntimeError as exc:
             how = f"goes on: {exc}"
         error = ActorDiedError(
-            f"{self.name} did not stop within {timeout} s and {how}",
+            f"{self.name} did not stop within {timeout} s and {how}{why}",
             report=self.instance.exit_report(),
             maybe_executed=False,
         )
@@ -245,6 +272,14 @@ class OwnedActor:
         if record is not None:  # else nobody is left to read it
             with record("cleanup", raises=False, types=ActorDiedError):
                 raise error
+
+    def _kept_by(self) -> str:
+        """The threads that keep it from ending, as a part of the error, if it is these."""
+        with contextlib.suppress(RemoteObjError):
+            if threads := self.inspector.status(ANSWER_SECONDS).waits_for:
+                names = ", ".join(map(repr, threads))
+                return f": it waited for its thread {names}; end it in time, or make it a daemon"
+        return ""
 
     def _close(self) -> None:
         self.closed = True

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from ._actor.roles import mark
+from ._actor.roles import REQUESTS, mark
 from ._options import Options
 from ._os.lazy_import import import_lock
 
@@ -123,15 +123,33 @@ class _Remote:
         setattr(cls, OPTIONS, (inherited or Options()).but(options))
         return cls
 
-    def work(self, method: Method, /) -> Method:
+    @overload
+    def work(self, method: Method, /) -> Method: ...
+
+    @overload
+    def work(
+        self, method: None = None, /, *, requests: Literal["loop", "thread"] | None = None
+    ) -> Callable[[Method], Method]: ...
+
+    def work(self, method: Any = None, /, *, requests: str | None = None) -> Any:
         """Mark the method that is the actor's own loop. It runs in its main thread.
 
-        Requests meanwhile run in another thread, until the loop calls
-        `self.remote.process_requests()`: from then on they run only there. The loop should
-        end when `self.remote.listening_` is no longer true.
+        The loop should end when `self.remote.listening_` is no longer true.
+
+        Args:
+            requests: where requests run meanwhile. "loop": only in the loop, where it calls
+                `self.remote.process_requests()` or `poll()`. "thread": in a second thread, until
+                the loop first calls one of these, which takes over. Unsaid, the loop's own code
+                decides: if it names one of these, "loop", else "thread".
+
+        Raises:
+            ValueError: `requests` is neither.
         """
-        mark(method, "work")
-        return method
+        if requests is not None and requests not in REQUESTS:
+            raise ValueError(f"requests must be one of {', '.join(REQUESTS)}, not {requests!r}")
+        if method is None:
+            return lambda marked: mark(marked, "work", requests)
+        return mark(method, "work", requests)
 
     def cleanup(self, method: Method, /) -> Method:
         """Mark the method that runs however the actor ends, short of SIGKILL."""

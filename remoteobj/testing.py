@@ -181,6 +181,10 @@ class _FaultyExecutor:
         return self._executor.current
 
     @property
+    def all_running(self) -> list[Running]:
+        return self._executor.all_running
+
+    @property
     def done(self) -> int:
         return self._executor.done
 

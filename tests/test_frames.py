@@ -294,8 +294,11 @@ def test_what_is_no_order_to_interrupt_is_refused(payload: bytes) -> None:
 
 @pytest.mark.parametrize("fulfil", [True, False])
 @pytest.mark.parametrize("after_work", [True, False])
-def test_a_stop_order_is_read_as_it_was_given(fulfil: bool, after_work: bool) -> None:
-    order = StopOrder(fulfil, after_work)
+@pytest.mark.parametrize("given_up", [(), (1, 2**63)])
+def test_a_stop_order_is_read_as_it_was_given(
+    fulfil: bool, after_work: bool, given_up: tuple[int, ...]
+) -> None:
+    order = StopOrder(fulfil, after_work, not fulfil, given_up)
     [frame] = Decoder().feed(written(order.frame()))
     assert StopOrder.read(frame.payload) == order
 

@@ -6,7 +6,6 @@ which actors say what they did are compared with what their callers were told, a
 
 import contextlib
 import gc
-import itertools
 import multiprocessing
 import os
 import random
@@ -32,6 +31,8 @@ ROUND = 5.0
 PAGE = Path(__file__).parents[1] / "docs" / "_soak.md"
 PATIENCE = 30.0
 """Seconds after which an outcome is taken for lost."""
+MADE = "made"
+"""In place of an outcome: the tokens from the first number to the second were made."""
 ENDS = ["signal", "kill", "kill", "terminate", "stop", "stop"]
 
 
@@ -133,7 +134,7 @@ class Client:
         self._who = who
         self._find = find
         self._rng = random.Random(who)
-        self._tokens = itertools.count(who * 10**12)
+        self._next = who * 10**12
         self._told: Any = None
         self._life = self._gone = -1
         self.made = 0
@@ -142,7 +143,7 @@ class Client:
         """Work for one round; the number of calls that were made in it."""
         self.made = 0
         self._life, worker = -1, None
-        with told.open("w") as self._told:
+        with told.with_suffix(".part").open("w") as self._told:
             while time.monotonic() < until:
                 if self._life in (-1, self._gone):
                     self._life, worker = self._find()
@@ -151,7 +152,15 @@ class Client:
                         continue
                 if not self._step(worker):
                     self._gone, worker = self._life, None
+        self._publish(told)
         return self.made
+
+    def _publish(self, told: Path) -> None:
+        """Give out what was written, with the tokens that were made before it."""
+        part = told.with_suffix(".part")
+        first = self._next - self.made
+        told.write_text(f"{first} {self._next} 0 {MADE}\n{part.read_text()}")
+        part.unlink()
 
     def _step(self, worker: Any) -> bool:
         """One thing; False: there is nobody any more."""
@@ -211,7 +220,8 @@ class Client:
 
     def _token(self) -> int:
         self.made += 1
-        return next(self._tokens)
+        self._next += 1
+        return self._next - 1
 
     def _tell(self, act: Callable[..., None], worker: Any, *args: Any) -> bool:
         token = self._token()
@@ -335,40 +345,98 @@ class Figures(NamedTuple):
     lost: int
     twice: int
     wrong: list[str]
+    """What is not in order, each with all that is known of it."""
 
 
-def compare(directory: Path, made: int, crew: Crew) -> Figures:
-    """What callers were told against what was done; removes the files."""
-    ran: Counter[int] = Counter()
+class Told(NamedTuple):
+    """What a caller was told of a call."""
+
+    life: int
+    """Of the actor that it had called."""
+    when: float
+    outcome: str
+
+    @property
+    def kind(self) -> str:
+        return self.outcome.split()[0]
+
+
+def whole_lines(path: Path) -> list[str]:
+    """The lines that were written to their ends: a SIGKILL may tear the last one, where it comes in
+    the midst of a write that crosses a page."""
+    return path.read_text().split("\n")[:-1]
+
+
+def executions(directory: Path) -> dict[int, list[int]]:
+    """The lives of actors that have executed each token."""
+    lives: dict[int, list[int]] = {}
     for path in directory.glob("executed-*"):
-        ran.update(map(int, path.read_text().split()))
+        life = int(path.name.removeprefix("executed-"))
+        for line in whole_lines(path):
+            lives.setdefault(int(line), []).append(life)
         path.unlink()
-    kinds: Counter[str] = Counter()
-    wrong = []
-    told: set[int] = set()
+    return lives
+
+
+def outcomes(directory: Path) -> dict[int, list[Told]]:
+    """What the callers were told of each token that they have made; of a lost one, nothing."""
+    told: dict[int, list[Told]] = {}
     for path in directory.glob("told-*"):
-        for line in path.read_text().splitlines():
+        for line in whole_lines(path):
             number, which, when, outcome = line.split(" ", 3)
-            token, life, kind = int(number), int(which), outcome.split()[0]
-            if token in told:
-                wrong.append(f"{line}: a second outcome")
-            told.add(token)
-            kinds[kind] += 1
-            untrue = (kind, ran[token]) in [("ok", 0), ("refused", 1)]
-            if kind in ("refused", "maybe") and float(when) < crew.ended[life]:
-                wrong.append(f"{line}, and its actor lived")
-            elif untrue or kind.startswith("wrong"):
-                wrong.append(f"{line}, executed {ran[token]} times")
+            if outcome == MADE:
+                told.update({token: [] for token in range(int(number), int(which))})
+            else:
+                told[int(number)].append(Told(int(which), float(when), outcome))
         path.unlink()
-    wrong += [f"{token} was executed, and never called" for token in ran.keys() - told]
+    return told
+
+
+def disorder(told: list[Told], lives: list[int], ended: dict[int, float]) -> str:
+    """What is wrong with a call, of which its caller was told so, and which these have executed."""
+    if len(told) != 1:
+        return f"{len(told)} outcomes"
+    (life, when, _), kind = told[0], told[0].kind
+    if kind in ("wrong", "lost"):
+        return f"its outcome is {kind}"
+    if kind in ("refused", "maybe") and when < ended[life]:
+        return "its actor lived"
+    if kind == "ok" and not lives:
+        return "it was not executed"
+    if kind == "refused" and lives:
+        return "it was executed"
+    return "it was executed more than once" if len(lives) > 1 else ""
+
+
+def described(token: int, what: str, told: list[Told], lives: list[int]) -> str:
+    """All that is known of a call that is not in order."""
+    executed = ", ".join(map(str, lives)) or "none"
+    said = "; ".join(f"{one.outcome} (of life {one.life}, at {one.when})" for one in told)
+    return (
+        f"{token}: {what}. Executed by life: {executed}. Its caller was told: {said or 'nothing'}"
+    )
+
+
+def compare(directory: Path, ended: dict[int, float]) -> Figures:
+    """What callers were told against what was done; removes the files."""
+    ran, told = executions(directory), outcomes(directory)
+    wrong = [
+        described(token, "it was never called", [], ran[token])
+        for token in ran.keys() - told.keys()
+    ]
+    for token, said in told.items():
+        lives = ran.get(token, [])
+        if what := disorder(said, lives, ended):
+            wrong.append(described(token, what, said, lives))
+    kinds = Counter(one.kind for said in told.values() for one in said)
     return Figures(
-        calls=made,
+        calls=len(told),
         ok=kinds["ok"],
         maybe=kinds["maybe"],
         refused=kinds["refused"],
         casts=kinds["cast"],
-        lost=made - len(told) + kinds["lost"],
-        twice=sum(count > 1 for count in ran.values()),
+        lost=sum(len(said) != 1 for said in told.values()) + kinds["lost"],
+        twice=sum(len(lives) > 1 for lives in ran.values()),
         wrong=wrong,
     )
 
@@ -440,7 +508,8 @@ def soak(seconds: float, round_seconds: float, directory: Path, places: list[Pat
             for one in orders:
                 one.send("count")
             leaked = sum(received(one) for one in orders)
-            figures = compare(directory, made, crew)
+            figures = compare(directory, crew.ended)
+            assert figures.calls == made
             if before is None:
                 before = leaks.Snapshot.take(places)
             else:
@@ -472,6 +541,51 @@ def assert_clean(total: Counter[str]) -> None:
     assert total["ok"] > 0
     ended = sum(total[name] for name in ("ok", "maybe", "refused", "casts"))
     assert ended == total["calls"]
+
+
+def written(directory: Path, told: str, **executed: str) -> Figures:
+    """What comes of these files, if all actors were ended at 1.0."""
+    (directory / "told-0").write_text(told)
+    for life, text in executed.items():
+        (directory / f"executed-{life.removeprefix('life')}").write_text(text)
+    return compare(directory, dict.fromkeys(range(9), 1.0))
+
+
+def test_a_line_that_a_kill_has_torn_is_not_counted(tmp_path: Path) -> None:
+    told = "10 12 0 made\n10 1 2.0 ok\n11 1 2.0 maybe ActorDiedError\n"
+    figures = written(tmp_path, told, life1="10\n1")
+    assert (figures.ok, figures.maybe, figures.lost, figures.wrong) == (1, 1, 0, [])
+
+
+@pytest.mark.parametrize(
+    ("told", "executed", "says"),
+    [
+        ("ok", "", "it was not executed. Executed by life: none. Its caller was told: ok"),
+        ("refused", "10\n", "it was executed. Executed by life: 1. Its caller was told: refused"),
+        ("maybe", "10\n10\n", "more than once. Executed by life: 1, 1. Its caller was told: maybe"),
+        ("wrong value", "10\n", "its outcome is wrong. Executed by life: 1."),
+        ("lost", "", "its outcome is lost"),
+    ],
+)
+def test_what_is_not_in_order_is_explained(
+    tmp_path: Path, told: str, executed: str, says: str
+) -> None:
+    figures = written(tmp_path, f"10 11 0 made\n10 1 2.0 {told}\n", life1=executed)
+    assert [says in one for one in figures.wrong] == [True], figures.wrong
+
+
+def test_a_call_without_an_outcome_or_that_nobody_made_is_explained(tmp_path: Path) -> None:
+    figures = written(tmp_path, "10 11 0 made\n", life1="10\n", life2="77\n")
+    assert figures.lost == 1
+    assert sorted(figures.wrong) == [
+        "10: 0 outcomes. Executed by life: 1. Its caller was told: nothing",
+        "77: it was never called. Executed by life: 2. Its caller was told: nothing",
+    ]
+
+
+def test_an_outcome_of_a_death_before_that_death_is_explained(tmp_path: Path) -> None:
+    figures = written(tmp_path, "10 11 0 made\n10 1 0.5 refused\n")
+    assert "its actor lived" in figures.wrong[0]
 
 
 def test_a_short_soak(tmp_path: Path, places: list[Path]) -> None:

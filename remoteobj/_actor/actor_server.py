@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Container
 from typing import Any, Final
 
 from .._catching.catchers import USER_ERRORS, Except
@@ -13,7 +14,15 @@ from .._os.poller import clock
 from .._pickling.exceptions import unpack_error
 from .._protocol.config import WireOptions
 from .._protocol.identity import ActorId
-from .._protocol.messages import INIT_ID, Frame, InterruptOrder, Kind, StopOrder, refusal_of_unknown
+from .._protocol.messages import (
+    INIT_ID,
+    Flag,
+    Frame,
+    InterruptOrder,
+    Kind,
+    StopOrder,
+    refusal_of_unknown,
+)
 from .._protocol.operations import describe_request
 from .._wire.registry import transport_of
 from .._wire.runtime_directory import sweep_for_the_dead
@@ -21,11 +30,16 @@ from .._wire.transport import Address
 from ..errors import NotListeningError
 from .clients import Client
 from .execution import USER_ENTRY_POINTS
+from .interrupting import CallsOfClient, is_taking_in
 from .replies import value_frame
+from .roles import takes_requests
 from .server import Server
 from .status import Status, memory, stacks
 
 __all__ = ["ActorServer"]
+
+TAKE_IN_SECONDS = 0.1
+"""How long a request may take to be unpickled that is to be interrupted once it has begun."""
 
 
 class ActorServer(Server):
@@ -49,6 +63,7 @@ class ActorServer(Server):
         self.has_work = False
         """Whether there is a work loop that has not come to its end."""
         self._stop_after_work = False
+        self._closed = False
         self.owner: Client | None = None
         self.interrupter: Interrupter | None = None
         """None where its main thread is not the actor's."""
@@ -73,6 +88,9 @@ class ActorServer(Server):
             self._stop_after_work = True
         else:
             self.mailbox.stop()
+        if stop.none_waits or stop.given_up:
+            ids = None if stop.none_waits else frozenset(stop.given_up)
+            self._interrupt_given_up(ids)
 
     def _on_status(self, order: Frame) -> Frame:
         return value_frame(Kind.VALUE, order.call_id, tuple(self.status()))
@@ -86,9 +104,12 @@ class ActorServer(Server):
             self._interrupt(InterruptOrder.read(order.payload))
         return value_frame(Kind.VALUE, order.call_id, answer)
 
-    def _on_interrupt(self, order: Frame) -> Frame:
-        interrupted = self._interrupt(InterruptOrder.read(order.payload))
-        return value_frame(Kind.VALUE, order.call_id, interrupted)
+    def _on_interrupt(self, order: Frame) -> Frame | None:
+        interrupt = InterruptOrder.read(order.payload)
+        if order.flags & Flag.ANSWER:
+            return value_frame(Kind.VALUE, order.call_id, self._interrupt(interrupt))
+        self._interrupt_given_up((interrupt.call_id,))
+        return None
 
     def status(self) -> Status:
         """What it is doing. From any thread."""
@@ -101,27 +122,60 @@ class ActorServer(Server):
             done=self.executor.done,
             memory=memory(),
             threads=tuple(one.name for one in threading.enumerate()),
+            waits_for=_threads_that_last() if self._closed else (),
         )
+
+    # --- interrupting ----------------------------------------------------------------------
 
     def _interrupt(self, order: InterruptOrder) -> bool:
         """Raise something in what runs in the main thread; False: nothing does."""
-        current = self.executor.current
-        elsewhere = self.mailbox.serving.thread != threading.main_thread().ident
-        if self.interrupter is None or (current is not None and elsewhere):
-            return False
         if order.call_id != INIT_ID:
-            runs = current is not None and current.client is self.owner
-            if not runs or current is None or current.request.call_id != order.call_id:
-                return False
-        elif current is None and not self.has_work:
+            calls = CallsOfClient(self.executor, self.owner, (order.call_id,))
+            return self._interrupt_calls(calls, unpack_error(order.error))
+        runs = self.executor.current is not None
+        if self.interrupter is None or not (self._runs_in_main if runs else self.has_work):
             return False
-        self.interrupter.throw(unpack_error(order.error), may_wait=order.call_id == INIT_ID)
+        self.interrupter.throw(unpack_error(order.error))
         self.mailbox.wake()  # a work loop may wait there
         return True
+
+    def _interrupt_calls(self, calls: CallsOfClient, error: BaseException) -> bool:
+        """Raise something in what runs in the main thread, if it is one of these calls."""
+        if self.interrupter is None or not self._runs_in_main or not calls.is_open():
+            return False
+        self.interrupter.throw(error, calls.runs, calls.is_open)
+        self.mailbox.wake()  # it may wait for another actor
+        return True
+
+    def _interrupt_given_up(self, call_ids: Container[int] | None) -> None:
+        """End what runs if the owner waits for it no more; None: if it is any call of the owner's.
+
+        What has not begun is withdrawn by a frame of its own, which the owner has sent before, and
+        which is read unless the request is just being taken in.
+        """
+        calls = CallsOfClient(self.executor, self.owner, call_ids)
+        self.mailbox.look_soon()
+        deadline = time.monotonic() + TAKE_IN_SECONDS
+        while True:
+            begins = is_taking_in(self.mailbox.serving.thread)
+            if self._interrupt_calls(calls, KeyboardInterrupt("nobody waits for this call")):
+                return
+            if calls.is_open() and not self.listening:
+                self.drops_request = True  # in the second thread, where only the end can drop it
+            if not begins or time.monotonic() > deadline:
+                return
+            time.sleep(0.001)
+
+    @property
+    def _runs_in_main(self) -> bool:
+        return self.mailbox.serving.thread == threading.main_thread().ident
+
+    # --- the end ---------------------------------------------------------------------------
 
     def end_now(self) -> None:
         """End without the requests that have not begun. Also from a signal handler."""
         self.fulfil = False
+        self.drops_request = True
         self.mailbox.stop()
 
     def owner_gone(self) -> None:
@@ -138,6 +192,7 @@ class ActorServer(Server):
     def close(self) -> None:
         """Let go of everything, but for the owner's sign of life: the process itself, its
         other threads say, may take its time to end, and must not outlive the owner."""
+        self._closed = True
         if self.link.shared_process:
             self.control.close()
         self.release()
@@ -149,8 +204,12 @@ class ActorServer(Server):
             raise exc
 
     def work(self, loop: Callable[[], Any]) -> None:
-        """Run the work loop in this thread, and requests in another until it takes over."""
-        self.run_in_background()
+        """Run the work loop in this thread, and requests too if it takes some; else they run in
+        another thread, until it does."""
+        if takes_requests(loop):
+            self.mailbox.serving.settle()
+        else:
+            self.run_in_background()
         try:
             with self._exc("work", raises=True, types=USER_ERRORS):
                 try:
@@ -163,6 +222,12 @@ class ActorServer(Server):
             self.has_work = False
         if self._stop_after_work:
             self.mailbox.stop()
+
+
+def _threads_that_last() -> tuple[str, ...]:
+    """The names of the threads that keep a process from ending, beside the main thread."""
+    main = threading.main_thread()
+    return tuple(one.name for one in threading.enumerate() if not one.daemon and one is not main)
 
 
 _ORDERS: Final[dict[int, Callable[[ActorServer, Frame], Frame | None]]] = {

@@ -74,6 +74,11 @@ class Executor(Protocol):
         ...
 
     @property
+    def all_running(self) -> list[Running]:
+        """That, and what it runs within, the innermost first."""
+        ...
+
+    @property
     def done(self) -> int:
         """How many requests were run."""
         ...
@@ -200,6 +205,15 @@ class SerialExecutor:
         """What is being run, the innermost; for any thread to see."""
         running = self._running
         return None if running is None else Running(*running[:3])
+
+    @property
+    def all_running(self) -> list[Running]:
+        """That, and what it runs within, the innermost first."""
+        found, running = [], self._running
+        while running is not None:
+            found.append(Running(*running[:3]))
+            running = running[3]
+        return found
 
     def is_running(self, client: Client, call_id: int) -> bool:
         """Whether a call is being run, or an item of its stream made."""

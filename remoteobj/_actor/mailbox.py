@@ -247,6 +247,10 @@ class Mailbox:
             self._streams.give_up(stream)
         client.channel.close()
 
+    def look_soon(self) -> None:
+        """Take in what has come before the next request is begun. From any thread."""
+        self._looked = 0.0
+
     def wake(self) -> None:
         """Make the thread that waits for requests, or in a blocked call, look up."""
         self.clients.wake()
@@ -347,10 +351,22 @@ class Mailbox:
                     self._run(client, request)
                 elif request.kind == Kind.CALL:
                     client.send(Frame(Kind.REFUSED, request.call_id))
-            end = time.monotonic() + GOODBYE_SECONDS
-            for client in self.clients:
-                self._dismiss(client, last_word, end)
-            self.lifecycle.on(Event.DRAINED)
+            self._dismiss_all(last_word, GOODBYE_SECONDS)
+
+    def leave(self, last_word: Bytes = b"") -> None:
+        """Say goodbye while another thread is held by what it runs: nothing of that gets out."""
+        for running in self.executor.all_running:
+            self._cut_off(running.client, running.request, False)
+        for client, request in self._schedule.drain(self.clients):
+            if request.kind == Kind.CALL:
+                client.send(Frame(Kind.REFUSED, request.call_id))
+        self._dismiss_all(last_word, 0.0)
+
+    def _dismiss_all(self, last_word: Bytes, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        for client in list(self.clients):
+            self._dismiss(client, last_word, end)
+        self.lifecycle.on(Event.DRAINED)
 
     def _take_all_in(self) -> None:
         self.clients.woken = True
@@ -362,7 +378,8 @@ class Mailbox:
     def _dismiss(self, client: Client, last_word: Bytes, end: float) -> None:
         for stream in list(client.streams.values()):
             stream.end()
-            self.executor.close(stream)
+            if not self.executor.is_running(client, stream.call_id):
+                self.executor.close(stream)
             ended = NotListeningError("the stream ended early: its listener stopped")
             client.send(Frame(Kind.ERROR, stream.call_id, pack_error(ended)))
         client.send(Frame(Kind.GOODBYE, 0, last_word))

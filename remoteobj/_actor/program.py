@@ -197,8 +197,12 @@ class ActorProgram:
     def _finish(self, server: ActorServer) -> None:
         """Say goodbye to the callers, then clean up."""
         try:
-            server.finish()
-        finally:  # SIGTERM may cut the goodbye short, but not the cleanup
+            try:
+                server.finish()
+            except ThreadUnwind:  # SIGTERM, while it finished what was in hand: that is dropped
+                server.finish()
+                raise
+        finally:  # whatever cuts the goodbye short, the cleanup runs
             try:
                 self._clean_up(server)
             finally:

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 
+from .._os.thread_unwind import ThreadUnwind, raise_in_thread
 from .._pickling.exceptions import pack_error
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.identity import ActorId
@@ -29,6 +30,11 @@ from .unraisable import report_unraisable
 
 __all__ = ["Mode", "Server", "local_server", "local_servers"]
 
+LOOK_SECONDS = 0.05
+"""How often who waits for the second thread looks whether that is to be left."""
+DROP_SECONDS = 0.5
+"""How long a second thread whose request is dropped has for its `finally` blocks."""
+
 
 class Mode(enum.Enum):
     """Where requests run."""
@@ -43,6 +49,11 @@ class Server:
 
     Guarantee: a request that arrives while it stops is fulfilled or refused.
     """
+
+    drops_request = False
+    """Whether what the second thread runs at the end is dropped, and not finished."""
+    _holds_on = False
+    """Whether that thread did not let go of what was dropped."""
 
     def __init__(
         self,
@@ -73,6 +84,8 @@ class Server:
         )
         self._thread: threading.Thread | None = None
         self._background = False
+        self._ended = threading.Event()
+        """Whether the second thread runs nothing any more."""
         self._starting = threading.RLock()
         """Held while the background thread starts: another thread, which sees that the object is
         served, may want to join it at that very moment."""
@@ -102,6 +115,7 @@ class Server:
     def run_in_background(self) -> None:
         """Run requests in a thread of their own from now on."""
         self._background = True
+        self._ended.clear()
         with self._starting:
             self._thread = threading.Thread(
                 target=self._run, name=f"remoteobj-mailbox-{self.actor_id.name}", daemon=True
@@ -109,12 +123,22 @@ class Server:
             start(self._thread)
 
     def _run(self) -> None:
+        try:
+            self._serve_in_background()
+        finally:
+            self._ended.set()
+
+    def _serve_in_background(self) -> None:
         unblock()
         if self.home_threads is not None:
             self.home_threads.add(threading.get_ident())
         try:
             self.mailbox.serve(until=lambda: not self._background)
+        except ThreadUnwind:
+            return  # whoever ends it has dropped the request, and goes on
         except BaseException as exc:
+            if self.drops_request:
+                return  # it was held too long, and its clients have been told
             # Never leave callers with nobody who serves them.
             self.last_word = pack_error(exc)
             self.mailbox.stop()
@@ -131,8 +155,20 @@ class Server:
             if self._thread is not None:
                 self._background = False
                 self.mailbox.wake()
-                thread.join()
-                self._thread = None
+                if self._has_ended(thread):
+                    self._thread = None
+
+    def _has_ended(self, thread: threading.Thread) -> bool:
+        """Wait until the second thread has ended. False: its request is dropped, but holds on to
+        it, in the kernel or in code in C."""
+        # No `join`: on Python 3.11 one that a signal's handler ends takes the thread for ended.
+        while not (self._ended.is_set() or self.drops_request):
+            self._ended.wait(LOOK_SECONDS)
+        if not (self._ended.is_set() or self._holds_on):
+            if self.executor.current is not None:
+                raise_in_thread(thread, ThreadUnwind)
+            self._holds_on = not self._ended.wait(DROP_SECONDS)
+        return self._ended.is_set()
 
     def process(self, timeout: float | None = 0.0, limit: int = sys.maxsize) -> int:
         """Run the requests that have arrived, waiting up to `timeout` s for the first."""
@@ -159,7 +195,8 @@ class Server:
     def serve(self) -> None:
         """Run requests in this thread until it is told to stop. Does not drain yet."""
         self.take_over()
-        self.mailbox.serve(until=lambda: False)
+        if self.listening:
+            self.mailbox.serve(until=lambda: False)
 
     # --- ending ------------------------------------------------------------------------
 
@@ -188,10 +225,13 @@ class Server:
     def finish(self) -> None:
         """Fulfil or refuse what has arrived, in this thread; orders are still heard."""
         self.mailbox.stop()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
+        thread = self._thread
+        alone = thread in (None, threading.current_thread()) or self._has_ended(thread)
         self.control.stop_accepting()
-        self.mailbox.drain(self.fulfil, self.last_word)
+        if alone:
+            self.mailbox.drain(self.fulfil, self.last_word)
+        else:
+            self.mailbox.leave(self.last_word)
 
     def close(self) -> None:
         """Let go of everything; nothing runs here any more."""

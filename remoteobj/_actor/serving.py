@@ -93,6 +93,11 @@ class Serving:
                 else:
                     serving_threads.pop(me, None)
 
+    def settle(self) -> None:
+        """The calling thread is the one that runs requests, whenever it gets round to some."""
+        with self.at_work(lasting=True):
+            pass
+
     def leave_home(self) -> None:
         """The thread that ran requests does so no more."""
         if serving_threads.get(self._home[0]) is self:

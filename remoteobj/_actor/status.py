@@ -33,6 +33,8 @@ class Status(NamedTuple):
     that it had ever used."""
     threads: tuple[str, ...]
     """The names of the threads of its process."""
+    waits_for: tuple[str, ...] = ()
+    """Those of them, which are no daemons, that its process waits for: it has ended otherwise."""
 
 
 def memory() -> int:

@@ -54,22 +54,26 @@ async def call(
     endpoint: Endpoint, steps: Steps, owner: object, otherwise: Fallback, options: CallOptions
 ) -> Any:
     """As `Endpoint.call`, awaited. The call is made when the coroutine begins to run."""
+    sent: list[PendingCall] = []
     try:
         if options.timeout is None:
-            connection, pending = await _answer(endpoint, steps)
+            connection, pending = await _answer(endpoint, steps, sent.append)
         else:
-            connection, pending = await _answer_in_time(endpoint, steps, options)
+            connection, pending = await _answer_in_time(endpoint, steps, options, sent)
         endpoint.check(pending)
+    except asyncio.CancelledError:
+        for pending in sent:
+            endpoint.given_up(pending, options)
+        raise
     except (NotListeningError, ActorDiedError) as exc:
         return fallback_or_raise(exc, otherwise)
     return result_of(connection, pending, owner, options)
 
 
 async def _answer_in_time(
-    endpoint: Endpoint, steps: Steps, options: CallOptions
+    endpoint: Endpoint, steps: Steps, options: CallOptions, sent: list[PendingCall]
 ) -> tuple[Connection, PendingCall]:
     scope = asyncio.timeout(options.timeout)
-    sent: list[PendingCall] = []
     try:
         async with scope:
             return await _answer(endpoint, steps, sent.append)
@@ -81,7 +85,7 @@ async def _answer_in_time(
 
 
 async def _answer(
-    endpoint: Endpoint, steps: Steps, tell: Callable[[PendingCall], object] | None = None
+    endpoint: Endpoint, steps: Steps, tell: Callable[[PendingCall], object]
 ) -> tuple[Connection, PendingCall]:
     """Make a call and wait for its outcome; `tell` gets the call when it is sent."""
     bridge = bridge_of_this_loop()
@@ -96,8 +100,7 @@ async def _answer(
         except ConnectionEndedError:
             continue  # nothing was sent: try a new one
         try:
-            if tell is not None:
-                tell(pending)
+            tell(pending)
             await arrival
         except asyncio.CancelledError:
             connection.abandon(pending)

@@ -19,6 +19,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from .._protocol.calls import (
     CallTable,
@@ -48,7 +49,7 @@ from .frame_writer import UNSENT, FrameWriter
 from .incoming import Incoming
 from .shared_reader import OVER, READY, Done, SharedReader
 
-__all__ = ["Connection", "ConnectionEndedError", "GoodbyeErrors", "ReenteredError"]
+__all__ = ["Connection", "ConnectionEndedError", "GoodbyeErrors", "OpenedCall", "ReenteredError"]
 
 
 class Connection:
@@ -112,15 +113,19 @@ class Connection:
 
     # --- sending -----------------------------------------------------------------------
 
-    def call(self, payload: bytes, buffers: Sequence[Bytes]) -> PendingCall:
+    def call(
+        self, payload: bytes, buffers: Sequence[Bytes], opened: list[OpenedCall] | None = None
+    ) -> PendingCall:
         """Send a call whose caller waits for its outcome, by `wait`.
+
+        It is added to `opened` before it is sent.
 
         Raises:
             ConnectionEndedError: nothing was sent.
             ReenteredError: this thread is within a call, of which a signal handler or a
                 finalizer makes another one; nothing was sent.
         """
-        return self._send(Kind.CALL, payload, buffers, self._writer.write)
+        return self._send(Kind.CALL, payload, buffers, self._writer.write, opened=opened)
 
     def cast(self, payload: bytes, buffers: Sequence[Bytes]) -> None:
         """Send a call that has no outcome.
@@ -182,6 +187,7 @@ class Connection:
         buffers: Sequence[Bytes],
         write: Callable[[list[Bytes]], None],
         on_ready: OnReady | None = None,
+        opened: list[OpenedCall] | None = None,
     ) -> PendingCall:
         writer = self._writer
         if writer.lock._is_owned() or self._reader.turn.lock._is_owned():
@@ -191,6 +197,8 @@ class Connection:
                 raise ConnectionEndedError
             call = self._calls.open() if kind == Kind.CALL else PendingCall()
             call.sent = payload
+            if opened is not None:
+                opened.append((self, call))
             metadata = b""
             if serving_threads and (host := serving_thread()) is not None:
                 metadata = _metadata_of(kind, call, host)
@@ -240,7 +248,15 @@ class Connection:
             ReenteredError: this thread is within a call, further down its stack.
             DeadlockError: what this call waits for waits for this thread.
         """
-        done = OVER if whole else READY
+        try:
+            return self._wait(call, OVER if whole else READY, deadline)
+        except KeyboardInterrupt:
+            call.left = True
+            raise
+
+    def _wait(self, call: PendingCall, done: Done, deadline: float | None) -> bool:
+        if call.left:
+            call.left = False
         if self._writer.queue:
             self._writer.uncork()  # the call may be there, or those that it waits for
         host = serving_thread() if serving_threads else None
@@ -320,6 +336,10 @@ class Connection:
         """What the open calls before this one were sent as, the eldest first."""
         return self._calls.ahead_of(call)
 
+    def given_up(self) -> list[int]:
+        """The calls that nobody waits for and that may still run over there, the eldest first."""
+        return self._calls.given_up()
+
     # --- limits of the calls that nobody waits for -----------------------------------------
 
     @property
@@ -351,6 +371,9 @@ class Connection:
         self._reader.turn.after_fork()
         self._async_calls.in_flight = {}
         self._incoming.closed_because = _of_the_parent
+
+
+OpenedCall: TypeAlias = tuple[Connection, PendingCall]
 
 
 def _of_the_parent(_: bool) -> BaseException:

@@ -30,7 +30,7 @@ from ..errors import (
     UnsendableError,
 )
 from .call_options import PLAIN, CallOptions
-from .connection import Connection, ConnectionEndedError, ReenteredError
+from .connection import Connection, ConnectionEndedError, OpenedCall, ReenteredError
 from .streams import Stream
 
 __all__ = [
@@ -103,6 +103,8 @@ class OwnedParts(NamedTuple):
     """Called before a new connection is made; raises what it is that forbids it."""
     explain: Callable[[CallOptions, PendingCall | None, Sequence[Bytes]], CallTimeoutError]
     """Makes the error of a call that took too long, of which these calls are in the way."""
+    interrupt: Callable[[PendingCall], None]
+    """Has a call interrupted that was given up, if it runs; does not wait for that."""
 
 
 class Endpoint:
@@ -173,7 +175,7 @@ class Endpoint:
         answer: Frame | PendingCall | None = None
         if (
             connection is not None
-            and options.timeout is None
+            and (options is PLAIN or not (options.timeout is not None or options.interrupt))
             and not buffers
             and len(payload) <= JOINED
         ):
@@ -182,11 +184,10 @@ class Endpoint:
                 payload = b""  # as below
                 return decode_answer(answer)
         try:
+            opened: list[OpenedCall] = []
             if connection is not None and isinstance(answer, PendingCall):
-                pending = answer
-            else:
-                connection, pending = self.with_connection(lambda at: at.call(payload, buffers))
-            self._wait(connection, pending, options)
+                opened.append((connection, answer))
+            connection, pending = self._exchange(payload, buffers, options, opened)
             self.check(pending)
         except (NotListeningError, ActorDiedError) as exc:
             return fallback_or_raise(exc, otherwise)
@@ -218,14 +219,39 @@ class Endpoint:
                 connection = self._connect()
                 return connection, act(connection)
 
-    def _wait(self, connection: Connection, pending: PendingCall, options: CallOptions) -> None:
-        deadline = None if options.timeout is None else time.monotonic() + options.timeout
+    def _exchange(
+        self,
+        payload: bytes,
+        buffers: Sequence[Bytes],
+        options: CallOptions,
+        opened: list[OpenedCall],
+    ) -> OpenedCall:
+        """Send a call, unless it is `opened` already, and wait for its answer.
+
+        Invariant: from the moment in which it is sent it is in `opened`, so that Ctrl-C, which may
+        come at any moment, leaves no call behind that nobody knows of.
+        """
         try:
+            if not opened:
+                self.with_connection(lambda at: at.call(payload, buffers, opened))
+            connection, pending = opened[-1]
+            deadline = None if options.timeout is None else time.monotonic() + options.timeout
             if not connection.wait(pending, deadline):
                 raise self.timed_out(options, pending)
-        except BaseException:
-            connection.abandon(pending)
+        except BaseException as exc:
+            if opened:
+                connection, pending = opened[-1]
+                connection.abandon(pending)
+                if not isinstance(exc, CallTimeoutError):  # else that was seen to
+                    self.given_up(pending, options)
             raise
+        return opened[-1]
+
+    def given_up(self, pending: PendingCall, options: CallOptions) -> None:
+        """A call was abandoned by its caller, before its time was up: have it interrupted in the
+        actor, if its options say so. What it calls then may run in any thread."""
+        if options.interrupt and self._owned is not None and pending.first is None:
+            self._owned.interrupt(pending)
 
     def timed_out(
         self, options: CallOptions, pending: PendingCall | None = None

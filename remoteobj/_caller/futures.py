@@ -118,7 +118,7 @@ class RemoteFuture(Future[Any]):
         """Give the call up; False if its outcome is here already.
 
         If it has not begun over there, it will not. If it has, it goes on, and its result is
-        dropped: only `stop_` and its like end what runs.
+        dropped: `stop_` ends it, or with the option `interrupt` this does.
         """
         with self._condition:
             if self.done():
@@ -131,6 +131,8 @@ class RemoteFuture(Future[Any]):
             self._timer.cancel()
         if self._pending_call is not None:
             self._connection.fail(self._pending_call, CancelledError)
+            endpoint, _, _, options = self._call
+            endpoint.given_up(self._pending_call, options)
         self._invoke_callbacks()
         return True
 

@@ -17,13 +17,14 @@ from .._wire.channel import StreamChannel
 from .child_signals import (
     end_soon,
     exit_by_signal,
-    ignore_sigint,
     ignore_sigterm,
     kill_own_group,
     lead_group,
-    unwind,
+    listen,
+    listen_to_the_end,
 )
 from .contract import OwnerLink, Program, ProgramFailedError
+from .exit_handlers import leave_children_alone, run_exit_handlers
 from .flight_recorder import Outcome
 
 __all__ = ["PackedProgram", "run_program"]
@@ -52,9 +53,15 @@ def run_program(program: Program | PackedProgram, link: OwnerLink) -> None:
     link.end_orphan = partial(end_soon, link)
     link.ignore_sigterm = ignore_sigterm
     try:
-        _run(program, link)
+        try:
+            _run(program, link)
+        finally:
+            ignore_sigterm()
+            leave_children_alone()
+            mp_util._exit_function()  # type: ignore[attr-defined]
+            listen_to_the_end(link)
     except ThreadUnwind:
-        mp_util._exit_function()  # type: ignore[attr-defined]
+        run_exit_handlers()
         if link.owner_is_gone:
             kill_own_group()
         exit_by_signal(signal.SIGTERM)
@@ -63,7 +70,7 @@ def run_program(program: Program | PackedProgram, link: OwnerLink) -> None:
 def _run(program: Program | PackedProgram, link: OwnerLink) -> None:
     try:
         program = _unpacked(program, link)
-        _listen_to_signals(link)
+        listen(link)
         if link.recorder is not None:
             link.recorder.install()
         program.run(link)
@@ -71,13 +78,6 @@ def _run(program: Program | PackedProgram, link: OwnerLink) -> None:
     except ProgramFailedError as exc:
         _note(link, Outcome.FAILED, exc.error)
         raise SystemExit(1) from None
-
-
-def _listen_to_signals(link: OwnerLink) -> None:
-    # Whoever started it may have had them blocked, and a mask is inherited.
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGURG})
-    signal.signal(signal.SIGINT, ignore_sigint)
-    signal.signal(signal.SIGTERM, partial(unwind, link))
 
 
 def _unpacked(program: Program | PackedProgram, link: OwnerLink) -> Program:

@@ -8,9 +8,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from multiprocessing import util as mp_util
 from typing import Any
 
+from .._os import own_signals
 from .._os.thread_unwind import ThreadUnwind
 from .contract import OwnerLink
 
@@ -20,19 +22,36 @@ __all__ = [
     "ignore_sigterm",
     "kill_own_group",
     "lead_group",
-    "ignore_sigint",
-    "unwind",
+    "listen",
+    "listen_to_the_end",
 ]
 
 ORPHAN_SECONDS = 1.5
 """How long an actor whose owner is gone has for its cleanup."""
 
 
-def ignore_sigint(number: int, frame: Any) -> None:
-    """Ctrl-C reaches every process of the terminal; what it means is the owner's to say."""
+def listen(link: OwnerLink) -> None:
+    """Take signals from now on."""
+    # Whoever started it may have had them blocked, and a mask is inherited.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGURG})
+    # Ctrl-C reaches every process of the terminal; what it means is the owner's to say.
+    own_signals.ignore(signal.SIGINT)
+    own_signals.handle(signal.SIGTERM, partial(_unwind, link))
 
 
-def unwind(link: OwnerLink, number: int, frame: Any) -> None:
+def listen_to_the_end(link: OwnerLink) -> None:
+    """The program has ended, and been cleaned up: SIGTERM has nothing to unwind any more, and ends
+    what may still wait for its threads."""
+
+    def end(number: int, frame: Any) -> None:
+        if link.owner_is_gone:
+            kill_group(0)
+        exit_by_signal(signal.SIGTERM)
+
+    own_signals.handle(signal.SIGTERM, end)
+
+
+def _unwind(link: OwnerLink, number: int, frame: Any) -> None:
     """SIGTERM arrived: unwind the main thread, so that the cleanup runs."""
     ignore_sigterm()  # once is enough
     if link.on_sigterm is not None:
@@ -41,7 +60,8 @@ def unwind(link: OwnerLink, number: int, frame: Any) -> None:
 
 
 def ignore_sigterm() -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    """What asks the process to end is ignored from now on."""
+    own_signals.ignore(signal.SIGTERM)
 
 
 def exit_by_signal(number: signal.Signals) -> None:

@@ -26,6 +26,7 @@ from multiprocessing import reduction
 from typing import Any, Final
 
 from .._os.memfd import anonymous_file
+from .._os.own_signals import undo_in_child
 from .._protocol.messages import Bytes
 
 __all__ = ["STACK_SIGNAL", "FlightRecorder", "Outcome"]
@@ -81,6 +82,7 @@ class FlightRecorder:
         faulthandler.enable(self._fd)
         with contextlib.suppress(ValueError, RuntimeError):  # no such signal here
             faulthandler.register(STACK_SIGNAL, self._fd)
+        undo_in_child(_leave_alone)
         stream: Any = sys.stderr
         if stream is not None:
             # That of an owner which is an actor itself has been inherited, and is not ours.
@@ -159,6 +161,13 @@ class FlightRecorder:
     def __reduce__(self) -> tuple[Any, ...]:
         """To a process that is being started."""
         return _arrived, (reduction.DupFd(self._fd),)
+
+
+def _leave_alone() -> None:
+    """In a forked child: its crashes and stacks are not those of the actor."""
+    faulthandler.disable()
+    with contextlib.suppress(ValueError, RuntimeError):
+        faulthandler.unregister(STACK_SIGNAL)
 
 
 def _arrived(fd: Any) -> FlightRecorder:

@@ -13,6 +13,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from multiprocessing import util as mp_util
 from multiprocessing.context import ForkProcess
 from typing import Any
@@ -37,6 +38,7 @@ from .contract import (
     OwnerLink,
     Program,
 )
+from .exit_handlers import forget_inherited, run_exit_handlers
 from .flight_recorder import STACK_SIGNAL, FlightRecorder, Outcome
 from .guardian import guardian
 from .out_of_memory import killed_for_memory, watch
@@ -358,7 +360,18 @@ class ActorProcess(multiprocessing.Process):
         assert self._program is not None
         # Daemonic means that it ends with its owner, not that it may have no children.
         self._config["daemon"] = False  # type: ignore[attr-defined]
+        if self.start_method != "spawn":
+            forget_inherited()
         run_program(self._program, self._link)
+
+    def _bootstrap(self, *args: Any, **kwargs: Any) -> int:
+        """Run, in the new process, whose exit code this gives."""
+        bootstrap: Callable[..., int] = super()._bootstrap  # type: ignore[misc]
+        code = bootstrap(*args, **kwargs)
+        # Now that its threads have ended, as in any program.
+        run_exit_handlers()
+        mp_util._flush_std_streams()  # type: ignore[attr-defined]
+        return code
 
 
 class ProcessEngine:

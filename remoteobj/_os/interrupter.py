@@ -11,7 +11,9 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from types import CodeType, FrameType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+
+from . import own_signals
 
 __all__ = ["INTERRUPT", "Interrupter", "run_loop"]
 
@@ -22,6 +24,18 @@ INTERRUPT: Final = signal.SIGURG
 def run_loop(loop: Callable[[], Any]) -> Any:
     """Call a work loop: a frame by which the interrupter knows that it runs."""
     return loop()
+
+
+def _always() -> bool:
+    return True
+
+
+class _Thrown(NamedTuple):
+    """What is to be raised, and in what."""
+
+    error: BaseException
+    runs: Callable[[], bool]
+    is_open: Callable[[], bool]
 
 
 class Interrupter:
@@ -39,34 +53,40 @@ class Interrupter:
     ) -> None:
         self._user_entry_points = frozenset(user_entry_points)
         self._internal_code = frozenset(internal_code)
-        self._thrown: deque[tuple[BaseException, bool]] = deque()
-        self._pending: BaseException | None = None
+        self._thrown: deque[_Thrown] = deque()
+        self._put_off: deque[_Thrown] = deque()
 
     def install(self) -> None:
         """Begin to listen for the signal; to be called in the main thread."""
-        signal.signal(INTERRUPT, self._handle)
+        own_signals.handle(INTERRUPT, self._handle)
 
-    def throw(self, error: BaseException, may_wait: bool = True) -> None:
+    def throw(
+        self,
+        error: BaseException,
+        runs: Callable[[], bool] = _always,
+        is_open: Callable[[], bool] = _always,
+    ) -> None:
         """Raise it in what the main thread is running. From another thread.
 
-        `may_wait=False` is for one request: nothing else is to be interrupted, or later.
+        Args:
+            runs: whether what it is meant for is what runs right now. It is asked in the main
+                thread, so that nothing else is interrupted.
+            is_open: whether that may run on later, so that it is put off until then.
         """
-        self._thrown.append((error, may_wait))
+        self._thrown.append(_Thrown(error, runs, is_open))
         main = threading.main_thread().ident
         assert main is not None
         signal.pthread_kill(main, INTERRUPT)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        thrown, self._thrown = self._thrown, deque()
-        if not thrown:
-            return
-        error, may_wait = thrown[-1]
         within, at_once = self._in_users_code(frame)
-        if at_once:
-            raise error
-        if within and may_wait:
-            self._pending = error
-        # Else it came too late: what was to be interrupted has ended meanwhile.
+        while self._thrown:
+            thrown = self._thrown.popleft()
+            if at_once and thrown.runs():
+                raise thrown.error
+            if within and thrown.is_open():
+                self._put_off.append(thrown)
+            # Else it came too late: what was to be interrupted has ended meanwhile.
 
     def _in_users_code(self, frame: FrameType | None) -> tuple[bool, bool]:
         """Whether users' code is running, and whether without code of ours on top of it."""
@@ -80,6 +100,9 @@ class Interrupter:
 
     def raise_pending(self) -> None:
         """Raise what was put off."""
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            raise pending
+        for _ in range(len(self._put_off)):
+            thrown = self._put_off.popleft()
+            if thrown.runs():
+                raise thrown.error
+            if thrown.is_open():
+                self._put_off.append(thrown)

@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
-__all__ = ["ThreadUnwind"]
+import threading
+
+from .lazy_import import import_lock
+
+__all__ = ["ThreadUnwind", "raise_in_thread"]
 
 
 class ThreadUnwind(BaseException):
     """Unwinds the thread that runs requests: never the outcome of one."""
+
+
+def raise_in_thread(thread: threading.Thread, kind: type[BaseException]) -> None:
+    """Raise an exception of this class in another thread, when that next runs Python code.
+
+    What it waits for in the kernel, or computes in C, comes to its end before.
+    """
+    with import_lock:
+        import ctypes  # for a faster start-up: little else needs it
+
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(thread.ident or 0), ctypes.py_object(kind)
+    )

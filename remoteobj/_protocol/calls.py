@@ -87,6 +87,8 @@ class PendingCall:
     """Nothing more will come."""
     closed = False
     """Nobody wants more items: its end alone is waited for."""
+    left = False
+    """Whoever waited for it was interrupted, by Ctrl-C, and has not come back to it."""
     ready = False
     """Something is here to take: `first`, or once that was taken an item, or the failure."""
     on_ready: Callable[[PendingCall], object] | None = None
@@ -164,6 +166,8 @@ _GOES_ON: Final = frozenset((_STREAM, _ITEM))
 class _Abandoned:
     """Stands in the table for a call that nobody waits for: its late reply is dropped."""
 
+    closed = left = True
+
     def __init__(self, call_id: int, close: Callable[[int], None]) -> None:
         self.call_id = call_id
         self._close = close
@@ -232,6 +236,11 @@ class CallTable:
             for call in sorted(before, key=lambda call: call.call_id)
             if call.first is None
         ]
+
+    def given_up(self) -> list[int]:
+        """The calls that nobody waits for and that may still run over there, the eldest first."""
+        calls = list(self._open.items())
+        return sorted(call_id for call_id, call in calls if call.closed or call.left)
 
     def withdraw(self, pending: PendingCall) -> None:
         """Take a call out that was not sent."""

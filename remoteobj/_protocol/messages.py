@@ -140,9 +140,14 @@ class StopOrder(NamedTuple):
     """Finish the requests in hand; False refuses them."""
     after_work: bool = False
     """Let the work loop come to its own end first."""
+    none_waits: bool = False
+    """The owner waits for none of its calls any more ..."""
+    given_up: tuple[int, ...] = ()
+    """... or not for these: what runs of them is interrupted."""
 
     def frame(self) -> Frame:
-        return Frame(Kind.STOP, 0, bytes(self))
+        *flags, given_up = self
+        return Frame(Kind.STOP, 0, bytes(flags) + struct.pack(f"<{len(given_up)}Q", *given_up))
 
     @classmethod
     def read(cls, payload: Bytes) -> StopOrder:
@@ -150,9 +155,11 @@ class StopOrder(NamedTuple):
         Raises:
             MalformedFrameError: this is no such order.
         """
-        if len(payload) != len(cls._fields):
+        flags, ids = bytes(payload[:3]), payload[3:]
+        if len(flags) < 3 or len(ids) % 8:
             raise MalformedFrameError(f"{len(payload)} bytes are no order to stop")
-        return cls(*map(bool, bytes(payload)))
+        fulfil, after_work, none_waits = map(bool, flags)
+        return cls(fulfil, after_work, none_waits, struct.unpack(f"<{len(ids) // 8}Q", ids))
 
 
 class InterruptOrder(NamedTuple):

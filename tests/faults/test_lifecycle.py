@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,25 @@ def test_31_calls_that_are_pending_at_a_stop_are_drained_or_refused(
 
 
 @fault(
+    31,
+    "A stop while a call runs that its caller has given up",
+    sees="the call is interrupted; the rest as in any stop",
+)
+def test_31_a_call_that_was_given_up_holds_up_no_stop(
+    start_method: str, gate: Gate, tmp_path: Path, within: Within
+) -> None:
+    cleaned = tmp_path / "cleaned"
+    actor = Subject.options(start_method=start_method).spawn(cleaned)
+    future = actor.future_.wait_at(gate)
+    gate.wait_for_arrival()
+    assert future.cancel()
+    with within(DEATH):
+        actor.stop_()
+    assert (actor.exitcode_, list(actor.exc_.all())) == (0, [])
+    assert cleaned.read_text() == "cleaned up\n"
+
+
+@fault(
     32,
     "A stop twice, from two threads, from inside the actor",
     sees="each returns when it has ended; cleanup runs once; the actor's last answer arrives",
@@ -178,6 +198,47 @@ def test_33_what_does_not_stop_in_time_is_ended_by_force(
     (recorded,) = actor.exc_.group("cleanup")
     assert f"did not stop within 0.1 s and was ended by {end.name}" in str(recorded)
     assert not actor.alive_
+
+
+@remote
+class Beside(Subject):
+    """Has a loop of its own, beside which a second thread runs what is asked of it."""
+
+    @remote.work
+    def run(self) -> None:
+        while current().listening_:
+            time.sleep(0.001)
+
+
+@fault(
+    33,
+    "SIGTERM, `terminate_()`, or a stop in vain, while a second thread runs a request",
+    sees="that request is dropped, cleanup runs, exit code -15",
+)
+@pytest.mark.parametrize("how", ["SIGTERM", "terminate_", "stop_"])
+@pytest.mark.parametrize("method", ["loop", "wait_at"])
+def test_33_a_request_beside_the_work_loop_keeps_no_actor_from_ending(
+    how: str, method: str, gate: Gate, tmp_path: Path, within: Within
+) -> None:
+    cleaned = tmp_path / "cleaned"
+    actor = Beside.spawn(cleaned)
+    args = (gate, tmp_path / "never") if method == "loop" else (gate,)
+    call = Call(getattr(actor, method), *args)
+    gate.wait_for_arrival()
+    with within(0.2 + DEATH):
+        if how == "SIGTERM":
+            os.kill(actor.pid_, signal.SIGTERM)
+        elif how == "terminate_":
+            actor.terminate_()
+        else:
+            actor.stop_(timeout=0.1)
+        assert actor.join_(ORPHAN)
+        error = call.wait().error
+    assert_died(error, -signal.SIGTERM, executed=True)
+    assert actor.exitcode_ == -signal.SIGTERM
+    assert cleaned.read_text() == "cleaned up\n"
+    actor.exc_.clear()
+    actor.stop_()
 
 
 @fault(34, "The handle is garbage-collected", sees="its actor is stopped in order, with cleanup")

@@ -118,7 +118,7 @@ class Worker:
         self.main = 0
         self.requests: list[int] = []
 
-    @remote.work
+    @remote.work(requests="thread")
     def loop(self) -> None:
         self.main = threading.get_ident()
         if self.gate is not None:

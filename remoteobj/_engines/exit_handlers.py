@@ -1,0 +1,37 @@
+"""What the process of an actor still does at its end, as any program of Python does.
+
+`multiprocessing` ends its processes by `os._exit`, which leaves out what is registered in `atexit`;
+and it waits for the children that they have started.
+"""
+
+from __future__ import annotations
+
+import atexit
+import multiprocessing
+import weakref
+from multiprocessing.process import _children  # type: ignore[attr-defined]
+from typing import Any
+
+__all__ = ["forget_inherited", "leave_children_alone", "run_exit_handlers"]
+
+
+def forget_inherited() -> None:
+    """In a fork, forget what was registered before: that is its parent's to do."""
+    atexit._clear()
+    finalize: Any = weakref.finalize
+    for one in list(finalize._registry):
+        one.atexit = False
+    finalize._registered_with_atexit = False  # so that the next one is
+
+
+def run_exit_handlers() -> None:
+    """Call what was registered in `atexit`, the last first."""
+    atexit._run_exitfuncs()
+
+
+def leave_children_alone() -> None:
+    """Have `multiprocessing` not wait for those that may outlive this process: its daemons may not,
+    and it ends them. Actors are no matter of this: they are ended before."""
+    for child in multiprocessing.active_children():
+        if not child.daemon:
+            _children.discard(child)
