@@ -11,9 +11,8 @@ import os
 import sys
 import threading
 import time
-from types import SimpleNamespace
-from typing import Any
 
+from .._catching.unseen import tell
 from .._pickling.exceptions import pack_error
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.identity import ActorId
@@ -37,18 +36,6 @@ class Mode(enum.Enum):
     AUTO = enum.auto()  # in the background, until the owner first processes some itself
     BACKGROUND = enum.auto()
     MANUAL = enum.auto()
-
-
-def report_unraisable(exc: BaseException) -> None:
-    """Say that something failed where nobody waits for an outcome."""
-    told: Any = SimpleNamespace(  # the interpreter's own kind of it can't be made
-        exc_type=type(exc),
-        exc_value=exc,
-        exc_traceback=exc.__traceback__,
-        err_msg="Exception ignored in a remote object",
-        object=None,
-    )
-    sys.unraisablehook(told)
 
 
 class Server:
@@ -243,8 +230,9 @@ class Server:
         """Nor one that could be gone."""
 
     def report(self, exc: BaseException) -> None:
-        """A generator failed in its `finally`, after its consumer had left."""
-        report_unraisable(exc)
+        """A one-way call failed, or a generator in its `finally`, after its consumer had left: tell
+        it, since nobody waits for the outcome. It raises nothing, and the object is served on."""
+        tell(f"{self.actor_id.name}: what nobody waits for failed", exc)
 
 
 # --- which objects live here ---------------------------------------------------------------
