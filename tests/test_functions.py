@@ -413,20 +413,21 @@ def test_a_subclass_may_wrap_its_run(start_method: str, gate: Gate) -> None:
     assert p.result == 21
 
 
-def test_a_failure_that_nobody_has_looked_at_is_told_when_the_process_is_dropped(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("looks", [False, True])
+def test_a_failure_that_nobody_has_looked_at_is_told_when_the_job_is_dropped(
+    begin: Callable[..., Any], looks: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    told: list[Any] = []
-    monkeypatch.setattr(sys, "unraisablehook", lambda one: told.append(one.exc_value))
-
     def drop() -> None:
-        p = util.process(jam, "feeder").start()
-        until(lambda: not p.is_alive())
-        assert p.exitcode == 1
+        job = begin(jam, "feeder").start()
+        until(lambda: not job.is_alive())
+        if looks:
+            with pytest.raises(JamError):
+                job.exc.raise_any()
 
     drop()
     gc.collect()
-    assert [type(error) for error in told] == [JamError]
+    told = [record.exc_info for record in caplog.records if record.name == "remoteobj"]
+    assert [kind for kind, _, _ in filter(None, told)] == [JamError][: not looks]
 
 
 # ------------------------------------------------------------------ options

@@ -25,10 +25,18 @@ from .._os.io_thread import report_callback_error
 from .._os.lazy_import import import_lock
 
 if TYPE_CHECKING:
-    from .catchers import Except
+    from .catchers import Except, LocalExcept
     from .store import Entry, LocalStore
 
-__all__ = ["Unseen", "Witness", "before_telling", "tell", "witness_of"]
+__all__ = [
+    "Unseen",
+    "Witness",
+    "before_telling",
+    "expect_failures",
+    "tell",
+    "was_seen",
+    "witness_of",
+]
 
 
 def tell(what: str, error: BaseException) -> None:
@@ -51,7 +59,7 @@ class Unseen:
         self._what = what
         self._error: BaseException | None = error
         self._pid = os.getpid()
-        _at_exit()
+        expect_failures()
         _unseen.add(self)
 
     def seen(self) -> None:
@@ -133,7 +141,7 @@ class Witness:
 def witness_of(exc: Except, name: str | None) -> Witness | None:
     """The witness of an `Except`; made for the first actor. `name` says whose records it has,
     where that is one actor alone. None: it is not one that an actor can record in."""
-    _at_exit()
+    expect_failures()
     witness = _by_except.get(exc)
     if witness is None:
         store = exc().store.another_reader()
@@ -142,6 +150,13 @@ def witness_of(exc: Except, name: str | None) -> Witness | None:
         witness = _by_except[exc] = Witness(exc, store, name)
         _witnesses.add(witness)
     return witness
+
+
+def was_seen(exc: Except | LocalExcept) -> bool:
+    """Whether somebody has looked at all that functions have recorded in their `exc_`."""
+    store = exc().store
+    recorded = [entry.number for entry in store.read().of(None)]
+    return bool(recorded) and store.seen.issuperset(recorded)
 
 
 # --- the end of the program, and forks -------------------------------------------------------
@@ -153,17 +168,18 @@ _jobs: list[Callable[[], object]] = []
 _registered_in = -1
 
 
-def _at_exit() -> None:
+def before_telling(job: Callable[[], object]) -> None:
+    """Have this done at the end of each process, before what nobody has seen is told."""
+    _jobs.append(job)
+
+
+def expect_failures() -> None:
+    """There may be something to tell when this process ends."""
     global _registered_in
     if _registered_in != os.getpid():  # once in each process
         _registered_in = os.getpid()
-        # After all actors were stopped, which is done at 100: that may fail, too.
-        mp_util.Finalize(None, _tell_all, exitpriority=90)
-
-
-def before_telling(job: Callable[[], object]) -> None:
-    """Have this done at the end of the program, before what nobody has seen is told."""
-    _jobs.append(job)
+        # After all actors and processes have ended: below 0 means that.
+        mp_util.Finalize(None, _tell_all, exitpriority=-10)
 
 
 def _tell_all() -> None:
