@@ -308,6 +308,7 @@ class thread(Job, threading.Thread):
             self.throw(SystemExit)
         self.join(timeout=1.0, raises=False)
 
+
 def _carrier(exc: BaseException) -> type[BaseException]:
     """A class that makes this very exception: the interpreter throws only classes."""
     kind = type(exc)

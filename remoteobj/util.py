@@ -16,7 +16,7 @@ from ._engines.contract import LaunchSpec, unique_name
 from ._engines.process import ActorProcess
 from ._jobs import JOB_OPTIONS, Job, thread
 from ._ownership import error_of_death, register_at_exit
-from ._pickling.exceptions import pack_error
+from ._pickling.exceptions import pack_error, unpack_error
 from ._protocol.frames import encode
 from ._protocol.messages import INIT_ID, Frame, InterruptOrder, Kind
 from ._proxy import Proxy
@@ -136,10 +136,7 @@ class process(Job, ActorProcess):
         pending = self._connection.init_call
         last = pending.items[-1] if pending.items else pending.first
         if last is not None and last.kind == Kind.ERROR:
-            try:
-                decode_answer(last)
-            except BaseException as exc:
-                return exc
+            return unpack_error(last.payload)
         if self.exit_report().exitcode in (None, 0) or self._signals_sent:
             return None
         return error_of_death(self)

@@ -26,6 +26,7 @@ from .._catching.unseen import Unseen, before_telling
 from .._os.io_thread import Timer, reactor, report_callback_error
 from .._os.thread_unwind import ThreadUnwind
 from .._pickling.codec import is_plain
+from .._pickling.exceptions import without_our_frames
 from .._protocol.calls import PendingCall
 from .._protocol.messages import Kind
 from .._protocol.operations import Steps
@@ -143,7 +144,7 @@ class RemoteFuture(Future[Any]):
                 except interruptions:
                     raise
                 except BaseException as exc:
-                    self._keep_unseen(exc)
+                    self._keep_unseen(without_our_frames(exc))
                     self._outcome = None, exc
             return self._outcome
 
@@ -151,7 +152,8 @@ class RemoteFuture(Future[Any]):
         """Have the error told if nobody ever looks at it."""
         with _settler.lock:
             if not self._has_callbacks:
-                what = f"{self._call[0].name}: a call failed, and nobody has asked its future for it"
+                name = self._call[0].name
+                what = f"{name}: a call failed, and nobody has asked its future for that"
                 self._unseen = Unseen(what, error)
 
     def _finish(self, pending: PendingCall) -> Any:
@@ -176,7 +178,7 @@ class RemoteFuture(Future[Any]):
                 self._unseen.seen()  # what is given up is not wanted, whatever it is
             return
         self._settled = True
-        self._pending = self._outcome = None  # an answer may be large
+        self._pending = None  # an answer may be large
 
     def expire(self) -> None:
         """The time is up."""

@@ -193,6 +193,7 @@ class _Catcher:
         >>> len(exc)
         0
         """
+        self._store.see(group)
         self._store.append(CLEAR, valid_group(group))
 
     def __getitem__(self, group: Group) -> list[BaseException]:

@@ -135,6 +135,10 @@ class LocalStore:
             self.seen.add(entry.number)
             yield entry
 
+    def see(self, group: Groups) -> None:
+        """Somebody knows of all exceptions of a group."""
+        self.seen.update(entry.number for entry in self.read().of(group))
+
     def another_reader(self) -> SharedStore | None:
         """A store with the same records and exceptions of its own; None where there can't be one,
         since it has the very objects. It knows what was seen here."""

@@ -185,8 +185,10 @@ def expect_failures() -> None:
 def _tell_all() -> None:
     for job in _jobs:
         job()
-    for one in [*_unseen, *_witnesses]:
-        one.tell()
+    for unseen in list(_unseen):
+        unseen.tell()
+    for witness in list(_witnesses):
+        witness.tell()
 
 
 def _forget() -> None:

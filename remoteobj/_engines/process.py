@@ -381,7 +381,7 @@ class ActorProcess(multiprocessing.Process):
 
 
 _MULTIPROCESSING = frozenset((*vars(multiprocessing.Process()), "_link", "start_method"))
-"""The attributes that only `multiprocessing`'s own pickler can send, and ours that are like them."""
+"""The attributes that only `multiprocessing`'s own pickler can send."""
 
 
 def _revive(payload: bytes, buffers: list[bytes], state: dict[str, Any]) -> ActorProcess:

@@ -128,7 +128,7 @@ def loads(payload: bytes | bytearray | memoryview, buffers: Buffers = ()) -> Any
 
 
 _NAMES_A_CLASS: Final = re.compile(rb"[\x82-\x84\x93]").search
-"""Finds the operations by which `dumps` names classes and functions; or bytes that look like one."""
+"""Finds the operations by which `dumps` names classes and functions, or what looks like one."""
 _SHORT: Final = 4096
 
 
