@@ -597,7 +597,7 @@ class Mute:
 def test_why_a_job_ended_before_it_listened_is_told(begin: Callable[..., Any]) -> None:
     mute = Mute()
     job = begin(mute.run, raises_=False).start()
-    with pytest.raises(ActorDiedError, match="before .* listened, failed with .*JamError") as died:
+    with pytest.raises(ActorDiedError, match=r"before .* listened, failed with .*JamError") as died:
         mute.remote.wait_until_listening(job)
     assert isinstance(died.value.__cause__, JamError)
     job.join()
@@ -611,7 +611,7 @@ def test_why_it_ended_does_not_replace_the_functions_own_error(begin: Callable[.
 
 def test_a_death_before_it_listened_stays_what_it_is(start_method: str) -> None:
     died = util.process(os._exit, 3, start_method_=start_method)
-    with pytest.raises(ActorDiedError, match="before .* listened, exited with code 3"), died:
+    with pytest.raises(ActorDiedError, match=r"before .* listened, exited with code 3"), died:
         Proxy([]).wait_until_listening(died)
 
 
