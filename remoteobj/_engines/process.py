@@ -20,12 +20,11 @@ from typing import Any, ClassVar
 from .._os.fork_safety import keep_in_child
 from .._os.io_thread import reactor
 from .._os.lazy_import import import_lock
-from .._pickling.codec import dumps, loads, share_classes
+from .._pickling.codec import share_classes
 from .._pickling.exceptions import unpack_error
 from .._wire.channel import StreamChannel
 from .._wire.duplex import duplex_pair, socket_pair
 from .._wire.transport import ByteStream
-from ..errors import UnsendableError
 from .child import PackedProgram, run_program
 from .child_signals import kill_group
 from .contract import (
@@ -42,6 +41,7 @@ from .flight_recorder import STACK_SIGNAL, FlightRecorder, Outcome
 from .guardian import guardian
 from .out_of_memory import killed_for_memory, watch
 from .reaper import Reaper, readable
+from .reduction import reduction
 
 __all__ = ["ActorProcess", "ProcessEngine"]
 
@@ -66,7 +66,9 @@ class ActorProcess(multiprocessing.Process):
         {
             "_describe",
             "_exit_callbacks",
+            "_owner_pid",
             "_packed_error",
+            "_plain",
             "_program",
             "_reaper",
             "_reaping",
@@ -82,7 +84,10 @@ class ActorProcess(multiprocessing.Process):
     """The attributes that are its owner's alone."""
 
     def __init__(self, spec: LaunchSpec) -> None:
+        before = set(vars(self))
         super().__init__(name=spec.name, daemon=spec.daemon)
+        self._plain = {*vars(self), "_link", "start_method"} - before
+        """What `multiprocessing`'s own pickler sends."""
         self.start_method: str = chosen_start_method(spec.start_method)
         self._program: Program | PackedProgram | None = spec.program
         """Until it is started; packed in a new process that is no fork."""
@@ -186,30 +191,8 @@ class ActorProcess(multiprocessing.Process):
         return without_main.POPEN[process_obj.start_method](process_obj)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """What the new process needs: multiprocessing's own part and our link, what it is to run,
-        and what a subclass has, which travels as all values do: its class may be in `__main__`."""
-        ours = {name: value for name, value in vars(self).items() if name in _MULTIPROCESSING}
-        theirs = {
-            name: value
-            for name, value in vars(self).items()
-            if name not in ours and name not in self.OWNERS
-        }
-        packed = dumps((type(self), theirs), f"the attributes of {type(self).__name__}")
-        state = {**ours, "_program": self._packed_program()}
-        return _revive, (packed[0], [bytes(one) for one in packed[1]], state)
-
-    def _packed_program(self) -> PackedProgram:
-        program = self._program
-        assert program is not None
-        assert not isinstance(program, PackedProgram)
-        try:
-            payload, buffers = dumps(program, "program")
-            return PackedProgram(payload, [bytes(one) for one in buffers])
-        except UnsendableError as exc:
-            error = exc
-        for name, part in program.parts():
-            dumps(part, name)  # says which one it is
-        raise error
+        assert self._program is not None
+        return reduction(self, self._program, self._plain, self.OWNERS)
 
     def _open_death(self, death_line: ByteStream | None = None) -> int:
         """A descriptor that gets readable when the process ends.
@@ -378,18 +361,6 @@ class ActorProcess(multiprocessing.Process):
         # Daemonic means that it ends with its owner, not that it may have no children.
         self._config["daemon"] = False  # type: ignore[attr-defined]
         run_program(self._program, self._link)
-
-
-_MULTIPROCESSING = frozenset((*vars(multiprocessing.Process()), "_link", "start_method"))
-"""The attributes that only `multiprocessing`'s own pickler can send."""
-
-
-def _revive(payload: bytes, buffers: list[bytes], state: dict[str, Any]) -> ActorProcess:
-    """The process, in the new process."""
-    cls, theirs = loads(payload, buffers)
-    process: ActorProcess = cls.__new__(cls)
-    vars(process).update({**theirs, **state})
-    return process
 
 
 class ProcessEngine:
