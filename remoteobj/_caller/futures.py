@@ -25,7 +25,7 @@ from typing import Any, Final, TypeAlias
 from .._catching.unseen import Unseen, before_telling
 from .._os.io_thread import Timer, reactor, report_callback_error
 from .._os.thread_unwind import ThreadUnwind
-from .._pickling.codec import is_plain
+from .._pickling.codec import is_plain, unpickled
 from .._pickling.exceptions import without_our_frames
 from .._protocol.calls import PendingCall
 from .._protocol.messages import Kind
@@ -33,7 +33,7 @@ from .._protocol.operations import Steps
 from ..errors import ActorDiedError, NotListeningError
 from .call_options import CallOptions
 from .connection import Connection
-from .endpoint import Endpoint, Fallback, decode_answer, encode, fallback_or_raise, result_of
+from .endpoint import Endpoint, Fallback, encode, fallback_or_raise, result_of
 
 __all__ = ["RemoteFuture", "completed", "submit"]
 
@@ -119,10 +119,15 @@ class RemoteFuture(Future[Any]):
         """The outcome is here. This is called within a read, so no user's code may run now."""
         frame = pending.first
         if frame is not None and frame[0] == _VALUE and not frame[3] and is_plain(frame[2]):
-            with _settler.lock:
-                if not self._has_callbacks:
-                    self._set(decode_answer(frame), None)
-                    return
+            try:
+                value = unpickled(frame[2])
+            except Exception:  # to be tried again, where it fails this one call
+                pass
+            else:
+                with _settler.lock:
+                    if not self._has_callbacks:
+                        self._set(value, None)
+                        return
         self._pending = pending
         if not self._awaited:
             _settler.add(self)
