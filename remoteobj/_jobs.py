@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections.abc import Callable, Generator
+from multiprocessing import util as mp_util
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from ._actor.function import FunctionCall
 from ._catching.catchers import ANY, USER_ERRORS, Except, LocalExcept
-from ._engines.contract import unique_name
+from ._catching.unseen import before_telling, expect_failures, tell, was_seen
+from ._engines.contract import chosen_start_method, unique_name
 from ._os.lazy_import import import_lock
 from ._os.thread_unwind import raise_in_thread
-from .errors import CallTimeoutError, NotListeningError
+from .errors import ActorDiedError, CallTimeoutError, ExitReport, NotListeningError
 
-__all__ = ["Job", "thread"]
+__all__ = ["JOB_OPTIONS", "Job", "thread"]
 
+
+JOB_OPTIONS: Final = (
+    "results_",
+    "timeout_",
+    "raises_",
+    "name_",
+    "group_",
+    "daemon_",
+    "exc_",
+    "close_",
+    "start_method_",
+)
+"""What `Job` takes beside what is the function's."""
 
 _END: Final = object()
 """Comes after the last item of a thread."""
@@ -27,6 +44,7 @@ class Job:
     exc: Except | LocalExcept
     name: str
     _told = False  # whether somebody was given the exception that ended it
+    _started_in = -1  # the process that started it, and so may tell how it failed
 
     def __init__(
         self,
@@ -67,8 +85,16 @@ class Job:
             exc: Except | LocalExcept | None,
             start_method: str | None,
         ) -> None: ...
+        def exit_report(self) -> ExitReport:
+            """What is known of its end."""
+            ...
+
+        def runs(self) -> bool:
+            """Whether it runs. False once it is closed, too."""
+            ...
+
         def _wait(self, timeout: float | None) -> bool:
-            """Wait for its end; whether what ended it may be raised."""
+            """Wait for its end; whether that has come."""
             ...
 
         def _error(self) -> BaseException | None:
@@ -92,7 +118,11 @@ class Job:
             ActorDiedError: its process ended without an exception, by a signal say.
         """
         ended = self._wait(self._timeout if timeout is None else timeout)
-        if ended and (self._raises if raises is None else raises):
+        # Raised at the program's end, it would leave what others have registered for that undone.
+        raises = not getattr(mp_util, "_exiting", False) and (
+            self._raises if raises is None else raises
+        )
+        if ended and raises:
             self._raise_error()
 
     def throw(self, exc: BaseException | type[BaseException]) -> None:
@@ -130,14 +160,46 @@ class Job:
         traceback: TracebackType | None,
     ) -> None:
         if exc is not None:
+            failed = isinstance(exc, ActorDiedError) and not self.runs()
             self._give_up()
+            if failed and self._raises and not isinstance(self._error(), ActorDiedError):
+                self._raise_error()  # why it died, if it was this one, in its own words
             return
-        self.join(raises=False)
-        if self.is_alive():
+        if not self._wait(self._timeout):
             self._give_up()
             raise CallTimeoutError(f"{self.name} did not finish within {self._timeout} s")
         if self._raises and not self._told:
             self._raise_error()
+
+    def _begins(self) -> None:
+        """It starts: from now on it may fail."""
+        self._started_in = os.getpid()
+        _jobs.add(self)
+        expect_failures()
+
+    def tell_unseen(self) -> None:
+        """Tell what ended the function, where it was to be raised and nobody has looked at it."""
+        ours = self._started_in == os.getpid() and not self.runs()
+        error = self._error() if ours and self._raises and not self._told else None
+        if error is not None and not was_seen(self.exc):
+            self._told = True
+            tell(f"{self.name}: its function failed, and nobody has looked at that", error)
+
+    def __del__(self) -> None:
+        self.tell_unseen()
+
+
+_jobs: weakref.WeakSet[Job] = weakref.WeakSet()
+"""Those that were started and that somebody has."""
+
+
+def _tell_all() -> None:
+    for one in list(_jobs):
+        one.tell_unseen()
+
+
+before_telling(_tell_all)
+os.register_at_fork(after_in_child=_jobs.clear)
 
 
 class thread(Job, threading.Thread):
@@ -160,6 +222,7 @@ class thread(Job, threading.Thread):
         start_method: str | None,
     ) -> None:
         threading.Thread.__init__(self, name=name, daemon=daemon)
+        chosen_start_method(start_method)  # what a process would refuse is refused here as well
         self.exc = exc if exc is not None else LocalExcept()
         self._call: FunctionCall | None = call
         self._failure: BaseException | None = None
@@ -174,6 +237,7 @@ class thread(Job, threading.Thread):
     def start(self) -> Self:  # type: ignore[override]
         """Start it; gives the thread itself."""
         threading.Thread.start(self)
+        self._begins()
         return self
 
     def run(self) -> None:
@@ -218,6 +282,15 @@ class thread(Job, threading.Thread):
 
     def _error(self) -> BaseException | None:
         return self._failure
+
+    def exit_report(self) -> ExitReport:
+        """What is known of its end."""
+        if self._failure is not None:
+            return ExitReport(self.name, os.getpid(), 1, "failed", self._failure)
+        return ExitReport(self.name, os.getpid(), reason="stopped")
+
+    def runs(self) -> bool:
+        return self.is_alive()
 
     def _wait(self, timeout: float | None) -> bool:
         threading.Thread.join(self, timeout)

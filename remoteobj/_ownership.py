@@ -7,6 +7,7 @@ import os
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from functools import partial
 from multiprocessing import util as mp_util
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 from ._caller.connection import Connection, ReenteredError
 from ._caller.endpoint import CallErrors, Endpoint, OwnedParts, decode_answer
 from ._catching.catchers import Except
+from ._catching.unseen import Witness, tell, witness_of
 from ._engines.contract import ExitCallback, Instance, LaunchSpec
 from ._engines.registry import engine_named
 from ._inspection import Inspector
@@ -68,6 +70,11 @@ def _lost(owner_pid: int, name: str, instance: Instance, maybe_executed: bool) -
     return ActorDiedError.from_exit(ExitReport(name), maybe_executed)
 
 
+def _what_it_failed_with_is_seen(witness: Witness | None) -> Callable[[], object]:
+    """To be called when what ended the work loop is told otherwise than by the `Except`."""
+    return lambda: None if witness is None else witness.see_last("work")
+
+
 class OwnedActor:
     """What an owner has of its actor; it may outlive the handle.
 
@@ -90,11 +97,16 @@ class OwnedActor:
         self._exc = weakref.ref(exc)
         self._own_exc = options.exc is None
         self._errors_before = 0 if self._own_exc else len(exc)
+        self._witness = witness_of(exc, spec.name if self._own_exc else None)
         self.finalizer: weakref.finalize[..., Any] | None = None
         self._owner_pid = os.getpid()
         self.instance = engine_named(options.engine).launch(spec)
+        if self._witness is not None:
+            self._witness.actor_begins()
         self._errors = CallErrors(
-            self.name, partial(_lost, self._owner_pid, self.name, self.instance)
+            self.name,
+            partial(_lost, self._owner_pid, self.name, self.instance),
+            _what_it_failed_with_is_seen(self._witness),
         )
         self._first = Connection(self.instance.data, self._errors.lost, self._errors.goodbye_error)
         self.inspector = Inspector(self.instance, self.name, self.check_owner, self._gone)
@@ -123,7 +135,14 @@ class OwnedActor:
             NotListeningError: this process is a forked copy of the owner.
         """
         self.check_owner()
-        self.instance.on_exit(callback)
+        seen = _what_it_failed_with_is_seen(self._witness)
+
+        def tell_exit(report: ExitReport) -> object:
+            if report.error is not None:
+                seen()
+            return callback(report)
+
+        self.instance.on_exit(tell_exit)
 
     def check_owner(self) -> None:
         """Refuse what only the owner can ask.
@@ -269,9 +288,11 @@ class OwnedActor:
             maybe_executed=False,
         )
         record = self._exc()
-        if record is not None:  # else nobody is left to read it
+        if record is not None:
             with record("cleanup", raises=False, types=ActorDiedError):
                 raise error
+        else:  # nobody is left to read it
+            tell(str(error), error)
 
     def _kept_by(self) -> str:
         """The threads that keep it from ending, as a part of the error, if it is these."""
@@ -282,7 +303,7 @@ class OwnedActor:
         return ""
 
     def _close(self) -> None:
-        self.closed = True
+        was_closed, self.closed = self.closed, True
         self._drain_goodbye(time.monotonic() + EXIT_CODE_SECONDS)
         self.endpoint.close()
         self.instance.release()
@@ -290,6 +311,8 @@ class OwnedActor:
         _mortals.discard(self)
         if self.finalizer is not None:
             self.finalizer.detach()
+        if self._witness is not None and not was_closed:
+            self._witness.actor_ended()
         record = self._exc()
         if record is not None and self._own_exc:
             record.close()  # it stays readable; its memory is ours to give back

@@ -213,10 +213,14 @@ class RemoteRef:
                 event.close()
 
     def _ended_first(self, process: Any) -> BaseException:
+        """The error of a process that ended; with the reason, where it is one of ours."""
+        exit_report = getattr(process, "exit_report", None)
+        if exit_report is None:
+            report = ExitReport(exitcode=getattr(process, "exitcode", None))
+        else:
+            report = exit_report()
         name = f"{process.name}, before {self.name} listened,"
-        return ActorDiedError.from_exit(
-            ExitReport(name, exitcode=getattr(process, "exitcode", None))
-        )
+        return ActorDiedError.from_exit(report._replace(name=name))
 
 
 def _sleep(event: ListenEvent | None, process: Any, deadline: float | None) -> None:

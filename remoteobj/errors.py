@@ -111,12 +111,16 @@ class ExitReport(NamedTuple):
         return None
 
     def __str__(self) -> str:
-        """One line, for messages.
+        """What a message says of it.
 
         >>> print(ExitReport("parser-1", exitcode=3, running="?.parse(...)"))
         parser-1 exited with code 3, while it ran ?.parse(...)
+        >>> print(ExitReport("parser-1", reason="failed", error=OSError("disk full")))
+        parser-1 failed with OSError: disk full
         """
         words = "died" if self.exitcode is None else f"exited with code {self.exitcode}"
+        if self.error is not None:
+            words = f"failed with {describe(self.error)}"
         if self.exitcode is not None and self.exitcode < 0:
             number = f"signal {-self.exitcode}"
             words = f"was killed by {number if self.signal is None else self.signal.name}"
@@ -167,7 +171,8 @@ class ActorDiedError(RemoteObjError, RuntimeError):
     def from_exit(cls, report: ExitReport, maybe_executed: bool | None = None) -> Self:
         """Build the error, with its message, from what is known of the end of an actor.
 
-        ``maybe_executed=None`` says that no call was concerned.
+        ``maybe_executed=None`` says that no call was concerned. What an actor failed with is the
+        ``__cause__``.
 
         >>> print(ActorDiedError.from_exit(ExitReport("parser-1", exitcode=3)))
         parser-1 exited with code 3
@@ -182,7 +187,9 @@ class ActorDiedError(RemoteObjError, RuntimeError):
             message += f"\n\nIts last stack:\n{report.last_stack.rstrip()}"
         if report.last_output:
             message += f"\n\nIts last output:\n{report.last_output.rstrip()}"
-        return cls(_printable(message), report=report, maybe_executed=bool(maybe_executed))
+        error = cls(_printable(message), report=report, maybe_executed=bool(maybe_executed))
+        error.__cause__ = report.error
+        return error
 
 
 class SpawnTimeoutError(RemoteObjError, TimeoutError):

@@ -6,19 +6,17 @@ import contextlib
 import time
 from collections.abc import Callable, Generator
 from functools import partial
-from multiprocessing import util as mp_util
 from typing import Any, Self
 
 from ._actor.function import FunctionCall, FunctionProgram
-from ._actor.unraisable import report_unraisable
 from ._caller.connection import Connection
 from ._caller.endpoint import decode_answer
 from ._catching.catchers import Except, LocalExcept
 from ._engines.contract import LaunchSpec, unique_name
 from ._engines.process import ActorProcess
-from ._jobs import Job, thread
+from ._jobs import JOB_OPTIONS, Job, thread
 from ._ownership import error_of_death, register_at_exit
-from ._pickling.exceptions import pack_error
+from ._pickling.exceptions import pack_error, unpack_error
 from ._protocol.frames import encode
 from ._protocol.messages import INIT_ID, Frame, InterruptOrder, Kind
 from ._proxy import Proxy
@@ -61,6 +59,8 @@ class process(Job, ActorProcess):
     3
     """
 
+    OWNERS = ActorProcess.OWNERS | {"_connection", "_started_in", "_value", "exc"}
+
     _connection: Connection | None = None
     _value: Any = None
 
@@ -81,6 +81,7 @@ class process(Job, ActorProcess):
         """Start it; gives the process itself."""
         ActorProcess.start(self)
         register_at_exit(self)
+        self._begins()
         lost = partial(error_of_death, self)
         self._connection = Connection(self.data, lost, lambda _: lost)
         return self
@@ -135,10 +136,7 @@ class process(Job, ActorProcess):
         pending = self._connection.init_call
         last = pending.items[-1] if pending.items else pending.first
         if last is not None and last.kind == Kind.ERROR:
-            try:
-                decode_answer(last)
-            except BaseException as exc:
-                return exc
+            return unpack_error(last.payload)
         if self.exit_report().exitcode in (None, 0) or self._signals_sent:
             return None
         return error_of_death(self)
@@ -147,26 +145,25 @@ class process(Job, ActorProcess):
 
     def _wait(self, timeout: float | None) -> bool:
         connection = self._connection
-        if connection is None:
-            ActorProcess.join(self, timeout)  # says that it has not been started
+        if connection is None or self._closed:  # type: ignore[attr-defined]
+            ActorProcess.join(self, timeout)  # says that it has not been started, or is closed
             return False
         deadline = None if timeout is None else time.monotonic() + timeout
         connection.wait(connection.init_call, deadline, whole=True)
         ActorProcess.join(self, None if deadline is None else max(0.0, deadline - time.monotonic()))
-        if self.is_alive():
+        if self.runs():
             return False
         connection.close()
         self.release(keep_sentinel=True)
         if self._close:
             self.close()
-        # Raised at the program's end, it would leave what others have registered for that undone.
-        return not getattr(mp_util, "_exiting", False)
+        return True
 
-    def is_alive(self) -> bool:
-        """Whether the process runs."""
+    def runs(self) -> bool:
+        """Whether the process runs; False once it is closed."""
         if self._connection is not None:
             self._connection.poll()  # it may be waiting for us to take its results in
-        return ActorProcess.is_alive(self)
+        return ActorProcess.runs(self)
 
     def _throw(self, exc: BaseException) -> None:
         order = InterruptOrder(pack_error(exc), INIT_ID)
@@ -177,33 +174,27 @@ class process(Job, ActorProcess):
 
     def _give_up(self) -> None:
         try:
-            self.terminate()
-            self.join(timeout=3.0, raises=False)
+            if self.runs():
+                self.terminate()
+                self.join(timeout=3.0, raises=False)
         finally:  # Ctrl-C once more kills
-            if self.is_alive():
+            if self.runs():
                 self.kill()
                 self.join(raises=False)
 
     # --- the end of the program ----------------------------------------------------------
 
     def _tell_at_exit(self) -> None:
-        if self.daemon:
+        if self.daemon and self.runs():
             self.terminate()
 
     def _stop_at_exit(self) -> None:
-        if self.daemon and self.is_alive():
+        if self.daemon:
             self._give_up()
 
     def _kill_at_exit(self) -> None:
-        if self.daemon:
+        if self.daemon and self.runs():
             self.kill()
-
-    def __del__(self) -> None:
-        report = getattr(self, "_report", None)
-        if report is not None and report.exitcode and self._raises and not self._told:
-            error = self._error()
-            if error is not None:
-                report_unraisable(error)
 
 
 def job(func: Callable[..., Any], /, *args: Any, threaded_: bool = False, **kwargs: Any) -> Any:
@@ -227,7 +218,11 @@ class _Listener(Job):
 
     def __enter__(self) -> Self:
         super().__enter__()
-        self.remote.wait_until_listening(self)
+        try:
+            self.remote.wait_until_listening(self)
+        except BaseException as exc:
+            super().__exit__(type(exc), exc, exc.__traceback__)
+            raise
         return self
 
     def __exit__(self, *told: Any) -> None:
@@ -239,7 +234,7 @@ class _Listener(Job):
 
 
 class _ProcessListener(_Listener, process):
-    pass
+    OWNERS = process.OWNERS | {"remote"}
 
 
 class _ThreadListener(_Listener, thread):
@@ -258,11 +253,17 @@ def listener(
         threaded_: serve it from a thread instead.
         options: as for `process`.
 
+    Raises:
+        TypeError: an option of this name does not exist.
+
     >>> with listener({"a": 1}) as serving:
     ...     serving.remote["b"] = 2
     ...     len(serving.remote)
     2
     """
+    for name in options:
+        if name not in JOB_OPTIONS:
+            raise TypeError(f"there is no option {name!r}; there are {', '.join(JOB_OPTIONS)}")
     remote = obj if isinstance(obj, Proxy) else getattr(obj, "remote", None)
     if not isinstance(remote, Proxy):
         remote = Proxy(obj)

@@ -7,14 +7,14 @@ unpickled: requests are answered by a stub.
 
 import contextlib
 import gc
+import logging
 import os
 import socket
 import struct
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from unittest import mock
 
 from remoteobj._actor.client_set import ClientSet
@@ -116,7 +116,9 @@ def nothing_left() -> Iterator[Offers]:
     told: list[Any] = []
     before = open_descriptors()
     with (
-        mock.patch.object(sys, "unraisablehook", told.append),
+        mock.patch.object(
+            logging.getLogger("remoteobj"), "error", lambda *a, **k: told.append((a, k))
+        ),
         mock.patch.object(buffer_exchange, "reactor"),  # whose thread would be there afterwards
         contextlib.closing(Offers()) as offers,
     ):
@@ -134,6 +136,7 @@ class StubExecutor:
     """Answers without running anything; a payload that begins with an s gives a stream."""
 
     current: Running | None = None
+    all_running: ClassVar[list[Running]] = []
     done = 0
 
     def run(self, client: Client, request: Frame) -> FrameParts | None:

@@ -119,6 +119,63 @@ def test_futures_work_with_what_the_standard_library_has_for_them(clerk: Any) ->
     assert all(future.done() and not future.running() for future in futures)
 
 
+def test_a_future_that_failed_counts_as_failed(clerk: Any) -> None:
+    failed, done = clerk.future_.fail("no"), clerk.future_.write(1)
+    found = cf.wait([failed], timeout=10, return_when=cf.FIRST_EXCEPTION)
+    assert found.done == {failed}
+    assert repr(failed).endswith("state=finished raised ValueError>")
+    assert cf.wait([done], timeout=10).done == {done}
+    assert repr(done).endswith("state=finished returned int>")
+
+
+@pytest.mark.engines(skip=NO_THREAD)
+def test_the_wait_for_the_first_exception_ends_with_it(clerk: Any, gate: Gate) -> None:
+    failed, parked = clerk.future_.fail("no"), clerk.future_.wait_at(gate)
+    found = cf.wait([parked, failed], timeout=10, return_when=cf.FIRST_EXCEPTION)
+    assert found.done == {failed}
+    gate.open()
+    assert parked.result(timeout=10) == "waited"
+
+
+@pytest.mark.parametrize("value", [5, "\x93" * 9, b"\x83" * 9, [[1.5]], "long" * 9000, ValueError])
+def test_whoever_copies_the_state_of_a_future_has_its_outcome(clerk: Any, value: Any) -> None:
+    """As asyncio does from Python 3.15 on."""
+    kept = clerk.future_.write(value)
+    assert cf.wait([kept], timeout=10).done == {kept}
+    assert kept.__dict__["_result"] == value
+    failed = clerk.future_.fail("no")
+    assert cf.wait([failed], timeout=10).done == {failed}
+    assert isinstance(failed.__dict__["_exception"], ValueError)
+
+
+class Caller:
+    """Calls an object when it is unpickled, and waits for the answer."""
+
+    target: Any = None
+
+    def __setstate__(self, _: object) -> None:
+        self.answer = Caller.target and Caller.target.write("from it")
+
+
+@pytest.mark.engines(skip=NO_THREAD)
+def test_what_runs_users_code_is_not_unpickled_within_a_read(
+    clerk: Any, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Caller, "target", clerk)
+    parked = clerk.future_.wait_at(gate)
+    gate.wait_for_arrival()
+    later = clerk.future_.passto(lambda _: _with_state(Caller()))
+    gate.open()
+    assert parked.result(timeout=10) == "waited"  # this thread reads the other answer, too
+    assert cf.wait([later], timeout=10).done == {later}
+    assert later.result().answer == "from it"
+
+
+def _with_state(caller: Caller) -> Caller:
+    caller.answer = None
+    return caller
+
+
 @pytest.mark.engines(skip=NO_THREAD)
 def test_wait_and_callbacks_need_nobody_who_asks_for_the_result(clerk: Any, gate: Gate) -> None:
     parked = clerk.future_.wait_at(gate)

@@ -110,6 +110,13 @@ def test_a_death_says_whether_the_call_may_have_been_executed(maybe: bool, words
     assert str(error).endswith(f"the call {words}")
 
 
+def test_a_death_says_what_it_failed_with() -> None:
+    failed = ExitReport("camera-1", reason="failed", error=OSError("unplugged"))
+    error = ActorDiedError.from_exit(failed, maybe_executed=False)
+    assert str(error) == "camera-1 failed with OSError: unplugged; the call was not executed"
+    assert error.__cause__ is failed.error
+
+
 def test_a_death_shows_the_last_stack_and_output() -> None:
     report = ExitReport("cam", exitcode=1, last_stack="in f\n", last_output="hi\n")
     error = ActorDiedError.from_exit(report)

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,15 @@ from remoteobj import (
     CallTimeoutError,
     Except,
     NotListeningError,
+    Proxy,
     RemoteError,
     UnsendableError,
+    remote,
     util,
 )
 from remoteobj.testing import Gate
 from tests.internals import address_of
-from tests.tools import until
+from tests.tools import Scripts, until
 
 KINDS = ["fork", "forkserver", "spawn", "thread"]
 
@@ -413,20 +416,116 @@ def test_a_subclass_may_wrap_its_run(start_method: str, gate: Gate) -> None:
     assert p.result == 21
 
 
-def test_a_failure_that_nobody_has_looked_at_is_told_when_the_process_is_dropped(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    told: list[Any] = []
-    monkeypatch.setattr(sys, "unraisablehook", lambda one: told.append(one.exc_value))
+SUBCLASS = """
+import sys, threading
+from remoteobj import util
 
+class Shouting(util.process):
+    def __init__(self, func, *args, **options):
+        self.before = "before"
+        super().__init__(func, *args, **options)
+        self.after = lambda: "after"
+
+    def run(self):
+        print(self.before, self.after(), self.name, flush=True)
+        if self.before != "alone":
+            super().run()
+
+if __name__ == "__main__":
+    with Shouting(int, "21", start_method_=sys.argv[1], name_="ours") as p:
+        pass
+    print(p.result, p.exitcode)
+    p = Shouting(int, "21", start_method_=sys.argv[1], name_="theirs")
+    p.before = "alone"
+    with p:
+        pass
+    print(p.result, p.exitcode)
+    p = Shouting(int, "21", start_method_=sys.argv[1])
+    p.lock = threading.Lock()
+    if sys.argv[1] != "fork":
+        try:
+            p.start()
+        except TypeError as exc:
+            print("the attributes of Shouting" in str(exc))
+"""
+
+
+def test_a_subclass_in_the_main_module_keeps_its_run_and_its_attributes(
+    start_method: str, script: Scripts
+) -> None:
+    ended = script(SUBCLASS, start_method).finish()
+    assert ended.out.splitlines() == [
+        "before after ours",
+        "21 0",
+        "alone after theirs",
+        "None 0",
+        *(["True"] if start_method != "fork" else []),
+    ], ended.err
+    assert (ended.code, ended.err) == (0, "")
+
+
+def test_a_process_starts_once() -> None:
+    with util.process(int, "3") as p, pytest.raises(AssertionError, match="process twice"):
+        p.start()
+    assert p.result == 3
+
+
+@pytest.mark.parametrize(
+    "asked", ["is_alive", "join", "terminate", "kill", "start", "exitcode", "pid", "sentinel"]
+)
+def test_a_closed_process_refuses_what_one_of_the_standard_library_does(asked: str) -> None:
+    p = util.process(int, "3").start()
+    p.join()
+    p.close()
+    p.close()
+    with pytest.raises(ValueError, match="is closed"):
+        getattr(p, asked)()
+    assert p.result == 3
+
+
+@pytest.mark.parametrize("of", ["an executor", "a program's own choice"])
+def test_a_process_can_be_made_in_a_thread(of: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def job() -> Any:
+        with util.process(int, "3", start_method_="fork") as p:
+            pass
+        return p.result, p.exitcode
+
+    def life() -> Any:
+        actor = remote(Count).options(start_method="fork").spawn()
+        actor.stop_()
+        return actor.exitcode_
+
+    if of == "an executor":
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(job).result() == (3, 0)
+            assert pool.submit(life).result() == 0
+    else:  # as joblib's, by which others can't start processes
+        monkeypatch.setattr(multiprocessing, "get_start_method", lambda allow_none: "loky")
+        assert job() == (3, 0)
+        with util.process(int, "3") as p:
+            pass
+        assert p.result == 3
+
+
+class Count:
+    """Does nothing."""
+
+
+@pytest.mark.parametrize("looks", [False, True])
+def test_a_failure_that_nobody_has_looked_at_is_told_when_the_job_is_dropped(
+    begin: Callable[..., Any], looks: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     def drop() -> None:
-        p = util.process(jam, "feeder").start()
-        until(lambda: not p.is_alive())
-        assert p.exitcode == 1
+        job = begin(jam, "feeder").start()
+        until(lambda: not job.is_alive())
+        if looks:
+            with pytest.raises(JamError):
+                job.exc.raise_any()
 
     drop()
     gc.collect()
-    assert [type(error) for error in told] == [JamError]
+    told = [record.exc_info for record in caplog.records if record.name == "remoteobj"]
+    assert [kind for kind, _, _ in filter(None, told)] == [JamError][: not looks]
 
 
 # ------------------------------------------------------------------ options
@@ -474,7 +573,52 @@ def test_jobs_are_numbered_by_the_name_of_their_function(begin: Callable[..., An
     assert [name.rpartition("-")[2] for name in names] == ["1", "2"]
 
 
+def test_a_start_method_that_does_not_exist_is_refused_everywhere(
+    begin: Callable[..., Any],
+) -> None:
+    kind = type(begin(int))
+    with pytest.raises(ValueError, match="'bogus' is none of"):
+        kind(int, start_method_="bogus")
+
+
 # ------------------------------------------------------------------ listeners
+
+
+class Mute:
+    """Fails before it listens."""
+
+    def __init__(self) -> None:
+        self.remote = Proxy(self)
+
+    def run(self) -> None:
+        raise JamError("the start")
+
+
+def test_why_a_job_ended_before_it_listened_is_told(begin: Callable[..., Any]) -> None:
+    mute = Mute()
+    job = begin(mute.run, raises_=False).start()
+    with pytest.raises(ActorDiedError, match=r"before .* listened, failed with .*JamError") as died:
+        mute.remote.wait_until_listening(job)
+    assert isinstance(died.value.__cause__, JamError)
+    job.join()
+
+
+def test_why_it_ended_does_not_replace_the_functions_own_error(begin: Callable[..., Any]) -> None:
+    mute = Mute()
+    with pytest.raises(JamError), begin(mute.run) as job:
+        mute.remote.wait_until_listening(job)
+
+
+def test_a_death_before_it_listened_stays_what_it_is(start_method: str) -> None:
+    died = util.process(os._exit, 3, start_method_=start_method)
+    with pytest.raises(ActorDiedError, match=r"before .* listened, exited with code 3"), died:
+        Proxy([]).wait_until_listening(died)
+
+
+@pytest.mark.parametrize("threaded", [False, True])
+def test_an_option_that_a_listener_has_not_is_refused_at_once(threaded: bool) -> None:
+    with pytest.raises(TypeError, match="no option 'wait_timeout'; there are results_, timeout_"):
+        util.listener([], threaded_=threaded, wait_timeout=3)
 
 
 @pytest.mark.parametrize("threaded", [False, True])
@@ -502,4 +646,4 @@ def test_our_own_frames_are_not_in_the_traceback_of_a_function(begin: Callable[.
         pass
     names = [frame.name for frame in caught.traceback]
     there = names[names.index("numbers") - 1]
-    assert there in ("decode_answer", "_drain"), "what comes before is on this side"
+    assert there in ("_raise_error", "_drain"), "what comes before is on this side"

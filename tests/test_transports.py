@@ -311,3 +311,26 @@ def test_identities_differ_though_names_do_not() -> None:
     one, other = ActorId.new("one"), ActorId.new("one")
     assert one != other
     assert pickle.loads(pickle.dumps(one)) == one
+
+
+def test_a_listener_that_two_threads_close_closes_no_descriptor_of_others(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = transport.new_address()
+    listener = transport.listen(address)
+    closed: list[int] = []
+    close = os.close
+
+    def close_twice(fd: int) -> None:
+        """The second one comes while the first is at it."""
+        closed.append(fd)
+        close(fd)
+        if len(closed) == 1:
+            listener.close()
+
+    monkeypatch.setattr(os, "close", close_twice)
+    listener.close()
+    listener.close()
+    monkeypatch.undo()
+    assert len(closed) == len(set(closed))
+    transport.remove(address)

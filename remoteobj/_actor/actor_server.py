@@ -200,8 +200,11 @@ class ActorServer(Server):
             self._tidy()
 
     def report(self, exc: BaseException) -> None:
-        with self._exc("work", raises=False, types=BaseException):
-            raise exc
+        try:
+            with self._exc("work", raises=False, types=BaseException):
+                raise exc
+        except BaseException as unrecorded:  # no memory is left to record it, say
+            super().report(unrecorded)
 
     def work(self, loop: Callable[[], Any]) -> None:
         """Run the work loop in this thread, and requests too if it takes some; else they run in

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from .._catching.unseen import tell
 from .._os.thread_unwind import ThreadUnwind
 from .._pickling.codec import loads
 from .._pickling.exceptions import unpack_error
@@ -18,7 +19,6 @@ from .._wire.channel import ChannelClosedError, StreamChannel
 from .._wire.refusals import report_refusal
 from ..errors import describe
 from .replies import error_frame, value_frame
-from .unraisable import report_unraisable
 
 __all__ = ["Client", "StreamProducer", "is_iterator"]
 
@@ -94,7 +94,7 @@ class Client:
         if isinstance(exc, MalformedFrameError):
             self.hang_up(str(exc))
             return
-        report_unraisable(exc, "A client was disconnected, since what it sent could not be read")
+        tell("a client was disconnected, since what it sent could not be read", exc)
         self.hang_up(describe(exc))
 
     def post(self, frame: Frame) -> None:

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from .._catching.unseen import tell
 from .._os.wakeup import Wakeup
 from .._protocol.frames import MalformedFrameError, encode
 from .._protocol.messages import Frame, refusal
@@ -27,7 +28,6 @@ from .._wire.refusals import report_refusal
 from .._wire.transport import ByteStream, Handshake, Listener
 from ..errors import describe
 from .clients import Client
-from .unraisable import report_unraisable
 
 __all__ = ["Control", "ControlHandler", "Handshake", "start", "unblock"]
 
@@ -171,7 +171,7 @@ class Control:
         try:
             act()
         except Exception as exc:
-            report_unraisable(exc, "Exception ignored in the control thread of a remote object")
+            tell("something that a client or the owner asked of a remote object failed", exc)
 
     def _end(self) -> None:
         self._open = False
@@ -305,7 +305,7 @@ class Control:
         except MalformedFrameError:
             raise
         except Exception as exc:
-            report_unraisable(exc, "An order of the owner of a remote object failed")
+            tell("an order of the owner of a remote object failed", exc)
             return refusal(order, f"the order failed: {describe(exc)}")
 
     def _lose_owner(self, fd: int, owner: StreamChannel) -> None:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from types import FrameType
 from typing import Any
 
 from .._os.thread_unwind import ThreadUnwind
 from .._pickling.codec import SCALARS, dumps, pickled
-from .._pickling.exceptions import for_caller, pack_error
+from .._pickling.exceptions import for_caller, pack_error, without_our_frames
 from .._protocol.messages import Frame, Kind
 from ..errors import ActorDiedError, ExitReport, RemoteError, type_name
 
 __all__ = ["cut_off_frame", "error_frame", "value_frame"]
 
 _new = tuple.__new__
-OUR_PACKAGE = __name__.partition(".")[0]
 
 
 def value_frame(kind: int, call_id: int, value: Any, writable: bool = True) -> Frame:
@@ -34,21 +32,14 @@ def value_frame(kind: int, call_id: int, value: Any, writable: bool = True) -> F
 
 def error_frame(call_id: int, exc: BaseException) -> Frame:
     """The frame that carries an exception, without our own frames in its traceback."""
-    traceback = exc.__traceback__
-    while traceback is not None and _is_ours(traceback.tb_frame):
-        traceback = traceback.tb_next  # the caller does not care how we got there
     try:
-        packed = pack_error(for_caller(exc.with_traceback(traceback)))
+        packed = pack_error(for_caller(without_our_frames(exc)))
     except KeyboardInterrupt as interrupt:  # of its own methods: nobody presses Ctrl-C here
         name = type_name(type(exc))
         packed = pack_error(RemoteError.in_place_of(name, name, "", repr(interrupt)))
     finally:
-        del exc, traceback
+        del exc
     return Frame(Kind.ERROR, call_id, packed)
-
-
-def _is_ours(frame: FrameType) -> bool:
-    return str(frame.f_globals.get("__package__")).partition(".")[0] == OUR_PACKAGE
 
 
 def cut_off_frame(call_id: int) -> Frame:

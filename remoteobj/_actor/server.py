@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 
+from .._catching.unseen import tell
 from .._os.thread_unwind import ThreadUnwind, raise_in_thread
 from .._pickling.exceptions import pack_error
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
@@ -26,7 +27,6 @@ from .control import Control, start, unblock
 from .execution import USER_ENTRY_POINTS, SerialExecutor
 from .mailbox import Mailbox
 from .reentrancy import Reentrancy
-from .unraisable import report_unraisable
 
 __all__ = ["Mode", "Server", "local_server", "local_servers"]
 
@@ -270,8 +270,9 @@ class Server:
         """Nor one that could be gone."""
 
     def report(self, exc: BaseException) -> None:
-        """A generator failed in its `finally`, after its consumer had left."""
-        report_unraisable(exc)
+        """A one-way call failed, or a generator in its `finally`, after its consumer had left: tell
+        it, since nobody waits for the outcome. It raises nothing, and the object is served on."""
+        tell(f"{self.actor_id.name}: what nobody waits for failed", exc)
 
 
 # --- which objects live here ---------------------------------------------------------------

@@ -65,15 +65,25 @@ class CallErrors:
     endpoint that holds it: a dropped proxy lets go of its socket at once.
     """
 
-    def __init__(self, name: str, lost: ErrorFactory | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        lost: ErrorFactory | None = None,
+        told: Callable[[], object] = lambda: None,
+    ) -> None:
         self.name = name
         self._lost = lost
         """Its owner's, who knows how it died."""
+        self._told = told
+        """Called when somebody is told what it failed with."""
 
     def lost(self, maybe_executed: bool) -> BaseException:
         """The error when the actor is gone without a word."""
         if self._lost is not None:
-            return self._lost(maybe_executed)
+            error = self._lost(maybe_executed)
+            if error.__cause__ is not None:
+                self._told()
+            return error
         return ActorDiedError.from_exit(ExitReport(self.name), maybe_executed)
 
     def goodbye_error(self, payload: Bytes) -> ErrorFactory:
@@ -82,9 +92,9 @@ class CallErrors:
             reason = bytes(payload)
 
             def failed(maybe_executed: bool) -> BaseException:
-                error = ActorDiedError.from_exit(ExitReport(self.name), maybe_executed)
-                error.__cause__ = unpack_error(reason)
-                return error
+                self._told()
+                report = ExitReport(self.name, reason="failed", error=unpack_error(reason))
+                return ActorDiedError.from_exit(report, maybe_executed)
 
             return failed
         return lambda maybe_executed: self.not_listening("it has stopped listening")
@@ -145,6 +155,11 @@ class Endpoint:
         if self._connection is not None:
             self._connection.after_fork()
             self._connection = None
+
+    @property
+    def name(self) -> str:
+        """The actor's name."""
+        return self._errors.name
 
     # --- calling -----------------------------------------------------------------------
 

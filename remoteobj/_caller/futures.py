@@ -1,4 +1,15 @@
-"""The outcome of a call that nobody waits for: a `concurrent.futures.Future`."""
+"""The outcome of a call that nobody waits for: a `concurrent.futures.Future`.
+
+::
+
+    answer ──on_ready──> plain data, and no callbacks ──> settled by the thread that reads
+                    └──> anything else ──> settled by the thread that asks for it,
+                                           or in the I/O thread where none does
+
+A future is settled by the public methods of `concurrent.futures.Future` alone, so that whatever the
+standard library, asyncio or a program makes of such futures holds for these. To unpickle an answer
+may run a user's code, and so may a callback: never within a read, but in one of the other threads.
+"""
 
 from __future__ import annotations
 
@@ -6,48 +17,89 @@ import contextlib
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, InvalidStateError
-from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING
-from typing import Any
+from typing import Any, Final, TypeAlias
 
-from .._os.io_thread import Timer, reactor
+from .._catching.unseen import Unseen, before_telling
+from .._os.io_thread import Timer, reactor, report_callback_error
 from .._os.thread_unwind import ThreadUnwind
+from .._pickling.codec import is_plain, unpickled
+from .._pickling.exceptions import without_our_frames
 from .._protocol.calls import PendingCall
 from .._protocol.messages import Kind
 from .._protocol.operations import Steps
 from ..errors import ActorDiedError, NotListeningError
 from .call_options import CallOptions
 from .connection import Connection
-from .endpoint import Endpoint, Fallback, decode_answer, encode, fallback_or_raise, result_of
+from .endpoint import Endpoint, Fallback, encode, fallback_or_raise, result_of
 
 __all__ = ["RemoteFuture", "completed", "submit"]
 
 
-_CONDITION_LOCK: Any = threading.RLock()
-"""Guards the making of a future's condition, which is made when it is first needed, so that the
-thread that reads an outcome knows for certain whether anybody can be waiting for it."""
+_Outcome: TypeAlias = "tuple[Any, BaseException | None]"
 
-_DONE = frozenset((CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED))
+INTERRUPTIONS: Final = (KeyboardInterrupt, ThreadUnwind)
+"""What ends a thread's waiting, and is no outcome."""
+
+_VALUE = Kind.VALUE  # a bare name: on Python 3.11 that is faster than to look it up in its class
+
+
+class _Settler:
+    """Settles futures in the I/O thread, whose outcome is here and which nobody waits for."""
+
+    def __init__(self) -> None:
+        self._arrived: deque[RemoteFuture] = deque()
+        self._asked = False
+        self.lock = threading.RLock()
+        """Held to find out whether a future has callbacks, which must not run within a read."""
+        os.register_at_fork(after_in_child=self._renew)
+        before_telling(self._settle_all)
+
+    def _renew(self) -> None:
+        self._arrived, self._asked, self.lock = deque(), False, threading.RLock()
+
+    def add(self, future: RemoteFuture) -> None:
+        """Have a future settled soon; called within a read."""
+        self._arrived.append(future)
+        if not self._asked:
+            self._asked = True
+            try:
+                reactor.call_soon(self._settle_all)
+            except RuntimeError:  # too late in the program's end for a thread: see `before_telling`
+                self._asked = False
+
+    def _settle_all(self) -> None:
+        self._asked = False  # before it looks: who comes now asks again
+        with contextlib.suppress(IndexError):
+            while True:
+                future = self._arrived.popleft()
+                try:
+                    future.settle(interruptions=())
+                except BaseException as exc:  # of a callback's
+                    report_callback_error(exc)
+
+
+_settler = _Settler()
 
 
 class RemoteFuture(Future[Any]):
-    """A future whose value stays bytes until it is asked for, in the thread that asks.
+    """The future of a call. A thread that waits for it reads the connection itself; while none
+    does, the I/O thread reads."""
 
-    A thread that waits for it reads the connection itself; while none does, the I/O thread reads.
-
-    Most futures are made, answered and asked by one thread, and need neither a condition nor lists
-    of waiters and callbacks. These are made when they are first looked up, which saves a third of
-    the time that a call takes.
-    """
-
-    _state = PENDING
-    _result = None
-    _exception = None
-    _pending_call: PendingCall | None = None
+    # Defaults are in the class: most futures need no more than what is set when they are made.
+    _pending: PendingCall | None = None
     _timer: Timer | None = None
-    _outcome: tuple[Any, BaseException | None] | None = None
-    _callbacks_withheld = False
+    _outcome: _Outcome | None = None
+    _settled = False
+    """Whether it surely is done, and not cancelled."""
+    _has_callbacks = False
+    _awaited = False
+    """Whether a thread waits, who will settle it."""
+    _given_up = False
+    _unseen: Unseen | None = None
+    """Its exception, which nobody may ever look at."""
 
     def __init__(
         self,
@@ -57,40 +109,90 @@ class RemoteFuture(Future[Any]):
         otherwise: Fallback,
         options: CallOptions,
     ) -> None:
+        super().__init__()
         self._connection = connection
         self._call = (endpoint, owner, otherwise, options)
-
-    def __getattr__(self, name: str) -> Any:
-        with _CONDITION_LOCK:
-            if name == "_condition":
-                return self.__dict__.setdefault(name, threading.Condition())
-            if name in ("_waiters", "_done_callbacks"):
-                return self.__dict__.setdefault(name, [])
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     # --- as the connection sees it -------------------------------------------------------
 
     def on_ready(self, pending: PendingCall) -> None:
-        """The outcome is here. This is called within a read, so no callback may run now."""
-        self._pending_call = pending
+        """The outcome is here. This is called within a read, so no user's code may run now."""
+        frame = pending.first
+        if frame is not None and frame[0] == _VALUE and not frame[3] and is_plain(frame[2]):
+            try:
+                value = unpickled(frame[2])
+            except Exception:  # to be tried again, where it fails this one call
+                pass
+            else:
+                with _settler.lock:
+                    if not self._has_callbacks:
+                        self._set(value, None)
+                        return
+        self._pending = pending
+        if not self._awaited:
+            _settler.add(self)
+
+    def settle(self, interruptions: tuple[type[BaseException], ...] = INTERRUPTIONS) -> None:
+        """Give it the outcome that is here, unless it has one. This may run a user's code.
+
+        `interruptions` go through, and leave it as it is.
+        """
+        pending = self._pending
+        if pending is not None and not self._settled and not self.done():
+            self._set(*(self._outcome or self._unpacked(pending, interruptions)))
+
+    def _unpacked(self, pending: PendingCall, interruptions: Any) -> _Outcome:
+        with self.__dict__.setdefault("_unpacking", threading.RLock()):
+            if self._outcome is None:
+                try:
+                    self._outcome = self._finish(pending), None
+                except interruptions:
+                    raise
+                except BaseException as exc:
+                    self._keep_unseen(without_our_frames(exc))
+                    self._outcome = None, exc
+            return self._outcome
+
+    def _keep_unseen(self, error: BaseException) -> None:
+        """Have the error told if nobody ever looks at it."""
+        with _settler.lock:
+            if not self._has_callbacks:
+                name = self._call[0].name
+                what = f"{name}: a call failed, and nobody has asked its future for that"
+                self._unseen = Unseen(what, error)
+
+    def _finish(self, pending: PendingCall) -> Any:
+        endpoint, owner, otherwise, options = self._call
+        try:
+            endpoint.check(pending)
+        except (NotListeningError, ActorDiedError) as exc:
+            return fallback_or_raise(exc, otherwise)
+        return result_of(self._connection, pending, owner, options)
+
+    def _set(self, value: Any, error: BaseException | None) -> None:
+        """Settle it. Any number of threads may do so with the same outcome: the first counts."""
         if self._timer is not None:
             self._timer.cancel()
-        with _CONDITION_LOCK:
-            # To wait, to cancel and to add a callback all make the condition first, then look.
-            if "_condition" not in self.__dict__:
-                self._state = FINISHED
-                return
-        with contextlib.suppress(InvalidStateError):  # cancelled, this very moment
-            super().set_result(None)
+        try:
+            if error is None:
+                self.set_result(value)
+            else:
+                self.set_exception(error)
+        except InvalidStateError:  # settled, or cancelled, by another thread
+            if self._unseen is not None and self.cancelled():
+                self._unseen.seen()  # what is given up is not wanted, whatever it is
+            return
+        self._settled = True
+        self._pending = None  # an answer may be large
 
     def expire(self) -> None:
         """The time is up."""
-        pending = self._pending_call
+        pending = self._pending
         if pending is not None and not self.done():
             endpoint, _, _, options = self._call
             error = endpoint.timed_out(options, pending)
             self._connection.fail(pending, lambda: error)
-            self.on_ready(pending)
+            self.settle()
 
     def expire_at(self, when: float) -> None:
         """Give the call so much time."""
@@ -100,19 +202,12 @@ class RemoteFuture(Future[Any]):
         if self.done():
             self._timer.cancel()
 
-    def _invoke_callbacks(self) -> None:
-        if self._callbacks_withheld or not self._done_callbacks:
-            return
-        if self._connection.inside:
-            reactor.call_soon(super()._invoke_callbacks)  # type: ignore[misc]
-        else:
-            super()._invoke_callbacks()  # type: ignore[misc]
+    def sent(self, pending: PendingCall) -> None:
+        """This is its call."""
+        if not self._settled:
+            self._pending = pending
 
     # --- as its user sees it ---------------------------------------------------------------
-
-    def done(self) -> bool:
-        """Whether it is cancelled, or its outcome is here."""
-        return self._state in _DONE
 
     def cancel(self) -> bool:
         """Give the call up; False if its outcome is here already.
@@ -120,20 +215,18 @@ class RemoteFuture(Future[Any]):
         If it has not begun over there, it will not. If it has, it goes on, and its result is
         dropped: `stop_` ends it, or with the option `interrupt` this does.
         """
-        with self._condition:
-            if self.done():
-                return self.cancelled()
-            self._callbacks_withheld = True
-            super().cancel()
+        if not super().cancel():
+            return False
+        with _settler.lock:
+            given_up, self._given_up = self._given_up, True
+        if not given_up:
             super().set_running_or_notify_cancel()  # wakes those in `wait` and `as_completed`
-            self._callbacks_withheld = False
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._pending_call is not None:
-            self._connection.fail(self._pending_call, CancelledError)
-            endpoint, _, _, options = self._call
-            endpoint.given_up(self._pending_call, options)
-        self._invoke_callbacks()
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._pending is not None:
+                self._connection.fail(self._pending, CancelledError)
+                endpoint, _, _, options = self._call
+                endpoint.given_up(self._pending, options)
         return True
 
     def result(self, timeout: float | None = None) -> Any:
@@ -143,61 +236,50 @@ class RemoteFuture(Future[Any]):
             TimeoutError: it is not here after `timeout` seconds. The call goes on.
             CancelledError: it was cancelled.
         """
-        if self._state != FINISHED:
-            self._wait(timeout)
-        value, error = self._outcome or self._unpacked()
-        if error is None:
-            return value
         try:
-            raise error
+            if not self._settled:
+                self._wait(timeout)
+            if self._unseen is not None:
+                self._unseen.seen()
+            return super().result(0)
         finally:
-            del error  # it leads to this frame, and so to the future itself
+            del self  # an exception leads to this frame, and so to the future that has it
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """What the call raised, once that is known; None if it did not."""
-        self._wait(timeout)
-        return self._unpacked()[1]
+        if not self._settled:
+            self._wait(timeout)
+        if self._unseen is not None:
+            self._unseen.seen()
+        return super().exception(0)
+
+    def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
+        """Have `fn` called with the future once it is done; it is what looks at the outcome."""
+        with _settler.lock:
+            self._has_callbacks = True
+            if self._unseen is not None:
+                self._unseen.seen()
+        super().add_done_callback(fn)
 
     def _wait(self, timeout: float | None) -> None:
-        if self.done():
-            super().result()  # raises where it was cancelled
+        """Wait until it is done, for so long."""
+        pending = self._pending
+        if pending is None or self.done():
             return
         deadline = None if timeout is None else time.monotonic() + timeout
-        assert self._pending_call is not None
-        self._connection.wait(self._pending_call, deadline)
-        # The thread that read the outcome is about to set it; a failure is raised here as well.
-        super().result(0 if deadline is not None and not self._pending_call.ready else None)
-
-    def _unpacked(self) -> tuple[Any, BaseException | None]:
-        # A lock of its own, since what is unpickled may run users' code.
-        with self.__dict__.setdefault("_unpacking", threading.RLock()):
-            if self._outcome is None:
-                assert self._pending_call is not None
-                try:
-                    self._outcome = self._finish(self._pending_call), None
-                except (KeyboardInterrupt, ThreadUnwind):
-                    raise
-                except BaseException as exc:
-                    self._outcome = None, exc
-            return self._outcome
-
-    def _finish(self, pending: PendingCall) -> Any:
-        if pending.first is not None and pending.first[0] == Kind.VALUE:
-            return decode_answer(pending.first)
-        endpoint, owner, otherwise, options = self._call
+        self._awaited = True
         try:
-            endpoint.check(pending)
-        except (NotListeningError, ActorDiedError) as exc:
-            return fallback_or_raise(exc, otherwise)
-        return result_of(self._connection, pending, owner, options)
-
-
-def _renew_lock() -> None:
-    global _CONDITION_LOCK  # another thread may hold it at the moment of a fork
-    _CONDITION_LOCK = threading.RLock()
-
-
-os.register_at_fork(after_in_child=_renew_lock)
+            self._connection.wait(pending, deadline)
+            if pending.ready:
+                self.settle()
+        except BaseException:
+            self._awaited = False
+            if pending.ready:  # else whoever reads finds that nobody waits
+                _settler.add(self)
+            raise
+        self._awaited = False
+        if pending.ready:  # since the time was up
+            self.settle()
 
 
 def submit(
@@ -215,7 +297,7 @@ def submit(
         if connection.full:
             connection.wait_for_room()
         future = RemoteFuture(connection, endpoint, owner, otherwise, options)
-        future._pending_call = connection.call_async(payload, buffers, future.on_ready)
+        future.sent(connection.call_async(payload, buffers, future.on_ready))
         return future
 
     try:

@@ -145,7 +145,7 @@ class _Catcher:
         >>> LocalExcept().get("work", "all well")
         'all well'
         """
-        entry = next(self._store.read().of(group, newest_first=True), None)
+        entry = next(self._store.look(group, newest_first=True), None)
         return default if entry is None else entry.value.error
 
     def first(self, group: Groups = ANY) -> BaseException | None:
@@ -154,7 +154,7 @@ class _Catcher:
         >>> LocalExcept().first() is None
         True
         """
-        entry = next(self._store.read().of(group), None)
+        entry = next(self._store.look(group), None)
         return None if entry is None else entry.value.error
 
     def last(self, group: Groups = ANY) -> BaseException | None:
@@ -180,7 +180,7 @@ class _Catcher:
             ...
         ValueError: no!
         """
-        entry = next(self._store.read().of(group, newest_first=True), None)
+        entry = next(self._store.look(group, newest_first=True), None)
         if entry is not None:
             entry.value.throw()
 
@@ -193,6 +193,7 @@ class _Catcher:
         >>> len(exc)
         0
         """
+        self._store.see(group)
         self._store.append(CLEAR, valid_group(group))
 
     def __getitem__(self, group: Group) -> list[BaseException]:
@@ -215,7 +216,7 @@ class _Catcher:
         return len(self) > 0
 
     def _errors(self, group: Groups) -> list[BaseException]:
-        return [entry.value.error for entry in self._store.read().of(group)]
+        return [entry.value.error for entry in self._store.look(group)]
 
     # -------------------------------------------------------------- the result
 
@@ -271,7 +272,7 @@ class _Catcher:
 
         >>> LocalExcept().log_tracebacks()
         """
-        for entry in self._store.read().of(group):
+        for entry in self._store.look(group):
             caught: Caught = entry.value
             assert not isinstance(entry.group, AnyGroup)
             write(caught.error, entry.group, self._options, caught.traceback)

@@ -81,6 +81,8 @@ class Entry:
         self.group: Groups = group
         self.packed: Any = packed
         self.unpack: Callable[[Any], Any] | None = unpack
+        self.number = -1
+        """Of an exception: how many were caught before it."""
 
     @property
     def value(self) -> Any:
@@ -100,6 +102,8 @@ class State(NamedTuple):
     entries: list[Entry]
     size: int
     result: Entry | None
+    caught: int = 0
+    """How many exceptions were caught so far, those that were cleared among them."""
 
     def of(self, group: Groups, newest_first: bool = False) -> Iterator[Entry]:
         group = valid_group(group)
@@ -115,6 +119,8 @@ class LocalStore:
         self._projection = Projection(State(START, [], 0, None))
         self._taken: dict[bytes, Entry | None] = {}
         self.key: object = self  # equal for the stores that record in one place
+        self.seen: set[int] = set()
+        """The numbers of the exceptions that somebody here has looked at."""
 
     def append(self, kind: int, group: Groups, value: Any = None) -> None:
         entry = Entry(group, Caught(value) if kind == CAUGHT else value, None)
@@ -122,6 +128,21 @@ class LocalStore:
 
     def read(self) -> State:
         return self._projection.state
+
+    def look(self, group: Groups, newest_first: bool = False) -> Iterator[Entry]:
+        """The exceptions of a group, each of which has been seen once it is taken."""
+        for entry in self.read().of(group, newest_first):
+            self.seen.add(entry.number)
+            yield entry
+
+    def see(self, group: Groups) -> None:
+        """Somebody knows of all exceptions of a group."""
+        self.seen.update(entry.number for entry in self.read().of(group))
+
+    def another_reader(self) -> SharedStore | None:
+        """A store with the same records and exceptions of its own; None where there can't be one,
+        since it has the very objects. It knows what was seen here."""
+        return None
 
     def take_result(self) -> Entry | None:
         """The result, for one taker alone: the one whose record comes first."""
@@ -135,10 +156,11 @@ class LocalStore:
             del self._taken[ticket]
 
     def _fold(self, state: State, cursor: Cursor, records: list[tuple[int, Entry]]) -> State:
-        _, entries, size, result = state
+        _, entries, size, result, caught = state
         del entries[size:]  # left by a step that was interrupted
         for kind, entry in records:
             if kind == CAUGHT:
+                entry.number, caught = caught, caught + 1
                 entries.append(entry)
             elif kind == CLEAR:
                 every = entry.group is ANY
@@ -147,7 +169,7 @@ class LocalStore:
                 if kind == TAKE and entry.packed in self._taken:
                     self._taken[entry.packed] = result
                 result = entry if kind == RESULT else None
-        return State(cursor, entries, len(entries), result)
+        return State(cursor, entries, len(entries), result, caught)
 
     def close(self) -> None:
         pass
@@ -189,6 +211,11 @@ class SharedStore(LocalStore):
     def _follow(self, state: State) -> State:
         records, cursor = self._journal.read(state.cursor)
         return self._fold(state, cursor, [(kind, _unpacked(kind, data)) for kind, data in records])
+
+    def another_reader(self) -> SharedStore:
+        other = SharedStore(self._journal)
+        other.seen = self.seen
+        return other
 
     def close(self) -> None:
         self.read()

@@ -45,7 +45,7 @@ def listen_to_the_end(link: OwnerLink) -> None:
 
     def end(number: int, frame: Any) -> None:
         if link.owner_is_gone:
-            kill_group(0)
+            kill_own_group()
         exit_by_signal(signal.SIGTERM)
 
     own_signals.handle(signal.SIGTERM, end)

@@ -30,6 +30,7 @@ The end:
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -53,6 +54,7 @@ __all__ = [
     "OwnerLink",
     "Program",
     "ProgramFailedError",
+    "chosen_start_method",
     "named_parts",
     "unique_name",
 ]
@@ -249,6 +251,22 @@ def named_parts(
     """The parts of a call of `main`, for `Program.parts`."""
     positional = [(f"args[{i}]", one) for i, one in enumerate(args)]
     return [(name, main), *positional, *kwargs.items()]
+
+
+def chosen_start_method(asked: str | None) -> str:
+    """The start method that was asked for; else the program's choice, or the interpreter's.
+
+    Raises:
+        ValueError: there is none of this name.
+    """
+    known = multiprocessing.get_all_start_methods()
+    if asked is None:
+        # Other packages, joblib say, make choices of their own, which are not for us.
+        chosen = multiprocessing.get_start_method(allow_none=True)
+        return chosen if chosen in known else known[0]
+    if asked not in known:
+        raise ValueError(f"start_method {asked!r} is none of {', '.join(known)}")
+    return asked
 
 
 _counters: dict[str, Any] = {}

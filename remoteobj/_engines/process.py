@@ -16,18 +16,17 @@ import time
 from collections.abc import Callable
 from multiprocessing import util as mp_util
 from multiprocessing.context import ForkProcess
-from typing import Any
+from typing import Any, ClassVar
 
 from .._os.fork_safety import keep_in_child
 from .._os.io_thread import reactor
 from .._os.lazy_import import import_lock
 from .._os.processes import KnownProcess
-from .._pickling.codec import dumps, share_classes
+from .._pickling.codec import share_classes
 from .._pickling.exceptions import unpack_error
 from .._wire.channel import StreamChannel
 from .._wire.duplex import duplex_pair, socket_pair
 from .._wire.transport import ByteStream
-from ..errors import UnsendableError
 from .child import PackedProgram, run_program
 from .contract import (
     ExitCallback,
@@ -37,12 +36,14 @@ from .contract import (
     LaunchSpec,
     OwnerLink,
     Program,
+    chosen_start_method,
 )
 from .exit_handlers import forget_inherited, run_exit_handlers
 from .flight_recorder import STACK_SIGNAL, FlightRecorder, Outcome
 from .guardian import guardian
 from .out_of_memory import killed_for_memory, watch
 from .reaper import Reaper, readable
+from .reduction import reduction
 
 __all__ = ["ActorProcess", "ProcessEngine"]
 
@@ -56,21 +57,40 @@ _REASONS: dict[int, ExitReason] = {signal.SIGKILL: "killed", signal.SIGTERM: "st
 class ActorProcess(multiprocessing.Process):
     """A process that runs a program: an `Instance`, once it is started.
 
-    Invariant: what `_state` names is all that the new process gets of it under spawn and
-    forkserver, beside the program.
+    A subclass may have attributes and a `run` of its own, as one of `multiprocessing.Process`.
+
+    Invariant: under spawn and forkserver the new process gets all of it but what `OWNERS` names,
+    and the program packed.
     """
 
     runs_by_itself: bool = True
+    OWNERS: ClassVar[frozenset[str]] = frozenset(
+        {
+            "_describe",
+            "_exit_callbacks",
+            "_owner_pid",
+            "_packed_error",
+            "_plain",
+            "_program",
+            "_reaper",
+            "_reaping",
+            "_recorder",
+            "_report",
+            "_signals_sent",
+            "_watched",
+            "_wire_options",
+            "control",
+            "data",
+        }
+    )
+    """The attributes that are its owner's alone."""
 
     def __init__(self, spec: LaunchSpec) -> None:
+        before = set(vars(self))
         super().__init__(name=spec.name, daemon=spec.daemon)
-        # What of it belongs in the new process: multiprocessing's own part, and our link.
-        self._state: tuple[str, ...] = (*vars(self), "_link", "start_method")
-        known = multiprocessing.get_all_start_methods()
-        chosen = spec.start_method or multiprocessing.get_start_method(allow_none=True)
-        self.start_method: str = chosen or known[0]
-        if self.start_method not in known:
-            raise ValueError(f"start_method {spec.start_method!r} is none of {', '.join(known)}")
+        self._plain = {*vars(self), "_link", "start_method"} - before
+        """What `multiprocessing`'s own pickler sends."""
+        self.start_method: str = chosen_start_method(spec.start_method)
         self._program: Program | PackedProgram | None = spec.program
         """Until it is started; packed in a new process that is no fork."""
         self._describe = spec.program.describe
@@ -93,6 +113,9 @@ class ActorProcess(multiprocessing.Process):
 
     def start(self) -> None:
         """Start it; then `data` and `control` lead to it."""
+        self._check_closed()  # type: ignore[attr-defined]
+        if self._popen is not None:  # type: ignore[attr-defined]
+            raise AssertionError("cannot start a process twice")  # as the base class says it
         watch()
         try:
             self._start()
@@ -123,7 +146,7 @@ class ActorProcess(multiprocessing.Process):
                 mp_util.Finalize(self, self._recorder.close)
             finally:
                 self._link = None
-                self._program = None
+            self._program = None
             ours.pop_all()
         self.data: StreamChannel = StreamChannel(data, self._reaper.death, self._wire_options)
         self.control: StreamChannel = StreamChannel(control)
@@ -170,23 +193,9 @@ class ActorProcess(multiprocessing.Process):
 
         return without_main.POPEN[process_obj.start_method](process_obj)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """What the new process needs: multiprocessing's own part, and what it is to run."""
-        state = {name: self.__dict__[name] for name in self._state if name in self.__dict__}
-        return {**state, "_program": self._packed_program()}
-
-    def _packed_program(self) -> PackedProgram:
-        program = self._program
-        assert program is not None
-        assert not isinstance(program, PackedProgram)
-        try:
-            payload, buffers = dumps(program, "program")
-            return PackedProgram(payload, [bytes(one) for one in buffers])
-        except UnsendableError as exc:
-            error = exc
-        for name, part in program.parts():
-            dumps(part, name)  # says which one it is
-        raise error
+    def __reduce__(self) -> tuple[Any, ...]:
+        assert self._program is not None
+        return reduction(self, self._program, self._plain, self.OWNERS)
 
     @property
     def _by_server(self) -> bool:
@@ -215,6 +224,11 @@ class ActorProcess(multiprocessing.Process):
 
     def is_alive(self) -> bool:
         """Whether the process runs. True to the fact, in a forked copy of the owner too."""
+        self._check_closed()  # type: ignore[attr-defined]
+        return self.runs()
+
+    def runs(self) -> bool:
+        """The same, and False once it is closed."""
         if self._report is not None or self._reaper is None:
             return False
         if os.getpid() != self._owner_pid:
@@ -224,7 +238,6 @@ class ActorProcess(multiprocessing.Process):
     @property
     def exitcode(self) -> int | None:
         """Negative for a signal; None while it runs, and where the code can't be known."""
-        self._check_closed()  # type: ignore[attr-defined]
         self.is_alive()
         return None if self._report is None else self._report.exitcode
 
@@ -232,11 +245,11 @@ class ActorProcess(multiprocessing.Process):
         """Wait for its end; False when that did not come in time."""
         assert self._reaper is not None, "it has not been started"
         self._reaper.wait(timeout)
-        return not self.is_alive()
+        return not self.runs()
 
     def join(self, timeout: float | None = None) -> None:
         """Wait for its end."""
-        if self._reaper is None:
+        if self._reaper is None or self._popen is None:  # type: ignore[attr-defined]
             super().join(timeout)  # says what is wrong
         self.wait(timeout)
 
@@ -279,7 +292,7 @@ class ActorProcess(multiprocessing.Process):
 
     def exit_report(self) -> ExitReport:
         """What is known of its end; before that, and in a forked copy of the owner, nothing is."""
-        self.is_alive()
+        self.runs()
         if self._report is None:
             return ExitReport(self.name, self.pid)
         error = unpack_error(self._packed_error) if self._packed_error else None
@@ -326,7 +339,7 @@ class ActorProcess(multiprocessing.Process):
         """Let go of the lines to it; and, once it has ended, of its other descriptors."""
         self.data.close()
         self.control.close()
-        if self.is_alive():
+        if self.runs():
             return
         with self._reaping:
             if self._recorder is not None:

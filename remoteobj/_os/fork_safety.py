@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Iterator
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 __all__ = ["fork_generation", "keep_in_child", "creation_lock", "close_in_child"]
 
@@ -54,6 +55,16 @@ def _close_inherited() -> None:
             end.close()
 
 
+def _forget_executors() -> None:
+    """Forget the threads of the parent's executors, which are not here. Whoever forks in one of
+    them is it himself, and the interpreter, at the end of the child, would wait for him: that
+    fails, and the child ends with the exit code 1."""
+    executors: Any = sys.modules.get("concurrent.futures.thread")
+    threads = getattr(executors, "_threads_queues", None)
+    if threads is not None:
+        threads.clear()
+
+
 # No code of ours between a fork and its release: a Ctrl-C there would leave it held.
 os.register_at_fork(
     before=creation_lock.acquire,
@@ -61,6 +72,7 @@ os.register_at_fork(
     after_in_child=creation_lock.release,
 )
 os.register_at_fork(after_in_child=_close_inherited)
+os.register_at_fork(after_in_child=_forget_executors)
 
 
 def close_in_child(end: C) -> C:

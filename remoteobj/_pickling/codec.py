@@ -17,6 +17,7 @@ import io
 import operator
 import os
 import pickle
+import re
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -35,6 +36,7 @@ __all__ = [
     "Buffers",
     "dumps",
     "dumps_call",
+    "is_plain",
     "loads",
     "pickled",
     "share_classes",
@@ -123,6 +125,21 @@ def loads(payload: bytes | bytearray | memoryview, buffers: Buffers = ()) -> Any
     Arrays use the memory of ``buffers``, and are as writable as these are.
     """
     return unpickled(payload, buffers=buffers)
+
+
+_NAMES_A_CLASS: Final = re.compile(rb"[\x82-\x84\x93]").search
+"""Finds the operations by which `dumps` names classes and functions, or what looks like one."""
+_SHORT: Final = 4096
+
+
+def is_plain(payload: bytes | bytearray | memoryview) -> bool:
+    """Whether it is sure, and quickly told, that to undo `dumps` runs no code of anybody's: that
+    there are but numbers, texts, bytes and containers of these in it, and not many.
+
+    >>> is_plain(dumps({"a": [1, 2.5, None]})[0]), is_plain(dumps({"a": open})[0])
+    (True, False)
+    """
+    return len(payload) <= _SHORT and _NAMES_A_CLASS(payload) is None
 
 
 # ------------------------------------------------------------------ C pickle, and exceptions

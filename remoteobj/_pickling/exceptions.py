@@ -18,6 +18,7 @@ node holds are the parts of `_pickling.exception_parts`. Guarantees:
 from __future__ import annotations
 
 import pickle
+from types import FrameType
 from typing import Any, NamedTuple, TypeAlias
 
 from .._os.thread_unwind import ThreadUnwind
@@ -43,7 +44,9 @@ from .exception_parts import (
     take_apart,
 )
 
-__all__ = ["for_caller", "pack_error", "unpack_error"]
+__all__ = ["for_caller", "pack_error", "unpack_error", "without_our_frames"]
+
+_OUR_PACKAGE = __name__.partition(".")[0]
 
 _ARGS = vars(BaseException)["args"]  # the descriptor: a class may have something else by that name
 
@@ -61,6 +64,24 @@ def for_caller(exc: BaseException) -> BaseException:
     if isinstance(exc, Exception) and not isinstance(exc, (StopIteration, StopAsyncIteration)):
         return exc
     return RemoteError.around(exc)
+
+
+def without_our_frames(exc: BaseException) -> BaseException:
+    """Return the exception, with a traceback that begins where our code has called other code.
+
+    Nobody cares how we got there; and our frames lead to what must not live on with an exception.
+    """
+    traceback = exc.__traceback__
+    while traceback is not None and _is_ours(traceback.tb_frame):
+        traceback = traceback.tb_next
+    try:
+        return exc.with_traceback(traceback)
+    finally:
+        del exc, traceback
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__package__")).partition(".")[0] == _OUR_PACKAGE
 
 
 def pack_error(exc: BaseException) -> bytes:

@@ -131,9 +131,11 @@ class UnixListener:
             raise
 
     def close(self) -> None:
-        if self._socket.fileno() >= 0:
+        """Stop to listen. Harmless when done twice, and by two threads at once."""
+        fd = self._socket.detach()  # one step of the interpreter: one thread alone gets it
+        if fd >= 0:
             _unlink(self._path)
-            self._socket.close()
+            os.close(fd)
             if self._lock is not None:
                 os.close(self._lock)
 
