@@ -14,7 +14,7 @@ import struct
 import tempfile
 import time
 from collections.abc import Iterator
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 from unittest import mock
 
 from remoteobj._actor.client_set import ClientSet
@@ -117,7 +117,7 @@ def nothing_left() -> Iterator[Offers]:
     before = open_descriptors()
     with (
         mock.patch.object(
-            logging.getLogger("remoteobj"), "error", lambda *a, **k: told.append((a, k))
+            logging.getLogger("remoteobj"), "error", lambda *what, **_: told.append(what)
         ),
         mock.patch.object(buffer_exchange, "reactor"),  # whose thread would be there afterwards
         contextlib.closing(Offers()) as offers,
@@ -136,8 +136,10 @@ class StubExecutor:
     """Answers without running anything; a payload that begins with an s gives a stream."""
 
     current: Running | None = None
-    all_running: ClassVar[list[Running]] = []
     done = 0
+
+    def __init__(self) -> None:
+        self.all_running: list[Running] = []
 
     def run(self, client: Client, request: Frame) -> FrameParts | None:
         kind, call_id, payload, *_ = request
