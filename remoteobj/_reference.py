@@ -9,6 +9,7 @@ import select
 import sys
 import threading
 import time
+from collections.abc import Collection
 from multiprocessing.context import get_spawning_popen
 from typing import Any
 
@@ -30,7 +31,7 @@ thread has no descriptor that could be waited for."""
 LISTEN_CHECK = 0.02
 """Seconds between two attempts to reach a listener whose transport can't tell when it begins."""
 
-Reference = tuple[ActorId, Address, bool, bool, WireOptions]
+Reference = tuple[ActorId, Address, bool, bool, WireOptions, Any]
 """All that another process needs in order to call an object."""
 
 
@@ -51,6 +52,7 @@ class RemoteRef:
         fulfil: bool = True,
         wire_options: WireOptions = DEFAULT_WIRE_OPTIONS,
         endpoint: Endpoint | None = None,
+        default: Any = MISSING,
     ) -> None:
         self.actor_id = actor_id
         self.address = address
@@ -58,28 +60,37 @@ class RemoteRef:
         self.local = local
         self.eager = eager
         self.fulfil = fulfil
+        self.default = default
+        """The value where nobody listens, or what makes it; `MISSING`: that is an error."""
+        self.taken_names: Collection[str] = ()
+        """Of `OF_SERVING`, the names that the object has itself, as its handle learns from it."""
         self.wire_options = wire_options
         self.endpoint = endpoint or Endpoint(actor_id, address, wire_options=wire_options)
 
     @classmethod
-    def of(cls, obj: object, *, eager: bool, fulfil: bool, wire_options: WireOptions) -> RemoteRef:
+    def of(cls, obj: object, **options: Any) -> RemoteRef:
         """The reference of an object that this process, or one that it starts, may later serve."""
-        actor_id = ActorId.new(describe(obj))
-        return cls(
-            actor_id, new_address(), obj, eager=eager, fulfil=fulfil, wire_options=wire_options
-        )
+        return cls(ActorId.new(describe(obj)), new_address(), obj, **options)
 
     # --- as part of a pickle -------------------------------------------------------------
 
     def reference(self) -> Reference:
         """All that another process needs in order to call the object."""
-        return (self.actor_id, self.address, self.eager, self.fulfil, self.wire_options)
+        options = self.eager, self.fulfil, self.wire_options, self.default
+        return (self.actor_id, self.address, *options)
 
     @classmethod
     def from_reference(cls, reference: Reference) -> RemoteRef:
         """The other way round: the reference, in a process that was sent this."""
-        actor_id, address, eager, fulfil, wire_options = reference
-        return cls(actor_id, address, eager=eager, fulfil=fulfil, wire_options=wire_options)
+        actor_id, address, eager, fulfil, wire_options, default = reference
+        return cls(
+            actor_id,
+            address,
+            eager=eager,
+            fulfil=fulfil,
+            wire_options=wire_options,
+            default=default,
+        )
 
     def local_copy_for_child(self) -> tuple[Any, ...]:
         """The object itself, in a tuple, if this is pickled for a process that is being started:

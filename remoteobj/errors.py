@@ -360,6 +360,13 @@ class RemoteError(RemoteObjError):
         return f"{message}\n\nRemote traceback:\n{self.remote_traceback.rstrip()}"
 
 
+COROUTINE_REMEDY = (
+    "an `async def` method is not run yet by an actor; make it a plain method, which may call "
+    "asyncio.run(...)"
+)
+"""What to do about a method that gives a coroutine."""
+
+
 def type_name(cls: type) -> str:
     """Return the qualified name by which messages call a class: ``package.module.Name``.
 

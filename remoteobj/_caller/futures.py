@@ -21,6 +21,8 @@ from .call_options import CallOptions
 from .connection import Connection
 from .endpoint import Endpoint, Fallback, decode_answer, encode, fallback_or_raise, result_of
 
+__tracebackhide__ = True  # by pytest, of what it shows of a test that fails
+
 __all__ = ["RemoteFuture", "completed", "submit"]
 
 
@@ -108,6 +110,14 @@ class RemoteFuture(Future[Any]):
         else:
             super()._invoke_callbacks()  # type: ignore[misc]
 
+    def __repr__(self) -> str:
+        state = "cancelled" if self.cancelled() else "finished" if self.done() else "pending"
+        outcome = ""
+        if self._outcome is not None:
+            value, error = self._outcome
+            outcome = f" returned {type(value).__name__}" if error is None else f" raised {error!r}"
+        return f"<{type(self).__name__} at {id(self):#x} state={state}{outcome}>"
+
     # --- as its user sees it ---------------------------------------------------------------
 
     def done(self) -> bool:
@@ -187,7 +197,7 @@ class RemoteFuture(Future[Any]):
             endpoint.check(pending)
         except (NotListeningError, ActorDiedError) as exc:
             return fallback_or_raise(exc, otherwise)
-        return result_of(self._connection, pending, owner, options)
+        return result_of(endpoint, self._connection, pending, owner, options)
 
 
 def _renew_lock() -> None:
