@@ -90,7 +90,6 @@ def _refuse_owners_name(cls: type, name: str) -> None:
     """
     if name in OF_HANDLES and not hasattr(cls, name):
         raise AttributeError(
-            f"{name!r} is for the actor's owner: only the handle that spawn() returned has it, "
-            "and no copy, view or part of it; if it is an attribute of the object, "
-            f"attrs_({name!r}) reaches it"
+            f"only its owner can: {name!r} is of the handle that spawn() returned, and of no copy, "
+            f"view or part of it; an attribute of the object of that name is attrs_({name!r})"
         ) from None

@@ -132,8 +132,9 @@ class OwnedActor:
             return NotListeningError(f"{self.name} has stopped listening")
         return self._errors.lost(False)
 
-    def wait_for_birth(self) -> None:
-        """Wait until `__init__` is done; raises what it raised."""
+    def wait_for_birth(self) -> Collection[str]:
+        """Wait until `__init__` is done; raises what it raised. The names of `OF_SERVING` that the
+        object has."""
         timeout = self.options.spawn_timeout
         deadline = None if timeout is None else time.monotonic() + timeout
         connection = self._first
@@ -147,7 +148,7 @@ class OwnedActor:
             if connection.init_call.failure is not None:
                 raise connection.init_call.failure()
             assert connection.init_call.first is not None
-            decode_answer(connection.init_call.first)
+            return tuple(decode_answer(connection.init_call.first))
         except BaseException:
             self._destroy()
             raise

@@ -125,7 +125,10 @@ class RemoteRef:
         if local_server(self.actor_id) is not None:
             raise RuntimeError(f"{self.name} is listening already")
         if self.local is MISSING:
-            raise RuntimeError(f"{self.name} lives in another process: only that one can listen")
+            raise RuntimeError(
+                f"{self.name} lives in another process: only that one can listen; and only the "
+                "handle that spawn() returned stops an actor, by `with` or stop_()"
+            )
         server = Server(
             self.local, self.actor_id, self.address, self.fulfil, mode, self.wire_options
         )
