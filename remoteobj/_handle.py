@@ -79,6 +79,10 @@ class Handle(Proxy, Generic[T]):
     _exc: Except
     _exited: _Exited
 
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+
     @property
     def pid_(self) -> int | None:
         """The process in which the object lives."""

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 import weakref
+from collections.abc import Collection
 from functools import partial
 from multiprocessing import util as mp_util
 from typing import Any, Protocol

@@ -15,19 +15,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from ._protocol.identity import ActorId
 from ._protocol.operations import OPERATIONS, Step, Steps
 from ._protocol.parts import PARTS, Part, replaced
 
-if TYPE_CHECKING:
-    from ._views import View
-
 __all__ = ["VIEW_OF", "settled"]
 
-VIEW_OF: Final[dict[type, Callable[[Any], View]]] = {}
-"""The classes of proxies, and what gives the view of one."""
+VIEW_OF: Final[dict[type, Callable[[Any], Any]]] = {}
+"""The classes of proxies, and what gives the `View` of one."""
 
 ARGUMENTS: Final = ("args", "kwargs", "func")
 """The operands that whoever is called may call back."""

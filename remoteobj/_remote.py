@@ -20,6 +20,7 @@ __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 Class = TypeVar("Class", bound=type)
 Method = TypeVar("Method", bound=Callable[..., Any])
 
+
 class ClassSpawner:
     """Spawns actors of a class with some options changed: what `Cls.options(...)` gives."""
 

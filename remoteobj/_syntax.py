@@ -46,7 +46,8 @@ def _named(dunder: str, method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _view_of(proxy: Any) -> View:
-    return VIEW_OF[type(proxy)](proxy)
+    view: View = VIEW_OF[type(proxy)](proxy)
+    return view
 
 
 # --- arrays ------------------------------------------------------------------------------

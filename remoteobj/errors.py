@@ -361,7 +361,7 @@ class RemoteError(RemoteObjError):
 
 
 COROUTINE_REMEDY = (
-    "an `async def` method is not run yet by an actor; make it a plain method, which may call "
+    "`async def` methods are not run yet by actors: make it a plain method, which may call "
     "asyncio.run(...)"
 )
 """What to do about a method that gives a coroutine."""

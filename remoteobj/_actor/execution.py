@@ -132,7 +132,7 @@ class SerialExecutor:
                 reply = None
                 if type(result) is CoroutineType:
                     result.close()
-                    raise TypeError(f"it was not run: {COROUTINE_REMEDY}")
+                    raise TypeError(f"the method was not run: {COROUTINE_REMEDY}")
             elif type(result) in SCALARS:
                 reply = (_VALUE, call_id, pickled(result, 5), (), b"", 0)
             else:

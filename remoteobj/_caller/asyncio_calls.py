@@ -78,7 +78,9 @@ async def _answer_in_time(
     except TimeoutError:
         if scope.expired():
             # To ask the actor why takes time too, in which the loop must run on.
-            raise await asyncio.to_thread(endpoint.timed_out, options, *sent) from None
+            raise await asyncio.to_thread(
+                endpoint.timed_out, options, sent[0] if sent else None
+            ) from None
         raise
 
 

@@ -52,7 +52,7 @@ def _remedy(part: object) -> str:
     if isinstance(part, CoroutineType | AsyncGeneratorType):
         if isinstance(part, CoroutineType):
             part.close()  # nobody can await it any more, and the interpreter would warn of that
-        return f"For {COROUTINE_REMEDY}."
+        return f"{COROUTINE_REMEDY}."
     if type(part).__module__.startswith("multiprocessing."):
         return "Pass it to spawn(...), where the process starts that is to have it."
     if isinstance(part, IOBase):

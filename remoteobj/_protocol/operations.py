@@ -23,7 +23,7 @@ The two begin differently, so that `describe_request` can tell them apart in a f
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import takewhile
 from typing import Any, Final, NamedTuple
 
@@ -151,14 +151,15 @@ def evaluate(steps: Sequence[Any], obj: Any) -> Any:
         Exception: whatever an operation raises, as it is.
     """
     root = obj
+    todo: Iterable[Any] = steps
     try:
         if steps:
             first = steps[0]
             if type(first) is str:
                 return getattr(obj, first)(*steps[1])
             if first[0] == "parts":
-                steps = _filled(steps, root)
-        for step in steps:
+                todo = _filled(steps, root)
+        for step in todo:
             name = step[0]
             # The two of which most chains consist are spelled out, in a third of the time.
             if name == "attr":

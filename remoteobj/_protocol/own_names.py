@@ -1,4 +1,4 @@
-"""The names that proxies and handles keep for themselves, and what is said to whoever misses one."""
+"""The names that proxies and handles keep for themselves, and what is said to who misses one."""
 
 from __future__ import annotations
 
@@ -7,12 +7,35 @@ from typing import Final
 __all__ = ["OF_HANDLES", "OF_PROXIES", "OF_SERVING", "hint_at_own_name"]
 
 OF_PROXIES: Final = frozenset(
-    ("async_", "attrs_", "cast_", "future_", "get_", "listen_", "listening_", "stop_listen_")
-    + ("with_",)
+    [
+        "async_",
+        "attrs_",
+        "cast_",
+        "future_",
+        "get_",
+        "listen_",
+        "listening_",
+        "stop_listen_",
+        "with_",
+    ]
 )
 OF_HANDLES: Final = frozenset(
-    ("alive_", "exc_", "exitcode_", "exited_", "interrupt_", "join_", "kill_", "name_", "on_exit_")
-    + ("pid_", "stack_", "status_", "stop_", "terminate_")
+    [
+        "alive_",
+        "exc_",
+        "exitcode_",
+        "exited_",
+        "interrupt_",
+        "join_",
+        "kill_",
+        "name_",
+        "on_exit_",
+        "pid_",
+        "stack_",
+        "status_",
+        "stop_",
+        "terminate_",
+    ]
 )
 """Those that only the handle has which `spawn` gave: no copy, no view and no part of it."""
 OF_SERVING: Final = ("poll", "process_requests", "wait_until_listening")
