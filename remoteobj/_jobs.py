@@ -15,6 +15,8 @@ from .errors import CallTimeoutError, NotListeningError
 
 __all__ = ["Job", "thread"]
 
+__tracebackhide__ = True  # by pytest, of what it shows of a test that fails
+
 
 _END: Final = object()
 """Comes after the last item of a thread."""

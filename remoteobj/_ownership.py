@@ -35,6 +35,8 @@ __all__ = [
     "stop_in_background",
 ]
 
+__tracebackhide__ = True  # by pytest, of what it shows of a test that fails
+
 TERM_SECONDS = 3.0
 """How long an actor has after SIGTERM, before SIGKILL."""
 KILL_SECONDS = 5.0

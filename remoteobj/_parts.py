@@ -23,6 +23,8 @@ from ._protocol.parts import PARTS, Part, replaced
 
 __all__ = ["VIEW_OF", "settled"]
 
+__tracebackhide__ = True  # by pytest, of what it shows of a test that fails
+
 VIEW_OF: Final[dict[type, Callable[[Any], Any]]] = {}
 """The classes of proxies, and what gives the `View` of one."""
 

@@ -50,6 +50,8 @@ from .shared_reader import OVER, READY, Done, SharedReader
 
 __all__ = ["Connection", "ConnectionEndedError", "GoodbyeErrors", "ReenteredError"]
 
+__tracebackhide__ = True  # by pytest, of what it shows of a test that fails
+
 
 class Connection:
     """Sends calls and takes in their outcomes.

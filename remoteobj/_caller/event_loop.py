@@ -26,6 +26,8 @@ Send = Callable[[], PendingCall]
 
 __all__ = ["CallLimit", "LoopBridge", "bridge_of_this_loop", "step"]
 
+__tracebackhide__ = True  # by pytest, of what it shows of a test that fails
+
 
 class LoopBridge:
     """Leads from other threads into one event loop, which they wake once for all that they bring.

@@ -17,6 +17,9 @@ from .._pickling.exceptions import pack_error, unpack_error
 from .journal import START, Cursor, Journal, Projection, join, split
 
 
+__tracebackhide__ = True  # by pytest, of what it shows of a test that fails
+
+
 class AnyGroup(enum.Enum):
     ANY = "every group"
 

@@ -41,6 +41,8 @@ cloudpickle: Any = untyped
 
 __all__ = ["dumps", "register_classes"]
 
+__tracebackhide__ = True  # by pytest, of what it shows of a test that fails
+
 MAIN = ("__main__", "__mp_main__")
 
 

@@ -43,6 +43,8 @@ __all__ = [
     "unpickled",
 ]
 
+__tracebackhide__ = True  # by pytest, of what it shows of a test that fails
+
 Buffers = Sequence[Any]
 """Contiguous bytes-like objects, in the order in which `dumps` gave them out."""
 
