@@ -148,10 +148,6 @@ UNARY: Final = {
     "invert": "~",
     "abs": "abs()",
     "round": "round()",
-    "int": "int()",
-    "float": "float()",
-    "complex": "complex()",
-    "index": "its use as an index",
 }
 
 REFUSALS: Final[dict[str, Callable[..., Any]]] = {

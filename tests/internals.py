@@ -58,8 +58,8 @@ from remoteobj._protocol.frames import (
 )
 from remoteobj._protocol.identity import ActorId
 from remoteobj._protocol.messages import INIT_ID, WINDOW, Flag, Frame, Kind
-from remoteobj._protocol.own_names import OF_HANDLES, OF_PROXIES
 from remoteobj._protocol.operations import describe_request
+from remoteobj._protocol.own_names import OF_HANDLES, OF_PROXIES
 from remoteobj._proxy import ref_of
 from remoteobj._wire import buffer_exchange, registry, runtime_directory, unix
 from remoteobj._wire.auth import (

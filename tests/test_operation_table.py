@@ -72,6 +72,13 @@ ROOT: list[Row] = [
     ("bool", (), "bool(?)", True),
     ("len", (), "len(?)", TypeError("object of type 'Thing' has no len()")),
     ("iter", (), "iter(?)", TypeError("'Thing' object is not iterable")),
+    ("int", (), "int(?)", TypeError),
+]
+NUMBERS: list[Row] = [
+    ("int", (), "int(?)", 1),
+    ("float", (), "float(?)", 1.0),
+    ("complex", (), "complex(?)", 1 + 0j),
+    ("index", (), "index(?)", 1),
 ]
 ITEMS: list[Row] = [
     ("item", (0,), "?[0]", 1),
@@ -107,6 +114,11 @@ def test_an_operation_on_items_prints_as_python_and_does_what_it_prints(row: Row
     check(row, [1, 2, 3])
 
 
+@pytest.mark.parametrize("row", NUMBERS, ids=row_id)
+def test_an_operation_on_numbers_prints_as_python_and_does_what_it_prints(row: Row) -> None:
+    check(row, True)
+
+
 def check(row: Row, obj: Any) -> None:
     name, operands, text, expected = row
     steps = ((name, *operands),)
@@ -121,7 +133,7 @@ def check(row: Row, obj: Any) -> None:
 
 
 def test_every_row_of_the_table_is_tried_above() -> None:
-    assert {row[0] for row in ROOT + ITEMS} | {"super", "parts"} == set(OPERATIONS)
+    assert {row[0] for row in ROOT + ITEMS + NUMBERS} | {"super", "parts"} == set(OPERATIONS)
 
 
 def test_only_attributes_items_and_super_go_on_lazily() -> None:

@@ -31,7 +31,7 @@ class Device:
         return getattr(current(), name)()
 
     def breaks(self) -> None:
-        breakpoint()  # noqa: T100 - it is what is tested
+        breakpoint()
 
     async def later(self) -> int:
         return 1
@@ -86,9 +86,6 @@ OPERATORS: dict[str, Callable[[Any], Any]] = {
     "unary -": lambda part: -part,
     "abs()": lambda part: abs(part),
     "round()": lambda part: round(part, 2),
-    "int()": lambda part: int(part),
-    "float()": lambda part: float(part),
-    "index": lambda part: [1, 2, 3, 4][part],
     "format": lambda part: f"{part:.2f}",
 }
 
@@ -100,6 +97,16 @@ def test_an_operator_on_a_part_says_how_to_fetch_it(symbol: str, forked: Any) ->
     assert symbol in str(refused.value)
     assert "`proxy.value.__`" in str(refused.value)
     assert f"{forked.value}" == str(forked.value), "printing stays local"
+
+
+def test_a_conversion_gives_the_value(device: Any) -> None:
+    value = device.value
+    assert (int(value), float(value), complex(value), [0, 1, 2, 3][value]) == (3, 3.0, 3 + 0j, 3)
+    assert "%d" % value == "3"  # noqa: UP031 - as logging does
+    with pytest.raises(TypeError, match="int"):
+        int(device.lines)
+    with pytest.raises(TypeError, match=r"use future_\.passto\(int, \.\.\.\)"):
+        int(device.future_.value)
 
 
 def test_an_operand_that_knows_what_to_do_with_a_proxy_is_asked(forked: Any) -> None:
@@ -307,7 +314,6 @@ unsendable = (_ for _ in ())
 """A generator, which can't be pickled."""
 
 
-
 def test_our_frames_are_hidden_from_a_test_that_fails(device: Any) -> None:
     calls: list[Callable[[], Any]] = [
         lambda: device.missing(),
@@ -326,8 +332,6 @@ def test_our_frames_are_hidden_from_a_test_that_fails(device: Any) -> None:
         files = {Path(str(entry.path)).parent.name for entry in shown}
         assert "remoteobj" not in files and not any(name.startswith("_") for name in files), shown
         assert traceback.extract_tb(raised.tb)
-
-
 
 
 def test_only_decorated_classes_may_be_served_by_hand_with_their_marks() -> None:

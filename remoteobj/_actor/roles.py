@@ -6,6 +6,7 @@ What is wrong with a class as it is written is said when it is decorated: `check
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from types import FunctionType
 from typing import Any, Final
 
@@ -113,11 +114,26 @@ def check_class(cls: type) -> None:
                 f"one is run: {', '.join(names)}; let that one call the others"
             )
     for name, value in _members(cls):
-        func = getattr(value, "__func__", value)
-        if func is not value and MARK in getattr(func, "__dict__", ()):
+        func = _function_in(value)
+        if not isinstance(value, FunctionType) and _is_marked(func):
             raise TypeError(f"{cls.__qualname__}.{name} is marked, and is no plain method")
         if isinstance(func, FunctionType) and (name[:1] != "_" or name == "__call__"):
             _check_parameters(func)
+
+
+def _function_in(value: Any) -> Any:
+    if isinstance(value, staticmethod | classmethod):
+        return value.__func__
+    if isinstance(value, property):
+        return value.fget
+    return value.func if isinstance(value, cached_property) else value
+
+
+def _is_marked(value: object) -> bool:
+    try:
+        return MARK in object.__getattribute__(value, "__dict__")  # which runs no code of its own
+    except AttributeError:
+        return False
 
 
 def _check_parameters(method: FunctionType) -> None:

@@ -16,7 +16,6 @@ from .._pickling.codec import dumps, loads
 from .._pickling.exceptions import pack_error, unpack_error
 from .journal import START, Cursor, Journal, Projection, join, split
 
-
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
 

@@ -132,6 +132,10 @@ OPERATIONS: Final[dict[str, Operation]] = {
     ),
     "len": Operation("len({obj})", len, dunder="__len__", returns=int),
     "bool": Operation("bool({obj})", bool, dunder="__bool__", returns=bool),
+    "int": Operation("int({obj})", int, dunder="__int__", returns=int),
+    "float": Operation("float({obj})", float, dunder="__float__", returns=float),
+    "complex": Operation("complex({obj})", complex, dunder="__complex__", returns=complex),
+    "index": Operation("index({obj})", operator.index, dunder="__index__", returns=operator.index),
     "iter": Operation("iter({obj})", _iterate, dunder="__iter__", returns=iter),
 }
 
