@@ -4,7 +4,6 @@ import functools
 import os
 import queue
 import threading
-from collections.abc import Iterator
 from typing import Any, Generic, TypeVar, assert_type
 
 import pytest
@@ -226,11 +225,7 @@ def test_names_for_serving_are_those_of_the_object_if_it_has_them(launch: Launch
             parent.poll()
 
 
-@pytest.fixture
-def plain_function() -> Iterator[Any]:
-    yield made
-
-
-def test_what_is_no_class_is_told_of_spawn(plain_function: Any) -> None:
+def test_what_is_no_class_is_told_of_spawn() -> None:
+    decorator: Any = remote
     with pytest.raises(TypeError, match=r"see remoteobj\.spawn"):
-        remote(plain_function)
+        decorator(made)

@@ -8,12 +8,13 @@ import pytest
 
 from remoteobj import options, remote
 
+Role = Callable[[Callable[..., Any]], Callable[..., Any]]
 ROLES = [remote.work, remote.cleanup]
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_generator_is_no_loop_and_no_cleanup(role: Any) -> None:
-    with pytest.raises(TypeError, match="loop is a generator.*never run"):
+def test_a_generator_is_no_loop_and_no_cleanup(role: Role) -> None:
+    with pytest.raises(TypeError, match=r"loop is a generator.*never run"):
 
         class Bad:
             @role
@@ -22,7 +23,7 @@ def test_a_generator_is_no_loop_and_no_cleanup(role: Any) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_neither_is_a_coroutine_function(role: Any) -> None:
+def test_neither_is_a_coroutine_function(role: Role) -> None:
     with pytest.raises(TypeError, match=r"loop is `async def`.*asyncio\.run"):
 
         class Bad:
@@ -38,7 +39,7 @@ def test_neither_is_a_coroutine_function(role: Any) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_it_is_called_with_no_arguments(role: Any) -> None:
+def test_it_is_called_with_no_arguments(role: Role) -> None:
     with pytest.raises(TypeError, match="loop takes arguments"):
 
         class Bad:
@@ -63,7 +64,7 @@ def test_it_is_called_with_no_arguments(role: Any) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_function_outside_of_any_class_has_no_role(role: Any) -> None:
+def test_a_function_outside_of_any_class_has_no_role(role: Role) -> None:
     def loop() -> None: ...
 
     with pytest.raises(TypeError, match=r"outside of any class.*util\.process"):
@@ -74,7 +75,7 @@ def test_a_function_outside_of_any_class_has_no_role(role: Any) -> None:
 @pytest.mark.parametrize(
     "wrapper", [staticmethod, classmethod, property, functools.cache, functools.cached_property]
 )
-def test_only_a_plain_method_has_a_role(role: Any, wrapper: Any) -> None:
+def test_only_a_plain_method_has_a_role(role: Role, wrapper: Any) -> None:
     def loop(self: object) -> None: ...
 
     loop.__qualname__ = "Bad.loop"
