@@ -56,7 +56,7 @@ def test_it_is_called_with_no_arguments(role: Role) -> None:
 
         class Worst:
             @role
-            def loop() -> None: ...  # type: ignore[misc]
+            def loop() -> None: ...  # pyright: ignore[reportSelfClsParameterName]
 
     class Good:
         @role
