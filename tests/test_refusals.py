@@ -297,9 +297,14 @@ def test_a_stream_that_is_late_is_closed_over_there(forked: Any, gate: Gate) -> 
 
 
 def test_a_late_item_of_an_awaited_stream_says_so_too(forked: Any, gate: Gate) -> None:
+    held: list[Any] = []
+
     async def consume() -> None:
-        async for _ in forked.with_(timeout=0.1).async_.closing(gate):
-            pass
+        stream = await forked.with_(timeout=0.1).async_.closing(gate)
+        try:
+            await anext(stream)
+        finally:
+            held.append(stream)  # to drop it would close it as well
 
     with pytest.raises(CallTimeoutError, match="gave no item") as late:
         asyncio.run(consume())
