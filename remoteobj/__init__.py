@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ._handle import Handle
     from ._proxy import Proxy
     from ._remote import remote
+    from ._spawn import options, spawn
     from .errors import (
         ActorDiedError,
         CallTimeoutError,
@@ -46,12 +47,15 @@ __all__ = [
     "current",
     "errors",
     "get",
+    "options",
     "remote",
+    "spawn",
     "util",
 ]
 
 if not TYPE_CHECKING:  # to which a misspelt name would be an Any
     _homes = {"Proxy": "_proxy", "Handle": "_handle", "remote": "_remote", "util": "util"}
+    _homes |= {"spawn": "_spawn", "options": "_spawn"}
     _homes |= {"current": "_access", "get": "_access", "Status": "_actor.status"}
     _homes |= {"Except": "_catching.catchers", "LocalExcept": "_catching.catchers"}
     __getattr__, __dir__ = late_names(globals(), _homes, otherwise="errors")

@@ -6,10 +6,9 @@ import threading
 import weakref
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ._actor.program import ActorProgram
-from ._actor.roles import role_of
 from ._actor.status import Status
 from ._catching.catchers import Except
 from ._engines.contract import LaunchSpec, unique_name
@@ -19,7 +18,7 @@ from ._own_proxy import OwnProxy
 from ._ownership import SECOND_CTRL_C, OwnedActor, register_at_exit, stop_in_background
 from ._protocol.identity import ActorId
 from ._protocol.operations import format_steps
-from ._proxy import Proxy, proxy_of
+from ._proxy import Proxy, proxy_of, ref_of
 from ._reference import RemoteRef
 from ._wire.registry import new_address
 from .errors import ActorDiedError, ExitReport
@@ -28,6 +27,10 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 __all__ = ["Handle", "spawn"]
+
+__tracebackhide__ = True  # by pytest, of what it shows of a test that fails
+
+T = TypeVar("T")
 
 
 class _Exited:
@@ -60,11 +63,14 @@ class _Exited:
             return self._future
 
 
-class Handle(Proxy):
+class Handle(Proxy, Generic[T]):
     """A proxy that owns the actor behind it.
 
     Leaving `with handle:` stops the actor, and raises the last of its lifecycle errors. A
     handle that is garbage-collected stops its actor too, in the background.
+
+    To type checkers `Handle[Counter]` is one whose object is a `Counter`, and what `with` gives is
+    the `Counter`, so that its methods are known; at run time it is the handle itself.
     """
 
     __slots__ = ("_actor", "_exc", "_exited")
@@ -72,6 +78,10 @@ class Handle(Proxy):
     _actor: OwnedActor
     _exc: Except
     _exited: _Exited
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
 
     @property
     def pid_(self) -> int | None:
@@ -219,8 +229,8 @@ class Handle(Proxy):
         """
         return self._actor.inspector.interrupt(exc() if isinstance(exc, type) else exc, timeout)
 
-    def __enter__(self) -> Handle:
-        return self
+    def __enter__(self) -> T:
+        return self  # type: ignore[return-value]
 
     def __exit__(
         self,
@@ -242,19 +252,16 @@ class Handle(Proxy):
         return f"<Remote {self.name_!r} (pid {self.pid_}) : ({format_steps(self._view.steps)})>"
 
 
-def spawn(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options) -> Handle:
-    """Make an actor of a class; returns when its `__init__` has finished over there."""
-    if options.engine == "inline" and role_of(cls, "work"):
-        raise ValueError(
-            f"{cls.__name__} has a @remote.work loop, and an inline actor has no thread to run "
-            'it in; use engine="thread" or "process"'
-        )
-    actor_id = ActorId.new(options.name or unique_name(cls.__name__))
+def spawn(
+    factory: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
+) -> Handle[T]:
+    """Make an actor of what a factory makes; returns when that has finished over there."""
+    actor_id = ActorId.new(options.name or unique_name(_name_of(factory)))
     address = new_address()
     exc = options.exc if options.exc is not None else Except()
     ref = RemoteRef(actor_id, address, options.of_references)
     program = ActorProgram(
-        cls,
+        factory,
         args,
         kwargs,
         actor_id=actor_id,
@@ -269,15 +276,20 @@ def spawn(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: Opt
     )
     actor = OwnedActor(spec, actor_id, address, options, exc)
     register_at_exit(actor)
-    handle = _handle_of(actor, exc)  # made while the process starts
-    actor.wait_for_birth()
+    handle: Handle[T] = _handle_of(actor, exc)  # made while the process starts
+    ref_of(handle).taken_names = actor.wait_for_birth()
     return handle
 
 
-def _handle_of(actor: OwnedActor, exc: Except) -> Handle:
+def _name_of(factory: Any) -> str:
+    func = getattr(factory, "func", factory)  # of a `functools.partial`
+    return str(getattr(func, "__name__", type(factory).__name__)).strip("<>")
+
+
+def _handle_of(actor: OwnedActor, exc: Except) -> Handle[Any]:
     options = actor.options.of_references
     ref = RemoteRef(actor.actor_id, actor.address, options, endpoint=actor.endpoint)
-    handle: Handle = proxy_of(ref, Handle)
+    handle: Handle[Any] = proxy_of(ref, Handle)
     object.__setattr__(handle, "_actor", actor)
     object.__setattr__(handle, "_exc", exc)
     object.__setattr__(handle, "_exited", _Exited())

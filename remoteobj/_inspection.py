@@ -73,7 +73,11 @@ class Inspector:
         return bool(self._ask(Kind.INTERRUPT, order.payload(), timeout))
 
     def explain(
-        self, options: CallOptions, pending: PendingCall | None, ahead: Sequence[Bytes]
+        self,
+        options: CallOptions,
+        pending: PendingCall | None,
+        ahead: Sequence[Bytes],
+        what: str = "did not answer",
     ) -> CallTimeoutError:
         """The error of a call that took too long: with what the actor is doing instead, and what
         it would have done first, `ahead`.
@@ -97,7 +101,7 @@ class Inspector:
         if status is not None and status.call is not None and ahead:
             ahead = ahead[1:]  # the eldest is the one that runs
         return CallTimeoutError.while_running(
-            f"{self._name} did not answer within {options.timeout} s",
+            f"{self._name} {what} within {options.timeout} s",
             running=status and status.call,
             age=status.age if status else 0.0,
             remote_stack=stack,

@@ -20,6 +20,8 @@ from .errors import ActorDiedError, CallTimeoutError, ExitReport, NotListeningEr
 
 __all__ = ["JOB_OPTIONS", "Job", "thread"]
 
+__tracebackhide__ = True  # by pytest, of what it shows of a test that fails
+
 
 JOB_OPTIONS: Final = (
     "results_",

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from multiprocessing import util as mp_util
 from typing import Any, Protocol
@@ -42,6 +42,8 @@ __all__ = [
     "register_at_exit",
     "stop_in_background",
 ]
+
+__tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
 TERM_SECONDS = 3.0
 """How long an actor has after SIGTERM, before SIGKILL."""
@@ -166,8 +168,9 @@ class OwnedActor:
             return NotListeningError(f"{self.name} has stopped listening")
         return self._errors.lost(False)
 
-    def wait_for_birth(self) -> None:
-        """Wait until `__init__` is done; raises what it raised."""
+    def wait_for_birth(self) -> Collection[str]:
+        """Wait until `__init__` is done; raises what it raised. The names of `OF_SERVING` that the
+        object has."""
         timeout = self.options.spawn_timeout
         deadline = None if timeout is None else time.monotonic() + timeout
         connection = self._first
@@ -181,7 +184,7 @@ class OwnedActor:
             if connection.init_call.failure is not None:
                 raise connection.init_call.failure()
             assert connection.init_call.first is not None
-            decode_answer(connection.init_call.first)
+            return tuple(decode_answer(connection.init_call.first))
         except BaseException:
             self._destroy()
             raise

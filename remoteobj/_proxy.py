@@ -8,18 +8,24 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from ._actor.roles import check_served_class
 from ._actor.server import Mode, local_servers
 from ._caller.call_options import AWAITED, CASTS, FUTURES, MISSING, PLAIN
 from ._caller.endpoint import RETURNED_SELF
-from ._listening import ListenScope
-from ._names import never_remote, refuse_own_name
+from ._listening import ListenScope, about_serving
+from ._names import attribute_reader, refuse_own_name
+from ._parts import VIEW_OF
+from ._pickling.codec import HoldsPartError
 from ._pickling.reducers import OUR_WAYS
 from ._protocol.config import RefOptions, WireOptions
-from ._protocol.operations import OPERATIONS, Operation, Steps, format_steps
+from ._protocol.operations import OPERATIONS, Steps, format_steps
 from ._reference import Reference, RemoteRef, describe
+from ._syntax import REFUSALS, as_array, operator_method, refuse_part_in_with
 from ._views import View
 
-__all__ = ["Proxy", "operator_method", "proxy_from", "proxy_of", "ref_of"]
+__all__ = ["Proxy", "part_of_whole", "proxy_from", "proxy_of", "ref_of"]
+
+__tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
 
 class Proxy:
@@ -35,6 +41,7 @@ class Proxy:
 
     Args:
         obj: the object. The process that calls `listen_` is the one whose copy answers.
+        default: what every operation gives where nobody listens; it is called if it can be.
         eager_proxy: True makes calls give proxies too, to be evaluated by `get_`.
         fulfill_final: whether requests that arrive while it stops listening are carried
             out; False refuses them.
@@ -67,20 +74,24 @@ class Proxy:
         self,
         obj: object,
         *,
+        default: Any = MISSING,
         eager_proxy: bool = False,
         fulfill_final: bool = True,
         spin: float | None = None,
         writable: bool = True,
         picklable: bool = True,
     ) -> None:
+        check_served_class(type(obj))
         wire_options = WireOptions(spin, writable)
         options = RefOptions(eager_proxy, fulfill_final, picklable, wire_options)
-        _put_view(self, View.of(RemoteRef.of(obj, options)))
+        _put_view(self, View.of(RemoteRef.of(obj, options, default)))
 
     def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        VIEW_OF[cls] = _view_from
         if cls.__reduce__ is Proxy.__reduce__:
             OUR_WAYS[cls] = _reduced
-        cls.__getattribute__ = _attribute_of(cls)  # type: ignore[method-assign, assignment]
+        cls.__getattribute__ = _reader_of(cls)  # type: ignore[method-assign, assignment]
 
     if TYPE_CHECKING:
         __: Any
@@ -189,8 +200,11 @@ class Proxy:
         plain = options is PLAIN and _default is MISSING and not _proxy
         if plain and whole is not None and not local_servers:
             # All that `View.evaluate` does for most calls, in a thirtieth less of their time.
-            result = ref.endpoint.call(steps, whole)
-            return whole if result is RETURNED_SELF else result
+            try:
+                result = ref.endpoint.call(steps, whole)
+                return whole if result is RETURNED_SELF else result
+            except HoldsPartError:
+                pass  # nothing was sent
         view = _view_from(self)
         if _proxy or (_proxy is None and options.proxy):
             return _proxy_on(view._replace(steps=steps))
@@ -210,6 +224,9 @@ class Proxy:
     def __delattr__(self, name: str) -> None:
         refuse_own_name(type(self), name)
         _view_from(self).do_by_syntax("delattr", name)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return as_array(_view_from(self), dtype, copy)
 
     def __aiter__(self) -> AsyncIterator[Any]:
         view = _view_from(self).in_mode_of(AWAITED)
@@ -245,6 +262,7 @@ class Proxy:
         """Whether the object can be called now; true to the fact, from every process."""
         return ref_of(self).listening
 
+    @about_serving
     def process_requests(self, timeout: float | None = 0.0) -> int:
         """Run the requests that have arrived, in this thread; how many were run.
 
@@ -256,10 +274,12 @@ class Proxy:
         """
         return ref_of(self).process(timeout)
 
+    @about_serving
     def poll(self, timeout: float | None = 0.0) -> bool:
         """Run one request here, if one arrives within `timeout` seconds; whether one was run."""
         return bool(ref_of(self).process(timeout, 1))
 
+    @about_serving
     def wait_until_listening(
         self, process: Any = None, fail: bool = True, timeout: float | None = None
     ) -> bool:
@@ -277,6 +297,7 @@ class Proxy:
         return ref_of(self).wait(process, fail, timeout)
 
     def __enter__(self) -> Any:
+        refuse_part_in_with(self._view.steps)
         self.listen_(bg=False)
         return self
 
@@ -302,29 +323,11 @@ class Proxy:
         return ["__", *(name for name in object.__dir__(self) if not name.startswith("_"))]
 
 
-def operator_method(name: str, operation: Operation) -> Callable[..., Any]:
-    """The method of proxies by which Python's syntax asks for an operation."""
-
-    def method(self: Proxy, *operands: Any) -> Any:
-        if operation.ends:
-            return _view_from(self).do_by_syntax(name, *operands)
-        return _proxy_on(_view_from(self).then(name, *operands))
-
-    assert operation.dunder is not None
-    method.__name__ = operation.dunder
-    method.__qualname__ = f"{Proxy.__qualname__}.{operation.dunder}"
-    return method
-
-
-for _name, _operation in OPERATIONS.items():
-    if _operation.dunder is not None:
-        setattr(Proxy, _operation.dunder, operator_method(_name, _operation))
-
 # The slots themselves: to write them around the proxy's own `__setattr__`, which sets the
 # object's attributes, and to read them without the way through `__getattribute__`.
 _put_view: Callable[[Proxy, View], None] = vars(Proxy)["_view"].__set__
 _view_of: Callable[[Proxy], View] = vars(Proxy)["_view"].__get__
-_new, _own, _new_tuple = object.__new__, object.__getattribute__, tuple.__new__
+_new = object.__new__
 
 
 def proxy_of(ref: RemoteRef, cls: type[Any]) -> Any:
@@ -343,47 +346,25 @@ def _proxy_on(view: View, cls: type[Proxy] = Proxy) -> Proxy:
     return proxy
 
 
+for _name, _operation in OPERATIONS.items():
+    if _operation.dunder is not None:
+        setattr(Proxy, _operation.dunder, operator_method(_name, _operation, _proxy_on))
+for _dunder, _refusal in REFUSALS.items():
+    setattr(Proxy, _dunder, _refusal)
+
+
 def _view_from(proxy: Proxy) -> View:
     """The proxy's view as others are made of it, and calls through it: `whole` is not None."""
     view = _view_of(proxy)
     return view if view.whole is not None else View(view.ref, view.steps, view.options, proxy)
 
 
-def _attribute_of(cls: type[Proxy]) -> Callable[[Proxy, str], Any]:
-    """The `__getattribute__` of a class of proxies: names that the class has are its own, and all
-    others give proxies of the object's attributes.
-
-    A `__getattr__` would be asked only after a search that fails with an exception, which takes
-    longer than all that is done here.
-    """
-    own = frozenset(dir(cls))
-
-    def read(self: Proxy, name: str) -> Any:
-        if name in own:
-            return _own(self, name)
-        if name[:1] == "_":
-            return _underscored(self, name)
-        # `_proxy_on(_view_from(self).then(...))`, spelled out: a fiftieth of the time of a call.
-        ref, steps, options, whole = _view_of(self)
-        if whole is None:
-            whole = self
-        part = _new(Proxy)
-        _put_view(part, _new_tuple(View, (ref, (*steps, ("attr", name)), options, whole)))
-        return part
-
-    return read
-
-
-def _underscored(proxy: Proxy, name: str) -> Any:
-    if name == "__":
-        # Here and not as a property: an AttributeError of the evaluation, raised in a
-        # property, would be taken for the lack of it.
-        return proxy.get_()
-    raise never_remote(name)
+def _reader_of(cls: type[Proxy]) -> Callable[[Proxy, str], Any]:
+    return attribute_reader(cls, Proxy, _view_of, _put_view)
 
 
 def _reduced(proxy: Proxy) -> tuple[Any, ...]:
-    return _view_of(proxy).reduced(proxy_from, _part)
+    return _view_of(proxy).reduced(proxy_from, part_of_whole)
 
 
 Proxy.__init_subclass__()  # what is done to each class of proxies
@@ -394,5 +375,7 @@ def proxy_from(reference: Reference) -> Any:
     return proxy_of(RemoteRef.from_reference(reference), Proxy)
 
 
-def _part(whole: Proxy, steps: Steps) -> Proxy:
+def part_of_whole(whole: Proxy, steps: Steps) -> Proxy:
+    """A proxy of a part, of what another process has sent. By this name, which is that of
+    `_pickling.codec.PART`, a call is found to have parts among its operands."""
     return _proxy_on(_view_from(whole)._replace(steps=steps))

@@ -10,6 +10,7 @@ import select
 import sys
 import threading
 import time
+from collections.abc import Collection
 from multiprocessing.context import get_spawning_popen
 from typing import Any
 
@@ -31,9 +32,9 @@ thread has no descriptor that could be waited for."""
 LISTEN_CHECK = 0.02
 """Seconds between two attempts to reach a listener whose transport can't tell when it begins."""
 
-Reference = tuple[ActorId, Address, tuple[Any, ...]]
-"""All that another process needs in order to call an object. The last are the `RefOptions`, as a
-plain tuple, since each class that a pickle names costs time."""
+Reference = tuple[ActorId, Address, tuple[Any, ...], Any]
+"""All that another process needs in order to call an object: in the end the `RefOptions`, as a
+plain tuple, since each class that a pickle names costs time, and the `default`."""
 
 
 class RemoteRef:
@@ -51,6 +52,7 @@ class RemoteRef:
         local: Any = MISSING,
         *,
         endpoint: Endpoint | None = None,
+        default: Any = MISSING,
     ) -> None:
         self.actor_id = actor_id
         self.address = address
@@ -58,25 +60,29 @@ class RemoteRef:
         self.local = local
         self.options = options
         self.eager = options.eager
+        self.default = default
+        """The value where nobody listens, or what makes it; `MISSING`: that is an error."""
+        self.taken_names: Collection[str] = ()
+        """Of `OF_SERVING`, the names that the object has itself, as its handle learns from it."""
         self.wire_options = options.wire_options
         self.endpoint = endpoint or Endpoint(actor_id, address, wire_options=self.wire_options)
 
     @classmethod
-    def of(cls, obj: object, options: RefOptions) -> RemoteRef:
+    def of(cls, obj: object, options: RefOptions, default: Any = MISSING) -> RemoteRef:
         """The reference of an object that this process, or one that it starts, may later serve."""
-        return cls(ActorId.new(describe(obj)), new_address(), options, obj)
+        return cls(ActorId.new(describe(obj)), new_address(), options, obj, default=default)
 
     # --- as part of a pickle -------------------------------------------------------------
 
     def reference(self) -> Reference:
         """All that another process needs in order to call the object."""
-        return (self.actor_id, self.address, tuple(self.options))
+        return (self.actor_id, self.address, tuple(self.options), self.default)
 
     @classmethod
     def from_reference(cls, reference: Reference) -> RemoteRef:
         """The other way round: the reference, in a process that was sent this."""
-        actor_id, address, options = reference
-        return cls(actor_id, address, RefOptions(*options))
+        actor_id, address, options, default = reference
+        return cls(actor_id, address, RefOptions(*options), default=default)
 
     def check_picklable(self) -> None:
         """To be asked where a pickler is at work that is none of ours.
@@ -125,7 +131,10 @@ class RemoteRef:
         if local_server(self.actor_id) is not None:
             raise RuntimeError(f"{self.name} is listening already")
         if self.local is MISSING:
-            raise RuntimeError(f"{self.name} lives in another process: only that one can listen")
+            raise RuntimeError(
+                f"{self.name} lives in another process: only that one can listen; and only the "
+                "handle that spawn() returned stops an actor, by `with` or stop_()"
+            )
         server = Server(
             self.local, self.actor_id, self.address, self.options.fulfil, mode, self.wire_options
         )

@@ -3,50 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from ._actor.roles import REQUESTS, mark
+from ._actor.roles import OPTIONS, REQUESTS, check_class, mark
 from ._options import Options
-from ._os.lazy_import import import_lock
+from ._spawn import launch
 
 if TYPE_CHECKING:
     from ._handle import Handle
 
-__all__ = ["Spawner", "remote"]
+__all__ = ["ClassSpawner", "remote"]
+
+__tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
 Class = TypeVar("Class", bound=type)
 Method = TypeVar("Method", bound=Callable[..., Any])
 
-OPTIONS = "__remote_options__"
 
-
-def _launch(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options) -> Handle:
-    with import_lock:
-        from ._handle import spawn  # for a faster start-up of what only serves
-
-    return spawn(cls, args, kwargs, options)
-
-
-class Spawner:
+class ClassSpawner:
     """Spawns actors of a class with some options changed: what `Cls.options(...)` gives."""
 
     def __init__(self, cls: type, options: Options) -> None:
         self._cls = cls
         self._options = options
 
-    def spawn(self, /, *args: Any, **kwargs: Any) -> Handle:
+    def spawn(self, /, *args: Any, **kwargs: Any) -> Handle[Any]:
         """Make an actor: `cls(*args, **kwargs)` in a process of its own."""
-        return _launch(self._cls, args, kwargs, self._options)
+        return launch(self._cls, args, kwargs, self._options)
 
-    def options(self, **changes: Any) -> Spawner:
+    def options(self, **changes: Any) -> ClassSpawner:
         """The same with further options changed."""
-        return Spawner(self._cls, self._options.but(changes))
+        return ClassSpawner(self._cls, self._options.but(changes))
 
     def __repr__(self) -> str:
         return f"<Spawner of {self._cls.__qualname__} with {self._options}>"
 
 
-def _spawn(cls: type, /, *args: Any, **kwargs: Any) -> Handle:
+def _spawn(cls: type, /, *args: Any, **kwargs: Any) -> Handle[Any]:
     """Make an actor: an object of this class, in a process of its own.
 
     Returns its handle when `__init__` has finished over there.
@@ -57,19 +51,56 @@ def _spawn(cls: type, /, *args: Any, **kwargs: Any) -> Handle:
         ActorDiedError: the process ended within `__init__`.
         UnsendableError: the class or an argument can't be pickled.
     """
-    return _launch(cls, args, kwargs, getattr(cls, OPTIONS))
+    return launch(cls, args, kwargs, getattr(cls, OPTIONS))
 
 
-def _options(cls: type, **changes: Any) -> Spawner:
+def _options(cls: type, **changes: Any) -> ClassSpawner:
     """Spawn with other options than the class's own: `Cls.options(name="c").spawn()`.
 
     The options are `engine`, `start_method`, `name`, `daemon`, `exc`, `spawn_timeout`,
     `stop_timeout`, `fulfill_final`, `eager_proxy`, `reentrant`, `spin` and `writable`.
     """
-    return Spawner(cls, getattr(cls, OPTIONS).but(changes))
+    return ClassSpawner(cls, getattr(cls, OPTIONS).but(changes))
 
 
 _ADDED: dict[str, Any] = {"spawn": _spawn, "options": _options}
+
+
+class _OfClass:
+    """`spawn` or `options` where a class has a method of that name itself: the class is asked for
+    ours, and its objects, wherever they live, for their own."""
+
+    def __init__(self, ours: Callable[..., Any], own: Any) -> None:
+        self._ours = classmethod(ours)
+        self._own = own
+
+    def __get__(self, obj: object, cls: type) -> Any:
+        return self._ours.__get__(obj, cls) if obj is None else self._own.__get__(obj, cls)
+
+
+def _add_names(cls: type) -> None:
+    """Give a class `spawn` and `options`.
+
+    Raises:
+        TypeError: it has an attribute of such a name, or can't be given any.
+    """
+    for name, ours in _ADDED.items():
+        before = next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), None)
+        if isinstance(before, _OfClass) or getattr(before, "__func__", None) is ours:
+            continue  # it is decorated again, or derived from one that is
+        if before is not None and not isinstance(before, FunctionType | property):
+            raise TypeError(
+                f"{cls.__qualname__} has a {name!r} of its own, which @remote would hide; rename "
+                f"it, or leave the class as it is: remoteobj.spawn({cls.__name__}, ...) or "
+                f"remoteobj.options(...).spawn({cls.__name__}, ...)"
+            )
+        try:
+            setattr(cls, name, classmethod(ours) if before is None else _OfClass(ours, before))
+        except TypeError as exc:
+            raise TypeError(
+                f"{cls.__qualname__} can't be changed, as is so with classes written in C: use "
+                f"remoteobj.spawn({cls.__name__}, ...), or decorate a subclass of it"
+            ) from exc
 
 
 class _Remote:
@@ -93,8 +124,13 @@ class _Remote:
     >>> Counter(1).add()
     2
 
+    If the class has methods `spawn` and `options` of its own, its objects keep them. To whatever
+    name of its objects is also a proxy's own, `attrs_("name")` leads.
+
     Raises:
-        TypeError: what is decorated is no class, or has a `spawn` or `options` of its own.
+        TypeError: what is decorated is no class, or can't be changed, or is wrong in itself: it has
+            two work loops, say, or a method with a parameter `_default`, which calls through a
+            proxy would never give it.
     """
 
     @overload
@@ -110,17 +146,14 @@ class _Remote:
 
     def _decorate(self, cls: Any, options: dict[str, Any]) -> Any:
         if not isinstance(cls, type):
-            raise TypeError(f"@remote is for classes, and {cls!r} is none; see util.process")
-        inherited = getattr(cls, OPTIONS, None)
-        for name in _ADDED:
-            if name in cls.__dict__ or (inherited is None and hasattr(cls, name)):
-                raise TypeError(
-                    f"{cls.__qualname__} has a {name!r} of its own, which @remote would hide; "
-                    "rename it"
-                )
-        for name, method in _ADDED.items():
-            setattr(cls, name, classmethod(method))
-        setattr(cls, OPTIONS, (inherited or Options()).but(options))
+            raise TypeError(
+                f"@remote is for classes, and {cls!r} is none; see remoteobj.spawn for other "
+                "things that make an object, and remoteobj.util.process for functions"
+            )
+        check_class(cls)
+        own = (getattr(cls, OPTIONS, None) or Options()).but(options)
+        _add_names(cls)
+        setattr(cls, OPTIONS, own)
         return cls
 
     @overload
@@ -143,6 +176,7 @@ class _Remote:
                 decides: if it names one of these, "loop", else "thread".
 
         Raises:
+            TypeError: it is no method that can be run so: a generator, say, or `async def`.
             ValueError: `requests` is neither.
         """
         if requests is not None and requests not in REQUESTS:

@@ -14,9 +14,12 @@ from typing import Any, NamedTuple
 
 from ._actor.server import Server, local_server, local_servers
 from ._caller.call_options import MISSING, PLAIN, CallMode, CallOptions
-from ._caller.endpoint import RETURNED_SELF, fallback_or_raise
+from ._caller.endpoint import RETURNED_SELF, Fallback, fallback_or_raise
 from ._os.lazy_import import import_lock
+from ._parts import VIEW_OF, settled
+from ._pickling.codec import HoldsPartError
 from ._protocol.operations import OPERATIONS, Steps, drop, evaluate
+from ._protocol.parts import PARTS
 from ._reference import RemoteRef
 from .errors import ActorDiedError, NotListeningError
 
@@ -25,7 +28,7 @@ __all__ = ["View"]
 # Bare names: on Python 3.11 to look a member up in its class takes longer than to compare it.
 _NOW, _FUTURE, _AWAIT = CallMode.NOW, CallMode.FUTURE, CallMode.AWAIT
 
-_EAGER = CallOptions(proxy=True)
+__tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
 
 class View(NamedTuple):
@@ -44,7 +47,9 @@ class View(NamedTuple):
     @classmethod
     def of(cls, ref: RemoteRef) -> View:
         """The view of the whole object, through which calls are made as its owner chose."""
-        return cls(ref, (), _EAGER if ref.eager else PLAIN, None)
+        plain = not ref.eager and ref.default is MISSING
+        options = PLAIN if plain else CallOptions(proxy=ref.eager, default=ref.default)
+        return cls(ref, (), options, None)
 
     def reduced(
         self, make_whole: Callable[..., Any], make_part: Callable[..., Any]
@@ -115,26 +120,56 @@ class View(NamedTuple):
         """
         ref, _, options, whole = self
         if local_servers and (home := local_server(ref.actor_id)) is not None:
-            return _evaluate_at_home(self, home, steps)
+            return _evaluate_at_home(self, home, settled(steps, ref.actor_id, _value_of))
         if default is MISSING:
             default = options.default
         otherwise = None
         if default is not MISSING or default_local:
             otherwise = ref.fallback(steps, default, default_local)
         mode = options.mode
-        if mode is _NOW:
-            result = ref.endpoint.call(steps, whole, otherwise, options)
-            return whole if result is RETURNED_SELF else result
-        if mode is _FUTURE:
-            return _futures().submit(ref.endpoint, steps, whole, otherwise, options)
-        if mode is _AWAIT:
-            calls = _asyncio_calls()
-            return calls.AwaitableCall(calls.call(ref.endpoint, steps, whole, otherwise, options))
         try:
-            ref.endpoint.cast(steps)
-        except (NotListeningError, ActorDiedError) as exc:
-            fallback_or_raise(exc, otherwise)
-        return None
+            if mode is _NOW:
+                result = ref.endpoint.call(steps, whole, otherwise, options)
+                return whole if result is RETURNED_SELF else result
+            if mode is _FUTURE:
+                return _futures().submit(ref.endpoint, steps, whole, otherwise, options)
+            if mode is _AWAIT:
+                return _asyncio_calls().AwaitableCall(_awaited(self, steps, otherwise))
+            return _cast(ref, steps, otherwise)
+        except HoldsPartError:
+            pass  # nothing was sent
+        return self.evaluate(self.for_sending(steps, _value_of), default, default_local)
+
+    def for_sending(self, steps: Steps, fetch: Callable[[Any], Any]) -> Steps:
+        """The steps with all parts among their operands as they have to travel."""
+        new = settled(steps, self.ref.actor_id, fetch)
+        return new if new[0] is PARTS else (PARTS, *new)
+
+
+def _value_of(part: Any) -> Any:
+    view = VIEW_OF[type(part)](part)
+    return view._replace(options=view.options._replace(mode=_NOW)).evaluate(view.steps)
+
+
+def _cast(ref: RemoteRef, steps: Steps, otherwise: Fallback) -> None:
+    try:
+        ref.endpoint.cast(steps)
+    except (NotListeningError, ActorDiedError) as exc:
+        fallback_or_raise(exc, otherwise)
+
+
+async def _awaited(view: View, steps: Steps, otherwise: Fallback) -> Any:
+    ref, _, options, whole = view
+    call = _asyncio_calls().call
+    try:
+        return await call(ref.endpoint, steps, whole, otherwise, options)
+    except HoldsPartError:
+        pass  # nothing was sent
+    parts: list[Any] = []
+    view.for_sending(steps, parts.append)
+    values = {id(part): await part.async_.get_() for part in parts}
+    steps = view.for_sending(steps, lambda part: values[id(part)])
+    return await call(ref.endpoint, steps, whole, otherwise, options)
 
 
 def _evaluate_at_home(view: View, home: Server, steps: Steps) -> Any:

@@ -382,6 +382,13 @@ def _printable(text: str) -> str:
     return text.translate(_CONTROLS)
 
 
+COROUTINE_REMEDY = (
+    "`async def` methods are not run yet by actors: make it a plain method, which may call "
+    "asyncio.run(...)"
+)
+"""What to do about a method that gives a coroutine."""
+
+
 def type_name(cls: type) -> str:
     """Return the qualified name by which messages call a class: ``package.module.Name``.
 

@@ -97,7 +97,7 @@ def bad_pickle(at: int = 1) -> Fault:
     return Fault("bad pickle", _counted(at))
 
 
-def script(handle: Handle, *faults: Fault) -> None:
+def script(handle: Handle[Any], *faults: Fault) -> None:
     """Put faults into an actor, in place of those that were put there before.
 
     Requests are counted from now on, whoever makes them: calls, casts, and what begins a stream.

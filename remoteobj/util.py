@@ -25,6 +25,8 @@ from .errors import ActorDiedError, NotListeningError
 
 __all__ = ["job", "listener", "process", "thread"]
 
+__tracebackhide__ = True  # by pytest, of what it shows of a test that fails
+
 
 class process(Job, ActorProcess):
     """`func(*args, **kwargs)` in a process of its own.

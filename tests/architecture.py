@@ -40,7 +40,7 @@ SEAMS = {
 
 MODULE_LINES = 400
 FUNCTION_LINES = 40
-FACE_LINES = 60
+FACE_LINES = 66
 THREADS = {"Thread", "threading.Thread"}
 
 Tree: TypeAlias = dict[str, str]

@@ -62,6 +62,7 @@ from remoteobj._protocol.frames import (
 from remoteobj._protocol.identity import ActorId
 from remoteobj._protocol.messages import INIT_ID, WINDOW, Flag, Frame, Kind
 from remoteobj._protocol.operations import describe_request
+from remoteobj._protocol.own_names import OF_HANDLES, OF_PROXIES
 from remoteobj._proxy import ref_of
 from remoteobj._wire import buffer_exchange, registry, runtime_directory, unix
 from remoteobj._wire.auth import (
@@ -885,3 +886,8 @@ def begin_work_after_the_end_of_the_owner(seconds: float) -> None:
 
     ActorServer.handle_order = handle_and_tell  # type: ignore[method-assign]
     ActorServer.run_in_background = begin_late  # type: ignore[method-assign]
+
+
+def names_of_proxies() -> tuple[set[str], set[str]]:
+    """The names that are known as those of proxies, and those that only handles have."""
+    return set(OF_PROXIES), set(OF_HANDLES)

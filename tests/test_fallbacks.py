@@ -5,6 +5,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -36,19 +37,19 @@ def without(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-def ledger(without: str, start_method: str) -> Iterator[Handle]:
+def ledger(without: str, start_method: str) -> Iterator[Handle[Any]]:
     with Ledger.options(start_method=start_method).spawn() as handle:
         yield handle
 
 
-def test_calls_from_here_and_from_a_stranger_are_answered(ledger: Handle) -> None:
+def test_calls_from_here_and_from_a_stranger_are_answered(ledger: Handle[Any]) -> None:
     assert ledger.add("a") == 1
     with util.process(lambda stranger: stranger.add("b"), ledger) as p:
         pass
     assert p.result == 2
 
 
-def test_a_death_is_noticed_at_once_and_told_with_its_signal(ledger: Handle) -> None:
+def test_a_death_is_noticed_at_once_and_told_with_its_signal(ledger: Handle[Any]) -> None:
     begun = time.monotonic()
     with pytest.raises(ActorDiedError) as caught:
         ledger.die()
@@ -58,7 +59,7 @@ def test_a_death_is_noticed_at_once_and_told_with_its_signal(ledger: Handle) -> 
     assert ledger.exitcode_ == -signal.SIGKILL
 
 
-def test_a_stopped_actor_is_gone_and_refuses(ledger: Handle) -> None:
+def test_a_stopped_actor_is_gone_and_refuses(ledger: Handle[Any]) -> None:
     ledger.stop_()
     assert not ledger.alive_
     with pytest.raises(NotListeningError):

@@ -21,7 +21,7 @@ from remoteobj._protocol.operations import (
     format_steps,
     named_operands,
 )
-from remoteobj._proxy import operator_method
+from remoteobj._syntax import operator_method
 from remoteobj.testing import Gate
 
 
@@ -72,6 +72,13 @@ ROOT: list[Row] = [
     ("bool", (), "bool(?)", True),
     ("len", (), "len(?)", TypeError("object of type 'Thing' has no len()")),
     ("iter", (), "iter(?)", TypeError("'Thing' object is not iterable")),
+    ("int", (), "int(?)", TypeError),
+]
+NUMBERS: list[Row] = [
+    ("int", (), "int(?)", 1),
+    ("float", (), "float(?)", 1.0),
+    ("complex", (), "complex(?)", 1 + 0j),
+    ("index", (), "index(?)", 1),
 ]
 ITEMS: list[Row] = [
     ("item", (0,), "?[0]", 1),
@@ -107,6 +114,11 @@ def test_an_operation_on_items_prints_as_python_and_does_what_it_prints(row: Row
     check(row, [1, 2, 3])
 
 
+@pytest.mark.parametrize("row", NUMBERS, ids=row_id)
+def test_an_operation_on_numbers_prints_as_python_and_does_what_it_prints(row: Row) -> None:
+    check(row, True)
+
+
 def check(row: Row, obj: Any) -> None:
     name, operands, text, expected = row
     steps = ((name, *operands),)
@@ -121,11 +133,12 @@ def check(row: Row, obj: Any) -> None:
 
 
 def test_every_row_of_the_table_is_tried_above() -> None:
-    assert {row[0] for row in ROOT + ITEMS} | {"super"} == set(OPERATIONS)
+    assert {row[0] for row in ROOT + ITEMS + NUMBERS} | {"super", "parts"} == set(OPERATIONS)
 
 
 def test_only_attributes_items_and_super_go_on_lazily() -> None:
-    assert {name for name, op in OPERATIONS.items() if not op.ends} == {"attr", "item", "super"}
+    lazy = {name for name, op in OPERATIONS.items() if not op.ends}
+    assert lazy - {"parts"} == {"attr", "item", "super"}
 
 
 def test_assignments_and_deletions_change_the_object() -> None:
@@ -293,7 +306,7 @@ def floordiv(monkeypatch: pytest.MonkeyPatch) -> Operation:
     """An operation that is not in the table, and then is."""
     row = Operation("{obj} // {divisor}", lambda a, b: a // b, ("divisor",), dunder="__floordiv__")
     monkeypatch.setitem(OPERATIONS, "floordiv", row)
-    method = operator_method("floordiv", row)
+    method = operator_method("floordiv", row, lambda view: view)
     monkeypatch.setattr(Proxy, "__floordiv__", method, raising=False)
     return row
 
@@ -339,7 +352,7 @@ def test_one_more_row_makes_an_operator_of_proxies(gate: Gate) -> None:
 
 
 def test_the_method_of_a_row_is_named_as_python_names_it(floordiv: Operation) -> None:
-    method = operator_method("floordiv", floordiv)
+    method = operator_method("floordiv", floordiv, lambda view: view)
     assert method.__qualname__ == "Proxy.__floordiv__"
     assert Proxy.__len__.__name__ == "__len__"
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import Any, Final, Protocol
 
-__all__ = ["ProxyMaker", "current_actor", "own_proxy", "roots"]
+from .roles import OPTIONS
+
+__all__ = ["ProxyMaker", "current_actor", "give_own_proxy", "own_proxy", "roots"]
 
 
 class ProxyMaker(Protocol):
@@ -76,3 +79,11 @@ class OwnProxyAttribute:
 
 
 own_proxy = OwnProxyAttribute()
+
+
+def give_own_proxy(cls: type | None) -> None:
+    """Have the objects of a class find their proxy, as `self.remote`: only of one that is decorated
+    as remote, since other people's classes are left as they are, and if it has no `remote`."""
+    if cls is not None and hasattr(cls, OPTIONS) and not hasattr(cls, "remote"):
+        with contextlib.suppress(AttributeError, TypeError):  # a class that can't be changed
+            setattr(cls, "remote", own_proxy)  # noqa: B010

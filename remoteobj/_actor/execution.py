@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from multiprocessing import util as mp_util
-from types import CodeType
+from types import CodeType, CoroutineType
 from typing import Any, Final, NamedTuple, NoReturn, Protocol
 
 from .._os.fork_safety import fork_generation
@@ -22,7 +22,8 @@ from .._os.poller import clock
 from .._os.thread_unwind import ThreadUnwind
 from .._pickling.codec import SCALARS, loads, pickled, unpickled
 from .._protocol.messages import Bytes, Frame, FrameParts, Kind
-from .._protocol.operations import evaluate
+from .._protocol.operations import OwnIterator, evaluate
+from ..errors import COROUTINE_REMEDY
 from .clients import Client, StreamProducer, is_iterator
 from .replies import error_frame, value_frame
 
@@ -135,6 +136,9 @@ class SerialExecutor:
             result = evaluate(steps, root)
             if kind == _CAST:
                 reply = None
+                if type(result) is CoroutineType:
+                    result.close()
+                    raise TypeError(f"the method was not run: {COROUTINE_REMEDY}")
             elif type(result) in SCALARS:
                 reply = (_VALUE, call_id, pickled(result, 5), (), b"", 0)
             else:
@@ -165,7 +169,8 @@ class SerialExecutor:
             return Frame(Kind.RETURNED_SELF, request.call_id)
         if is_iterator(type(result)):
             client.streams[request.call_id] = StreamProducer(client, request, result)
-            return Frame(Kind.STREAM, request.call_id)
+            step_by_step = b"1" if type(result) is OwnIterator else b""
+            return Frame(Kind.STREAM, request.call_id, step_by_step)
         return value_frame(Kind.VALUE, request.call_id, result, client.channel.writable)
 
     def begin_steps(self, stream: StreamProducer) -> object:

@@ -12,10 +12,12 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from types import CoroutineType
 from typing import Any
 
 from .._catching.catchers import USER_ERRORS, Except
 from .._engines.contract import OwnerLink, ProgramFailedError, named_parts
+from .._os.breakpoints import refuse_breakpoints
 from .._os.interrupter import Interrupter
 from .._os.thread_unwind import ThreadUnwind
 from .._pickling.exceptions import pack_error
@@ -24,10 +26,12 @@ from .._protocol.identity import ActorId
 from .._protocol.lifecycle import Event
 from .._protocol.messages import INIT_ID, Kind
 from .._protocol.operations import describe_request
+from .._protocol.own_names import OF_SERVING
 from .._wire.channel import StreamChannel
 from .._wire.transport import Address
+from ..errors import COROUTINE_REMEDY
 from .actor_server import ActorServer
-from .current import ProxyMaker, current_actor, own_proxy, roots
+from .current import ProxyMaker, current_actor, give_own_proxy, roots
 from .execution import USER_ENTRY_POINTS
 from .mailbox import INTERNAL_CODE
 from .replies import cut_off_frame, error_frame, value_frame
@@ -40,9 +44,11 @@ __all__ = ["ActorProgram"]
 class ActorProgram:
     """An actor, before it runs: what an engine launches."""
 
+    _has_thread = True
+
     def __init__(
         self,
-        cls: type,
+        factory: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         *,
@@ -54,7 +60,7 @@ class ActorProgram:
         reentrant: bool = True,
     ) -> None:
         self._reentrant = reentrant
-        self._make = (cls, args, kwargs)
+        self._make = (factory, args, kwargs)
         self._actor_id = actor_id
         self._address = address
         self._exc = exc
@@ -81,6 +87,7 @@ class ActorProgram:
 
     def begin(self, link: OwnerLink) -> Callable[[], None]:
         """Begin in the caller's thread: `run` without a loop of its own."""
+        self._has_thread = False
         server = self._server = self._open(link, accept=False)
         with self._at_home(server):
             self._failure = self._born(server)
@@ -93,7 +100,8 @@ class ActorProgram:
             raise self._failure
 
     def parts(self) -> Iterable[tuple[str, object]]:
-        return named_parts("class", *self._make)
+        what = "class" if isinstance(self._make[0], type) else "factory"
+        return named_parts(what, *self._make)
 
     @staticmethod
     def describe(request: bytes) -> str:
@@ -111,6 +119,7 @@ class ActorProgram:
         link.on_sigterm = server.end_now
         self._owner = server.owner = server.mailbox.clients.attach(link.data)
         if not link.shared_process:
+            refuse_breakpoints()
             server.interrupter = Interrupter(USER_ENTRY_POINTS, INTERNAL_CODE)
             server.interrupter.install()
             server.mailbox.safe_point = server.interrupter.raise_pending
@@ -159,24 +168,31 @@ class ActorProgram:
         server.born = True
         server.has_work = role_of(type(server.root), "work") is not None
         server.mailbox.lifecycle.on(Event.READY)
-        self._owner.send(value_frame(Kind.VALUE, INIT_ID, None))
+        self._owner.send(value_frame(Kind.VALUE, INIT_ID, _names_of_serving(server.root)))
         return None
 
     def _construct(self, server: ActorServer) -> None:
         """Make the object; it has its proxy before its `__init__` runs."""
-        cls, args, kwargs = self._make
+        factory, args, kwargs = self._make
         del self._make
-        if not hasattr(cls, "remote"):  # else it is the class's own
-            with contextlib.suppress(AttributeError, TypeError):  # a class that can't be changed
-                setattr(cls, "remote", own_proxy)  # noqa: B010
-        if type(cls).__call__ is not type.__call__:  # its metaclass makes its objects
-            server.root = cls(*args, **kwargs)
+        cls = factory if isinstance(factory, type) else None
+        give_own_proxy(cls)
+        if cls is not None and type(cls).__call__ is type.__call__:
+            server.root = cls.__new__(cls, *args, **kwargs)
             roots[id(server.root)] = self._proxy
-            return
-        server.root = cls.__new__(cls, *args, **kwargs)
-        roots[id(server.root)] = self._proxy
-        if isinstance(server.root, cls):
-            type(server.root).__init__(server.root, *args, **kwargs)
+            if isinstance(server.root, cls):
+                type(server.root).__init__(server.root, *args, **kwargs)
+        else:  # a metaclass, or a function, makes the object
+            server.root = factory(*args, **kwargs)
+            roots[id(server.root)] = self._proxy
+            give_own_proxy(type(server.root))
+        if cls is None:
+            _check_made(factory, server.root)
+        if not self._has_thread and role_of(type(server.root), "work"):
+            raise ValueError(
+                f"{type(server.root).__name__} has a @remote.work loop, and an inline actor has no "
+                'thread to run it in; use engine="thread" or "process"'
+            )
 
     def _live(self, server: ActorServer) -> ProgramFailedError | None:
         """Work, then serve; what is returned ended that before its time."""
@@ -224,3 +240,23 @@ class ActorProgram:
             server.mailbox.process(0.0)
         if self._owner.unsent and self._owner.flush():
             server.mailbox.clients.resume(self._owner)
+
+
+def _check_made(factory: object, made: object) -> None:
+    """Refuse what no factory means to make."""
+    if type(made) is CoroutineType:
+        made.close()
+        raise TypeError(f"{factory!r} gave a coroutine, and no object: {COROUTINE_REMEDY}")
+    if made is None:
+        raise TypeError(
+            f"{factory!r} returned None, and is to return the object; to run a function in a "
+            "process, use remoteobj.util.process"
+        )
+
+
+def _names_of_serving(obj: object) -> tuple[str, ...]:
+    """Those of `OF_SERVING` that the object has, as it is written: no code of it must run here."""
+    places: list[Any] = [vars(base) for base in type(obj).__mro__]
+    with contextlib.suppress(AttributeError, TypeError):
+        places.append(object.__getattribute__(obj, "__dict__"))
+    return tuple(name for name in OF_SERVING if any(name in names for names in places))

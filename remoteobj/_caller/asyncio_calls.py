@@ -22,6 +22,8 @@ from .event_loop import LoopBridge, bridge_of_this_loop
 
 __all__ = ["AwaitableCall", "call"]
 
+__tracebackhide__ = True  # by pytest, of what it shows of a test that fails
+
 
 class AwaitableCall(Coroutine[Any, Any, Any]):
     """A call that is made when it is awaited. `async for` goes over the stream it gives."""
@@ -67,7 +69,7 @@ async def call(
         raise
     except (NotListeningError, ActorDiedError) as exc:
         return fallback_or_raise(exc, otherwise)
-    return result_of(connection, pending, owner, options)
+    return result_of(endpoint, connection, pending, owner, options)
 
 
 async def _answer_in_time(
@@ -80,7 +82,9 @@ async def _answer_in_time(
     except TimeoutError:
         if scope.expired():
             # To ask the actor why takes time too, in which the loop must run on.
-            raise await asyncio.to_thread(endpoint.timed_out, options, *sent) from None
+            raise await asyncio.to_thread(
+                endpoint.timed_out, options, sent[0] if sent else None
+            ) from None
         raise
 
 

@@ -51,6 +51,8 @@ from .shared_reader import OVER, READY, Done, SharedReader
 
 __all__ = ["Connection", "ConnectionEndedError", "GoodbyeErrors", "OpenedCall", "ReenteredError"]
 
+__tracebackhide__ = True  # by pytest, of what it shows of a test that fails
+
 
 class Connection:
     """Sends calls and takes in their outcomes.

@@ -45,6 +45,8 @@ __all__ = [
     "result_of",
 ]
 
+__tracebackhide__ = True  # by pytest, of what it shows of a test that fails
+
 T = TypeVar("T")
 
 Fallback = Callable[[], Any] | None
@@ -111,7 +113,7 @@ class OwnedParts(NamedTuple):
     """Which was there before the actor was."""
     check_connecting: Callable[[], None]
     """Called before a new connection is made; raises what it is that forbids it."""
-    explain: Callable[[CallOptions, PendingCall | None, Sequence[Bytes]], CallTimeoutError]
+    explain: Callable[[CallOptions, PendingCall | None, Sequence[Bytes], str], CallTimeoutError]
     """Makes the error of a call that took too long, of which these calls are in the way."""
     interrupt: Callable[[PendingCall], None]
     """Has a call interrupted that was given up, if it runs; does not wait for that."""
@@ -208,7 +210,7 @@ class Endpoint:
             return fallback_or_raise(exc, otherwise)
         finally:
             payload = b""  # a proxy in it has its key there, and errors may be shown with locals
-        return result_of(connection, pending, owner, options)
+        return result_of(self, connection, pending, owner, options)
 
     def cast(self, steps: Steps) -> None:
         """Have a chain evaluated over there, without an answer."""
@@ -269,13 +271,16 @@ class Endpoint:
             self._owned.interrupt(pending)
 
     def timed_out(
-        self, options: CallOptions, pending: PendingCall | None = None
+        self,
+        options: CallOptions,
+        pending: PendingCall | None = None,
+        what: str = "did not answer",
     ) -> CallTimeoutError:
-        """The error of a call that took too long."""
+        """The error of a call that took too long: `what` did its actor in that time."""
         if self._owned is not None:
             ahead = self._connection.ahead_of(pending) if self._connection and pending else []
-            return self._owned.explain(options, pending, ahead)
-        return CallTimeoutError(f"{self._errors.name} did not answer within {options.timeout} s")
+            return self._owned.explain(options, pending, ahead, what)
+        return CallTimeoutError(f"{self._errors.name} {what} within {options.timeout} s")
 
     def check(self, pending: PendingCall) -> None:
         """Raise the error of a call that was not answered, or refused."""
@@ -351,7 +356,11 @@ def fallback_or_raise(exc: BaseException, otherwise: Fallback) -> Any:
 
 
 def result_of(
-    connection: Connection, pending: PendingCall, owner: object, options: CallOptions
+    endpoint: Endpoint,
+    connection: Connection,
+    pending: PendingCall,
+    owner: object,
+    options: CallOptions,
 ) -> Any:
     """The value of a call that was answered; raises the exception that it ended with."""
     assert pending.first is not None
@@ -361,8 +370,9 @@ def result_of(
             pending,
             decode_answer,
             owner,
-            window=options.window,
+            window=1 if pending.first.payload else options.window,
             timeout=options.timeout,
+            timed_out=lambda: endpoint.timed_out(options, pending, "gave no item of the stream"),
         )
     result = decode_answer(pending.first)
     return owner if result is RETURNED_SELF and owner is not None else result

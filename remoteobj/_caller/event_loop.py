@@ -14,16 +14,19 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from .._protocol.calls import PendingCall
+from ..errors import CallTimeoutError
 from . import async_calls
 from .connection import Connection
 
 Send = Callable[[], PendingCall]
 
 __all__ = ["CallLimit", "LoopBridge", "bridge_of_this_loop", "step"]
+
+__tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
 
 class LoopBridge:
@@ -163,7 +166,13 @@ _last = _Last()
 
 def bridge_of_this_loop() -> LoopBridge:
     """The bridge into the event loop that runs in this thread."""
-    loop = asyncio.get_running_loop()
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError as exc:
+        raise RuntimeError(
+            "async_ needs the event loop of asyncio, and none runs here: call it in a coroutine "
+            "that asyncio.run() runs, or use future_"
+        ) from exc
     if _last.loop() is loop:
         return _last.bridge
     bridge = _bridges.get(loop)
@@ -184,7 +193,9 @@ class Awaited(Protocol):
 
     def take(self) -> Any: ...
 
-    def time_out(self) -> NoReturn: ...
+    def timed_out(self) -> CallTimeoutError: ...
+
+    def close(self) -> None: ...
 
 
 async def step(stream: Awaited, begin: Callable[[], None]) -> Any:
@@ -198,7 +209,10 @@ async def step(stream: Awaited, begin: Callable[[], None]) -> Any:
                     await _until_ready(stream)
             except TimeoutError:
                 if scope.expired():
-                    stream.time_out()
+                    # To ask the actor why takes time, in which the loop must run on.
+                    error = await asyncio.to_thread(stream.timed_out)
+                    stream.close()
+                    raise error from None
                 raise
             return stream.take()
     except StopIteration as stop:

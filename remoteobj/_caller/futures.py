@@ -35,6 +35,8 @@ from .call_options import CallOptions
 from .connection import Connection
 from .endpoint import Endpoint, Fallback, encode, fallback_or_raise, result_of
 
+__tracebackhide__ = True  # by pytest, of what it shows of a test that fails
+
 __all__ = ["RemoteFuture", "completed", "submit"]
 
 
@@ -167,7 +169,7 @@ class RemoteFuture(Future[Any]):
             endpoint.check(pending)
         except (NotListeningError, ActorDiedError) as exc:
             return fallback_or_raise(exc, otherwise)
-        return result_of(self._connection, pending, owner, options)
+        return result_of(endpoint, self._connection, pending, owner, options)
 
     def _set(self, value: Any, error: BaseException | None) -> None:
         """Settle it. Any number of threads may do so with the same outcome: the first counts."""

@@ -33,6 +33,8 @@ from .incoming import Incoming
 
 __all__ = ["OVER", "READY", "Done", "ReadingTurn", "SharedReader"]
 
+__tracebackhide__ = True  # by pytest, of what it shows of a test that fails
+
 LINGER = 1.0
 """Seconds in which what a closed connection still holds can be read."""
 

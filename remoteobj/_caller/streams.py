@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 from .._os.fork_safety import fork_generation
 from .._os.lazy_import import import_lock
@@ -19,6 +19,8 @@ from ..errors import CallTimeoutError, NotListeningError
 from .connection import Connection
 
 __all__ = ["Stream"]
+
+__tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
 _ITEM = Kind.ITEM  # a bare name: see `endpoint`
 
@@ -41,6 +43,7 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
         *,
         window: int,
         timeout: float | None = None,
+        timed_out: Callable[[], CallTimeoutError] = CallTimeoutError,
     ) -> None:
         self.connection = connection
         self.pending = pending
@@ -49,6 +52,8 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
         self._owner = owner  # the handle: while items are wanted, its actor must not be stopped
         self._window = window
         self.timeout = timeout
+        self.timed_out = timed_out
+        """Makes the error when an item takes too long. It asks the actor why, which takes time."""
         self._fork_generation = fork_generation[0]
         self._lock = threading.Lock()
         self._window_now = 1  # items that it may run ahead at present
@@ -171,7 +176,9 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
     def _next(self) -> Any:
         deadline = None if self.timeout is None else time.monotonic() + self.timeout
         if not self.connection.wait(self.pending, deadline):
-            self.time_out()
+            error = self.timed_out()
+            self.close()
+            raise error
         return self.take()
 
     @contextlib.contextmanager
@@ -184,10 +191,6 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
             yield
         finally:
             self._being_awaited = False
-
-    def time_out(self) -> NoReturn:
-        """Say that the next item takes too long."""
-        raise CallTimeoutError(f"no item of the stream came within {self.timeout} s")
 
     def take(self) -> Any:
         """The item that is here; raises what ended the stream, be it StopIteration."""

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ANY", "Context", "Except", "LocalExcept"]
 
+__tracebackhide__ = True  # by pytest, of what it shows of a test that fails
+
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")

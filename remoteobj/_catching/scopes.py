@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Context", "Options", "write"]
 
+__tracebackhide__ = True  # by pytest, of what it shows of a test that fails
+
 P = ParamSpec("P")
 R = TypeVar("R")
 

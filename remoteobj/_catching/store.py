@@ -16,6 +16,8 @@ from .._pickling.codec import dumps, loads
 from .._pickling.exceptions import pack_error, unpack_error
 from .journal import START, Cursor, Journal, Projection, join, split
 
+__tracebackhide__ = True  # by pytest, of what it shows of a test that fails
+
 
 class AnyGroup(enum.Enum):
     ANY = "every group"

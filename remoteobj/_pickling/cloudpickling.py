@@ -41,6 +41,8 @@ cloudpickle: Any = untyped
 
 __all__ = ["dumps", "register_classes"]
 
+__tracebackhide__ = True  # by pytest, of what it shows of a test that fails
+
 MAIN = ("__main__", "__mp_main__")
 
 
@@ -104,6 +106,14 @@ def _follow(part: Any) -> None:
             _followed.add(part)
 
 
+def _reduce_text_file(file: io.TextIOWrapper) -> Any:
+    """The standard streams are those of the receiver. cloudpickle would make another file a copy of
+    its contents, which is no file, and which nobody has asked to be read."""
+    if file in (sys.stdout, sys.stderr):
+        return cloudpickle._file_reduce(file)
+    raise TypeError("an open file belongs to the process that has opened it")
+
+
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
     """cloudpickle, with what multiprocessing can send, and with classes that keep their identity.
 
@@ -113,6 +123,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no
 
     dispatch_table: ClassVar[ChainMap[Any, Any]] = ChainMap(
         OUR_WAYS,
+        {io.TextIOWrapper: _reduce_text_file},
         cloudpickle.Pickler.dispatch_table.maps[0],
         ForkingPickler._extra_reducers,  # type: ignore[attr-defined]
         cloudpickle.Pickler.dispatch_table.maps[1],

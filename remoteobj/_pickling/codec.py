@@ -33,7 +33,9 @@ from .reducers import KINDS, OUR_WAYS, Pickler
 
 __all__ = [
     "SCALARS",
+    "PART",
     "Buffers",
+    "HoldsPartError",
     "dumps",
     "dumps_call",
     "is_plain",
@@ -43,6 +45,8 @@ __all__ = [
     "unpickled",
 ]
 
+__tracebackhide__ = True  # by pytest, of what it shows of a test that fails
+
 Buffers = Sequence[Any]
 """Contiguous bytes-like objects, in the order in which `dumps` gave them out."""
 
@@ -51,6 +55,10 @@ Buffers = Sequence[Any]
 OUT_OF_BAND: Final = 32 * 1024
 
 _MAIN = ("__main__", "__mp_main__")
+
+PART: Final = "part_of_whole"
+"""The name of the function by which the face pickles a part of a remote object."""
+_PART_NAME: Final = PART.encode()
 
 pickled, unpickled = pickle.dumps, pickle.loads
 
@@ -97,6 +105,11 @@ def dumps(
     return payload, buffers
 
 
+class HoldsPartError(Exception):
+    """A part of a remote object stands among the operands of a call: whoever makes the call says
+    what is to travel for it, in a chain that begins with the step `parts`."""
+
+
 def dumps_call(steps: tuple[Any, ...], writable: bool = True) -> tuple[bytes, list[memoryview]]:
     """Pickle the steps of a chain, as `dumps` pickles a value: they travel as a list.
 
@@ -107,6 +120,10 @@ def dumps_call(steps: tuple[Any, ...], writable: bool = True) -> tuple[bytes, li
     ('add', (1,))
     >>> loads(dumps_call((("attr", "add"), ("call", (1,), {"to": 2})))[0])
     [('attr', 'add'), ('call', (1,), {'to': 2})]
+
+    Raises:
+        HoldsPartError: see there. It is found in what was pickled, since to look for it in the
+            operands would take longer than to pickle them.
     """
     if len(steps) == 2 and steps[1][0] == "call" and steps[0][0] == "attr":
         _, args, kwargs = steps[1]
@@ -116,7 +133,10 @@ def dumps_call(steps: tuple[Any, ...], writable: bool = True) -> tuple[bytes, li
         else:
             if not kwargs:
                 return pickled((steps[0][1], args), 5), []
-    return dumps(list(steps), "call", writable)
+    payload, buffers = dumps(list(steps), "call", writable)
+    if payload.find(_PART_NAME) >= 0 and steps[0][0] != "parts":
+        raise HoldsPartError
+    return payload, buffers
 
 
 def loads(payload: bytes | bytearray | memoryview, buffers: Buffers = ()) -> Any:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from io import IOBase
 from itertools import islice
 from reprlib import repr as short_repr
-from types import FunctionType, MethodType
+from types import AsyncGeneratorType, CoroutineType, FunctionType, MethodType
 from typing import Any
 
 from cloudpickle import cloudpickle as untyped
 
 from .._os.thread_unwind import ThreadUnwind
-from ..errors import UnsendableError
+from ..errors import COROUTINE_REMEDY, UnsendableError
 
 __all__ = ["Part", "unsendable_error"]
 
@@ -44,8 +45,19 @@ def unsendable_error(
         remedy = "It is nested too deeply or too large: send it in pieces."
         return UnsendableError.for_part(what, value, error, remedy)
     path, part = _smallest_failing(value, what, fails)
-    remedy = "Leave it out (__getstate__), or make it inside the actor."
-    return UnsendableError.for_part(path, part, error, remedy)
+    return UnsendableError.for_part(path, part, error, _remedy(part))
+
+
+def _remedy(part: object) -> str:
+    if isinstance(part, CoroutineType | AsyncGeneratorType):
+        if isinstance(part, CoroutineType):
+            part.close()  # nobody can await it any more, and the interpreter would warn of that
+        return f"{COROUTINE_REMEDY}."
+    if type(part).__module__.startswith("multiprocessing."):
+        return "Pass it to spawn(...), where the process starts that is to have it."
+    if isinstance(part, IOBase):
+        return "Pass its path, and open it inside the actor."
+    return "Leave it out (__getstate__), or make it inside the actor."
 
 
 def _smallest_failing(value: object, what: str, fails: Fails) -> Part:

@@ -83,7 +83,7 @@ class Kind:
     REFUSED: Final = 13
     """Not executed; the payload says why, where it is not that the listener was closing."""
     STREAM: Final = 14
-    """The result is an iterator: items follow ..."""
+    """The result is an iterator: items follow, one at a time if there is a payload ..."""
     # ... and after STREAM come items, then END or ERROR
     ITEM: Final = 15
     END: Final = 16

@@ -23,16 +23,19 @@ The two begin differently, so that `describe_request` can tell them apart in a f
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import takewhile
 from typing import Any, Final, NamedTuple
 
 from .._os.lazy_import import import_lock
 from .messages import Bytes
+from .own_names import hint_at_own_name
+from .parts import PARTS, Part, replaced
 
 __all__ = [
     "OPERATIONS",
     "Operation",
+    "OwnIterator",
     "Step",
     "Steps",
     "describe_request",
@@ -84,10 +87,32 @@ def _super(obj: Any) -> Any:
     return super(type(obj), obj)
 
 
+def _itself(obj: Any) -> Any:
+    return obj
+
+
+class OwnIterator(Iterator[Any]):
+    """The items of an object that is its own iterator, as `for` takes them: it takes one at a time,
+    and whoever leaves the loop leaves the object as it is then, and open."""
+
+    def __init__(self, obj: Iterator[Any]) -> None:
+        self._obj = obj
+
+    def __next__(self) -> Any:
+        return next(self._obj)
+
+
+def _iterate(obj: Any) -> Iterator[Any]:
+    found = iter(obj)
+    return OwnIterator(found) if found is obj else found
+
+
 OPERATIONS: Final[dict[str, Operation]] = {
     "attr": Operation("{obj}.{name}", getattr, ("name",), ends=False),
     "item": Operation("{obj}[{key}]", operator.getitem, ("key",), False, "__getitem__"),
     "super": Operation("super({obj})", _super, ends=False),
+    # Says that there are parts of the object among the operands behind it: see `parts`.
+    PARTS[0]: Operation("{obj}", _itself, ends=False),
     "call": Operation("{obj}({args})", _call, ("args", "kwargs")),
     "passto": Operation("{func}({obj}{more_args})", _pass_to, ("func", "args", "kwargs")),
     "setattr": Operation("{obj}.{name} = {value}", setattr, ("name", "value"), returns=drop),
@@ -107,7 +132,11 @@ OPERATIONS: Final[dict[str, Operation]] = {
     ),
     "len": Operation("len({obj})", len, dunder="__len__", returns=int),
     "bool": Operation("bool({obj})", bool, dunder="__bool__", returns=bool),
-    "iter": Operation("iter({obj})", iter, dunder="__iter__", returns=iter),
+    "int": Operation("int({obj})", int, dunder="__int__", returns=int),
+    "float": Operation("float({obj})", float, dunder="__float__", returns=float),
+    "complex": Operation("complex({obj})", complex, dunder="__complex__", returns=complex),
+    "index": Operation("index({obj})", operator.index, dunder="__index__", returns=operator.index),
+    "iter": Operation("iter({obj})", _iterate, dunder="__iter__", returns=iter),
 }
 
 
@@ -125,18 +154,40 @@ def evaluate(steps: Sequence[Any], obj: Any) -> Any:
     Raises:
         Exception: whatever an operation raises, as it is.
     """
-    if steps and type(steps[0]) is str:
-        return getattr(obj, steps[0])(*steps[1])
-    for step in steps:
-        name = step[0]
-        # The two of which most chains consist are spelled out, in a third of the time.
-        if name == "attr":
-            obj = getattr(obj, step[1])
-        elif name == "call":
-            obj = obj(*step[1], **step[2])
-        else:
-            obj = OPERATIONS[name].apply(obj, *step[1:])
+    root = obj
+    todo: Iterable[Any] = steps
+    try:
+        if steps:
+            first = steps[0]
+            if type(first) is str:
+                return getattr(obj, first)(*steps[1])
+            if first[0] == "parts":
+                todo = _filled(steps, root)
+        for step in todo:
+            name = step[0]
+            # The two of which most chains consist are spelled out, in a third of the time.
+            if name == "attr":
+                obj = getattr(obj, step[1])
+            elif name == "call":
+                obj = obj(*step[1], **step[2])
+            else:
+                obj = OPERATIONS[name].apply(obj, *step[1:])
+    except AttributeError as exc:
+        traceback = exc.__traceback__
+        if exc.obj is root and traceback is not None and traceback.tb_next is None:
+            hint_at_own_name(exc)  # raised by this very function, not by the object's own code
+        raise
     return obj
+
+
+def _filled(steps: Sequence[Any], root: Any) -> Iterator[Step]:
+    """The steps, each with the values of the parts among its operands when it is reached."""
+
+    def value_of(part: Part) -> Any:
+        return evaluate(part.steps, root)
+
+    for name, *operands in steps:
+        yield (name, *(replaced(one, (Part,), value_of) for one in operands))
 
 
 # --- printing ----------------------------------------------------------------------------

@@ -2,9 +2,11 @@
 
 import inspect
 import multiprocessing
+import multiprocessing.connection
 import os
 import pickle
 import pydoc
+import re
 from typing import Any
 
 import pytest
@@ -101,14 +103,58 @@ def test_the_class_stays_an_ordinary_class() -> None:
 
 
 @pytest.mark.parametrize("name", ["spawn", "options"])
-def test_a_class_with_a_name_of_ours_is_refused_when_it_is_decorated(name: str) -> None:
-    cls = type("Taken", (), {name: lambda self: None})
-    with pytest.raises(TypeError, match=f"Taken has a '{name}' of its own.*rename it"):
+def test_objects_keep_a_method_with_a_name_that_is_added_to_their_class(
+    name: str, launch: Launch
+) -> None:
+    plain = type("Taken", (), {name: lambda self, word="none": f"its own {word}"})
+    taken: Any = remote(plain)
+    heir: Any = remote(type("Heir", (taken,), {}))
+    late_heir: Any = type("LateHeir", (Counter,), {name: lambda self: "its own"})
+    for cls in (taken, heir, remote(late_heir)):
+        with cls.options(**launch).spawn() as actor:
+            assert getattr(actor, name)().startswith("its own")
+        assert getattr(cls(), name)().startswith("its own")
+    assert getattr(taken(), name)("word") == "its own word"
+
+
+@pytest.mark.parametrize("name", ["spawn", "options"])
+@pytest.mark.parametrize("kind", [classmethod, staticmethod, lambda func: 5])
+def test_a_class_whose_own_name_would_be_hidden_is_refused_with_the_way_out(
+    name: str, kind: Any
+) -> None:
+    taken = type("Taken", (), {name: kind(lambda *args: "its own")})
+    way = rf"has a '{name}' of its own.*rename it.*remoteobj\.spawn\(Taken, \.\.\.\)"
+    with pytest.raises(TypeError, match=way):
+        remote(taken)
+    with pytest.raises(TypeError, match=f"has a '{name}' of its own"):
+        remote(type("Heir", (taken,), {}))
+
+
+def test_decorating_twice_is_harmless_and_the_later_options_hold() -> None:
+    @remote(name="second")
+    @remote(name="first", engine="thread")
+    class Twice:
+        def pid(self) -> int:
+            return os.getpid()
+
+    with remote(Twice).spawn() as actor:
+        assert (actor.name_, actor.pid()) == ("second", os.getpid())
+
+
+@pytest.mark.parametrize("cls", [dict, int, type(re.compile("")), multiprocessing.connection.wait])
+def test_a_class_that_can_not_be_changed_is_refused_with_the_way_out(cls: Any) -> None:
+    with pytest.raises(TypeError, match=r"remoteobj\.spawn"):
         remote(cls)
-    with pytest.raises(TypeError, match=f"has a '{name}' of its own"):
-        remote(type("Heir", (cls,), {}))
-    with pytest.raises(TypeError, match=f"has a '{name}' of its own"):
-        remote(type("Heir", (Counter,), {name: lambda self: None}))
+
+
+def test_a_subclass_of_a_class_in_c_is_remote(launch: Launch) -> None:
+    @remote
+    class Table(dict[str, int]):
+        pass
+
+    with Table.options(**launch).spawn(a=1) as table:
+        table["b"] = 2
+        assert (len(table), table["b"].__) == (2, 2)
 
 
 def test_what_is_no_class_is_refused_by_the_decorator() -> None:

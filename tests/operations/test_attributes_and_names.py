@@ -61,7 +61,7 @@ def test_own_names_are_neither_set_nor_deleted(thing: Any) -> None:
 
 
 def test_names_that_begin_with_an_underscore_are_never_remote(thing: Any) -> None:
-    for name in ["_private", "_x", "__length_hint__", "__array__", "__deepcopy__"]:
+    for name in ["_private", "_x", "__length_hint__", "__array_struct__", "__deepcopy__"]:
         with pytest.raises(AttributeError, match="never remote"):
             getattr(thing, name)
         assert not hasattr(thing.items, name)

@@ -1,12 +1,13 @@
 """Evaluating a proxy, and the default that stands in when nobody listens."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import remoteobj
-from remoteobj import NotListeningError, Proxy
+from remoteobj import NotListeningError, Proxy, options
 from tests.operations.homes import APART, Home, homes
 from tests.operations.things import OPERATIONS, Thing, about
 
@@ -88,3 +89,38 @@ def test_a_plain_proxy_can_fall_back_on_its_own_copy() -> None:
 def test_a_listener_is_asked_before_the_own_copy(thing: Any) -> None:
     thing.n = 8
     assert thing.n.get_(default_local=True) == 8
+
+
+@pytest.mark.parametrize("start_method", ["fork", "spawn"])
+def test_a_default_of_the_proxy_holds_in_every_process(start_method: str) -> None:
+    proxy: Any = Proxy(Thing(), default=41)
+    with options(start_method=start_method).spawn(Asking) as asking:
+        assert asking.value_of(proxy) == asking.value_of(proxy.n) == 41
+
+
+class Asking:
+    def value_of(self, proxy: Any) -> Any:
+        return proxy.get_()
+
+
+def test_a_default_of_the_proxy_is_given_where_nobody_listens() -> None:
+    proxy: Any = Proxy(Thing(), default=41)
+    assert (proxy.n.__, proxy.n.get_(), proxy.who(), len(proxy.items)) == (41, 41, 41, 41)
+    assert remoteobj.get(proxy.n) == 41
+    assert proxy.future_.who().result() == 41
+    assert asyncio.run(awaited(proxy)) == 41
+    proxy.n = 3
+    assert proxy.who(_default=1) == proxy.with_(default=1).who() == proxy.n.get_(1) == 1
+    with proxy.listen_():
+        assert (proxy.n.__, proxy.who()) == (1, "thing")
+    made: Any = Proxy(Thing(), default=list)
+    assert made.n.__ == []
+    lazy: Any = Proxy(Thing(), default=4, eager_proxy=True)
+    assert lazy.who().get_() == 4
+    for nothing in (None, False):
+        none: Any = Proxy(Thing(), default=nothing)
+        assert none.n.__ is nothing
+
+
+async def awaited(proxy: Any) -> Any:
+    return await proxy.async_.who()

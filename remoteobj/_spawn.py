@@ -1,0 +1,96 @@
+"""Actors of whatever makes an object: a class of somebody else, a function, a lambda."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from ._actor.roles import OPTIONS, check_class
+from ._options import Options
+from ._os.lazy_import import import_lock
+
+if TYPE_CHECKING:
+    from ._handle import Handle
+
+__all__ = ["Spawner", "launch", "options", "spawn"]
+
+__tracebackhide__ = True  # by pytest, of what it shows of a test that fails
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def launch(
+    factory: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
+) -> Handle[T]:
+    """Make an actor of what the factory makes over there."""
+    with import_lock:
+        from ._handle import spawn  # for a faster start-up of what only serves
+
+    return spawn(factory, args, kwargs, options)
+
+
+class Spawner:
+    """Spawns actors with some options changed: what `remoteobj.options(...)` gives."""
+
+    def __init__(self, changes: dict[str, Any]) -> None:
+        Options().but(changes)  # which refuses unknown ones now
+        self._changes = changes
+
+    def spawn(self, factory: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Handle[T]:
+        """Make an actor of what `factory(*args, **kwargs)` returns: see `remoteobj.spawn`."""
+        if not callable(factory):
+            raise TypeError(
+                f"spawn() takes what makes the object over there, a class or a function, and "
+                f"{factory!r} can't be called; an object that is here already is served by "
+                "Proxy(obj)"
+            )
+        if isinstance(factory, type):
+            check_class(factory)
+        own: Options = getattr(factory, OPTIONS, None) or Options()
+        return launch(factory, args, kwargs, own.but(self._changes))
+
+    def options(self, **changes: Any) -> Spawner:
+        """The same with further options changed."""
+        return Spawner({**self._changes, **changes})
+
+    def __repr__(self) -> str:
+        changes = ", ".join(f"{name}={value!r}" for name, value in self._changes.items())
+        return f"<Spawner with {changes or 'the default options'}>"
+
+
+def spawn(factory: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Handle[T]:
+    """Make an actor of whatever `factory(*args, **kwargs)` returns, in a process of its own.
+
+    The factory is a class, decorated or not, written in Python or in C, or any function. It is
+    called over there, and returns the object. No class is changed by that: to code within an
+    object whose class is not decorated by `@remote`, `remoteobj.current()` gives the actor's own
+    proxy, and `self.remote` does not exist.
+
+    >>> with spawn(dict, a=1) as table:
+    ...     table["b"] = 2
+    ...     sorted(table.keys())
+    ['a', 'b']
+    >>> with spawn(lambda size: bytearray(size), 3) as buffer:
+    ...     len(buffer)
+    3
+
+    Raises:
+        Exception: what the factory raised.
+        TypeError: it can't be called, or returned None or a coroutine.
+        SpawnTimeoutError: it took longer than the option `spawn_timeout`.
+        ActorDiedError: the process ended before it returned.
+        UnsendableError: the factory or an argument can't be pickled.
+    """
+    return Spawner({}).spawn(factory, *args, **kwargs)
+
+
+def options(**changes: Any) -> Spawner:
+    """A spawner with options of your own: `options(name="cache", daemon=False).spawn(dict)`.
+
+    The options are those of `Cls.options`. A decorated class has its own for all others.
+
+    Raises:
+        TypeError: an option of such a name does not exist.
+    """
+    return Spawner(changes)

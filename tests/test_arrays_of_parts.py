@@ -1,0 +1,71 @@
+"""numpy's functions take parts of remote objects as they take the values."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from remoteobj import Proxy, options
+
+
+class Arrays:
+    def __init__(self) -> None:
+        self.big = np.arange(6.0).reshape(2, 3)
+        self.empty = np.zeros((0, 4))
+        self.zero_d = np.array(5)
+        self.value = 3
+        self.list = [[1, 2], [3, 4]]
+        self.word = "x"
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return np.asarray([7, 8], dtype=dtype)
+
+    def itself(self) -> "Arrays":
+        return self
+
+
+@pytest.fixture
+def arrays() -> Iterator[Any]:
+    handle = options(start_method="fork").spawn(Arrays)
+    yield handle
+    handle.stop_()
+
+
+@pytest.mark.parametrize("name", ["big", "empty", "zero_d", "value", "list", "word"])
+def test_a_part_becomes_what_its_value_becomes_in_one_trip(name: str, arrays: Any) -> None:
+    here = np.asarray(getattr(Arrays(), name))
+    done = arrays.status_().done
+    there = np.asarray(getattr(arrays, name))
+    assert arrays.status_().done == done + 1
+    assert (there.shape, there.dtype) == (here.shape, here.dtype)
+    assert np.array_equal(there, here)
+
+
+def test_functions_take_parts(arrays: Any) -> None:
+    big = Arrays().big
+    assert np.array_equal(np.dot(arrays.big, arrays.big[0]), big @ big[0])
+    assert np.array_equal(np.array([arrays.big, arrays.big]), [big, big])
+    assert np.array_equal(np.array([arrays.value, 1, arrays.value]), [3, 1, 3])
+    assert np.array_equal(np.concatenate([arrays.big, arrays.big]), [*big, *big])
+    assert np.array_equal(np.asarray(arrays.big, dtype=int), big.astype(int))
+    assert np.array_equal(np.array(arrays.big), big)
+    assert np.array_equal(big + arrays.big, big * 2)
+    assert np.array_equal(arrays.big + big, big * 2)
+    assert np.float64(2.0) + np.asarray(arrays.value) == 5
+
+
+def test_a_whole_object_is_asked_itself(arrays: Any) -> None:
+    assert np.array_equal(np.asarray(arrays), [7, 8])
+    assert np.array_equal(np.asarray(arrays, dtype=float), [7.0, 8.0])
+    assert np.array_equal(np.asarray(arrays.itself()), [7, 8])
+
+
+def test_what_can_not_be_had_is_refused(arrays: Any) -> None:
+    with pytest.raises(ValueError, match="can't be had without a copy"):
+        arrays.big.__array__(copy=False)
+    for view in (arrays.future_, arrays.async_, arrays.cast_):
+        with pytest.raises(TypeError, match="there is no array yet"):
+            np.asarray(view.big)
+    proxy: Any = Proxy(Arrays(), default=[1, 2])
+    assert np.array_equal(np.asarray(proxy.big), [1, 2])
