@@ -265,7 +265,9 @@ def spawn(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], options: Opt
         wire_options=wire_options,
         reentrant=options.reentrant,
     )
-    spec = LaunchSpec(program, actor_id.name, options.daemon, options.start_method, wire_options)
+    spec = LaunchSpec(
+        program, actor_id.name, options.daemon, options.start_method, wire_options, options.main
+    )
     actor = OwnedActor(spec, actor_id, address, options, exc)
     register_at_exit(actor)
     handle = _handle_of(actor, exc)  # made while the process starts

@@ -1,7 +1,7 @@
 """An actor in a process of its own, started by fork, forkserver or spawn.
 
-The child never imports the program's `__main__` again: what it needs of it travels by
-value. So an unguarded script, `python -c` and a notebook work under every start method.
+The child does not import the program's `__main__` again, unless it is told to: what it needs of it
+travels by value. So an unguarded script, `python -c` and a notebook work under every start method.
 """
 
 from __future__ import annotations
@@ -20,13 +20,12 @@ from typing import Any
 from .._os.fork_safety import keep_in_child
 from .._os.io_thread import reactor
 from .._os.lazy_import import import_lock
-from .._pickling.codec import dumps, share_classes
+from .._pickling.codec import share_classes
 from .._pickling.exceptions import unpack_error
 from .._wire.channel import StreamChannel
 from .._wire.duplex import duplex_pair, socket_pair
 from .._wire.transport import ByteStream
-from ..errors import UnsendableError
-from .child import PackedProgram, run_program
+from .child import run_program
 from .child_signals import kill_group
 from .contract import (
     ExitCallback,
@@ -40,6 +39,7 @@ from .contract import (
 from .flight_recorder import STACK_SIGNAL, FlightRecorder, Outcome
 from .guardian import guardian
 from .out_of_memory import killed_for_memory, watch
+from .packing import MAINS, PackedProgram, pack
 from .reaper import Reaper, readable
 
 __all__ = ["ActorProcess", "ProcessEngine"]
@@ -69,6 +69,9 @@ class ActorProcess(multiprocessing.Process):
         self.start_method: str = chosen or known[0]
         if self.start_method not in known:
             raise ValueError(f"start_method {spec.start_method!r} is none of {', '.join(known)}")
+        if spec.main not in MAINS:
+            raise ValueError(f"main {spec.main!r} is none of {', '.join(MAINS)}")
+        self._main = spec.main
         self._program: Program | PackedProgram | None = spec.program
         """Until it is started; packed in a new process that is no fork."""
         self._describe = spec.program.describe
@@ -170,20 +173,10 @@ class ActorProcess(multiprocessing.Process):
     def __getstate__(self) -> dict[str, Any]:
         """What the new process needs: multiprocessing's own part, and what it is to run."""
         state = {name: self.__dict__[name] for name in self._state if name in self.__dict__}
-        return {**state, "_program": self._packed_program()}
-
-    def _packed_program(self) -> PackedProgram:
         program = self._program
         assert program is not None
         assert not isinstance(program, PackedProgram)
-        try:
-            payload, buffers = dumps(program, "program")
-            return PackedProgram(payload, [bytes(one) for one in buffers])
-        except UnsendableError as exc:
-            error = exc
-        for name, part in program.parts():
-            dumps(part, name)  # says which one it is
-        raise error
+        return {**state, "_program": pack(program, self._main, self.start_method)}
 
     def _open_death(self, death_line: ByteStream | None = None) -> int:
         """A descriptor that gets readable when the process ends.
