@@ -281,15 +281,6 @@ class UnsendableError(RemoteObjError, TypeError):
             path=path,
         )
 
-    @classmethod
-    def for_stranger(cls, what: str) -> Self:
-        """Build the error for what can't be pickled, and is not known where it arrived."""
-        return cls(
-            f"{what} of `__main__` can't be sent by value, and this process has it not: it is no "
-            "fork of the sender from after it was defined, and has not imported the script. Move "
-            'it to a module, or spawn with main="import".'
-        )
-
 
 class DeadlockError(RemoteObjError, RuntimeError):
     """The call would wait for itself: its actor is waiting, directly or not, for the caller.

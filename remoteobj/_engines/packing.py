@@ -29,9 +29,9 @@ __all__ = ["MAINS", "PackedProgram", "pack", "unpack"]
 MAINS: Final = ("value", "import")
 """How the new process gets what it needs of `__main__`."""
 
-_Filter = tuple[str, Any, tuple[str, str], Any, int]
-"""A filter of `warnings`, with its category by name: to import that may take long, and if it is
-not imported over there, no warning can be of that category."""
+_Filter = tuple[str, Any, list[tuple[str, str]], Any, int]
+"""A filter of `warnings`, with its categories by name: to import one may take long, and if it is
+not imported over there, no warning can be of it."""
 
 
 class PackedProgram(NamedTuple):
@@ -81,8 +81,10 @@ def _pickles(
     return (*dumps_for_import(value, what), None) if imports else dumps_for_start(value, what)
 
 
-def _by_name(action: str, message: Any, category: type, module: Any, line: int) -> _Filter:
-    return action, message, (category.__module__, category.__qualname__), module, line
+def _by_name(action: str, message: Any, category: Any, module: Any, line: int) -> _Filter:
+    categories = category if isinstance(category, tuple) else (category,)
+    names = [(one.__module__, one.__qualname__) for one in categories]
+    return action, message, names, module, line
 
 
 # ------------------------------------------------------------------ there
@@ -115,12 +117,16 @@ def _set_filters(filters: list[_Filter]) -> None:
         return
     warnings.resetwarnings()  # tells the modules that have warned already, too
     warnings.filters[:] = [  # type: ignore[index]  # typeshed has it as a sequence
-        (action, message, _category(*category), module, line)
-        for action, message, category, module, line in filters
+        (action, message, _category(names), module, line)
+        for action, message, names, module, line in filters
     ]
 
 
-def _category(module: str, qualname: str) -> type[Warning]:
+def _category(names: list[tuple[str, str]]) -> Any:
+    return _class(*names[0]) if len(names) == 1 else tuple(_class(*one) for one in names)
+
+
+def _class(module: str, qualname: str) -> Any:
     found: Any = sys.modules.get(module)
     for name in qualname.split("."):
         found = getattr(found, name, None)

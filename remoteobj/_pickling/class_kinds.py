@@ -44,7 +44,7 @@ def made_in_c(cls: type) -> bool:
 
 def reduced_by_ctypes(cls: type) -> tuple[Any, ...] | None:
     """The reduction of an array or a pointer type, which ctypes makes once for each type in it."""
-    if not type(cls).__module__ == "_ctypes":
+    if type(cls).__module__ != "_ctypes":
         return None
     import ctypes  # it is loaded: start-up costs nothing
 
@@ -74,14 +74,12 @@ def parts_of_ctypes(cls: type, early: dict[str, Any], attributes: dict[str, Any]
 # ------------------------------------------------------------------ msgspec
 
 _OPTIONS: Final = (
-    "frozen eq order array_like gc repr_omit_defaults omit_defaults forbid_unknown_fields "
-    "weakref dict cache_hash tag tag_field"
-).split()
+    *("frozen", "eq", "order", "array_like", "gc", "repr_omit_defaults", "omit_defaults"),
+    *("forbid_unknown_fields", "weakref", "dict", "cache_hash", "tag", "tag_field"),
+)
 
 
-def parts_of_struct(
-    cls: Any, early: dict[str, Any], attributes: dict[str, Any]
-) -> dict[str, Any]:
+def parts_of_struct(cls: Any, early: dict[str, Any], attributes: dict[str, Any]) -> dict[str, Any]:
     """What a `msgspec.Struct` is made of; gives the options of its class statement."""
     msgspec: Any = sys.modules["msgspec"]
     own = vars(cls).get("__annotations__") or getattr(cls, "__annotations__", {})
@@ -96,7 +94,7 @@ def parts_of_struct(
         if field.default is not msgspec.NODEFAULT:
             early[field.name] = field.default
         elif field.default_factory is not msgspec.NODEFAULT:
-            early[field.name] = msgspec.field(default_factory=field.default_factory)
+            early[field.name] = _Field(msgspec.field, field.default_factory)
     for name, value in vars(cls).items():
         made = name.startswith(("__struct_", "__match_args__")) or name == "__slots__"
         if made or isinstance(value, MemberDescriptorType):
@@ -104,6 +102,20 @@ def parts_of_struct(
     config = cls.__struct_config__
     options = {name: getattr(config, name) for name in _OPTIONS if hasattr(config, name)}
     return {**options, **({"rename": renamed} if renamed else {}), **_keyword_only(cls, own)}
+
+
+class _Field:
+    """Comes out of its pickle as a field of msgspec, which has no pickle."""
+
+    def __init__(self, make: Any, factory: Any) -> None:
+        self._make = make, factory
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _make_field, self._make
+
+
+def _make_field(make: Any, factory: Any) -> Any:
+    return make(default_factory=factory)
 
 
 def _keyword_only(cls: Any, own: dict[str, Any]) -> dict[str, Any]:

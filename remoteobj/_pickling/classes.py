@@ -18,16 +18,17 @@ import enum
 import pickle
 import sys
 import types
+import typing
 from collections.abc import Callable
-from types import BuiltinFunctionType, MemberDescriptorType
+from types import MemberDescriptorType
 from typing import Any
 
 from cloudpickle import cloudpickle as untyped
 
-from ..errors import UnsendableError, describe
 from .class_kinds import made_in_c, parts_of_ctypes, parts_of_struct, reduced_by_ctypes
 from .main_module import MAIN, Home, bind, home_of, in_main, is_same_program
 from .out_of_band import SCALARS
+from .unsendable import not_made_again, stranger
 
 __all__ = ["find_class", "reduce_class", "register_class", "travels_by_value"]
 
@@ -94,6 +95,11 @@ def _with_early_parts(
         )
     else:
         _take_slots(cls, early, attributes)
+    if not typing.is_typeddict(cls):
+        # Those that the statement names may do more: NamedTuple would make another class.
+        bases = cls.__bases__
+        if "__orig_bases__" in attributes:  # where generic classes look for their parameters
+            early["__orig_bases__"] = attributes.pop("__orig_bases__")
     early["__qualname__"] = cls.__qualname__
     # Plain values can't lead back to the class, and whoever makes it may ask for them.
     for key in [key for key, value in attributes.items() if type(value) in SCALARS]:
@@ -153,9 +159,9 @@ def _make_class(
     # it gets there first. Filling twice is harmless, using it empty is not.
     _unfilled.add(tracker_id)
     try:
-        cls = cloudpickle._lookup_class_or_track(tracker_id, make(*args))
+        cls: type = cloudpickle._lookup_class_or_track(tracker_id, make(*args))
     except Exception as error:
-        raise UnsendableError.for_stranger(f"the class {name!r} (here: {describe(error)})") from error
+        raise not_made_again(name, error) from error
     if home is not None:
         bind(home.qualname, cls)
     return cls
@@ -214,5 +220,5 @@ def find_class(cls: type) -> tuple[Any, ...] | None:
 def _find_class(tracker_id: str, home: Home | None, name: str) -> type:
     found = _known(tracker_id, home)
     if found is None:
-        raise UnsendableError.for_stranger(f"the class {name!r}")
+        raise stranger(f"the class {name!r}")
     return found

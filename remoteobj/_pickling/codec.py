@@ -105,9 +105,7 @@ def dumps_for_import(value: object, what: str) -> tuple[bytes, list[memoryview]]
     return _by_value().dumps_for_import(value, what, collect), kept
 
 
-def dumps_for_start(
-    value: object, what: str
-) -> tuple[bytes, list[memoryview], list[bytes] | None]:
+def dumps_for_start(value: object, what: str) -> tuple[bytes, list[memoryview], list[bytes] | None]:
     """The same for a process that is started anew, and has nothing of ``__main__`` yet.
 
     Gives also pickles to be loaded after the value, of what it may lead to; None if there is
@@ -124,7 +122,10 @@ def dumps_for_start(
 def _by_name(value: object, *unwanted: bytes) -> tuple[bytes, list[memoryview]]:
     """By C pickle; no payload if that fails, or names what it must not."""
     try:
-        payload, buffers = _with_exceptions(value, True)
+        try:
+            payload, buffers = _without_exceptions(value, True)
+        except _HoldsException:
+            payload, buffers = _with_exceptions(value, True)
     except (KeyboardInterrupt, ThreadUnwind):
         raise
     except BaseException:

@@ -17,9 +17,9 @@ from typing import Any
 
 from cloudpickle import cloudpickle as untyped
 
-from ..errors import UnsendableError
 from .main_module import Home, bind, home_of, in_main, is_same_program
 from .out_of_band import SCALARS
+from .unsendable import stranger
 
 __all__ = ["FoundByName", "Sources", "find_function", "register_function", "with_home"]
 
@@ -100,8 +100,8 @@ def _reads_no_data(func: FunctionType, seen: set[FunctionType]) -> bool:
     if func.__closure__ or vars(func) or not all(type(one) in SCALARS for one in defaults):
         return False
     names = func.__globals__
-    used = [names[name] for name in cloudpickle._extract_code_globals(func.__code__) if name in names]
-    return all(_is_no_data(one, seen) for one in used)
+    used = [name for name in cloudpickle._extract_code_globals(func.__code__) if name in names]
+    return all(_is_no_data(names[name], seen) for name in used)
 
 
 def _is_no_data(value: Any, seen: set[FunctionType]) -> bool:
@@ -160,7 +160,7 @@ def _find_function(
     if found is None and home is not None and is_same_program(home):
         found = in_main(home.qualname)
     if not isinstance(found, FunctionType) or found.__code__ != code:
-        raise UnsendableError.for_stranger(f"the function {name!r}")
+        raise stranger(f"the function {name!r}")
     return found
 
 
@@ -178,5 +178,5 @@ def _find_by_name(*said: Any) -> Any:
     home = Home(*said)
     found = in_main(home.qualname) if is_same_program(home) else None
     if found is None:
-        raise UnsendableError.for_stranger(f"the variable {home.qualname!r}")
+        raise stranger(f"the variable {home.qualname!r}")
     return found

@@ -9,7 +9,6 @@ name already takes that.
 from __future__ import annotations
 
 import contextvars
-import copyreg
 import functools
 import sys
 import threading
@@ -78,7 +77,7 @@ def _reduce_context_variable(value: Any, _: ReduceFunction) -> Reduction:
         default = {"default": contextvars.Context().run(value.get)}
     except LookupError:
         default = {}
-    make = functools.partial(contextvars.ContextVar, **default)
+    make: Any = functools.partial(contextvars.ContextVar, **default)
     return _named(value, variable_of(value), make, value.name)
 
 
@@ -98,7 +97,8 @@ def _reduce_new_type(value: Any, _: ReduceFunction) -> Any:
 
 
 def _make_new_type(name: str, supertype: Any, module: str, qualname: str) -> Any:
-    made: Any = typing.NewType(name, supertype)
+    make: Any = typing.NewType  # a checker takes a call of it for a statement
+    made = make(name, supertype)
     made.__module__, made.__qualname__ = module, qualname
     return made
 
@@ -141,7 +141,7 @@ def _make_cache(
     name: str | None, parameters: tuple[Any, ...], make: Callable[..., Any], args: Any
 ) -> Any:
     func = make(*args)
-    found = None if name is None else in_main(name)
+    found: Any = None if name is None else in_main(name)
     if hasattr(found, "cache_parameters") and _code(found.__wrapped__) == _code(func):
         return found
     made = functools.lru_cache(*parameters)(func)
@@ -172,10 +172,10 @@ def _reduce_dispatch(value: Any, by_value: ReduceFunction) -> Any:
 
 def _make_dispatch(name: str | None, make: Callable[..., Any], args: Any) -> Any:
     func = make(*args)
-    found = None if name is None else in_main(name)
-    if getattr(found, "__code__", None) is _dispatch_code:
-        if _code(found.__wrapped__) == _code(func):
-            return found
+    found: Any = None if name is None else in_main(name)
+    is_dispatch = getattr(found, "__code__", None) is _dispatch_code
+    if is_dispatch and _code(found.__wrapped__) == _code(func):
+        return found
     made = functools.singledispatch(func)
     _unfilled.add(made)
     if name is not None:
@@ -234,10 +234,10 @@ def _make_cached_property(cls: Any) -> Any:
 # ------------------------------------------------------------------ other values
 
 
-def _reduces_itself(kind: type) -> bool:
-    return (
-        kind.__reduce__ is not object.__reduce__ or kind.__reduce_ex__ is not object.__reduce_ex__
-    )
+def _reduces_itself(kind: Any) -> bool:
+    plain: Any = object
+    own = kind.__reduce__, kind.__reduce_ex__
+    return own != (plain.__reduce__, plain.__reduce_ex__)
 
 
 def _reduce_singleton(value: Any) -> Any:

@@ -101,7 +101,9 @@ def is_same_program(home: Home) -> bool:
     if home.family == FORK_FAMILY:
         return True
     here = variables().get("__file__")
-    return bool(here) and not _actor.has_nothing and os.path.abspath(here) == home.file
+    if here is None or _actor.has_nothing:
+        return False
+    return bool(os.path.abspath(here) == home.file)
 
 
 # ------------------------------------------------------------------ the actor's main module

@@ -8,7 +8,6 @@ variables of the functions that start it.
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from types import FunctionType, MethodType
