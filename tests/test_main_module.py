@@ -302,14 +302,11 @@ def pickles_by_name(actor):
 
 @asks
 def pools(actor):
-    def with_pool(self):
-        with multiprocessing.get_context("fork").Pool(1) as pool:
-            return pool.map(square, [1, 2])
-    def with_executor(self):
-        context = multiprocessing.get_context("spawn")
+    def squares(self, method):
+        context = multiprocessing.get_context(method)
         with ProcessPoolExecutor(1, mp_context=context) as pool:
             return list(pool.map(square, [1, 2]))
-    return actor.do(with_pool) == actor.do(with_executor) == [1, 4]
+    return actor.do(squares, "fork") == actor.do(squares, "spawn") == [1, 4]
 
 @asks
 def type_hints(actor):
