@@ -272,7 +272,12 @@ def spawn(
         reentrant=options.reentrant,
     )
     spec = LaunchSpec(
-        program, actor_id.name, options.daemon, options.start_method, ref.wire_options
+        program,
+        actor_id.name,
+        options.daemon,
+        options.start_method,
+        ref.wire_options,
+        options.main,
     )
     actor = OwnedActor(spec, actor_id, address, options, exc)
     register_at_exit(actor)

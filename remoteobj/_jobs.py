@@ -62,12 +62,14 @@ class Job:
         exc_: Except | LocalExcept | None = None,
         close_: bool = False,
         start_method_: str | None = None,
+        main_: str = "value",
         **kwargs: Any,
     ) -> None:
         if group_ is not None:
             raise ValueError("group_ must be None, as for multiprocessing.Process")
         call = FunctionCall(func, args, kwargs, results_)
-        self._set_up(call, name_ or unique_name(call.name), daemon_, exc_, start_method_)
+        name = name_ or unique_name(call.name)
+        self._set_up(call, name, daemon_, exc_, start_method_, main_)
         # Only now: what a process has before goes along to the new one.
         self._timeout = timeout_
         self._raises = raises_
@@ -86,6 +88,7 @@ class Job:
             daemon: bool,
             exc: Except | LocalExcept | None,
             start_method: str | None,
+            main: str,
         ) -> None: ...
         def exit_report(self) -> ExitReport:
             """What is known of its end."""
@@ -207,7 +210,7 @@ os.register_at_fork(after_in_child=_jobs.clear)
 class thread(Job, threading.Thread):
     """`func(*args, **kwargs)` in a thread: the face of `process`, without a process.
 
-    It takes the same arguments; `close_` and `start_method_` mean nothing here.
+    It takes the same arguments; `close_`, `start_method_` and `main_` mean nothing here.
 
     >>> with thread(sorted, [3, 1, 2]) as t:
     ...     pass
@@ -222,6 +225,7 @@ class thread(Job, threading.Thread):
         daemon: bool,
         exc: Except | LocalExcept | None,
         start_method: str | None,
+        main: str,
     ) -> None:
         threading.Thread.__init__(self, name=name, daemon=daemon)
         chosen_start_method(start_method)  # what a process would refuse is refused here as well

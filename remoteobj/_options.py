@@ -19,6 +19,9 @@ class Options(NamedTuple):
     """`process`, `thread` or `inline`: where the object lives."""
     start_method: str | None = None
     """`fork`, `spawn` or `forkserver`; None: the program's choice, or the interpreter's."""
+    main: str = "value"
+    """How the new process gets what it needs of `__main__`, if it is no fork: by `value`, or by
+    `import` of the script, which then needs its guard, as with `multiprocessing`."""
     name: str | None = None
     """Of the process; None numbers the class's name: `Counter-1`."""
     daemon: bool = True

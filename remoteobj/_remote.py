@@ -57,8 +57,9 @@ def _spawn(cls: type, /, *args: Any, **kwargs: Any) -> Handle[Any]:
 def _options(cls: type, **changes: Any) -> ClassSpawner:
     """Spawn with other options than the class's own: `Cls.options(name="c").spawn()`.
 
-    The options are `engine`, `start_method`, `name`, `daemon`, `exc`, `spawn_timeout`,
-    `stop_timeout`, `fulfill_final`, `eager_proxy`, `reentrant`, `spin` and `writable`.
+    The options are `engine`, `start_method`, `main`, `name`, `daemon`, `exc`,
+    `spawn_timeout`, `stop_timeout`, `fulfill_final`, `eager_proxy`, `reentrant`, `spin` and
+    `writable`.
     """
     return ClassSpawner(cls, getattr(cls, OPTIONS).but(changes))
 

@@ -44,6 +44,7 @@ class process(Job, ActorProcess):
         exc_: the `Except` that records what the function raises.
         close_: release the process object at the end of `join`, as `close()` does.
         start_method_: `fork`, `spawn` or `forkserver`.
+        main_: `value`, or `import`: how a process that is no fork gets what it needs of `__main__`.
 
     Leaving `with` joins it, and raises the function's exception; when the body itself
     raised, the process is ended instead. A process that dies without an exception raises
@@ -73,10 +74,12 @@ class process(Job, ActorProcess):
         daemon: bool,
         exc: Except | LocalExcept | None,
         start_method: str | None,
+        main: str,
     ) -> None:
         self.exc = exc if exc is not None else Except()
         program = FunctionProgram(call, name, self.exc)
-        ActorProcess.__init__(self, LaunchSpec(program, name, daemon, start_method))
+        spec = LaunchSpec(program, name, daemon, start_method, main=main)
+        ActorProcess.__init__(self, spec)
         self._yields = call.yields
 
     def start(self) -> Self:  # type: ignore[override]

@@ -6,11 +6,10 @@ import gc
 import signal
 from functools import partial
 from multiprocessing import util as mp_util
-from typing import NamedTuple
 
 from .._os.thread_unwind import ThreadUnwind
-from .._pickling.codec import loads
 from .._pickling.exceptions import for_caller, pack_error
+from .._pickling.main_module import enter_fork
 from .._protocol.frames import encode
 from .._protocol.messages import INIT_ID, Frame, Kind
 from .._wire.channel import StreamChannel
@@ -26,18 +25,9 @@ from .child_signals import (
 from .contract import OwnerLink, Program, ProgramFailedError
 from .exit_handlers import leave_children_alone, run_exit_handlers
 from .flight_recorder import Outcome
+from .packing import PackedProgram, unpack
 
-__all__ = ["PackedProgram", "run_program"]
-
-
-class PackedProgram(NamedTuple):
-    """A program, on its way to a process that is no fork."""
-
-    payload: bytes
-    buffers: list[bytes]
-
-    def __repr__(self) -> str:
-        return f"<packed program of {len(self.payload)} bytes>"  # of which some are its key
+__all__ = ["run_program"]
 
 
 def run_program(program: Program | PackedProgram, link: OwnerLink) -> None:
@@ -82,9 +72,10 @@ def _run(program: Program | PackedProgram, link: OwnerLink) -> None:
 
 def _unpacked(program: Program | PackedProgram, link: OwnerLink) -> Program:
     if not isinstance(program, PackedProgram):
+        enter_fork()
         return program
     try:
-        unpacked: Program = loads(program.payload, program.buffers)
+        unpacked: Program = unpack(program)
     except BaseException as exc:
         error = pack_error(for_caller(exc))
         StreamChannel(link.data).write(encode(Frame(Kind.ERROR, INIT_ID, error)))

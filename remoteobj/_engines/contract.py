@@ -142,6 +142,8 @@ class LaunchSpec(NamedTuple):
     daemon: bool = True
     start_method: str | None = None
     wire_options: WireOptions = DEFAULT_WIRE_OPTIONS
+    main: str = "value"
+    """How `__main__` gets to a process that is no fork: by `value`, or by `import`."""
 
 
 class Instance(Protocol):

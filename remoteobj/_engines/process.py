@@ -1,7 +1,7 @@
 """An actor in a process of its own, started by fork, forkserver or spawn.
 
-The child never imports the program's `__main__` again: what it needs of it travels by
-value. So an unguarded script, `python -c` and a notebook work under every start method.
+The child does not import the program's `__main__` again, unless it is told to: what it needs of it
+travels by value. So an unguarded script, `python -c` and a notebook work under every start method.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .._pickling.exceptions import unpack_error
 from .._wire.channel import StreamChannel
 from .._wire.duplex import duplex_pair, socket_pair
 from .._wire.transport import ByteStream
-from .child import PackedProgram, run_program
+from .child import run_program
 from .contract import (
     ExitCallback,
     ExitCallbacks,
@@ -42,6 +42,7 @@ from .exit_handlers import forget_inherited, run_exit_handlers
 from .flight_recorder import STACK_SIGNAL, FlightRecorder, Outcome
 from .guardian import guardian
 from .out_of_memory import killed_for_memory, watch
+from .packing import MAINS, PackedProgram, pack
 from .reaper import Reaper, readable
 from .reduction import reduction
 
@@ -68,6 +69,7 @@ class ActorProcess(multiprocessing.Process):
         {
             "_describe",
             "_exit_callbacks",
+            "_main",
             "_owner_pid",
             "_packed_error",
             "_plain",
@@ -91,6 +93,9 @@ class ActorProcess(multiprocessing.Process):
         self._plain = {*vars(self), "_link", "start_method"} - before
         """What `multiprocessing`'s own pickler sends."""
         self.start_method: str = chosen_start_method(spec.start_method)
+        if spec.main not in MAINS:
+            raise ValueError(f"main {spec.main!r} is none of {', '.join(MAINS)}")
+        self._main = spec.main
         self._program: Program | PackedProgram | None = spec.program
         """Until it is started; packed in a new process that is no fork."""
         self._describe = spec.program.describe
@@ -194,8 +199,11 @@ class ActorProcess(multiprocessing.Process):
         return without_main.POPEN[process_obj.start_method](process_obj)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        assert self._program is not None
-        return reduction(self, self._program, self._plain, self.OWNERS)
+        program = self._program
+        assert program is not None
+        assert not isinstance(program, PackedProgram)
+        packed = pack(program, self._main, self.start_method)
+        return reduction(self, packed, self._main, self.start_method, self._plain, self.OWNERS)
 
     @property
     def _by_server(self) -> bool:

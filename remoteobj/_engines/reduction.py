@@ -3,10 +3,10 @@
 ::
 
     multiprocessing's part, and our link ── multiprocessing's own pickler ──┐
-    the program ── dumps ──> PackedProgram ─────────────────────────────────┼──> the new process
-    a subclass, and its attributes ── dumps ──> bytes ──────────────────────┘
+    the program ──────────── packing ──> PackedProgram ─────────────────────┼──> the new process
+    a subclass, and its attributes ── packing ──────────────────────────────┘
 
-Only `multiprocessing` can send descriptors, and only `dumps` what is in `__main__`, which the new
+Only `multiprocessing` can send descriptors, and only we what is in `__main__`, which the new
 process does not import.
 """
 
@@ -16,48 +16,44 @@ from collections.abc import Collection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from .._pickling.codec import dumps, loads
-from ..errors import UnsendableError
-from .child import PackedProgram
-from .contract import Program
+from .packing import PackedProgram, pack_value, unpack
 
 __all__ = ["reduction"]
+
+PACKAGE = __name__.partition(".")[0]
 
 
 def reduction(
     process: BaseProcess,
-    program: Program | PackedProgram,
+    program: PackedProgram,
+    main: str,
+    start_method: str,
     plain: Collection[str],
     owners: Collection[str],
 ) -> tuple[Any, ...]:
     """The process, as `__reduce__` gives it: its `plain` attributes are `multiprocessing`'s, and
     those that are its owner's stay there."""
-    ours, theirs = {}, {}
+    cls, ours, theirs = type(process), {}, {}
     for name, value in vars(process).items():
         if name in plain:
             ours[name] = value
         elif name not in owners:
             theirs[name] = value
-    packed, buffers = dumps((type(process), theirs), f"the attributes of {type(process).__name__}")
-    ours["_program"] = _packed(program)
-    return _revive, (packed, [bytes(one) for one in buffers], ours)
+    ours["_program"] = program
+    if cls.__module__.partition(".")[0] == PACKAGE and not theirs:
+        return _revive, (cls, None, ours)
+    what = f"the attributes of {cls.__name__}"
+    return _revive, (None, pack_value((cls, theirs), what, main, start_method), ours)
 
 
-def _packed(program: Program | PackedProgram) -> PackedProgram:
-    assert not isinstance(program, PackedProgram)
-    try:
-        payload, buffers = dumps(program, "program")
-        return PackedProgram(payload, [bytes(one) for one in buffers])
-    except UnsendableError as exc:
-        error = exc
-    for name, part in program.parts():
-        dumps(part, name)  # says which one it is
-    raise error
-
-
-def _revive(payload: bytes, buffers: list[bytes], ours: dict[str, Any]) -> BaseProcess:
+def _revive(
+    cls: type[BaseProcess] | None, packed: PackedProgram | None, ours: dict[str, Any]
+) -> BaseProcess:
     """The process, over there."""
-    cls, theirs = loads(payload, buffers)
-    process: BaseProcess = cls.__new__(cls)
+    theirs: dict[str, Any] = {}
+    if packed is not None:
+        cls, theirs = unpack(packed)
+    assert cls is not None
+    process = cls.__new__(cls)
     vars(process).update({**theirs, **ours})
     return process

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 import types
 from collections.abc import Callable
@@ -21,7 +22,8 @@ PRELOADED = ("_engines.fork_server_side", "_handle", "util", "_pickling.cloudpic
 
 
 class _SpawnWithoutMain:
-    """`multiprocessing.spawn`, but a child is not told where the main module is."""
+    """`multiprocessing.spawn`, but a child is not told where the main module is, and is told of
+    directory and `sys.path` as they are now, and not as they were at the start of the program."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(spawn, name)
@@ -30,6 +32,8 @@ class _SpawnWithoutMain:
         data = spawn.get_preparation_data(name)
         data.pop("init_main_from_name", None)
         data.pop("init_main_from_path", None)
+        data["sys_path"] = list(sys.path)  # relative ones too: it gets the directory as well
+        data["orig_dir"] = data["dir"]
         return data
 
 

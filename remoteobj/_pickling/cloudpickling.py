@@ -1,37 +1,31 @@
 """Values that C pickle can't carry, by cloudpickle: classes and functions travel as what they are.
 
-Apart from `_pickling.codec`, so that a process which never needs cloudpickle never imports it.
-
-Classes by value
-----------------
-cloudpickle rebuilds a class that can't be imported and remembers it under a *tracker id*, so that
-a second copy resolves to the first. Three things are added:
-
-* A class that is already there is left as it is; cloudpickle would set its attributes anew.
-* `register_classes` gives the ids out before a fork, so that both sides use the same.
-* A process that ran the same script in its own right (multiprocessing's spawn imports it as
-  ``__mp_main__``) has a class of its own under the same name: that one is taken.
+Apart from `_pickling.codec`, so that a process which never needs cloudpickle never imports it. What
+travels of `__main__` is said in `main_module`; how a class does, in `classes`; a function and its
+code, in `functions`; a value of which there is to be only one, in `identities`.
 """
 
 from __future__ import annotations
 
 import io
-import os
+import re
 import sys
-import weakref
 from collections import ChainMap
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from multiprocessing.reduction import ForkingPickler
 from pickle import PickleBuffer
-from types import FunctionType
-from typing import Any, ClassVar
+from types import CodeType, FunctionType, GenericAlias, ModuleType, UnionType
+from typing import Any, ClassVar, NamedTuple
 
 from cloudpickle import cloudpickle as untyped
 
-from .._os.lazy_import import FORK_FAMILY
 from .._os.thread_unwind import ThreadUnwind
-from ..errors import UnsendableError
+from .classes import find_class, reduce_class, travels_by_value
+from .functions import FoundByName, Sources, find_function, with_home
+from .identities import reduce_identity
+from .main_module import bind, home_of, variables
+from .out_of_band import SCALARS
 from .reducers import KINDS, OUR_WAYS, Reducer
 from .unsendable import Part, unsendable_error
 
@@ -39,71 +33,67 @@ from .unsendable import Part, unsendable_error
 # functions, can't keep a class's identity. The tests run on the oldest and newest release.)
 cloudpickle: Any = untyped
 
-__all__ = ["dumps", "register_classes"]
+__all__ = ["dumps", "dumps_for_import", "dumps_for_start"]
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
-MAIN = ("__main__", "__mp_main__")
+Collect = Callable[[], Callable[[Any], Any]]
+"""Gives the callback for the buffers of one pickling."""
 
 
-def dumps(
-    value: object, what: str, collect: Callable[[], Callable[[Any], Any]], lenient: bool = False
-) -> bytes:
-    """As `_pickling.codec.dumps`, for what C pickle could not do.
+class _Mode(NamedTuple):
+    """How far a pickling goes to succeed."""
 
-    `collect` gives the callback for the buffers of one pickling. If exceptions in the value may be
-    why it fails, a second, lenient one sends those that can't be pickled as text.
+    anew: bool = False
+    """For a process with an empty main module, whose variables become those of the functions."""
+    known: bool = False
+    """What the other side may have already is only named."""
+    lenient: bool = False
+    """Exceptions that can't be pickled go as text."""
+
+
+def dumps(value: object, what: str, collect: Collect) -> bytes:
+    """As `_pickling.codec.dumps`, for what C pickle could not do."""
+    modes = _Mode(), _Mode(known=True), _Mode(known=True, lenient=True)
+    return _first_that_works(value, what, collect, modes)[0]
+
+
+def dumps_for_import(value: object, what: str, collect: Collect) -> bytes:
+    """The same for a process that has imported the script."""
+    modes = _Mode(known=True), _Mode(known=True, lenient=True)
+    return _first_that_works(value, what, collect, modes)[0]
+
+
+def dumps_for_start(value: object, what: str, collect: Collect) -> tuple[bytes, list[bytes]]:
+    """The same for a process that has nothing of `__main__`.
+
+    Gives also pickles of what annotations name there; each, when loaded, binds it to its name.
     """
-    with io.BytesIO() as file:
-        pickler = _Pickler(file, collect(), lenient)
-        try:
-            pickler.dump(value)
-            return file.getvalue()
-        except (KeyboardInterrupt, ThreadUnwind):
-            raise
-        except BaseException as error:
-            if pickler.exceptions.met_any and not lenient:
-                return dumps(value, what, collect, lenient=True)
-            raise unsendable_error(value, what, error, _Trial.fails) from error
+    modes = _Mode(anew=True), _Mode(anew=True, lenient=True)
+    payload, pickler = _first_that_works(value, what, collect, modes)
+    return payload, pickler.hinted()
 
 
-# ------------------------------------------------------------------ classes by value
-
-# The ids whose class has been made here and not been filled yet.
-_unfilled: set[str] = set()
-
-# The classes and functions that `register_classes` has followed.
-_followed: weakref.WeakSet[Any] = weakref.WeakSet()
-
-
-def register_classes(classes: Iterable[type], parts: Iterable[Any]) -> None:
-    """Give the ids out: to these classes, those nested in them, and those that parts lead to.
-
-    A class or function is followed once. Of what it leads to, a class that is made later would
-    have to be reached only through it, and not be in the main module, to go unnoticed.
-    """
-    todo: list[Any] = list(classes)
-    seen: set[int] = set()
-    while todo:
-        item = todo.pop()
-        if not issubclass(type(item), type) or id(item) in seen:
-            continue
-        seen.add(id(item))
-        with suppress(Exception):  # a metaclass may do as it likes, and must not prevent the fork
-            if _travels_by_value(item):
-                cloudpickle._get_or_create_tracker_id(item)
-                todo += vars(item).values()
-    for part in parts:
-        with suppress(UnsendableError):
-            _follow(part)
-
-
-def _follow(part: Any) -> None:
-    lasting = type(part) in (type, FunctionType)
-    if not lasting or part not in _followed:
-        dumps(part, "part", lambda: _out_of_band)  # gives one to every class on the way
-        if lasting:
-            _followed.add(part)
+def _first_that_works(
+    value: object, what: str, collect: Collect, modes: Iterable[_Mode]
+) -> tuple[bytes, _Pickler]:
+    """If exceptions in the value may be why it fails, those that can't be pickled go as text."""
+    errors: list[BaseException] = []
+    has_exceptions = False
+    for mode in modes:
+        if mode.lenient and not has_exceptions:
+            break
+        with io.BytesIO() as file:
+            pickler = _Pickler(file, collect(), mode)
+            try:
+                pickler.dump(value)
+                return file.getvalue(), pickler
+            except (KeyboardInterrupt, ThreadUnwind):
+                raise
+            except BaseException as error:
+                errors.append(error)
+                has_exceptions = pickler.exceptions.met_any
+    raise unsendable_error(value, what, errors[0], _Trial.fails) from errors[0]
 
 
 def _reduce_text_file(file: io.TextIOWrapper) -> Any:
@@ -115,7 +105,7 @@ def _reduce_text_file(file: io.TextIOWrapper) -> Any:
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
-    """cloudpickle, with what multiprocessing can send, and with classes that keep their identity.
+    """cloudpickle, with what multiprocessing can send, and with what `__main__` asks for.
 
     multiprocessing's table is looked up live, since modules register their types when they are
     imported; its reducers notice by themselves when a process is being spawned.
@@ -129,26 +119,115 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no
         cloudpickle.Pickler.dispatch_table.maps[1],
     )
 
-    def __init__(
-        self, file: Any, buffer_callback: Callable[[Any], Any], lenient: bool = False
-    ) -> None:
+    def __init__(self, file: Any, buffer_callback: Callable[[Any], Any], mode: _Mode) -> None:
         super().__init__(file, protocol=5, buffer_callback=buffer_callback)
-        self.exceptions = Reducer(_travels_by_value, _check_alone if lenient else None)
+        self.mode = mode
+        self.exceptions = Reducer(travels_by_value, _check_alone if mode.lenient else None)
+        self._sources = Sources()
+        self._hints: set[str] = set()
+        self._sent: set[str] = set()
+        if mode.anew:
+            self.globals_ref[id(variables())] = _VariablesOfActor()
 
     def reducer_override(self, obj: Any) -> Any:
-        if issubclass(type(obj), KINDS):
+        kind = type(obj)
+        if issubclass(kind, KINDS):
             return self.exceptions(obj)
-        if type(obj) is memoryview:
+        if kind is memoryview:
             return _reduce_view(obj)
-        if isinstance(obj, type) and _travels_by_value(obj):
-            return _reduce_class(obj)
-        if isinstance(obj, FunctionType) and obj.__module__ == "__mp_main__":
-            return self._dynamic_function_reduce(obj)
+        if kind is CodeType:
+            return self._sources.reduce(obj)
+        if isinstance(obj, type):
+            return self._reduce_class(obj)
+        identity = reduce_identity(obj, self._dynamic_function_reduce)
+        if identity is not NotImplemented:
+            return identity
+        if kind is FunctionType:
+            found = find_function(obj) if self.mode.known else None
+            if found is not None:
+                return found
+            if obj.__module__ == "__mp_main__":
+                return self._dynamic_function_reduce(obj)
         return super().reducer_override(obj)
 
+    def _reduce_class(self, cls: type) -> Any:
+        if not travels_by_value(cls):
+            # cloudpickle has words for those that have no name in `builtins`, and takes the others
+            # that it does not find by value.
+            has_words = cls in cloudpickle._BUILTIN_TYPE_NAMES or cls.__module__ == "builtins"
+            return super().reducer_override(cls) if has_words else NotImplemented
+        found = find_class(cls) if self.mode.known else None
+        if found is not None:
+            return found
+        if self.mode.anew:
+            self._sent.add(cls.__qualname__)
+            self._note_hints(vars(cls).get("__annotations__"))
+        return reduce_class(cls)
 
-def _out_of_band(buffer: Any) -> bool:
-    return False
+    def _dynamic_function_reduce(self, func: FunctionType) -> tuple[Any, ...]:
+        reduction = super()._dynamic_function_reduce(func)
+        if func.__globals__ is variables():
+            _, more = reduction[2]
+            if self.mode.known:
+                more["__globals__"] = {
+                    name: _sendable(name, value) for name, value in more["__globals__"].items()
+                }
+            if self.mode.anew:
+                self._sent.update(more["__globals__"])
+                self._note_hints(func.__annotations__)
+        return with_home(func, reduction)
+
+    # --- what only annotations name ---
+
+    def _note_hints(self, annotations: Any) -> None:
+        for hint in (annotations or {}).values():
+            if type(hint) is str:
+                self._hints.update(re.findall(r"\w+", hint))
+
+    def hinted(self) -> list[bytes]:
+        """Pickles of what the annotations name in the main module, as far as they can be had."""
+        pickles = []
+        while todo := self._hints - self._sent:
+            self._sent |= todo
+            for name in sorted(todo & variables().keys()):
+                value = variables()[name]
+                if isinstance(value, _HINTS) or type(value).__module__ == "typing":
+                    with suppress(Exception):
+                        pickles.append(self._hinted_one(name, value))
+        return pickles
+
+    def _hinted_one(self, name: str, value: object) -> bytes:
+        with io.BytesIO() as file:
+            pickler = _Pickler(file, _in_band, self.mode)
+            pickler.dump(_Binding(name, value))
+            self._hints |= pickler._hints
+            self._sent |= pickler._sent
+            return file.getvalue()
+
+
+_HINTS = (type, ModuleType, GenericAlias, UnionType)
+"""What is meant by a name in an annotation; any other value is no type."""
+
+
+class _Binding:
+    """Comes out of its pickle as None, when the name is bound."""
+
+    def __init__(self, name: str, value: object) -> None:
+        self._bound = name, value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return bind, self._bound
+
+
+class _VariablesOfActor:
+    """Comes out of its pickle as the variables of the actor's main module."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return variables, ()
+
+
+def _in_band(buffer: Any) -> bool:
+    return True
 
 
 def _reduce_view(view: Any) -> tuple[Any, ...]:
@@ -163,78 +242,25 @@ def _make_view(buffer: Any, form: Any, shape: tuple[int, ...]) -> Any:
     return view.cast("B").cast(form, shape) if view.nbytes else view
 
 
-def _travels_by_value(cls: type) -> bool:
-    if cls.__module__ in MAIN:
+# ------------------------------------------------------------------ what can't be pickled
+
+
+def _sendable(name: str, value: object) -> object:
+    """The value of a variable of the main module, or its name if it can't be pickled."""
+    home = home_of(value, name)
+    if home is None or type(value) in SCALARS or not _fails(_Mode(known=True), value):
+        return value
+    return FoundByName(home)
+
+
+def _fails(mode: _Mode, value: object) -> bool:
+    try:
+        _Pickler(io.BytesIO(), _in_band, mode).dump(value)
+    except (KeyboardInterrupt, ThreadUnwind):
+        raise
+    except BaseException:
         return True
-    return not cloudpickle._should_pickle_by_reference(cls) and (
-        cls not in cloudpickle._BUILTIN_TYPE_NAMES and cls.__module__ != "builtins"
-    )
-
-
-def _reduce_class(cls: type) -> tuple[Any, ...]:
-    make, args, state, _, _, fill = cloudpickle._dynamic_class_reduce(cls)
-    tracker_id = cloudpickle._get_or_create_tracker_id(cls)
-    state = (tracker_id, fill, state)
-    return _make_class, (tracker_id, _home(cls), make, args), state, None, None, _fill_class
-
-
-def _home(cls: type) -> tuple[str, str, str] | None:
-    """Where another process that runs the same script finds its own version of ``cls``."""
-    file = getattr(sys.modules.get("__main__"), "__file__", None)
-    if file is None or cls.__module__ not in MAIN or _in_main(cls.__qualname__) is not cls:
-        return None
-    return FORK_FAMILY, os.path.abspath(file), cls.__qualname__
-
-
-def _in_main(qualname: str) -> object:
-    found: object = sys.modules.get("__main__")
-    for name in qualname.split("."):
-        found = getattr(found, "__dict__", {}).get(name)
-    return found
-
-
-def _make_class(
-    tracker_id: str,
-    home: tuple[str, str, str] | None,
-    make: Callable[..., type],
-    args: tuple[Any, ...],
-) -> type:
-    known: type | None = cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(tracker_id)
-    if known is None:
-        known = _namesake(home)
-    if known is not None:
-        with cloudpickle._DYNAMIC_CLASS_TRACKER_LOCK:
-            cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID[tracker_id] = known
-            cloudpickle._DYNAMIC_CLASS_TRACKER_BY_CLASS.setdefault(known, tracker_id)
-        return known
-    # Before the class is made: another thread may find it from then on, and must fill it too if
-    # it gets there first. Filling twice is harmless, using it empty is not.
-    _unfilled.add(tracker_id)
-    return make(*args)
-
-
-def _namesake(home: tuple[str, str, str] | None) -> type | None:
-    if home is None:
-        return None
-    lineage, file, qualname = home
-    here = getattr(sys.modules.get("__main__"), "__file__", None)
-    if here is None or os.path.abspath(here) != file:
-        return None
-    cls = _in_main(qualname)
-    if not isinstance(cls, type) or cls.__module__ not in MAIN:
-        return None
-    # Among forks of one process an id that differs means a class that was defined anew since.
-    # The lineage tells one that the same script made elsewhere.
-    if lineage == FORK_FAMILY and cls in cloudpickle._DYNAMIC_CLASS_TRACKER_BY_CLASS:
-        return None
-    return cls
-
-
-def _fill_class(cls: type, state: tuple[str, Callable[[type, Any], Any], Any]) -> None:
-    tracker_id, fill, attributes = state
-    if tracker_id in _unfilled:
-        fill(cls, attributes)
-        _unfilled.discard(tracker_id)
+    return False
 
 
 class _Alone(_Pickler):
@@ -245,14 +271,14 @@ class _Alone(_Pickler):
 
 
 def _check_alone(parts: Any) -> None:
-    _Alone(io.BytesIO(), _out_of_band).dump(parts)
+    _Alone(io.BytesIO(), _in_band, _Mode(known=True)).dump(parts)
 
 
 class _Trial(_Pickler):
     """Takes the parts on the way down for sendable: what leads back to them is not to blame."""
 
     def __init__(self, above: set[int]) -> None:
-        super().__init__(io.BytesIO(), _out_of_band, lenient=True)
+        super().__init__(io.BytesIO(), _in_band, _Mode(lenient=True))
         self.above = above
 
     def persistent_id(self, obj: object) -> str | None:

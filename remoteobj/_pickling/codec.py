@@ -28,6 +28,7 @@ from typing import Any, Final, TypeAlias
 
 from .._os.lazy_import import import_lock
 from .._os.thread_unwind import ThreadUnwind
+from .main_module import MAIN
 from .out_of_band import SCALARS, extract_large
 from .reducers import KINDS, OUR_WAYS, Pickler
 
@@ -38,6 +39,8 @@ __all__ = [
     "HoldsPartError",
     "dumps",
     "dumps_call",
+    "dumps_for_import",
+    "dumps_for_start",
     "is_plain",
     "loads",
     "pickled",
@@ -53,8 +56,6 @@ Buffers = Sequence[Any]
 # A buffer of its own costs a system call's scatter entry and a separate allocation on the other
 # side; below this size copying it into the payload is cheaper.
 OUT_OF_BAND: Final = 32 * 1024
-
-_MAIN = ("__main__", "__mp_main__")
 
 PART: Final = "part_of_whole"
 """The name of the function by which the face pickles a part of a remote object."""
@@ -108,6 +109,43 @@ def dumps(
 class HoldsPartError(Exception):
     """A part of a remote object stands among the operands of a call: whoever makes the call says
     what is to travel for it, in a chain that begins with the step `parts`."""
+
+
+def dumps_for_import(value: object, what: str) -> tuple[bytes, list[memoryview]]:
+    """The same for a process that has imported the script: it finds by name what is in that."""
+    payload, buffers = _by_name(value, b"multiprocessing.connection")
+    if payload:
+        return payload, buffers
+    kept, collect = _collector(True)
+    return _by_value().dumps_for_import(value, what, collect), kept
+
+
+def dumps_for_start(value: object, what: str) -> tuple[bytes, list[memoryview], list[bytes] | None]:
+    """The same for a process that is started anew, and has nothing of ``__main__`` yet.
+
+    Gives also pickles to be loaded after the value, of what it may lead to; None if there is
+    nothing of ``__main__`` in it.
+    """
+    payload, buffers = _by_name(value, b"multiprocessing.connection", b"_main__")
+    if payload:
+        return payload, buffers, None
+    kept, collect = _collector(True)
+    payload, more = _by_value().dumps_for_start(value, what, collect)
+    return payload, kept, more
+
+
+def _by_name(value: object, *unwanted: bytes) -> tuple[bytes, list[memoryview]]:
+    """By C pickle; no payload if that fails, or names what it must not."""
+    try:
+        try:
+            payload, buffers = _without_exceptions(value, True)
+        except _HoldsException:
+            payload, buffers = _with_exceptions(value, True)
+    except (KeyboardInterrupt, ThreadUnwind):
+        raise
+    except BaseException:
+        return b"", []
+    return (b"", []) if any(one in payload for one in unwanted) else (payload, buffers)
 
 
 def dumps_call(steps: tuple[Any, ...], writable: bool = True) -> tuple[bytes, list[memoryview]]:
@@ -288,7 +326,8 @@ def share_classes(*parts: object) -> None:
     """Let this process and the one about to be forked agree on classes that travel by value.
 
     To be called just before a fork. It covers the classes in ``__main__``, those of the objects
-    there, those nested in them, and those to which local ``parts`` lead.
+    there, those nested in them, and those to which local ``parts`` lead. The local functions to
+    which these lead are covered, too.
 
     >>> share_classes()
     """
@@ -296,7 +335,7 @@ def share_classes(*parts: object) -> None:
     by_value = _search.news(vars(main)) if main is not None else []
     local = [part for part in parts if _is_local(part)]
     if by_value or local:
-        _by_value().register_classes(by_value, local)
+        _sharing().register([*by_value, *local])
 
 
 class _Search:
@@ -337,7 +376,7 @@ def _has_no_name(cls: type) -> bool:
         found: Any = sys.modules.get(cls.__module__)
         for name in cls.__qualname__.split("."):
             found = getattr(found, "__dict__", {}).get(name)
-        return cls.__module__ in _MAIN or (found is not cls and cls.__module__ != "builtins")
+        return cls.__module__ in MAIN or (found is not cls and cls.__module__ != "builtins")
     return False
 
 
@@ -347,6 +386,12 @@ def _is_local(part: Any) -> bool:
 
 
 def _dumps_by_value(value: object, what: str, writable: bool) -> tuple[bytes, list[memoryview]]:
+    buffers, collect = _collector(writable)
+    return _by_value().dumps(value, what, collect), buffers
+
+
+def _collector(writable: bool) -> tuple[_Buffers, Callable[[], Any]]:
+    """The buffers of the last of several picklings, and what each begins with."""
     buffers = _Buffers()
     buffers.writable = writable
 
@@ -354,7 +399,15 @@ def _dumps_by_value(value: object, what: str, writable: bool) -> tuple[bytes, li
         buffers.clear()
         return buffers.keep_in_band
 
-    return _by_value().dumps(value, what, collect), buffers
+    return buffers, collect
+
+
+@cache
+def _sharing() -> Any:
+    with import_lock:
+        from . import sharing as module  # for a faster start-up: it needs cloudpickle
+
+    return module
 
 
 @cache

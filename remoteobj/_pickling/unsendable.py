@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from io import IOBase
 from itertools import islice
@@ -12,9 +13,10 @@ from typing import Any
 from cloudpickle import cloudpickle as untyped
 
 from .._os.thread_unwind import ThreadUnwind
-from ..errors import COROUTINE_REMEDY, UnsendableError
+from ..errors import COROUTINE_REMEDY, UnsendableError, describe
+from .main_module import MAIN
 
-__all__ = ["Part", "unsendable_error"]
+__all__ = ["Part", "not_made_again", "stranger", "unsendable_error"]
 
 cloudpickle: Any = untyped  # it has no types
 
@@ -45,19 +47,45 @@ def unsendable_error(
         remedy = "It is nested too deeply or too large: send it in pieces."
         return UnsendableError.for_part(what, value, error, remedy)
     path, part = _smallest_failing(value, what, fails)
-    return UnsendableError.for_part(path, part, error, _remedy(part))
+    return UnsendableError.for_part(path, part, error, _remedy(path, part))
 
 
-def _remedy(part: object) -> str:
+def _remedy(path: str, part: object) -> str:
     if isinstance(part, CoroutineType | AsyncGeneratorType):
         if isinstance(part, CoroutineType):
             part.close()  # nobody can await it any more, and the interpreter would warn of that
         return f"{COROUTINE_REMEDY}."
+    variables = re.findall(r"global '(\w+)' of __(?:mp_)?main__", path)
+    if variables:
+        # The last of them: what leads to it could travel without it.
+        return (
+            f"The variable {variables[-1]!r} of __main__ goes along since it is used there: make "
+            "it inside the actor, or move it to a module, or let the actor import the script, "
+            'which then needs its guard: options(main="import").'
+        )
     if type(part).__module__.startswith("multiprocessing."):
         return "Pass it to spawn(...), where the process starts that is to have it."
     if isinstance(part, IOBase):
         return "Pass its path, and open it inside the actor."
     return "Leave it out (__getstate__), or make it inside the actor."
+
+
+_WAY_OUT = 'Move it to a module, or let the actor import the script: options(main="import").'
+
+
+def stranger(what: str) -> UnsendableError:
+    """The error for what was only named, and is not known where that arrived."""
+    return UnsendableError(
+        f"{what} can't be sent by value, and this process does not have it: it is no fork of the "
+        f"sender from after it was defined, and has not imported the script. {_WAY_OUT}"
+    )
+
+
+def not_made_again(name: str, error: BaseException) -> UnsendableError:
+    """The error for a class that can't be made a second time, where it arrived."""
+    return UnsendableError(
+        f"the class {name!r} can't be made again in this process: {describe(error)}. {_WAY_OUT}"
+    )
 
 
 def _smallest_failing(value: object, what: str, fails: Fails) -> Part:
@@ -95,6 +123,8 @@ def _walk(path: str, value: Any) -> Iterator[Part]:
         yield from ((f"{path} item {_short(item)}", item) for item in value)
     elif kind is FunctionType:
         yield from _parts_of_function(path, value)
+    elif issubclass(kind, type):
+        yield from _parts_of_class(path, value)
     elif kind is MethodType:
         yield f"{path}.__self__", value.__self__
         yield f"{path}.__func__", value.__func__
@@ -105,11 +135,24 @@ def _walk(path: str, value: Any) -> Iterator[Part]:
 def _parts_of_function(path: str, func: FunctionType) -> Iterator[Part]:
     for name, cell in zip(func.__code__.co_freevars, func.__closure__ or (), strict=True):
         yield f"{path} closure variable {name!r}", cloudpickle._get_cell_contents(cell)
+    module = func.__globals__.get("__name__")
+    of_main = f" of {module}" if module in MAIN else ""
     for name in cloudpickle._extract_code_globals(func.__code__):
         if name in func.__globals__:
-            yield f"{path} global {name!r}", func.__globals__[name]
+            yield f"{path} global {name!r}{of_main}", func.__globals__[name]
     for i, default in enumerate(func.__defaults__ or ()):
         yield f"{path} default {i}", default
+
+
+def _parts_of_class(path: str, cls: type) -> Iterator[Part]:
+    for name, item in vars(cls).items():
+        wrapped = isinstance(item, (staticmethod, classmethod, property))
+        if not wrapped:
+            yield f"{path}.{name}", item
+        for inner in ("__func__", "fget", "fset", "fdel") if wrapped else ():
+            if (func := getattr(item, inner, None)) is not None:
+                yield f"{path}.{name}", func
+    yield from ((f"{path} base {base.__name__}", base) for base in cls.__bases__)
 
 
 def _parts_of_instance(path: str, value: Any) -> Iterator[Part]:
