@@ -228,12 +228,20 @@ def _fill_class(cls: type, state: tuple[str, Callable[[type, Any], Any], Any]) -
 class _Alone(_Pickler):
     """For what belongs to one exception, without the others that it leads to."""
 
+    met_others = False
+
     def persistent_id(self, obj: object) -> str | None:
-        return "exception" if issubclass(type(obj), BaseException) else None
+        if not issubclass(type(obj), BaseException):
+            return None
+        self.met_others = True
+        return "exception"
 
 
-def _check_alone(parts: Any) -> None:
-    _Alone(io.BytesIO(), _out_of_band).dump(parts)
+def _check_alone(parts: Any) -> bool:
+    """Whether there are exceptions in what can be pickled."""
+    pickler = _Alone(io.BytesIO(), _out_of_band)
+    pickler.dump(parts)
+    return pickler.met_others
 
 
 class _Trial(_Pickler):

@@ -32,7 +32,10 @@ __all__ = ["Row", "Traceback", "take_apart"]
 
 _Place: TypeAlias = "tuple[str, str, str, int, bytes]"
 """What a traceback shows of a function's code: the names below, in that order."""
-_Globals: TypeAlias = "tuple[tuple[str, str], ...]"
+_Globals: TypeAlias = "tuple[tuple[str, str | None], ...]"
+"""The globals that are kept, by name. None is for `"__main__"`: a payload with that word in it is
+taken for one that names a class of the main module, and pickled anew, which takes ten times as
+long."""
 
 Row: TypeAlias = "tuple[tuple[_Place, _Globals], int, int]"
 """An entry in plain data: (code and globals, index of the instruction, line)."""
@@ -41,6 +44,7 @@ Row: TypeAlias = "tuple[tuple[_Place, _Globals], int, int]"
 _SHOWN = "co_filename", "co_name", "co_qualname", "co_firstlineno", "co_linetable"
 _shown_by = attrgetter(*_SHOWN)
 _KEPT = "__file__", "__name__"  # the globals that tblib keeps
+_MAIN = "__main__"
 
 
 class Traceback(tblib.Traceback):  # type: ignore[misc]  # tblib has no types
@@ -100,7 +104,8 @@ class _Frame(tblib.Frame):  # type: ignore[misc]  # as above
 
     def __init__(self, place: _Place, names: _Globals) -> None:
         code = SimpleNamespace(**dict(zip(_SHOWN, place, strict=True)))
-        super().__init__(SimpleNamespace(f_code=code, f_globals=dict(names), f_lineno=place[3]))
+        shown = {key: _MAIN if text is None else text for key, text in names}
+        super().__init__(SimpleNamespace(f_code=code, f_globals=shown, f_lineno=place[3]))
         self.f_code.__dict__.update(vars(code))
         self.row = place, names
         self._stub = _stub(place)
@@ -142,7 +147,8 @@ def take_apart(tb: TracebackType) -> Traceback:
 
 def _texts(names: dict[str, Any]) -> _Globals:
     # A program may keep anything by these names.
-    return tuple((key, names[key]) for key in _KEPT if type(names.get(key)) is str)
+    texts = [(key, names[key]) for key in _KEPT if type(names.get(key)) is str]
+    return tuple((key, None if text == _MAIN else text) for key, text in texts)
 
 
 def _chained(entries: list[Traceback]) -> Traceback:
