@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from types import FrameType, ModuleType, SimpleNamespace, TracebackType
 from typing import Any, Final
 
+from .._os.thread_unwind import ThreadUnwind
 from .stand_ins import StandIn
 
 __all__ = ["give_hints", "hints_of"]
@@ -45,12 +46,11 @@ def give_hints(exc: BaseException, names: tuple[str, ...]) -> None:
     if isinstance(exc, AttributeError):
         _OBJ.__set__(exc, _Named(names))
     elif (frame := _last_frame(exc.__traceback__)) is not None:
-        variables: Any = frame.f_locals  # of a frame that never ran: there are none
         for name in names:
             if name.startswith("."):
-                variables["self"] = SimpleNamespace(**{name[1:]: None})
-            else:
-                variables[name] = None
+                frame.f_locals["self"] = SimpleNamespace(**{name[1:]: None})
+            else:  # 3.11 looks for variables in the code, which can't be changed
+                frame.f_globals.setdefault(name)
 
 
 class _Named(StandIn):
@@ -76,7 +76,9 @@ def _names_of(obj: object) -> Iterable[str]:
     dir_of: Any = next(kind for kind in (type, ModuleType, object) if issubclass(type(obj), kind))
     try:
         return [name for name in dir_of.__dir__(obj) if type(name) is str]
-    except Exception:  # a `__dict__` or `__class__` of the user's
+    except (KeyboardInterrupt, ThreadUnwind):
+        raise
+    except BaseException:  # of a `__dict__` or `__class__` of the user's
         return []
 
 

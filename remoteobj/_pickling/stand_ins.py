@@ -86,7 +86,7 @@ def loads_leniently(payload: Any, buffers: Any) -> tuple[Any, list[str]]:
     return unpickler.load(), unpickler.failures
 
 
-_PythonUnpickler: Any = pickle._Unpickler  # type: ignore[attr-defined]
+_PythonUnpickler: Any = pickle._Unpickler
 """The one written in Python: the steps of its machine can be replaced one by one."""
 
 

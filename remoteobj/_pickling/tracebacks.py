@@ -9,6 +9,7 @@ tblib gives the form: for each step of the traceback an entry with its line, fra
 to it are:
 
 * Columns and `co_qualname`, so that the interpreter's `^^^^` points to the same place.
+* The lines of modules that are in a zip.
 * Frames that are made without executing anything. tblib runs a `raise` statement for each entry,
   and its frames keep the variables of all callers alive, by `f_back`.
 * Rows, since pickle would take a chain of a thousand entries by recursion, and fail.
@@ -19,14 +20,18 @@ unpickles would import it without the lock that a fork waits for.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
 from operator import attrgetter
 from types import CodeType, FunctionType, SimpleNamespace, TracebackType
 from typing import Any, TypeAlias
+from zipimport import zipimporter
 
 import tblib
+
+from .._os.lazy_import import import_lock
 
 __all__ = ["Row", "Traceback", "take_apart"]
 
@@ -112,10 +117,42 @@ class _Frame(tblib.Frame):  # type: ignore[misc]  # as above
 
     def generator(self) -> FunctionType:
         """A new one, with globals of its own: whoever gets a traceback may write to them."""
-        return FunctionType(self._stub, dict(self.f_globals))
+        names = dict(self.f_globals)
+        if (loader := _loader_of(self.f_code.co_filename)) is not None:
+            names["__loader__"] = loader
+        return FunctionType(self._stub, names)
 
 
 _frame = lru_cache(maxsize=256)(_Frame)
+
+
+class _ArchiveLoader:
+    """Gives the lines of a module in a zip, of which no file has the name.
+
+    `linecache` asks the loader in a frame's globals. The module's own is in the other process, and
+    the module may never be imported in this one.
+    """
+
+    def __init__(self, archive: str, file: str) -> None:
+        self._archive, self._file = archive, file
+
+    def get_source(self, name: str, module_globals: object = None) -> str:
+        """The text of the module; `linecache` takes an `ImportError` or `OSError` for none."""
+        with import_lock:
+            from importlib.util import decode_source  # for a faster start-up
+
+        return decode_source(zipimporter(self._archive).get_data(self._file))
+
+
+@lru_cache(maxsize=256)
+def _loader_of(file: str) -> _ArchiveLoader | None:
+    """Of a module in a zip; None: it is in a file, or nowhere here."""
+    archive = file
+    while not os.path.exists(archive):
+        archive, above = os.path.dirname(archive), archive
+        if archive in ("", above):
+            return None
+    return _ArchiveLoader(archive, file) if archive != file and os.path.isfile(archive) else None
 
 
 def _stub(place: _Place) -> CodeType:
