@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
-__all__ = ["ProxyMaker", "current_actor", "own_proxy", "roots"]
+from .._pickling.own_objects import proxy_maker
+
+__all__ = ["ProxyMaker", "current_actor", "own_proxy"]
 
 
 class ProxyMaker(Protocol):
@@ -47,10 +49,6 @@ class CurrentActor(threading.local):
 
 current_actor = CurrentActor()
 
-roots: Final[dict[int, ProxyMaker]] = {}
-"""Of each object that is an actor's and lives in this process, by `id`: what makes its proxy.
-An entry is there only while the actor holds the object, whose `id` is nobody else's meanwhile."""
-
 
 class OwnProxyAttribute:
     """`self.remote` of an actor's object.
@@ -63,7 +61,7 @@ class OwnProxyAttribute:
     def __get__(self, obj: object, cls: type) -> Any:
         if obj is None:
             return self
-        make = roots.get(id(obj))
+        make = proxy_maker(obj)
         if make is None:
             raise AttributeError(
                 f"this {cls.__qualname__} has no attribute 'remote', since it is no actor: "

@@ -18,6 +18,7 @@ from .._catching.catchers import USER_ERRORS, Except
 from .._engines.contract import OwnerLink, ProgramFailedError, named_parts
 from .._os.interrupter import Interrupter
 from .._os.thread_unwind import ThreadUnwind
+from .._pickling import own_objects
 from .._pickling.exceptions import pack_error
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.identity import ActorId
@@ -27,7 +28,7 @@ from .._protocol.operations import describe_request
 from .._wire.channel import StreamChannel
 from .._wire.transport import Address
 from .actor_server import ActorServer
-from .current import ProxyMaker, current_actor, own_proxy, roots
+from .current import ProxyMaker, current_actor, own_proxy
 from .execution import USER_ENTRY_POINTS
 from .mailbox import INTERNAL_CODE
 from .replies import cut_off_frame, error_frame, value_frame
@@ -171,10 +172,10 @@ class ActorProgram:
                 setattr(cls, "remote", own_proxy)  # noqa: B010
         if type(cls).__call__ is not type.__call__:  # its metaclass makes its objects
             server.root = cls(*args, **kwargs)
-            roots[id(server.root)] = self._proxy
+            own_objects.enter(server.root, self._proxy)
             return
         server.root = cls.__new__(cls, *args, **kwargs)
-        roots[id(server.root)] = self._proxy
+        own_objects.enter(server.root, self._proxy)
         if isinstance(server.root, cls):
             type(server.root).__init__(server.root, *args, **kwargs)
 
@@ -202,7 +203,7 @@ class ActorProgram:
             try:
                 self._clean_up(server)
             finally:
-                roots.pop(id(server.root), None)
+                own_objects.leave(server.root)
                 server.close()
 
     def _clean_up(self, server: ActorServer) -> None:

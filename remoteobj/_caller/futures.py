@@ -181,7 +181,7 @@ class RemoteFuture(Future[Any]):
 
     def _finish(self, pending: PendingCall) -> Any:
         if pending.first is not None and pending.first[0] == Kind.VALUE:
-            return decode_answer(pending.first)
+            return decode_answer(pending.first, pending.sent)
         endpoint, owner, otherwise, options = self._call
         try:
             endpoint.check(pending)

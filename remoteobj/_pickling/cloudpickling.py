@@ -32,6 +32,7 @@ from cloudpickle import cloudpickle as untyped
 from .._os.lazy_import import FORK_FAMILY
 from .._os.thread_unwind import ThreadUnwind
 from ..errors import UnsendableError
+from . import own_objects
 from .reducers import KINDS, Reducer
 from .unsendable import Part, unsendable_error
 
@@ -126,6 +127,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no
     def reducer_override(self, obj: Any) -> Any:
         if issubclass(type(obj), KINDS):
             return self.exceptions(obj)
+        if type(obj) in own_objects.own_types and (own := own_objects.reduction(obj)) is not None:
+            return own
         if type(obj) is memoryview:
             return _reduce_view(obj)
         if isinstance(obj, type) and _travels_by_value(obj):

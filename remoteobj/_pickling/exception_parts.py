@@ -28,6 +28,7 @@ __all__ = [
     "About",
     "State",
     "about",
+    "add_note",
     "attributes_of",
     "bare",
     "connect",
@@ -69,6 +70,13 @@ def attributes_of(exc: BaseException) -> dict[str, Any]:
     """Its `__dict__`, whatever the class has by that name."""
     attributes: dict[str, Any] = _BASE["__dict__"].__get__(exc)
     return attributes
+
+
+def add_note(exc: BaseException, note: str) -> None:
+    """`exc.add_note(note)`, past a `__setattr__` of the class."""
+    notes = attributes_of(exc).setdefault("__notes__", [])
+    if type(notes) is list:
+        notes.append(note)
 
 
 def about(exc: BaseException) -> About:

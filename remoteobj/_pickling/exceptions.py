@@ -18,10 +18,10 @@ import pickle
 from .._os.thread_unwind import ThreadUnwind
 from ..errors import RemoteError, describe, type_name
 from . import codec
-from .exception_parts import render
+from .exception_parts import add_note, render
 from .stand_ins import loads_leniently
 
-__all__ = ["for_caller", "pack_error", "unpack_error"]
+__all__ = ["add_note", "for_caller", "pack_error", "unpack_error"]
 
 
 def for_caller(exc: BaseException) -> BaseException:
@@ -79,5 +79,5 @@ def _unpickled(payload: bytes, buffers: list[bytearray]) -> BaseException:
     if not isinstance(found, BaseException):
         raise TypeError(f"it came out as {type_name(type(found))}")
     for failure in failures:
-        found.add_note(failure)
+        add_note(found, failure)
     return found

@@ -33,6 +33,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from .._os.thread_unwind import ThreadUnwind
 from ..errors import RemoteError, describe, type_name
+from . import own_objects
 from .exception_parts import (
     About,
     State,
@@ -68,7 +69,10 @@ class Pickler(pickle.Pickler):
         self._reducer = Reducer()
 
     def reducer_override(self, obj: Any) -> Any:
-        return self._reducer(obj) if issubclass(type(obj), KINDS) else NotImplemented
+        if issubclass(type(obj), KINDS):
+            return self._reducer(obj)
+        own = own_objects.reduction(obj) if type(obj) in own_objects.own_types else None
+        return NotImplemented if own is None else own
 
 
 class _Node(NamedTuple):
