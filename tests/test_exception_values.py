@@ -326,14 +326,6 @@ class ExplodingState(Exception):
         raise SystemExit("no")
 
 
-class Refusing(Exception):
-    def __init__(self, code: int) -> None:
-        super().__init__(f"failed {code}")
-
-    def __reduce__(self) -> Any:
-        return Refusing, self.args, {"code": 3}, None
-
-
 class Liar(Exception):
     def __reduce__(self) -> Any:
         return ValueError, ("not me",)
@@ -347,6 +339,21 @@ class Exploding(Exception):
 
     def __reduce__(self) -> Any:
         return Exploding, self.args
+
+
+class ThereAlone(Exception):
+    """It can be made by its own reduction in the test, and not where it is unpickled."""
+
+    here = True
+
+    def __reduce__(self) -> Any:
+        return make_there, self.args
+
+
+def make_there(*args: object) -> ThereAlone:
+    if not ThereAlone.here:
+        raise SystemExit("not here")
+    return ThereAlone(*args)
 
 
 class OddNotes(Exception):
@@ -364,13 +371,53 @@ class OddNotes(Exception):
         Exploding(),
         Liar("x"),
         Reduced(3, LOCK),
+        OddNotes("x"),
     ],
     ids=lambda exc: type(exc).__name__,
 )
-def test_one_that_cannot_be_rebuilt_degrades_alone(travel: Travel, exc: BaseException) -> None:
+def test_one_that_cannot_travel_whole_arrives_as_its_own_type(
+    travel: Travel, exc: BaseException
+) -> None:
     raised(exc, raised(KeyError("cause")))
     good = Misfit(3)
     got = travel([good, exc, {"again": exc}, [1]])
+    assert [type(got[0]), got[3]] == [Misfit, [1]]
+    assert (type(got[1]), str(got[1])) == (type(exc), str(exc))
+    assert got[2]["again"] is got[1]
+    assert "in raised" in "".join(traceback.format_tb(got[1].__traceback__))
+    assert got[1].__cause__.args == ("cause",)
+
+
+def test_a_part_that_cannot_be_pickled_is_a_stand_in_that_says_why(travel: Travel) -> None:
+    exc = Reduced(3, LOCK)
+    got = travel([exc])[0]
+    assert (got.code, str(got.inner)) == (3, str(LOCK))
+    (note,) = got.__notes__
+    assert note.startswith("inner is a stand-in: it can't be pickled: TypeError: cannot pickle")
+    with pytest.raises(UnsendableError, match="'inner' of the exception is not here: it can't be"):
+        got.inner.acquire()
+    assert not hasattr(exc, "__notes__")
+
+
+def unpicklable() -> Any:
+    return type("Unpicklable", (Exception,), {"lock": LOCK, "__module__": "__main__"})
+
+
+@pytest.mark.parametrize("make", [lambda: unpicklable()("x"), ThereAlone])
+def test_one_that_cannot_be_made_degrades_alone(
+    travel: Travel, make: Callable[[], BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exc = make()
+    raised(exc, raised(KeyError("cause")))
+    exc.add_note("noted")
+    loading = pickle.loads
+
+    def elsewhere(*args: Any, **kwargs: Any) -> Any:
+        monkeypatch.setattr(ThereAlone, "here", False)
+        return loading(*args, **kwargs)
+
+    monkeypatch.setattr(codec, "unpickled", elsewhere)
+    got = travel([Misfit(3), exc, {"again": exc}, [1]])
     assert [type(got[0]), got[3]] == [Misfit, [1]]
     assert type(got[1]) is RemoteError
     assert got[2]["again"] is got[1]
@@ -378,24 +425,74 @@ def test_one_that_cannot_be_rebuilt_degrades_alone(travel: Travel, exc: BaseExce
     assert "can't be rebuilt here" in str(got[1])
     assert "in raised" in got[1].remote_traceback
     assert got[1].__cause__.args == ("cause",)
-
-
-def test_one_that_misuses_the_names_of_all_exceptions_degrades_alone(travel: Travel) -> None:
-    got = travel([OddNotes("x"), 1])
-    assert (got[0].type_name, got[1]) == (f"{__name__}.OddNotes", 1)
+    assert got[1].__notes__ == ["noted"]
 
 
 def test_a_link_or_an_attribute_that_cannot_be_pickled_degrades_alone(travel: Travel) -> None:
-    exc = raised(Misfit(3), raised(ValueError(LOCK)))
-    vars(exc)["others"] = {"a": ValueError(LOCK), "b": Misfit(4)}
+    exc = raised(Misfit(3), raised(unpicklable()(1)))
+    vars(exc)["others"] = {"a": unpicklable()(2), "b": Misfit(4)}
     got = travel([exc])[0]
     assert (type(got), got.code, got.others["b"].code) == (Misfit, 3, 4)
-    assert got.__cause__.type_name == got.others["a"].type_name == "ValueError"
+    assert got.__cause__.type_name == got.others["a"].type_name == "__main__.Unpicklable"
 
 
 def test_a_member_that_cannot_be_pickled_degrades_alone(travel: Travel) -> None:
-    got = travel([ExceptionGroup("g", [Misfit(3), ValueError(LOCK)])])[0]
+    got = travel([ExceptionGroup("g", [Misfit(3), unpicklable()(1)])])[0]
     assert [type(member) for member in got.exceptions] == [Misfit, RemoteError]
+
+
+# ------------------------------------------------------------------ graphs with such classes
+
+
+def wrapped(inner: BaseException) -> BaseException:
+    return raised(Reduced(1, inner), inner)
+
+
+def test_one_that_reduces_itself_around_its_cause_arrives_in_a_group(travel: Travel) -> None:
+    cause = raised(Misfit(2))
+    group = raised(ExceptionGroup("g", [wrapped(cause), ExceptionGroup("h", [wrapped(cause)])]))
+    cause.__context__ = group
+    for value in ([group], [cause], [*group.exceptions]):
+        (got, *_) = travel(value)
+        if type(got) is Misfit:
+            got = got.__context__
+        if type(got) is Reduced:
+            got = got.inner.__context__
+        one, inner = got.exceptions
+        (other,) = inner.exceptions
+        assert one.inner is one.__cause__ is other.inner is other.__cause__
+        assert one.inner.__context__ is got
+        assert [type(one), type(other), one.inner.code] == [Reduced, Reduced, 2]
+    cause.__context__ = None
+
+
+def test_a_long_chain_of_those_that_reduce_themselves_arrives(travel: Travel) -> None:
+    exc: BaseException = Misfit(0)
+    for i in range(3000):
+        following = Reduced(i)
+        following.__context__ = exc
+        exc = following
+    (got,), count = travel([exc]), 0
+    while got is not None:
+        got, count = got.__context__, count + 1
+    assert count == 3001
+
+
+def test_one_that_leads_to_itself_by_its_own_reduction_arrives(travel: Travel) -> None:
+    exc = Reduced(1)
+    exc.inner = {"self": exc}
+    got = travel([exc, 5])
+    assert (type(got[0]), got[0].inner["self"] is got[0], got[1]) == (Reduced, True, 5)
+
+
+def test_a_long_chain_of_attributes_arrives(travel: Travel) -> None:
+    exc: Any = Misfit(0)
+    for i in range(3000):
+        following: Any = ValueError(exc) if i % 2 else Misfit(i)
+        if not i % 2:
+            following.inner = [exc]
+        exc = following
+    assert type(travel([exc])[0]) is ValueError
 
 
 def test_what_else_cannot_be_pickled_is_named_beside_exceptions_that_can(travel: Travel) -> None:
@@ -516,9 +613,9 @@ def test_exceptions_that_are_results_arguments_attributes_and_items_arrive(batch
         assert got.__traceback__ is not None
 
 
-def test_a_result_with_an_exception_that_cannot_be_sent_arrives_with_its_text(batch: Any) -> None:
+def test_a_result_with_an_exception_that_cannot_be_sent_whole_arrives(batch: Any) -> None:
     one, got = batch.hopeless()
-    assert (one, got.type_name) == (1, "ValueError")
+    assert (one, type(got), str(got)[:9]) == (1, ValueError, "<unlocked")
 
 
 def test_an_exception_that_is_the_result_of_an_except_keeps_all_it_has(start_method: str) -> None:

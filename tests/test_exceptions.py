@@ -1,12 +1,14 @@
 """Exceptions that are raised come out of another process as what they went in."""
 
 import asyncio
+import copy
 import copyreg
 import pickle
 import subprocess
 import sys
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 
 from remoteobj._pickling.exceptions import for_caller, pack_error, unpack_error
-from remoteobj.errors import RemoteError
+from remoteobj.errors import RemoteError, UnsendableError
 from tests.raising import (
     Misfit,
     Slotted,
@@ -212,7 +214,7 @@ class Reduced(Exception):
         self.code = code
 
     def __reduce__(self) -> Any:
-        return Reduced, (self.code + 1,)
+        return Reduced, (self.code,), {"restored": True}
 
 
 class Stated(Exception):
@@ -240,7 +242,7 @@ class Setting(Exception):
 
 
 def test_a_class_that_says_how_it_is_pickled_is_obeyed() -> None:
-    assert travel(Reduced(3)).code == 4
+    assert vars(travel(Reduced(3))) == {"code": 3, "restored": True}
     stated = Stated("x")
     vars(stated).update(kept=1, lock=LOCK)
     assert (travel(stated).kept, travel(stated).lock, travel(stated).args) == (1, None, ("x",))
@@ -423,14 +425,36 @@ class ExplodingState(Exception):
         raise state["exc"]
 
 
+class ExplodingGetState(Exception):
+    def __getstate__(self) -> Any:
+        raise SystemExit("no")
+
+
 class ExplodingReduce(Exception):
     def __reduce__(self) -> Any:
         raise self.args[0]
 
 
-class Liar(Exception):
+class Coded(Exception):
+    def __init__(self, code: int) -> None:
+        super().__init__(f"code {code}")
+        self.code = code
+
     def __reduce__(self) -> Any:
-        return ValueError, ("not me",)
+        return Coded, (self.code,)
+
+
+class Heir(Coded):
+    """It inherits a way of pickling that was written for its base class."""
+
+
+class Forgetful(Exception):
+    def __init__(self, host: str | None, message: str) -> None:
+        super().__init__(f"{host}: {message}")
+        self.host = host
+
+    def __reduce__(self) -> Any:
+        return Forgetful, (None, "lost")
 
 
 class Nothing(Exception):
@@ -446,31 +470,104 @@ class Mute(Exception):
         raise SystemExit("no words")
 
 
-HOPELESS: list[BaseException] = [
-    ValueError(LOCK),
-    Mute(LOCK),
+class ByLock(Exception):
+    """Its words depend on an attribute that can't travel."""
+
+    def __init__(self) -> None:
+        self.lock = LOCK
+
+    def __str__(self) -> str:
+        return f"the lock is {'held' if self.lock.locked() else 'free'}"
+
+
+BY_PARTS: list[BaseException] = [
     ExplodingState(SystemExit(3)),
     ExplodingState(KeyboardInterrupt()),
     ExplodingState(GeneratorExit()),
     ExplodingState(ValueError()),
+    ExplodingGetState("x"),
     ExplodingReduce(ValueError("no")),
     ExplodingReduce(SystemExit("no")),
-    Liar("x"),
+    Heir(7),
+    Forgetful("host:80", "no connection"),
     Nothing("x"),
 ]
 
 
-@pytest.mark.parametrize("exc", HOPELESS, ids=lambda exc: type(exc).__name__)
-def test_what_cannot_be_rebuilt_is_told_of(exc: BaseException) -> None:
+@pytest.mark.parametrize("exc", BY_PARTS, ids=lambda exc: type(exc).__name__)
+def test_one_whose_class_pickles_it_wrongly_arrives_by_its_parts(exc: BaseException) -> None:
+    got = travel(raised(exc, raised(KeyError("cause"))))
+    assert (type(got), str(got)) == (type(exc), str(exc))
+    assert len(got.args) == len(exc.args)
+    assert vars(got).keys() - {"__notes__"} == vars(exc).keys() - {"__notes__"}
+    assert shown(got).startswith(shown(exc).rstrip())
+    assert got.__cause__.args == ("cause",)
+
+
+def test_what_a_class_raises_when_its_state_is_set_is_noted() -> None:
+    assert travel(ExplodingState(ValueError("mine"))).__notes__ == [
+        "noted",
+        "its __setstate__ raised ValueError: mine",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("exc", "path"),
+    [(ValueError(LOCK), "args[0]"), (Mute(LOCK), "args[0]"), (StopIteration({1: LOCK}), "args[0]")],
+    ids=lambda one: type(one).__name__,
+)
+def test_an_argument_that_cannot_be_pickled_is_a_stand_in(exc: BaseException, path: str) -> None:
     got = travel(raised(exc))
-    assert type(got) is RemoteError
-    name = type(exc).__qualname__
-    assert got.type_name in (name, f"{__name__}.{name}")
-    assert "in raised" in got.remote_traceback
-    assert "raise exc from cause" in got.remote_traceback
-    assert got.remote_traceback in str(got) + "\n"
-    assert got.args[0].startswith(got.type_name)
-    assert "can't be rebuilt here: " in got.args[0]
+    assert type(got) is type(exc)
+    assert str(got.args[0]) == str(exc.args[0])
+    assert got.__notes__[0].startswith(f"{path} is a stand-in: it can't be pickled: TypeError")
+    assert "in raised" in shown(got)
+
+
+class Holder(Exception):
+    __slots__ = ("slot",)
+
+    def __init__(self, lock: Any) -> None:
+        super().__init__("holds")
+        self.lock, self.line, self.slot = lock, 3, lock
+
+
+USES: list[Callable[[Any], object]] = [
+    lambda it: it.acquire,
+    lambda it: it.acquire(),
+    lambda it: it(),
+    lambda it: it[0],
+    lambda it: it.__enter__(),
+    lambda it: bool(it),
+    lambda it: len(it),
+    lambda it: list(it),
+    lambda it: 1 in it,
+    lambda it: it + 1,
+    lambda it: it < 1,
+    lambda it: int(it),
+    lambda it: setattr(it, "x", 1),
+]
+
+
+@pytest.mark.parametrize("use", USES)
+def test_an_attribute_that_cannot_be_pickled_is_a_stand_in_that_says_why(
+    use: Callable[[Any], object],
+) -> None:
+    for got in (travel(Holder(LOCK)), travel(travel(Holder(LOCK)))):
+        assert (type(got), str(got), got.line) == (Holder, "holds", 3)
+        for stand_in in (got.lock, got.slot):
+            assert str(stand_in) == str(LOCK)
+            assert "cannot pickle '_thread.lock'" in repr(stand_in)
+            assert stand_in == copy.copy(stand_in) or {stand_in}
+            with pytest.raises((UnsendableError, AttributeError), match=r"cannot pickle '_thread"):
+                use(stand_in)
+        assert [note.partition(" ")[0] for note in got.__notes__] == ["lock", "slot"]
+
+
+def test_words_that_depend_on_what_could_not_travel_are_noted() -> None:
+    got = travel(ByLock())
+    assert type(got) is ByLock
+    assert got.__notes__[-1] == f"it said: {__name__}.ByLock: the lock is free"
 
 
 def test_a_class_that_misuses_the_names_of_all_exceptions_costs_no_more_than_itself() -> None:
@@ -479,44 +576,53 @@ def test_a_class_that_misuses_the_names_of_all_exceptions_costs_no_more_than_its
         def __cause__(self) -> Any:  # type: ignore[override]
             raise SystemExit("mine")
 
-    class Worse(Exception):
+    class OddNotes(Exception):
         @property
         def __notes__(self) -> Any:  # type: ignore[override]
             raise SystemExit("mine")
 
-    assert type(travel(raised(Overriding("x")))) is Overriding
-    got = travel(raised(Worse("x")))
+    class OddAttributes(Exception):
+        @property
+        def __dict__(self) -> Any:  # type: ignore[override]
+            raise SystemExit("mine")
+
+    for kind in (Overriding, OddNotes, OddAttributes):
+        got = travel(raised(kind("x")))
+        assert (type(got), got.args) == (kind, ("x",))
+
+
+def unpicklable() -> Any:
+    """A local class that can't be pickled by value."""
+    return type("Unpicklable", (Exception,), {"lock": LOCK, "__module__": "__main__"})
+
+
+def test_one_whose_class_cannot_be_pickled_is_told_of() -> None:
+    exc = unpicklable()("x")
+    exc.add_note("noted")
+    got = travel(raised(exc, raised(KeyError("cause"))))
     assert type(got) is RemoteError
-    assert got.type_name == f"{__name__}.{Worse.__qualname__}"
-
-
-def test_what_cannot_be_rebuilt_keeps_its_notes_and_links() -> None:
-    got = travel(raised(ExplodingState(ValueError()), raised(KeyError("cause"))))
+    assert got.type_name == "__main__.Unpicklable"
+    assert "in raised" in got.remote_traceback
+    assert "raise exc from cause" in got.remote_traceback
+    assert got.remote_traceback in str(got) + "\n"
+    assert got.args[0].startswith("__main__.Unpicklable: x (as text, since it can't be rebuilt")
     assert got.__notes__ == ["noted"]
     assert "noted" in got.remote_traceback
     assert got.__cause__.args == ("cause",)
     assert got.__traceback__ is None
 
 
-def test_an_attribute_that_cannot_be_pickled_gives_the_text() -> None:
-    exc = ValueError("x")
-    vars(exc)["lock"] = LOCK
-    got = travel(exc)
-    assert type(got) is RemoteError
-    assert "cannot pickle '_thread.lock'" in str(got)
-
-
 def test_a_context_that_cannot_be_pickled_degrades_alone() -> None:
     for link in ("__cause__", "__context__"):
         exc = Misfit(3)
-        setattr(exc, link, raised(ValueError(LOCK)))
+        setattr(exc, link, raised(unpicklable()(1)))
         got = travel(exc)
         assert (type(got), got.code) == (Misfit, 3)
-        assert getattr(got, link).type_name == "ValueError"
+        assert getattr(got, link).type_name == "__main__.Unpicklable"
 
 
 def test_a_member_that_cannot_be_pickled_degrades_alone() -> None:
-    got = travel(ExceptionGroup("g", [KeyError("k"), ValueError(LOCK)]))
+    got = travel(ExceptionGroup("g", [KeyError("k"), unpicklable()(1)]))
     assert [type(member) for member in got.exceptions] == [KeyError, RemoteError]
     assert got.args == ("g", list(got.exceptions))
 
@@ -547,11 +653,64 @@ class Exiting:
         return sys.exit, (3,)
 
 
-def test_unpickling_that_exits_costs_only_that_exception() -> None:
+class ExitingState:
+    def __setstate__(self, state: Any) -> None:
+        sys.exit(4)
+
+    def __getstate__(self) -> Any:
+        return {"a": 1}
+
+
+class ExitingNew:
+    def __new__(cls, *args: object) -> "ExitingNew":
+        if args:
+            sys.exit(5)
+        return super().__new__(cls)
+
+    def __getnewargs__(self) -> tuple[object, ...]:
+        return (1,)
+
+
+class ExitingHash:
+    def __init__(self) -> None:
+        self.ready = True
+
+    def __hash__(self) -> int:
+        return 1 if self.ready else 2
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+def test_a_part_that_fails_on_arrival_is_a_stand_in() -> None:
     assert type(unpack_error(pickle.dumps(Exiting()))) is RemoteError
-    got = travel(ValueError(Exiting()))
-    assert got.type_name == "ValueError"
-    assert "SystemExit: 3" in str(got)
+    for part, code in ((Exiting(), 3), (ExitingState(), 4), (ExitingNew(), 5)):
+        exc = ValueError("words", [1, part, part])
+        vars(exc)["part"] = part
+        got = travel(raised(exc, raised(Misfit(code))))
+        assert type(got) is ValueError
+        assert (got.args[0], got.args[1][0], got.__cause__.code) == ("words", 1, code)
+        assert got.part is got.args[1][1] is got.args[1][2]
+        assert f"SystemExit: {code}" in repr(got.part)
+        assert [f"SystemExit: {code}" in note for note in got.__notes__] == [True]
+        assert "in raised" in shown(got)
+    got = travel(ValueError({ExitingHash(): 1}, frozenset({ExitingHash()}), {ExitingHash()}))
+    assert "AttributeError" in repr(got.args[0])
+    assert "AttributeError" in repr(got.args[1])
+
+
+def test_a_part_whose_class_is_not_known_here_is_a_stand_in() -> None:
+    data = pack_error(raised(Misfit(3), ValueError(1, [Elsewhere()])))
+    name = f"{__name__}\x94\x8c\tElsewhere".encode("latin-1")
+    assert name in data
+    got = unpack_error(data.replace(name, name.replace(b"tests", b"fests")))
+    assert (type(got), got.code) == (Misfit, 3)
+    assert got.__cause__ is not None
+    assert "ModuleNotFoundError" in repr(got.__cause__.args[1][0])
+
+
+class Elsewhere:
+    pass
 
 
 def test_any_kind_of_buffer_is_decoded() -> None:

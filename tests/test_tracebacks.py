@@ -1,11 +1,13 @@
 """Tracebacks: in the form of tblib, with columns, and without anything that is executed or kept."""
 
 import gc
+import linecache
 import pickle
 import subprocess
 import sys
 import traceback
 import weakref
+import zipfile
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import tblib
 
 from remoteobj._pickling.exceptions import pack_error, unpack_error
 from remoteobj._pickling.tracebacks import Traceback, take_apart
+from remoteobj.errors import UnsendableError
 from tests.raising import deep, fail_by, shown
 
 
@@ -33,6 +36,123 @@ def test_a_traceback_shows_the_same_lines_and_columns() -> None:
     got = travel(exc)
     assert shown(got) == shown(exc)
     assert shown(travel(got)) == shown(exc)
+
+
+def test_a_traceback_shows_the_lines_of_a_module_in_a_zip(tmp_path: Path) -> None:
+    path = tmp_path / "app.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("pack/__init__.py", "")
+        archive.writestr("pack/zipped.py", "def fail():\n    return 1 / 0  # here\n")
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from remoteobj._pickling.exceptions import pack_error\n"
+        "from pack.zipped import fail\n"
+        "try: fail()\n"
+        "except ZeroDivisionError as error: sys.stdout.buffer.write(pack_error(error))\n"
+    )
+    data = subprocess.check_output([sys.executable, "-c", script, str(path)])
+    got = unpack_error(data)  # by a process that has never imported the module
+    assert "return 1 / 0  # here" in shown(got)
+    assert "~~^~~" in shown(got)
+    path.write_bytes(b"it is another file now")
+    linecache.clearcache()
+    assert "in fail" in shown(unpack_error(data))
+
+
+# ------------------------------------------------------------------ hints
+
+
+class Spelled:
+    def __init__(self) -> None:
+        self.value = self.measure = 1
+
+    def of_another(self) -> object:
+        return Spelled().valeu  # type: ignore[attr-defined]
+
+    def of_self(self) -> object:
+        return measure  # type: ignore[name-defined]  # noqa: F821
+
+    def of_variables(self) -> object:
+        variable = 1
+        return varaible, variable  # type: ignore[name-defined]  # noqa: F821
+
+    def of_globals(self) -> object:
+        return Speled()  # type: ignore[name-defined]  # noqa: F821
+
+    def of_builtins(self) -> object:
+        return pritn  # type: ignore[name-defined]  # noqa: F821
+
+    def of_a_module(self) -> object:
+        return sys.exot  # type: ignore[attr-defined]
+
+    def of_a_class(self) -> object:
+        return Spelled.of_slef  # type: ignore[attr-defined]
+
+    def of_an_import(self) -> object:
+        from zipfile import ZipFlie  # type: ignore[attr-defined]
+
+        return ZipFlie
+
+    def of_nothing(self) -> object:
+        return self.nothing_like_it  # type: ignore[attr-defined]
+
+
+SCRIPT = """
+import sys
+from remoteobj._pickling.exceptions import pack_error, unpack_error
+from tests.test_tracebacks import Spelled
+try: getattr(Spelled(), sys.argv[1])()
+except Exception as error: caught = error
+if sys.argv[2] == "travel":
+    caught = unpack_error(pack_error(unpack_error(pack_error(caught))))
+raise caught
+"""
+
+
+@pytest.mark.parametrize("name", [name for name in vars(Spelled) if name.startswith("of_")])
+def test_the_interpreter_gives_the_same_hint(name: str) -> None:
+    # It does when it prints an uncaught exception; before 3.12 nothing else does.
+    here, there = (
+        subprocess.run(
+            [sys.executable, "-c", SCRIPT, name, how],
+            cwd=Path(__file__).parents[1],
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        ).stderr.splitlines()[-1]
+        for how in ("stay", "travel")
+    )
+    assert there == here
+    assert ("Did you" in here) == (name not in NO_HINTS)
+
+
+# The interpreter gave hints for these later than for others.
+NO_HINTS = {"of_nothing", *(("of_an_import", "of_self") if sys.version_info < (3, 12) else ())}
+
+
+def test_an_object_without_the_attribute_stays_where_it_is() -> None:
+    got = travel(fail_by(Spelled().of_another))
+    assert dir(got.obj) == ["value"]
+    with pytest.raises(UnsendableError, match="it stays in the process that it lives in"):
+        got.obj.value
+
+
+def test_a_dir_of_the_users_is_not_called_for_a_hint() -> None:
+    class Odd:
+        def __dir__(self) -> Any:
+            raise SystemExit("mine")
+
+        @property
+        def __dict__(self) -> Any:  # type: ignore[override]
+            raise SystemExit("mine")
+
+        valu = 1
+
+    got = travel(fail_by(lambda: Odd().value))  # type: ignore[attr-defined]
+    assert (type(got), got.name) == (AttributeError, "value")
+
+
+# ------------------------------------------------------------------ what is kept
 
 
 def test_a_traceback_can_be_walked_cleared_and_raised_on() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from .._catching.unseen import tell
 from .._os.thread_unwind import ThreadUnwind
 from .._pickling.codec import loads
-from .._pickling.exceptions import unpack_error
+from .._pickling.exceptions import add_note, unpack_error
 from .._protocol.frames import encode
 from .._protocol.messages import Frame, FrameParts, Kind, MalformedFrameError
 from .._wire.channel import ChannelClosedError, StreamChannel
@@ -20,7 +20,7 @@ from .._wire.refusals import report_refusal
 from ..errors import describe
 from .replies import error_frame, value_frame
 
-__all__ = ["Client", "StreamProducer", "is_iterator"]
+__all__ = ["Client", "StreamProducer"]
 
 
 class Client:
@@ -181,7 +181,7 @@ class StreamProducer:
             return next(self._iterator)
         command = self.commands.popleft()
         if command.kind == Kind.SEND:
-            return self._iterator.send(loads(command.payload, command.buffers))
+            return self._iterator.send(_sent_value(command))
         return self._iterator.throw(unpack_error(command.payload))
 
     def end(self) -> None:
@@ -196,9 +196,9 @@ class StreamProducer:
             close()
 
 
-_NO_ITERATORS = frozenset({list, tuple, dict, set, frozenset})
-
-
-def is_iterator(cls: type) -> bool:
-    """Whether it has `__next__`, asked so that no code of a user's metaclass runs."""
-    return cls not in _NO_ITERATORS and any("__next__" in vars(base) for base in cls.__mro__)
+def _sent_value(command: Frame) -> Any:
+    try:
+        return loads(command.payload, command.buffers)
+    except BaseException as exc:
+        add_note(exc, "This was raised in the actor, while what it was sent was unpickled.")
+        raise

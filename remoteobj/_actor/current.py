@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
+from .._pickling.own_objects import proxy_maker
 from .roles import OPTIONS
 
-__all__ = ["ProxyMaker", "current_actor", "give_own_proxy", "own_proxy", "roots"]
+__all__ = ["ProxyMaker", "current_actor", "give_own_proxy", "own_proxy"]
 
 
 class ProxyMaker(Protocol):
@@ -50,10 +51,6 @@ class CurrentActor(threading.local):
 
 current_actor = CurrentActor()
 
-roots: Final[dict[int, ProxyMaker]] = {}
-"""Of each object that is an actor's and lives in this process, by `id`: what makes its proxy.
-An entry is there only while the actor holds the object, whose `id` is nobody else's meanwhile."""
-
 
 class OwnProxyAttribute:
     """`self.remote` of an actor's object.
@@ -66,7 +63,7 @@ class OwnProxyAttribute:
     def __get__(self, obj: object, cls: type) -> Any:
         if obj is None:
             return self
-        make = roots.get(id(obj))
+        make = proxy_maker(obj)
         if make is None:
             raise AttributeError(
                 f"this {cls.__qualname__} has no attribute 'remote', since it is no actor: "

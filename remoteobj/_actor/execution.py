@@ -21,10 +21,12 @@ from .._os.interrupter import run_loop
 from .._os.poller import clock
 from .._os.thread_unwind import ThreadUnwind
 from .._pickling.codec import SCALARS, loads, pickled, unpickled
+from .._pickling.exceptions import add_note
 from .._protocol.messages import Bytes, Frame, FrameParts, Kind
 from .._protocol.operations import OwnIterator, evaluate
 from ..errors import COROUTINE_REMEDY
-from .clients import Client, StreamProducer, is_iterator
+from .clients import Client, StreamProducer
+from .iterators import data_frame, is_iterator
 from .replies import error_frame, value_frame
 
 __all__ = ["USER_ENTRY_POINTS", "Executor", "Recorder", "Running", "SerialExecutor"]
@@ -54,6 +56,8 @@ a bare tuple, which is made in a quarter of the time."""
 
 # Bare names: on Python 3.11 to look them up in their class takes longer than to compare them.
 _CAST, _VALUE = Kind.CAST, Kind.VALUE
+_ITERATED = [("iter",)]
+"""The end of a chain by which a proxy is iterated over."""
 
 
 class Recorder(Protocol):
@@ -142,10 +146,12 @@ class SerialExecutor:
             elif type(result) in SCALARS:
                 reply = (_VALUE, call_id, pickled(result, 5), (), b"", 0)
             else:
-                reply = self._reply(client, request, result, root)
+                reply = self._reply(client, request, result, steps[-1:] == _ITERATED, root)
         except ThreadUnwind:
             raise
         except BaseException as exc:
+            if self._running is outer:
+                add_note(exc, "This was raised in the actor, while the call was unpickled.")
             reply = self._failed(kind, call_id, exc)
         if fork_generation[0] != self._fork_generation:
             _end_a_fork()
@@ -163,15 +169,21 @@ class SerialExecutor:
             return None
         return error_frame(call_id, exc)
 
-    def _reply(self, client: Client, request: Frame, result: Any, root: Any) -> Frame:
-        """The frame that answers a request with its result."""
-        if result is root:
-            return Frame(Kind.RETURNED_SELF, request.call_id)
-        if is_iterator(type(result)):
-            client.streams[request.call_id] = StreamProducer(client, request, result)
+    def _reply(
+        self, client: Client, request: Frame, result: Any, iterated: bool, root: Any
+    ) -> Frame:
+        """The frame that answers a request; `iterated`: it asked for the items of its result."""
+        call_id, writable = request.call_id, client.channel.writable
+        if result is root and not iterated:
+            return Frame(Kind.RETURNED_SELF, call_id)
+        if not (iterated or is_iterator(type(result))):
+            return value_frame(Kind.VALUE, call_id, result, writable)
+        frame = None if iterated else data_frame(call_id, result, writable)
+        if frame is None:
+            client.streams[call_id] = StreamProducer(client, request, result)
             step_by_step = b"1" if type(result) is OwnIterator else b""
-            return Frame(Kind.STREAM, request.call_id, step_by_step)
-        return value_frame(Kind.VALUE, request.call_id, result, client.channel.writable)
+            frame = Frame(Kind.STREAM, call_id, step_by_step)
+        return frame
 
     def begin_steps(self, stream: StreamProducer) -> object:
         """Steps of this stream follow; what `end_steps` needs."""

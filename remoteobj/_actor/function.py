@@ -21,8 +21,9 @@ from .._pickling.exceptions import unpack_error
 from .._protocol.messages import INIT_ID, Frame, InterruptOrder, Kind
 from .._wire.channel import StreamChannel
 from .._wire.transport import ByteStream
-from .clients import Client, is_iterator
+from .clients import Client
 from .control import Control
+from .iterators import data_frame, is_iterator
 from .replies import error_frame, value_frame
 
 __all__ = ["FunctionCall", "FunctionProgram"]
@@ -121,7 +122,7 @@ class _Run:
         self._listen()
         self._interrupter.raise_pending()
         result = func(*args, **kwargs)
-        if not is_iterator(type(result)):
+        if not is_iterator(type(result)) or data_frame(INIT_ID, result) is not None:
             self._tell(Kind.VALUE, result)
         elif self._results:
             self._tell(Kind.STREAM, None)

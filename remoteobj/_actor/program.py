@@ -20,6 +20,7 @@ from .._engines.contract import OwnerLink, ProgramFailedError, named_parts
 from .._os.breakpoints import refuse_breakpoints
 from .._os.interrupter import Interrupter
 from .._os.thread_unwind import ThreadUnwind
+from .._pickling import own_objects
 from .._pickling.exceptions import pack_error
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.identity import ActorId
@@ -31,7 +32,7 @@ from .._wire.channel import StreamChannel
 from .._wire.transport import Address
 from ..errors import COROUTINE_REMEDY
 from .actor_server import ActorServer
-from .current import ProxyMaker, current_actor, give_own_proxy, roots
+from .current import ProxyMaker, current_actor, give_own_proxy
 from .execution import USER_ENTRY_POINTS
 from .mailbox import INTERNAL_CODE
 from .replies import cut_off_frame, error_frame, value_frame
@@ -179,12 +180,12 @@ class ActorProgram:
         give_own_proxy(cls)
         if cls is not None and type(cls).__call__ is type.__call__:
             server.root = cls.__new__(cls, *args, **kwargs)
-            roots[id(server.root)] = self._proxy
+            own_objects.enter(server.root, self._proxy)
             if isinstance(server.root, cls):
                 type(server.root).__init__(server.root, *args, **kwargs)
         else:  # a metaclass, or a function, makes the object
             server.root = factory(*args, **kwargs)
-            roots[id(server.root)] = self._proxy
+            own_objects.enter(server.root, self._proxy)
             give_own_proxy(type(server.root))
         if cls is None:
             _check_made(factory, server.root)
@@ -222,7 +223,7 @@ class ActorProgram:
             try:
                 self._clean_up(server)
             finally:
-                roots.pop(id(server.root), None)
+                own_objects.leave(server.root)
                 server.close()
 
     def _clean_up(self, server: ActorServer) -> None:

@@ -7,16 +7,17 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
 from .._pickling.codec import dumps, dumps_call, loads, unpickled
-from .._pickling.exceptions import for_caller, unpack_error
+from .._pickling.exceptions import add_note, for_caller, unpack_error
 from .._protocol.calls import ErrorFactory, PendingCall
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.frames import JOINED
 from .._protocol.identity import ActorId
 from .._protocol.messages import Bytes, Frame, Kind
-from .._protocol.operations import Steps, named_operands
+from .._protocol.operations import Steps, describe_request, named_operands
 from .._wire.auth import AuthenticationError
 from .._wire.channel import StreamChannel
 from .._wire.refusals import report_refusal
@@ -198,11 +199,14 @@ class Endpoint:
         ):
             answer = connection.call_fast(payload)
             if type(answer) is Frame:
-                payload = b""  # as below
-                return decode_answer(answer)
+                try:
+                    return decode_answer(answer, payload)
+                finally:
+                    payload = b""  # as below
         try:
             opened: list[OpenedCall] = []
             if connection is not None and isinstance(answer, PendingCall):
+                answer.sent = payload
                 opened.append((connection, answer))
             connection, pending = self._exchange(payload, buffers, options, opened)
             self.check(pending)
@@ -368,19 +372,20 @@ def result_of(
         return Stream(
             connection,
             pending,
-            decode_answer,
+            partial(decode_answer, sent=pending.sent),
             owner,
             window=1 if pending.first.payload else options.window,
             timeout=options.timeout,
             timed_out=lambda: endpoint.timed_out(options, pending, "gave no item of the stream"),
         )
-    result = decode_answer(pending.first)
+    result = decode_answer(pending.first, pending.sent)
     return owner if result is RETURNED_SELF and owner is not None else result
 
 
-def decode_answer(frame: Frame) -> Any:
-    """The value in a frame; raises the exception in it."""
+def decode_answer(frame: Frame, sent: Bytes = b"") -> Any:
+    """The value in a frame that answers the call `sent`; raises the exception in it."""
     if frame[0] == _ERROR:
+        sent = b""  # it may hold a key, and errors may be shown with locals
         raise for_caller(unpack_error(frame.payload))
     if frame[0] == _RETURNED_SELF:
         return RETURNED_SELF
@@ -389,6 +394,10 @@ def decode_answer(frame: Frame) -> Any:
     except BaseException as exc:
         # What a value does when it is unpickled must not end the caller's program, or loop.
         error = for_caller(exc)
+        what = "an item" if frame[0] == Kind.ITEM else "the result"
+        call = f" of {describe_request(sent)}" if sent else ""
+        add_note(error, f"This was raised here, while {what}{call} was unpickled.")
+        sent = b""
     try:
         raise error
     finally:

@@ -21,6 +21,7 @@ from typing import Any, ClassVar, NamedTuple
 from cloudpickle import cloudpickle as untyped
 
 from .._os.thread_unwind import ThreadUnwind
+from . import own_objects
 from .classes import find_class, reduce_class, travels_by_value
 from .functions import FoundByName, Sources, find_function, with_home
 from .identities import reduce_identity
@@ -133,6 +134,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no
         kind = type(obj)
         if issubclass(kind, KINDS):
             return self.exceptions(obj)
+        if kind in own_objects.own_types and (own := own_objects.reduction(obj)) is not None:
+            return own
         if kind is memoryview:
             return _reduce_view(obj)
         if kind is CodeType:
@@ -266,12 +269,20 @@ def _fails(mode: _Mode, value: object) -> bool:
 class _Alone(_Pickler):
     """For what belongs to one exception, without the others that it leads to."""
 
+    met_others = False
+
     def persistent_id(self, obj: object) -> str | None:
-        return "exception" if issubclass(type(obj), BaseException) else None
+        if not issubclass(type(obj), BaseException):
+            return None
+        self.met_others = True
+        return "exception"
 
 
-def _check_alone(parts: Any) -> None:
-    _Alone(io.BytesIO(), _in_band, _Mode(known=True)).dump(parts)
+def _check_alone(parts: Any) -> bool:
+    """Whether there are exceptions in what can be pickled."""
+    pickler = _Alone(io.BytesIO(), _in_band, _Mode(known=True))
+    pickler.dump(parts)
+    return pickler.met_others
 
 
 class _Trial(_Pickler):

@@ -23,11 +23,12 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from copyreg import dispatch_table as registered
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final, TypeAlias
 
 from .._os.lazy_import import import_lock
 from .._os.thread_unwind import ThreadUnwind
+from . import own_objects
 from .main_module import MAIN
 from .out_of_band import SCALARS, extract_large
 from .reducers import KINDS, OUR_WAYS, Pickler
@@ -231,6 +232,8 @@ class _Table(dict[type, Callable[[Any], Any]]):
             if issubclass(cls, type):
                 raise KeyError(cls)
             reducer = self.own
+        if cls in own_objects.own_types:
+            reducer = partial(_reduce_own, reducer)
         if "<locals>" not in cls.__qualname__:  # a class in the table stays alive
             if len(self) >= self.SIZE:
                 self.clear()
@@ -246,7 +249,12 @@ def _stop(obj: object) -> Any:
     raise _HoldsException
 
 
+def _reduce_own(otherwise: Callable[[Any], Any], obj: object) -> Any:
+    return own_objects.reduction(obj) or otherwise(obj)
+
+
 _table = _Table()
+own_objects.watchers.append(lambda cls: _table.pop(cls, None))
 
 
 class _TablePickler(pickle.Pickler):

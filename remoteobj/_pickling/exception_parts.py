@@ -21,12 +21,15 @@ from types import MemberDescriptorType as Member
 from typing import Any, NamedTuple
 
 from .._os.lazy_import import import_lock
+from .._os.thread_unwind import ThreadUnwind
 from ..errors import RemoteError, describe, type_name
 
 __all__ = [
     "About",
     "State",
     "about",
+    "add_note",
+    "attributes_of",
     "bare",
     "connect",
     "defines",
@@ -63,22 +66,35 @@ class State(NamedTuple):
     fields: dict[str, Any]  # slots, and what built-in types keep in C: OSError.errno
 
 
+def attributes_of(exc: BaseException) -> dict[str, Any]:
+    """Its `__dict__`, whatever the class has by that name."""
+    attributes: dict[str, Any] = _BASE["__dict__"].__get__(exc)
+    return attributes
+
+
+def add_note(exc: BaseException, note: str) -> None:
+    """`exc.add_note(note)`, past a `__setattr__` of the class."""
+    notes = attributes_of(exc).setdefault("__notes__", [])
+    if type(notes) is list:
+        notes.append(note)
+
+
 def about(exc: BaseException) -> About:
     suppressed = _BASE["__suppress_context__"].__get__(exc)
     return About(type_name(type(exc)), describe(exc), _notes(exc), suppressed)
 
 
 def _notes(exc: BaseException) -> list[str]:
-    notes = getattr(exc, "__notes__", [])
+    notes = attributes_of(exc).get("__notes__", [])
     if type(notes) is not list or not all(type(note) is str for note in notes):
         return []  # something else by that name is an attribute like any other
     return notes
 
 
-def state_of(exc: BaseException) -> State:
+def state_of(exc: BaseException, as_class_says: bool = True) -> State:
     cls = type(exc)
-    decides = defines(cls, "__getstate__")  # which slots travel, too
-    attributes: Any = exc.__getstate__() if decides else dict(vars(exc))
+    decides = as_class_says and defines(cls, "__getstate__")  # which slots travel, too
+    attributes: Any = exc.__getstate__() if decides else dict(attributes_of(exc))
     if type(attributes) is dict and _notes(exc):  # a new dict: it may be the exception's own
         attributes = {name: value for name, value in attributes.items() if name != "__notes__"}
     fields = {}
@@ -107,31 +123,44 @@ def bare(
     return exc
 
 
-def restore(exc: BaseException, state: State) -> None:
-    cls = type(exc)
+def restore(exc: BaseException, state: State) -> list[str]:
+    """Give it its state; returns what went wrong, in words: it keeps all that did not."""
+    wrong = []
     _BASE["args"].__set__(exc, state.args)
-    fields = _fields(cls)
+    fields = _fields(type(exc)) if state.fields else {}
     for name, value in state.fields.items():
-        fields[name][0].__set__(exc, value)
-    set_state(exc, state.attributes)
+        try:
+            fields[name][0].__set__(exc, value)
+        except BaseException as error:  # the class is another one here, or refuses a stand-in
+            wrong.append(f"its {name!r} could not be set: {describe(error)}")
+    return wrong + set_state(exc, state.attributes)
 
 
-def set_state(exc: BaseException, attributes: Any) -> None:
-    if defines(type(exc), "__setstate__"):
-        exc.__setstate__(attributes)
-        return
-    # A __getstate__ may give None, a dict, or dict and slots, as everywhere in Python.
-    attributes, slots = attributes if isinstance(attributes, tuple) else (attributes, None)
-    vars(exc).update(attributes or {})
-    for name, value in (slots or {}).items():
-        object.__setattr__(exc, name, value)
+def set_state(exc: BaseException, attributes: Any) -> list[str]:
+    """Give it its attributes; returns what went wrong, in words."""
+    wrong = []
+    try:
+        if defines(type(exc), "__setstate__"):
+            try:
+                exc.__setstate__(attributes)
+                return []
+            except BaseException as error:
+                wrong.append(f"its __setstate__ raised {describe(error)}")
+        # A __getstate__ may give None, a dict, or dict and slots, as everywhere in Python.
+        attributes, slots = attributes if isinstance(attributes, tuple) else (attributes, None)
+        attributes_of(exc).update(attributes or {})
+        for name, value in (slots or {}).items():
+            object.__setattr__(exc, name, value)
+    except BaseException as error:
+        wrong.append(f"its state could not be set: {describe(error)}")
+    return wrong
 
 
 def connect(
     exc: BaseException, said: About, cause: BaseException | None, context: BaseException | None
 ) -> None:
     if said.notes:
-        vars(exc)["__notes__"] = said.notes
+        attributes_of(exc)["__notes__"] = said.notes
     _BASE["__cause__"].__set__(exc, cause)
     _BASE["__context__"].__set__(exc, context)
     _BASE["__suppress_context__"].__set__(exc, said.suppress_context)  # the cause sets it, too
@@ -144,9 +173,42 @@ def reduces_itself(cls: type[BaseException]) -> bool:
 
 
 def own_reduction(exc: BaseException) -> Any:
-    """The reduction of an exception whose class `reduces_itself`."""
+    """The reduction by which the class says how to pickle it; None: it says nothing, or wrong.
+
+    Many classes inherit a `__reduce__` that was written for their base class, or that forgets what
+    their `__init__` was told. So it is tried here: what it makes must be of the exception's type,
+    and say the same, unless the program has registered it on purpose. Else the exception is sent
+    by its parts, as one whose class says nothing.
+    """
+    if not reduces_itself(type(exc)):
+        return None
     registered = _registered(type(exc))
-    return registered(exc) if registered is not None else exc.__reduce_ex__(5)
+    try:
+        own = registered(exc) if registered is not None else exc.__reduce_ex__(5)
+        if isinstance(own, str):  # the name of a global
+            return own
+        faithful = _is_faithful(exc, registered is not None, *own)
+    except (KeyboardInterrupt, ThreadUnwind):
+        raise
+    except BaseException:  # it would fail over there, too
+        return None
+    return own if faithful else None
+
+
+def _is_faithful(
+    exc: BaseException, any_words: bool, make: Any, args: Any, state: Any = None, *more: Any
+) -> bool:
+    made = make(*args)
+    if type(made) is not type(exc):
+        return False
+    items, pairs, fill = (*more, None, None, None)[:3]
+    if items is not None or pairs is not None:
+        return True  # they can be iterated over once, and are for the pickler
+    if fill is not None:
+        fill(made, state)
+    elif state is not None:  # a copy: a __setstate__ may take out of it what it has used
+        set_state(made, dict(state) if type(state) is dict else state)
+    return any_words or describe(made) == describe(exc)
 
 
 def _registered(cls: type[BaseException]) -> Any:

@@ -9,6 +9,7 @@ tblib gives the form: for each step of the traceback an entry with its line, fra
 to it are:
 
 * Columns and `co_qualname`, so that the interpreter's `^^^^` points to the same place.
+* The lines of modules that are in a zip.
 * Frames that are made without executing anything. tblib runs a `raise` statement for each entry,
   and its frames keep the variables of all callers alive, by `f_back`.
 * Rows, since pickle would take a chain of a thousand entries by recursion, and fail.
@@ -19,20 +20,27 @@ unpickles would import it without the lock that a fork waits for.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
 from operator import attrgetter
 from types import CodeType, FunctionType, SimpleNamespace, TracebackType
 from typing import Any, TypeAlias
+from zipimport import zipimporter
 
 import tblib
+
+from .._os.lazy_import import import_lock
 
 __all__ = ["Row", "Traceback", "take_apart"]
 
 _Place: TypeAlias = "tuple[str, str, str, int, bytes]"
 """What a traceback shows of a function's code: the names below, in that order."""
-_Globals: TypeAlias = "tuple[tuple[str, str], ...]"
+_Globals: TypeAlias = "tuple[tuple[str, str | None], ...]"
+"""The globals that are kept, by name. None is for `"__main__"`: a payload with that word in it is
+taken for one that names a class of the main module, and pickled anew, which takes ten times as
+long."""
 
 Row: TypeAlias = "tuple[tuple[_Place, _Globals], int, int]"
 """An entry in plain data: (code and globals, index of the instruction, line)."""
@@ -41,6 +49,7 @@ Row: TypeAlias = "tuple[tuple[_Place, _Globals], int, int]"
 _SHOWN = "co_filename", "co_name", "co_qualname", "co_firstlineno", "co_linetable"
 _shown_by = attrgetter(*_SHOWN)
 _KEPT = "__file__", "__name__"  # the globals that tblib keeps
+_MAIN = "__main__"
 
 
 class Traceback(tblib.Traceback):  # type: ignore[misc]  # tblib has no types
@@ -100,17 +109,50 @@ class _Frame(tblib.Frame):  # type: ignore[misc]  # as above
 
     def __init__(self, place: _Place, names: _Globals) -> None:
         code = SimpleNamespace(**dict(zip(_SHOWN, place, strict=True)))
-        super().__init__(SimpleNamespace(f_code=code, f_globals=dict(names), f_lineno=place[3]))
+        shown = {key: _MAIN if text is None else text for key, text in names}
+        super().__init__(SimpleNamespace(f_code=code, f_globals=shown, f_lineno=place[3]))
         self.f_code.__dict__.update(vars(code))
         self.row = place, names
         self._stub = _stub(place)
 
     def generator(self) -> FunctionType:
         """A new one, with globals of its own: whoever gets a traceback may write to them."""
-        return FunctionType(self._stub, dict(self.f_globals))
+        names = dict(self.f_globals)
+        if (loader := _loader_of(self.f_code.co_filename)) is not None:
+            names["__loader__"] = loader
+        return FunctionType(self._stub, names)
 
 
 _frame = lru_cache(maxsize=256)(_Frame)
+
+
+class _ArchiveLoader:
+    """Gives the lines of a module in a zip, of which no file has the name.
+
+    `linecache` asks the loader in a frame's globals. The module's own is in the other process, and
+    the module may never be imported in this one.
+    """
+
+    def __init__(self, archive: str, file: str) -> None:
+        self._archive, self._file = archive, file
+
+    def get_source(self, name: str, module_globals: object = None) -> str:
+        """The text of the module; `linecache` takes an `ImportError` or `OSError` for none."""
+        with import_lock:
+            from importlib.util import decode_source  # for a faster start-up
+
+        return decode_source(zipimporter(self._archive).get_data(self._file))
+
+
+@lru_cache(maxsize=256)
+def _loader_of(file: str) -> _ArchiveLoader | None:
+    """Of a module in a zip; None: it is in a file, or nowhere here."""
+    archive = file
+    while not os.path.exists(archive):
+        archive, above = os.path.dirname(archive), archive
+        if archive in ("", above):
+            return None
+    return _ArchiveLoader(archive, file) if archive != file and os.path.isfile(archive) else None
 
 
 def _stub(place: _Place) -> CodeType:
@@ -142,7 +184,8 @@ def take_apart(tb: TracebackType) -> Traceback:
 
 def _texts(names: dict[str, Any]) -> _Globals:
     # A program may keep anything by these names.
-    return tuple((key, names[key]) for key in _KEPT if type(names.get(key)) is str)
+    texts = [(key, names[key]) for key in _KEPT if type(names.get(key)) is str]
+    return tuple((key, None if text == _MAIN else text) for key, text in texts)
 
 
 def _chained(entries: list[Traceback]) -> Traceback:
