@@ -12,8 +12,9 @@ from functools import partial
 from multiprocessing import util as mp_util
 from typing import Any, Protocol
 
+from ._caller.answers import decode_answer
 from ._caller.connection import Connection, ReenteredError
-from ._caller.endpoint import CallErrors, Endpoint, OwnedParts, decode_answer
+from ._caller.endpoint import CallErrors, Endpoint, OwnedParts
 from ._catching.catchers import Except
 from ._catching.unseen import Witness, tell, witness_of
 from ._engines.contract import ExitCallback, Instance, LaunchSpec

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ._actor.roles import check_served_class
 from ._actor.server import Mode, local_servers
+from ._caller.answers import RETURNED_SELF
 from ._caller.call_options import AWAITED, CASTS, FUTURES, MISSING, PLAIN
-from ._caller.endpoint import RETURNED_SELF
 from ._listening import ListenScope, about_serving
 from ._names import attribute_reader, refuse_own_name
 from ._parts import VIEW_OF

@@ -15,8 +15,9 @@ from multiprocessing.context import get_spawning_popen
 from typing import Any
 
 from ._actor.server import Mode, Server, local_server
+from ._caller.answers import Fallback
 from ._caller.call_options import MISSING
-from ._caller.endpoint import Endpoint, Fallback
+from ._caller.endpoint import Endpoint
 from ._protocol.config import RefOptions
 from ._protocol.identity import ActorId
 from ._protocol.operations import Steps, evaluate

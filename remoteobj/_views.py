@@ -13,8 +13,8 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from ._actor.server import Server, local_server, local_servers
+from ._caller.answers import RETURNED_SELF, Fallback, fallback_or_raise
 from ._caller.call_options import MISSING, PLAIN, CallMode, CallOptions
-from ._caller.endpoint import RETURNED_SELF, Fallback, fallback_or_raise
 from ._os.lazy_import import import_lock
 from ._parts import VIEW_OF, settled
 from ._pickling.codec import HoldsPartError

@@ -21,7 +21,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from signal import Signals
-from typing import Final, Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 __all__ = [
     "ActorDiedError",
@@ -282,12 +282,9 @@ class UnsendableError(RemoteObjError, TypeError):
         ... # doctest: +ELLIPSIS
         args[1] can't be sent to another process: ... ValueError: it is stuck. Free it.
         """
-        reason = describe(cause).rstrip(".")
-        return cls(
-            f"{path} can't be sent to another process: it is of type {type_name(type(part))}, "
-            f"and pickling it raised {reason}. {remedy}",
-            path=path,
-        )
+        reason, kind = describe(cause).rstrip("."), type_name(type(part))
+        words = f"it is of type {kind}, and pickling it raised {reason}. {remedy}"
+        return cls(f"{path} can't be sent to another process: {words}", path=path)
 
 
 class DeadlockError(RemoteObjError, RuntimeError):
@@ -362,30 +359,17 @@ class RemoteError(RemoteObjError):
         return cls(message, type_name=name, remote_traceback=text)
 
     def __str__(self) -> str:
-        message = super().__str__()
-        if not self.remote_traceback:
-            return message
-        return f"{message}\n\nRemote traceback:\n{self.remote_traceback.rstrip()}"
-
-
-_CONTROLS: Final = {
-    code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"
-}
+        text = self.remote_traceback.rstrip()
+        return super().__str__() + (f"\n\nRemote traceback:\n{text}" if text else "")
 
 
 def _printable(text: str) -> str:
-    r"""The text with nothing in it that a terminal would obey.
-
-    >>> print(_printable("\x1b[2J"))
-    \x1b[2J
-    """
-    return text.translate(_CONTROLS)
+    """The text with nothing in it that a terminal would obey."""
+    codes = {*range(0x20), *range(0x7F, 0xA0)} - {ord("\n"), ord("\t")}
+    return text.translate({code: f"\\x{code:02x}" for code in codes})
 
 
-COROUTINE_REMEDY = (
-    "`async def` methods are not run yet by actors: make it a plain method, which may call "
-    "asyncio.run(...)"
-)
+COROUTINE_REMEDY = "`async def` methods are not run yet: a plain one may call asyncio.run(...)"
 """What to do about a method that gives a coroutine."""
 
 

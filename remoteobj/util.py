@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any, Self
 
 from ._actor.function import FunctionCall, FunctionProgram
+from ._caller.answers import decode_answer
 from ._caller.connection import Connection
-from ._caller.endpoint import decode_answer
 from ._catching.catchers import Except, LocalExcept
 from ._engines.contract import LaunchSpec, unique_name
 from ._engines.process import ActorProcess

@@ -30,8 +30,9 @@ from remoteobj._actor.clients import Client
 from remoteobj._actor.control import HANDSHAKES
 from remoteobj._actor.replies import value_frame
 from remoteobj._caller import async_calls
+from remoteobj._caller.answers import decode_answer
 from remoteobj._caller.control_client import ControlClient
-from remoteobj._caller.endpoint import Endpoint, decode_answer
+from remoteobj._caller.endpoint import Endpoint
 from remoteobj._caller.frame_writer import FrameWriter
 from remoteobj._catching import store
 from remoteobj._catching.catchers import ANY

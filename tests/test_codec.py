@@ -21,7 +21,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remoteobj._pickling.codec import OUT_OF_BAND, dumps, loads, share_classes
+from remoteobj._pickling.codec import OUT_OF_BAND, dumps, loads
+from remoteobj._pickling.fork_classes import share_classes
 from remoteobj.errors import UnsendableError
 
 
@@ -420,7 +421,8 @@ PRELUDE = """
 import dataclasses, enum, os, subprocess, sys, multiprocessing
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
-from remoteobj._pickling.codec import dumps, loads, share_classes
+from remoteobj._pickling.codec import dumps, loads
+from remoteobj._pickling.fork_classes import share_classes
 
 @dataclasses.dataclass
 class Point:

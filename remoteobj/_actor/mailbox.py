@@ -19,13 +19,12 @@ from typing import Final
 
 from .._os.poller import clock
 from .._os.thread_unwind import ThreadUnwind
-from .._pickling.exceptions import pack_error
 from .._protocol.lifecycle import Event, Lifecycle
 from .._protocol.messages import Bytes, Frame, Kind, read_credit, refusal_of_unknown
-from ..errors import NotListeningError
 from .client_set import ClientSet
 from .clients import Client, StreamProducer
 from .execution import Executor
+from .goodbye import say_goodbye
 from .reentrancy import Reentrancy
 from .replies import cut_off_frame, error_frame, value_frame
 from .schedule import Schedule
@@ -351,7 +350,8 @@ class Mailbox:
                     self._run(client, request)
                 elif request.kind == Kind.CALL:
                     client.send(Frame(Kind.REFUSED, request.call_id))
-            self._dismiss_all(last_word, GOODBYE_SECONDS)
+            say_goodbye(self.clients, self.executor, last_word, GOODBYE_SECONDS)
+            self.lifecycle.on(Event.DRAINED)
 
     def leave(self, last_word: Bytes = b"") -> None:
         """Say goodbye while another thread is held by what it runs: nothing of that gets out."""
@@ -360,12 +360,7 @@ class Mailbox:
         for client, request in self._schedule.drain(self.clients):
             if request.kind == Kind.CALL:
                 client.send(Frame(Kind.REFUSED, request.call_id))
-        self._dismiss_all(last_word, 0.0)
-
-    def _dismiss_all(self, last_word: Bytes, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        for client in list(self.clients):
-            self._dismiss(client, last_word, end)
+        say_goodbye(self.clients, self.executor, last_word, 0.0)
         self.lifecycle.on(Event.DRAINED)
 
     def _take_all_in(self) -> None:
@@ -374,20 +369,6 @@ class Mailbox:
         end = time.monotonic() + TAKE_IN_SECONDS
         while (ready := self.clients.ready()) and time.monotonic() < end:
             self.take_in(self.clients.read(ready))
-
-    def _dismiss(self, client: Client, last_word: Bytes, end: float) -> None:
-        for stream in list(client.streams.values()):
-            stream.end()
-            if not self.executor.is_running(client, stream.call_id):
-                self.executor.close(stream)
-            ended = NotListeningError("the stream ended early: its listener stopped")
-            client.send(Frame(Kind.ERROR, stream.call_id, pack_error(ended)))
-        client.send(Frame(Kind.GOODBYE, 0, last_word))
-        while not client.flush() and time.monotonic() < end:
-            if not client.channel.wait_to_write(False, end):
-                break
-        self.clients.forget(client)
-        client.channel.close()
 
 
 _REQUESTS: Final = frozenset((Kind.CALL, Kind.CAST))

@@ -14,10 +14,11 @@ from typing import Any
 from .._protocol.calls import PendingCall
 from .._protocol.operations import Steps
 from ..errors import ActorDiedError, NotListeningError
+from .answers import Fallback, fallback_or_raise
 from .async_calls import OnReady
 from .call_options import CallOptions
 from .connection import Connection, ConnectionEndedError
-from .endpoint import Endpoint, Fallback, encode, fallback_or_raise, result_of
+from .endpoint import Endpoint, encode, result_of
 from .event_loop import LoopBridge, bridge_of_this_loop
 
 __all__ = ["AwaitableCall", "call"]

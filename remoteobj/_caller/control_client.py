@@ -12,7 +12,7 @@ from .._protocol.frames import MalformedFrameError, encode
 from .._protocol.messages import Flag, Frame, Kind
 from .._wire.channel import Channel, ChannelClosedError
 from ..errors import CallTimeoutError, NotListeningError
-from .endpoint import decode_answer
+from .answers import decode_answer
 
 __all__ = ["ControlClient"]
 

@@ -8,16 +8,16 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from .._pickling.codec import dumps, dumps_call, loads, unpickled
-from .._pickling.exceptions import add_note, for_caller, unpack_error
+from .._pickling.codec import dumps, dumps_call
+from .._pickling.exceptions import unpack_error
 from .._protocol.calls import ErrorFactory, PendingCall
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.frames import JOINED
 from .._protocol.identity import ActorId
 from .._protocol.messages import Bytes, Frame, Kind
-from .._protocol.operations import Steps, describe_request, named_operands
+from .._protocol.operations import Steps, named_operands
 from .._wire.auth import AuthenticationError
 from .._wire.channel import StreamChannel
 from .._wire.refusals import report_refusal
@@ -30,35 +30,22 @@ from ..errors import (
     NotListeningError,
     UnsendableError,
 )
+from .answers import RETURNED_SELF, Fallback, decode_answer, fallback_or_raise
 from .call_options import PLAIN, CallOptions
 from .connection import Connection, ConnectionEndedError, OpenedCall, ReenteredError
 from .streams import Stream
 
 __all__ = [
-    "RETURNED_SELF",
     "Endpoint",
-    "Fallback",
     "CallErrors",
     "OwnedParts",
     "encode",
-    "fallback_or_raise",
-    "decode_answer",
     "result_of",
 ]
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
 T = TypeVar("T")
-
-Fallback = Callable[[], Any] | None
-"""Makes the value that stands in where nobody listens; None: there is none."""
-
-
-# Bare names: on Python 3.11 to look them up in their class takes longer than to compare them.
-_ERROR, _RETURNED_SELF = Kind.ERROR, Kind.RETURNED_SELF
-
-RETURNED_SELF: Final = object()
-"""The result of a call that returned the remote object itself."""
 
 
 class CallErrors:
@@ -352,13 +339,6 @@ class Endpoint:
             self._connection.close()
 
 
-def fallback_or_raise(exc: BaseException, otherwise: Fallback) -> Any:
-    """The value that stands in for this error, which is raised if there is none."""
-    if otherwise is None or getattr(exc, "maybe_executed", False):
-        raise exc
-    return otherwise()
-
-
 def result_of(
     endpoint: Endpoint,
     connection: Connection,
@@ -380,28 +360,6 @@ def result_of(
         )
     result = decode_answer(pending.first, pending.sent)
     return owner if result is RETURNED_SELF and owner is not None else result
-
-
-def decode_answer(frame: Frame, sent: Bytes = b"") -> Any:
-    """The value in a frame that answers the call `sent`; raises the exception in it."""
-    if frame[0] == _ERROR:
-        sent = b""  # it may hold a key, and errors may be shown with locals
-        raise for_caller(unpack_error(frame.payload))
-    if frame[0] == _RETURNED_SELF:
-        return RETURNED_SELF
-    try:
-        return loads(frame[2], frame[3]) if frame[3] else unpickled(frame[2])
-    except BaseException as exc:
-        # What a value does when it is unpickled must not end the caller's program, or loop.
-        error = for_caller(exc)
-        what = "an item" if frame[0] == Kind.ITEM else "the result"
-        call = f" of {describe_request(sent)}" if sent else ""
-        add_note(error, f"This was raised here, while {what}{call} was unpickled.")
-        sent = b""
-    try:
-        raise error
-    finally:
-        del error  # it leads to this frame, and so to the caller's handle
 
 
 def encode(steps: Steps, writable: bool = True) -> tuple[bytes, list[Any]]:

@@ -31,9 +31,10 @@ from .._protocol.calls import PendingCall
 from .._protocol.messages import Kind
 from .._protocol.operations import Steps
 from ..errors import ActorDiedError, NotListeningError
+from .answers import Fallback, fallback_or_raise
 from .call_options import CallOptions
 from .connection import Connection
-from .endpoint import Endpoint, Fallback, encode, fallback_or_raise, result_of
+from .endpoint import Endpoint, encode, result_of
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 

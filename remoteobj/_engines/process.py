@@ -18,12 +18,13 @@ from multiprocessing import util as mp_util
 from multiprocessing.context import ForkProcess
 from typing import Any, ClassVar
 
+from .._os.descriptors import has_pidfds, need_descriptors
 from .._os.fork_safety import keep_in_child
 from .._os.io_thread import reactor
 from .._os.lazy_import import import_lock
 from .._os.processes import KnownProcess
-from .._pickling.codec import share_classes
 from .._pickling.exceptions import unpack_error
+from .._pickling.fork_classes import share_classes
 from .._wire.channel import StreamChannel
 from .._wire.duplex import duplex_pair, socket_pair
 from .._wire.transport import ByteStream
@@ -44,7 +45,7 @@ from .guardian import guardian
 from .out_of_memory import killed_for_memory, watch
 from .packing import MAINS, PackedProgram, pack
 from .reaper import Reaper, readable
-from .reduction import reduction
+from .reduction import OWNERS, reduction
 
 __all__ = ["ActorProcess", "ProcessEngine"]
 
@@ -65,26 +66,7 @@ class ActorProcess(multiprocessing.Process):
     """
 
     runs_by_itself: bool = True
-    OWNERS: ClassVar[frozenset[str]] = frozenset(
-        {
-            "_describe",
-            "_exit_callbacks",
-            "_main",
-            "_owner_pid",
-            "_packed_error",
-            "_plain",
-            "_program",
-            "_reaper",
-            "_reaping",
-            "_recorder",
-            "_report",
-            "_signals_sent",
-            "_watched",
-            "_wire_options",
-            "control",
-            "data",
-        }
-    )
+    OWNERS: ClassVar[frozenset[str]] = OWNERS
     """The attributes that are its owner's alone."""
 
     def __init__(self, spec: LaunchSpec) -> None:
@@ -139,7 +121,7 @@ class ActorProcess(multiprocessing.Process):
                 if self.start_method == "fork":
                     share_classes(*(part for _, part in program.parts()))
                 guardian.summon()
-                _need_descriptors(STARTING_TAKES)
+                need_descriptors(STARTING_TAKES)
                 self._start_even_if_daemonic()
                 popen: Any = self._popen  # type: ignore[attr-defined]
                 known = KnownProcess.meet(popen.pid, self._parent_of(popen))
@@ -162,7 +144,7 @@ class ActorProcess(multiprocessing.Process):
         """Make what leads to it. Our ends are closed by one of the stacks, and its by the other,
         which until then keeps them for a forked child."""
         makers = (
-            (duplex_pair, socket_pair) if _has_pidfds() else (duplex_pair, socket_pair, socket_pair)
+            (duplex_pair, socket_pair) if has_pidfds() else (duplex_pair, socket_pair, socket_pair)
         )
         ends: list[ByteStream] = []
         its: list[ByteStream] = []
@@ -402,23 +384,3 @@ class ProcessEngine:
         process = ActorProcess(spec)
         process.start()
         return process
-
-
-def _has_pidfds() -> bool:
-    """Whether processes have descriptors here: on Linux, but not in every sandbox."""
-    try:
-        os.close(os.pidfd_open(os.getpid()))
-    except (AttributeError, OSError):
-        return False
-    return True
-
-
-def _need_descriptors(count: int) -> None:
-    """EMFILE unless so many are free. Where they run out half-way, `multiprocessing` loses those
-    that it has got, and its fork server ends."""
-    spare = [*os.pipe()]
-    try:
-        spare.extend(os.dup(spare[0]) for _ in range(count - 2))
-    finally:
-        for fd in spare:
-            os.close(fd)

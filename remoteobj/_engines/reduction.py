@@ -14,13 +14,35 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, Final
 
 from .packing import PackedProgram, pack_value, unpack
 
-__all__ = ["reduction"]
+__all__ = ["OWNERS", "reduction"]
 
 PACKAGE = __name__.partition(".")[0]
+
+OWNERS: Final = frozenset(
+    {
+        "_describe",
+        "_exit_callbacks",
+        "_main",
+        "_owner_pid",
+        "_packed_error",
+        "_plain",
+        "_program",
+        "_reaper",
+        "_reaping",
+        "_recorder",
+        "_report",
+        "_signals_sent",
+        "_watched",
+        "_wire_options",
+        "control",
+        "data",
+    }
+)
+"""The attributes of an `ActorProcess` that are its owner's alone."""
 
 
 def reduction(

@@ -42,7 +42,7 @@ def discard(directory: int, name: str) -> None:
         name: where it is in the one above it; if something else is there by now, that stays.
     """
     with contextlib.suppress(OSError):
-        _clear(directory)
+        _empty(directory)
         above = open_directory("..", directory)
         try:
             there = os.stat(name, dir_fd=above, follow_symlinks=False)
@@ -52,7 +52,7 @@ def discard(directory: int, name: str) -> None:
             os.close(above)
 
 
-def _clear(directory: int) -> None:
+def _empty(directory: int) -> None:
     for name in os.listdir(directory):
         with contextlib.suppress(OSError):
             try:
@@ -61,7 +61,7 @@ def _clear(directory: int) -> None:
                 os.unlink(name, dir_fd=directory)
             else:
                 try:
-                    _clear(inner)
+                    _empty(inner)
                 finally:
                     os.close(inner)
                 os.rmdir(name, dir_fd=directory)
