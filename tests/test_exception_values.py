@@ -450,7 +450,8 @@ def wrapped(inner: BaseException) -> BaseException:
 
 def test_one_that_reduces_itself_around_its_cause_arrives_in_a_group(travel: Travel) -> None:
     cause = raised(Misfit(2))
-    group = raised(ExceptionGroup("g", [wrapped(cause), ExceptionGroup("h", [wrapped(cause)])]))
+    inner = BaseExceptionGroup("h", [wrapped(cause)])
+    group: Any = raised(BaseExceptionGroup("g", [wrapped(cause), inner]))
     cause.__context__ = group
     for value in ([group], [cause], [*group.exceptions]):
         (got, *_) = travel(value)
