@@ -7,7 +7,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
 from .._pickling.codec import dumps, dumps_call, loads, unpickled
@@ -315,7 +314,7 @@ def result_of(
         return Stream(
             connection,
             pending,
-            partial(decode_answer, sent=pending.sent),
+            decode_answer,
             owner,
             window=options.window,
             timeout=options.timeout,
