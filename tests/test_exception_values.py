@@ -450,14 +450,13 @@ def wrapped(inner: BaseException) -> BaseException:
 
 def test_one_that_reduces_itself_around_its_cause_arrives_in_a_group(travel: Travel) -> None:
     cause = raised(Misfit(2))
-    group = raised(ExceptionGroup("g", [wrapped(cause), ExceptionGroup("h", [wrapped(cause)])]))
+    inner = BaseExceptionGroup("h", [wrapped(cause)])
+    group: Any = raised(BaseExceptionGroup("g", [wrapped(cause), inner]))
     cause.__context__ = group
     for value in ([group], [cause], [*group.exceptions]):
-        (got, *_) = travel(value)
-        if type(got) is Misfit:
-            got = got.__context__
-        if type(got) is Reduced:
-            got = got.inner.__context__
+        first = travel(value)[0]
+        met = first.inner if type(first) is Reduced else first
+        got: Any = met if isinstance(met, BaseExceptionGroup) else met.__context__
         one, inner = got.exceptions
         (other,) = inner.exceptions
         assert one.inner is one.__cause__ is other.inner is other.__cause__

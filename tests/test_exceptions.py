@@ -608,6 +608,7 @@ def test_one_whose_class_cannot_be_pickled_is_told_of() -> None:
     assert got.args[0].startswith("__main__.Unpicklable: x (as text, since it can't be rebuilt")
     assert got.__notes__ == ["noted"]
     assert "noted" in got.remote_traceback
+    assert got.__cause__ is not None
     assert got.__cause__.args == ("cause",)
     assert got.__traceback__ is None
 
@@ -689,7 +690,7 @@ def test_a_part_that_fails_on_arrival_is_a_stand_in() -> None:
         vars(exc)["part"] = part
         got = travel(raised(exc, raised(Misfit(code))))
         assert type(got) is ValueError
-        assert (got.args[0], got.args[1][0], got.__cause__.code) == ("words", 1, code)
+        assert (got.args[0], got.args[1][0], vars(got.__cause__)) == ("words", 1, {"code": code})
         assert got.part is got.args[1][1] is got.args[1][2]
         assert f"SystemExit: {code}" in repr(got.part)
         assert [f"SystemExit: {code}" in note for note in got.__notes__] == [True]

@@ -4,7 +4,7 @@ import csv
 import io
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -101,13 +101,13 @@ class Source:
         self.opened = open(self.path)  # noqa: SIM115
         return self.opened
 
-    def bad(self, what: Any = None) -> Any:
-        return [what or BadOnArrival()]
+    def bad(self) -> Any:
+        return [BadOnArrival()]
 
     def frozen(self) -> Any:
         return FrozenOnArrival()
 
-    def bad_items(self) -> Iterator[Any]:
+    def bad_items(self) -> Generator[Any, Any, None]:
         got = yield 1
         yield [BadOnArrival()] if got is None else got
 

@@ -67,7 +67,7 @@ class Spelled:
         self.value = self.measure = 1
 
     def of_another(self) -> object:
-        return Spelled().valeu  # type: ignore[attr-defined]
+        return Spelled().valeu
 
     def of_self(self) -> object:
         return measure  # type: ignore[name-defined]  # noqa: F821
@@ -83,18 +83,18 @@ class Spelled:
         return pritn  # type: ignore[name-defined]  # noqa: F821
 
     def of_a_module(self) -> object:
-        return sys.exot  # type: ignore[attr-defined]
+        return sys.exot
 
     def of_a_class(self) -> object:
-        return Spelled.of_slef  # type: ignore[attr-defined]
+        return Spelled.of_slef
 
     def of_an_import(self) -> object:
-        from zipfile import ZipFlie  # type: ignore[attr-defined]
+        from zipfile import ZipFlie
 
         return ZipFlie
 
     def of_nothing(self) -> object:
-        return self.nothing_like_it  # type: ignore[attr-defined]
+        return self.nothing_like_it
 
 
 SCRIPT = """
@@ -148,7 +148,7 @@ def test_a_dir_of_the_users_is_not_called_for_a_hint() -> None:
 
         valu = 1
 
-    got = travel(fail_by(lambda: Odd().value))  # type: ignore[attr-defined]
+    got = travel(fail_by(lambda: Odd().value))
     assert (type(got), got.name) == (AttributeError, "value")
 
 

@@ -7,7 +7,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from .._pickling.codec import dumps, dumps_call
@@ -352,7 +351,7 @@ def result_of(
         return Stream(
             connection,
             pending,
-            partial(decode_answer, sent=pending.sent),
+            decode_answer,
             owner,
             window=1 if pending.first.payload else options.window,
             timeout=options.timeout,

@@ -14,7 +14,7 @@ from .._os.lazy_import import import_lock
 from .._pickling.codec import dumps
 from .._pickling.exceptions import pack_error
 from .._protocol.calls import PendingCall
-from .._protocol.messages import Frame, Kind, credit_frame
+from .._protocol.messages import Bytes, Frame, Kind, credit_frame
 from ..errors import CallTimeoutError, NotListeningError
 from .connection import Connection
 
@@ -38,7 +38,7 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
         self,
         connection: Connection,
         pending: PendingCall,
-        read: Callable[[Frame], Any],
+        read: Callable[[Frame, Bytes], Any],
         owner: object = None,
         *,
         window: int,
@@ -203,6 +203,6 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
             raise self.pending.failure()
         if frame[0] != _ITEM:
             self._over = True
-            raise StopIteration(self._read(frame))  # or the iterator's own exception
+            raise StopIteration(self._read(frame, self.pending.sent))  # or the iterator's own exception
         self._requested -= 1
-        return self._read(frame)
+        return self._read(frame, self.pending.sent)

@@ -62,8 +62,8 @@ def _name_of(method: MethodType) -> str:
     """The name by which the object gives the method."""
     obj: Any = method.__self__
     name: str = method.__func__.__name__
-    mangled = (f"_{base.__name__.lstrip('_')}{name}" for base in type(obj).__mro__)
-    for one in (name, *(mangled if name.startswith("__") else ())):
+    mangled = [f"_{base.__name__.lstrip('_')}{name}" for base in type(obj).__mro__]
+    for one in [name, *(mangled if name.startswith("__") else [])]:
         if getattr(obj, one, None) == method:
             return one
     raise TypeError(

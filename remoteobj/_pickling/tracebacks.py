@@ -137,11 +137,14 @@ class _ArchiveLoader:
         self._archive, self._file = archive, file
 
     def get_source(self, name: str, module_globals: object = None) -> str:
-        """The text of the module; `linecache` takes an `ImportError` or `OSError` for none."""
+        """The text of the module; an `ImportError` tells `linecache` that there is none."""
         with import_lock:
             from importlib.util import decode_source  # for a faster start-up
 
-        return decode_source(zipimporter(self._archive).get_data(self._file))
+        try:
+            return decode_source(zipimporter(self._archive).get_data(self._file))
+        except Exception as error:  # it is no zip, another one by now, or damaged
+            raise ImportError(f"{self._file} can't be read") from error
 
 
 @lru_cache(maxsize=256)

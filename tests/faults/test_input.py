@@ -118,16 +118,16 @@ class Unspeakable(Exception):
 @fault(
     17,
     "An exception that can't be pickled",
-    sees="`RemoteError` with its type's name and the remote traceback as text",
+    sees="that exception; what of it can't be pickled says why when used, and a note names it",
 )
-def test_17_an_exception_that_can_not_be_pickled_arrives_as_text(
+def test_17_an_exception_that_can_not_be_pickled_arrives_as_its_own_type(
     actor: Any, within: Within
 ) -> None:
-    with within(DEATH), pytest.raises(RemoteError) as caught:
+    with within(DEATH), pytest.raises(Unspeakable, match="unspeakable") as caught:
         actor.throw(Unspeakable)
-    assert caught.value.type_name == f"{__name__}.Unspeakable"
-    assert "in throw" in caught.value.remote_traceback
-    assert "unspeakable" in str(caught.value)
+    with pytest.raises(UnsendableError, match=r"'lock' of the exception is not here"):
+        caught.value.lock.acquire()
+    assert caught.value.__notes__[0].startswith("lock is a stand-in: it can't be pickled")
 
 
 class Misfit(Exception):

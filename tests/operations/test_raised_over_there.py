@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from remoteobj import ActorDiedError, RemoteError
+from remoteobj import ActorDiedError, RemoteError, UnsendableError
 from tests.operations.homes import APART, WIRED, homes
 from tests.operations.things import about
 
@@ -92,13 +92,27 @@ def make_failing(thing: Any, error: BaseException) -> None:
 
 
 @homes(*WIRED)
-def test_an_exception_that_cant_be_rebuilt_arrives_as_text(thing: Any) -> None:
+def test_an_exception_with_an_attribute_that_cant_travel_arrives_as_its_own_type(
+    thing: Any,
+) -> None:
     def fail(_: Any) -> None:
         raise Rich(1, hint=threading.Lock())  # type: ignore[arg-type]
 
+    with pytest.raises(Rich, match="code 1") as caught:
+        thing.passto(fail)
+    assert caught.value.code == 1
+    with pytest.raises(UnsendableError, match=r"cannot pickle '_thread\.lock'"):
+        caught.value.hint.upper()
+
+
+@homes(*WIRED)
+def test_an_exception_that_cant_be_rebuilt_arrives_as_text(thing: Any) -> None:
+    def fail(_: Any) -> None:
+        raise type("Local", (Rich,), {"lock": threading.Lock()})(1, hint="")
+
     with pytest.raises(RemoteError) as caught:
         thing.passto(fail)
-    assert caught.value.type_name == f"{__name__}.Rich"
+    assert caught.value.type_name == f"{__name__}.Local"
     assert "in fail" in str(caught.value)
     assert "code 1" in str(caught.value)
 
