@@ -404,6 +404,12 @@ def test_ctrl_c_while_pickling_goes_through() -> None:
         dumps([Raising(KeyboardInterrupt())])
 
 
+def test_a_type_made_in_c_never_travels_by_value() -> None:
+    assert loads(*dumps(type("flags", (), {}))).__name__ == "flags"  # one of Python does
+    with pytest.raises(UnsendableError, match="not the same object as sys.flags"):
+        dumps(type(sys.flags))
+
+
 def test_loads_raises_what_the_value_raises() -> None:
     payload, _ = dumps(Leaving())
     with pytest.raises(SystemExit):

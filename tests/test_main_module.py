@@ -159,7 +159,7 @@ class Packed(ctypes.Structure):
 class Node(ctypes.Structure):
     pass
 
-Node._fields_ = [("value", ctypes.c_int), ("next", ctypes.POINTER(Node))]
+setattr(Node, "_fields_", [("value", ctypes.c_int), ("next", ctypes.POINTER(Node))])
 Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)
 
 class Hinted:
