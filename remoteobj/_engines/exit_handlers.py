@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import multiprocessing
 import weakref
-from multiprocessing.process import _children  # type: ignore[attr-defined]
+from multiprocessing import process as mp_process
 from typing import Any
 
 __all__ = ["forget_inherited", "leave_children_alone", "run_exit_handlers"]
@@ -32,6 +32,8 @@ def run_exit_handlers() -> None:
 def leave_children_alone() -> None:
     """Have `multiprocessing` not wait for those that may outlive this process: its daemons may not,
     and it ends them. Actors are no matter of this: they are ended before."""
+    # Looked up now: a forked process begins with a new set.
+    known: set[Any] = vars(mp_process)["_children"]
     for child in multiprocessing.active_children():
         if not child.daemon:
-            _children.discard(child)
+            known.discard(child)
