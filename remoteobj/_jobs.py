@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Generator
@@ -191,7 +192,8 @@ class Job:
             tell(f"{self.name}: its function failed, and nobody has looked at that", error)
 
     def __del__(self) -> None:
-        self.tell_unseen()
+        if not sys.is_finalizing():  # else it was done before: see `_tell_all`
+            self.tell_unseen()
 
 
 _jobs: weakref.WeakSet[Job] = weakref.WeakSet()

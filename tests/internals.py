@@ -139,6 +139,11 @@ def close_connection(proxy: Any) -> None:
     ref_of(proxy).endpoint.close()
 
 
+def is_within_read(proxy: Any) -> bool:
+    """Whether this thread is reading what comes from the object, further down its stack."""
+    return bool(connection_of(proxy).inside)
+
+
 def connection_of(source: Any) -> Any:
     """This process's connection behind a proxy, or behind a function in another process."""
     endpoint = ref_of(source).endpoint if isinstance(source, Proxy) else source

@@ -25,6 +25,7 @@ from tests.internals import (
     IN_FLIGHT,
     calls_in_flight,
     is_read,
+    is_within_read,
     open_entries,
     sleeping_readers,
     until_sent,
@@ -154,6 +155,7 @@ class Caller:
     target: Any = None
 
     def __setstate__(self, _: object) -> None:
+        self.within_read = Caller.target and is_within_read(Caller.target)
         self.answer = Caller.target and Caller.target.write("from it")
 
 
@@ -169,6 +171,7 @@ def test_what_runs_users_code_is_not_unpickled_within_a_read(
     assert parked.result(timeout=10) == "waited"  # this thread reads the other answer, too
     assert cf.wait([later], timeout=10).done == {later}
     assert later.result().answer == "from it"
+    assert not later.result().within_read
 
 
 def _with_state(caller: Caller) -> Caller:
