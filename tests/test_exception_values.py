@@ -455,7 +455,7 @@ def test_one_that_reduces_itself_around_its_cause_arrives_in_a_group(travel: Tra
     cause.__context__ = group
     for value in ([group], [cause], [*group.exceptions]):
         first = travel(value)[0]
-        met = first.inner if type(first) is Reduced else first
+        met: Any = first.inner if type(first) is Reduced else first
         got: Any = met if isinstance(met, BaseExceptionGroup) else met.__context__
         one, inner = got.exceptions
         (other,) = inner.exceptions
