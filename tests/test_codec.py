@@ -406,7 +406,7 @@ def test_ctrl_c_while_pickling_goes_through() -> None:
 
 def test_a_type_made_in_c_never_travels_by_value() -> None:
     assert loads(*dumps(type("flags", (), {}))).__name__ == "flags"  # one of Python does
-    with pytest.raises(UnsendableError, match=r"not the same object as sys\.flags"):
+    with pytest.raises(UnsendableError, match="not the same object as sys"):
         dumps(type(sys.flags))
 
 
