@@ -100,6 +100,8 @@ class Interrupter:
 
     def raise_pending(self) -> None:
         """Raise what was put off."""
+        if not self._put_off:
+            return
         for _ in range(len(self._put_off)):
             thrown = self._put_off.popleft()
             if thrown.runs():

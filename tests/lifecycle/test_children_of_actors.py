@@ -4,7 +4,9 @@ import multiprocessing
 import os
 import signal
 import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -173,25 +175,36 @@ def test_a_handler_of_the_object_s_own_is_inherited_as_it_is() -> None:
         assert forker.passto(with_own) == signal.SIG_IGN
 
 
-def test_a_signal_that_comes_within_a_fork_is_handled_in_the_parent_alone(
-    capfd: pytest.CaptureFixture[str],
+def test_a_signal_that_comes_right_after_a_fork_is_the_child_s_own(
+    script: Scripts, tmp_path: Path
 ) -> None:
-    """The signal is sent by the last thing that runs before the fork and the first after it."""
-
-    def fork(_: object) -> int:
-        def send() -> None:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-        os.register_at_fork(after_in_child=send)
-        child = os.fork()
-        if not child:
-            os._exit(0)
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-    with Forker.spawn() as forker:
-        assert forker.passto(fork) == -signal.SIGTERM
-        assert forker.passto(lambda _: "still there") == "still there"
-    assert capfd.readouterr().err == ""
+    """It is sent by what runs first in the child, before anything of ours."""
+    hooks = tmp_path / "sitecustomize.py"
+    hooks.write_text(
+        "import os, signal\n"
+        "os.armed = False\n"
+        "def send():\n"
+        "    if os.armed:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "os.register_at_fork(after_in_child=send)\n"
+    )
+    started = script(
+        """
+        def fork(actor):
+            os.armed = True
+            child = os.fork()
+            if not child:
+                os._exit(0)
+            os.armed = False
+            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        with spawn(start_method="fork") as actor:
+            print(actor.passto(fork), actor.passto(lambda _: "still there"), flush=True)
+        """,
+        PYTHONPATH=os.pathsep.join([str(tmp_path), *sys.path]),
+    )
+    started.line()
+    assert started.line() == f"{-signal.SIGTERM} still there"
+    assert started.finish() == (0, "", "")
 
 
 def test_an_orderly_end_neither_waits_for_a_child_nor_ends_it(start_method: str) -> None:

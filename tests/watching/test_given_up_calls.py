@@ -231,6 +231,41 @@ def test_with_interrupt_nothing_else_is(gate: Gate) -> None:
         assert actor.ping() == "pong"
 
 
+@remote
+class Echo:
+    """Calls back whoever calls it."""
+
+    def call_back(self, caller: Any, gate: Gate) -> Any:
+        return caller.within(gate)
+
+
+@remote
+class Outer:
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def call(self, echo: Any, gate: Gate) -> None:
+        try:
+            echo.call_back(current(), gate)
+        except BaseException as exc:
+            self.notes.append(type(exc).__name__)
+            raise
+
+    def within(self, gate: Gate) -> None:
+        gate.park()
+        self.notes.append("finished")
+
+
+def test_what_runs_within_a_call_that_was_given_up_is_finished_first(gate: Gate) -> None:
+    with Echo.spawn() as echo, Outer.spawn() as outer:
+        future = outer.with_(interrupt=True).future_.call(echo, gate)
+        gate.wait_for_arrival()
+        future.cancel()
+        assert outer.status_().call == "?.within(...)", "the order before was heard, too"
+        gate.open()
+        assert outer.notes.get_() == ["finished", "KeyboardInterrupt"]
+
+
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
 def test_one_ctrl_c_ends_a_program_that_is_within_a_call(script: Scripts, method: str) -> None:
     started = script(
