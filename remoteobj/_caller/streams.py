@@ -200,6 +200,8 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
             raise self.pending.failure()
         if frame[0] != _ITEM:
             self._over = True
-            raise StopIteration(self._read(frame, self.pending.sent))  # or the iterator's own exception
+            raise StopIteration(
+                self._read(frame, self.pending.sent)
+            )  # or the iterator's own exception
         self._requested -= 1
         return self._read(frame, self.pending.sent)
