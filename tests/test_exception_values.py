@@ -454,7 +454,7 @@ def test_one_that_reduces_itself_around_its_cause_arrives_in_a_group(travel: Tra
     group: Any = raised(BaseExceptionGroup("g", [wrapped(cause), inner]))
     cause.__context__ = group
     for value in ([group], [cause], [*group.exceptions]):
-        first = travel(value)[0]
+        first: Any = travel(value)[0]
         met: Any = first.inner if type(first) is Reduced else first
         got: Any = met if isinstance(met, BaseExceptionGroup) else met.__context__
         one, inner = got.exceptions
