@@ -278,6 +278,8 @@ def test_a_reducer_registered_by_the_user_is_obeyed_and_tblibs_is_not_needed(
     monkeypatch.setitem(table, Misfit, by_init)
     assert travel(Registered()).args == ("by reducer",)
     assert vars(travel(Misfit(3))) == {"code": 3}
+    monkeypatch.setitem(table, Misfit, lambda exc: (ValueError, ("of another type",)))
+    assert vars(travel(Misfit(3))) == {"code": 3}
 
 
 def test_exceptions_held_as_attributes_and_arguments_keep_their_tracebacks() -> None:

@@ -272,6 +272,14 @@ def test_globals_that_are_no_text_stay_behind() -> None:
         assert last.tb_frame.f_code.co_filename == "odd.py"
 
 
+def test_frames_of_the_main_module_do_not_make_a_payload_look_as_if_it_named_its_classes() -> None:
+    code = compile("1 / 0", "script.py", "exec")
+    data = pack_error(fail_by(partial(exec, code, {"__name__": "__main__"})))
+    assert b"_main__" not in data  # else it is pickled anew, by value
+    last = list(traceback.walk_tb(traceback_of(unpack_error(data))))[-1][0]
+    assert last.f_globals["__name__"] == "__main__"
+
+
 def test_two_who_get_the_same_traceback_do_not_share_its_globals() -> None:
     data = pack_error(fail_by(lambda: deep(0)))
     one, other = (traceback_of(unpack_error(data)).tb_frame.f_globals for _ in range(2))
