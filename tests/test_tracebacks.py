@@ -112,6 +112,8 @@ raise caught
 @pytest.mark.parametrize("name", [name for name in vars(Spelled) if name.startswith("of_")])
 def test_the_interpreter_gives_the_same_hint(name: str) -> None:
     # It does when it prints an uncaught exception; before 3.12 nothing else does.
+    if name == "of_self" and sys.version_info[:2] == (3, 12):
+        pytest.skip("3.12 looks for `self` in the code of the frame, which can't be changed")
     here, there = (
         subprocess.run(
             [sys.executable, "-c", SCRIPT, name, how],
