@@ -716,6 +716,20 @@ class Elsewhere:
     pass
 
 
+class Changed(Exception):
+    pass
+
+
+def test_a_class_that_is_none_of_exceptions_here_is_not_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = pack_error(raised(Misfit(3), Changed("words")))
+    monkeypatch.setattr(sys.modules[__name__], "Changed", Exiting)
+    got = unpack_error(data)
+    assert (type(got), type(got.__cause__)) == (Misfit, RemoteError)
+    assert "Exiting is no class of exceptions" in str(got.__cause__)
+
+
 def test_any_kind_of_buffer_is_decoded() -> None:
     data = pack_error(ValueError("x"))
     for kind in (bytes, bytearray, memoryview):
