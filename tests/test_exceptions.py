@@ -278,6 +278,8 @@ def test_a_reducer_registered_by_the_user_is_obeyed_and_tblibs_is_not_needed(
     monkeypatch.setitem(table, Misfit, by_init)
     assert travel(Registered()).args == ("by reducer",)
     assert vars(travel(Misfit(3))) == {"code": 3}
+    monkeypatch.setitem(table, Misfit, lambda exc: (ValueError, ("of another type",)))
+    assert vars(travel(Misfit(3))) == {"code": 3}
 
 
 def test_exceptions_held_as_attributes_and_arguments_keep_their_tracebacks() -> None:
@@ -712,6 +714,20 @@ def test_a_part_whose_class_is_not_known_here_is_a_stand_in() -> None:
 
 class Elsewhere:
     pass
+
+
+class Changed(Exception):
+    pass
+
+
+def test_a_class_that_is_none_of_exceptions_here_is_not_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = pack_error(raised(Misfit(3), Changed("words")))
+    monkeypatch.setattr(sys.modules[__name__], "Changed", Exiting)
+    got = unpack_error(data)
+    assert (type(got), type(got.__cause__)) == (Misfit, RemoteError)
+    assert "Exiting is no class of exceptions" in str(got.__cause__)
 
 
 def test_any_kind_of_buffer_is_decoded() -> None:

@@ -115,7 +115,7 @@ class Source:
         pass
 
     def itself(self, name: str) -> Any:
-        return name
+        return [name]
 
 
 @remote
@@ -162,7 +162,8 @@ def test_an_open_file_is_a_stream_of_its_lines(launch: Launch, tmp_path: Path) -
 def test_what_a_proxy_is_iterated_over_for_is_a_stream(source: Any) -> None:
     assert list(source.buffer) == [b"a\n", b"b\n"]
     assert source.buffer.read() == b""  # its own were read, and not those of a copy
-    assert source.itself("iter") == "iter"
+    assert source.itself("iter") == ["iter"]
+    assert source.get_().itself("a") == ["a"]
 
 
 def test_an_object_that_is_its_own_iterator_can_be_iterated_over(launch: Launch) -> None:

@@ -112,6 +112,8 @@ raise caught
 @pytest.mark.parametrize("name", [name for name in vars(Spelled) if name.startswith("of_")])
 def test_the_interpreter_gives_the_same_hint(name: str) -> None:
     # It does when it prints an uncaught exception; before 3.12 nothing else does.
+    if name == "of_self" and sys.version_info[:2] == (3, 12):
+        pytest.skip("3.12 looks for `self` in the code of the frame, which can't be changed")
     here, there = (
         subprocess.run(
             [sys.executable, "-c", SCRIPT, name, how],
@@ -270,6 +272,14 @@ def test_globals_that_are_no_text_stay_behind() -> None:
         last = list(form)[-1]
         assert last.tb_frame.f_globals in ({}, {"__name__": "n"}, {"__name__": "builtins"})
         assert last.tb_frame.f_code.co_filename == "odd.py"
+
+
+def test_frames_of_the_main_module_do_not_make_a_payload_look_as_if_it_named_its_classes() -> None:
+    code = compile("1 / 0", "script.py", "exec")
+    data = pack_error(fail_by(partial(exec, code, {"__name__": "__main__"})))
+    assert b"_main__" not in data  # else it is pickled anew, by value
+    last = list(traceback.walk_tb(traceback_of(unpack_error(data))))[-1][0]
+    assert last.f_globals["__name__"] == "__main__"
 
 
 def test_two_who_get_the_same_traceback_do_not_share_its_globals() -> None:

@@ -257,6 +257,8 @@ def _make(head: _Head, made: dict[int, Any]) -> BaseException:
     cls, message, members, told, traceback = head
     try:
         found = pickle.loads(cls) if isinstance(cls, bytes) else cls
+        if not issubclass(found, BaseException):
+            raise TypeError(f"{type_name(found)} is no class of exceptions")
         exc = bare(found, message, [made[m] if isinstance(m, int) else m for m in members])
     except BaseException as error:
         return fallback(About(*told), describe(error), traceback)
