@@ -181,7 +181,8 @@ class process(Job, ActorProcess):
         try:
             if self.runs():
                 self.terminate()
-                self.join(timeout=3.0, raises=False)
+            if not self._closed:  # type: ignore[attr-defined]
+                self.join(timeout=3.0, raises=False)  # which lets go of what it has
         finally:  # Ctrl-C once more kills
             if self.runs():
                 self.kill()

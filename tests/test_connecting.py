@@ -644,9 +644,7 @@ def test_what_goes_wrong_by_a_client_s_input_ends_that_client_alone_and_is_told(
             bad.write(frame(Kind.PROBE, 1, b""))
             assert is_closed(socket_of(bad))
         assert target.ping() == "pong"
-    assert [(one.exc_value, one.err_msg) for one in told] == [
-        (mistake, "A client was disconnected, since what it sent could not be read")
-    ]
+    assert told == [mistake]
 
 
 def test_what_goes_wrong_at_a_handshake_ends_that_one_alone_and_is_told(

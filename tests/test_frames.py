@@ -280,7 +280,7 @@ def test_what_grants_no_credit_is_refused(payload: bytes) -> None:
         read_credit(Frame(Kind.CREDIT, 1, payload))
 
 
-@pytest.mark.parametrize("payload", [b"", b"x", bytes(3), bytes(1000)])
+@pytest.mark.parametrize("payload", [b"", b"x", bytes(2), bytes(4), bytes(1000)])
 def test_what_is_no_order_to_stop_is_refused(payload: bytes) -> None:
     with pytest.raises(MalformedFrameError, match="no order to stop"):
         StopOrder.read(payload)

@@ -28,6 +28,7 @@ from remoteobj import (
     util,
 )
 from remoteobj.testing import Gate
+from tests.hostile import open_descriptors
 from tests.internals import address_of
 from tests.tools import Scripts, until
 
@@ -647,3 +648,18 @@ def test_our_own_frames_are_not_in_the_traceback_of_a_function(begin: Callable[.
     names = [frame.name for frame in caught.traceback]
     there = names[names.index("numbers") - 1]
     assert there in ("_raise_error", "_drain"), "what comes before is on this side"
+
+
+def test_one_that_had_ended_when_its_block_failed_lets_go_of_as_much_as_any_other() -> None:
+    with util.process(len, "a"):  # the first has a guardian, and a directory, started
+        pass
+    gc.collect()
+    before = open_descriptors()
+    with util.process(len, "ab") as in_order:
+        until(lambda: not in_order.is_alive())
+    kept = open_descriptors() - before
+    with pytest.raises(KeyError, match="the block's"), util.process(len, "ab") as process:
+        until(lambda: not process.is_alive())
+        raise KeyError("the block's")
+    assert open_descriptors() == before + 2 * kept
+    assert (in_order.exitcode, process.exitcode) == (0, 0)

@@ -246,6 +246,7 @@ class Endpoint:
             if not connection.wait(pending, deadline):
                 raise self.timed_out(options, pending)
         except BaseException as exc:
+            payload = b""  # as in `call`
             if opened:
                 connection, pending = opened[-1]
                 connection.abandon(pending)

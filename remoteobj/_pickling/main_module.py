@@ -185,11 +185,13 @@ def import_script(said: Script) -> None:
     _actor.takes_names = True
     main = _new_main("__mp_main__", said)
     starting: Any = process.current_process()
+    was_so = hasattr(starting, "_inheriting")  # while multiprocessing itself unpickles
     starting._inheriting = True  # multiprocessing refuses, and we, to start a process meanwhile
     try:
         exec(_code_of(said), vars(main))
     finally:
-        del starting._inheriting
+        if not was_so:
+            del starting._inheriting
 
 
 def _new_main(name: str, said: Script) -> ModuleType:
