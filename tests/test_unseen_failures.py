@@ -315,6 +315,34 @@ def test_what_nobody_has_looked_at_is_told_once_at_the_end_of_the_program(
     assert "nobody has" in ended.err
 
 
+SETTLED_LATE = """
+import threading, time
+from multiprocessing import util as mp_util
+from remoteobj import remote
+begun, at_the_end = threading.Event(), threading.Event()
+def made_again():
+    if threading.current_thread() is threading.main_thread(): return Slow("unplugged")
+    begun.set()
+    at_the_end.wait(10)
+    time.sleep(0.3)  # the program's end goes on meanwhile
+    return Slow("unplugged")
+class Slow(Exception):
+    def __reduce__(self): return made_again, ()
+@remote
+class Pump:
+    def fail(self): raise Slow("unplugged")
+pump = Pump.options(start_method="fork").spawn()
+kept = pump.future_.fail()
+assert begun.wait(10)
+mp_util.Finalize(None, at_the_end.set, exitpriority=-5)
+"""
+
+
+def test_a_future_that_is_settled_while_the_program_ends_is_told(script: Scripts) -> None:
+    ended = script(SETTLED_LATE).finish()
+    assert (ended.code, ended.err.count("Slow: unplugged")) == (0, 1), ended.err
+
+
 def test_a_program_whose_failures_were_seen_tells_nothing(script: Scripts) -> None:
     source = PROGRAM + (
         "try: pump.future_.fail().result()\nexcept ValueError: pass\n"

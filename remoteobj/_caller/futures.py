@@ -46,6 +46,9 @@ _Outcome: TypeAlias = "tuple[Any, BaseException | None]"
 INTERRUPTIONS: Final = (KeyboardInterrupt, ThreadUnwind)
 """What ends a thread's waiting, and is no outcome."""
 
+LAST_SECONDS = 1.0
+"""How long a program that ends waits for the I/O thread to settle what it is at."""
+
 _VALUE = Kind.VALUE  # a bare name: on Python 3.11 that is faster than to look it up in its class
 
 
@@ -57,11 +60,13 @@ class _Settler:
         self._asked = False
         self.lock = threading.RLock()
         """Held to find out whether a future has callbacks, which must not run within a read."""
+        self._settling = threading.RLock()
         os.register_at_fork(after_in_child=self._renew)
-        before_telling(self._settle_all)
+        before_telling(self._settle_the_last)
 
     def _renew(self) -> None:
-        self._arrived, self._asked, self.lock = deque(), False, threading.RLock()
+        self._arrived, self._asked = deque(), False
+        self.lock, self._settling = threading.RLock(), threading.RLock()
 
     def add(self, future: RemoteFuture) -> None:
         """Have a future settled soon; called within a read."""
@@ -75,13 +80,20 @@ class _Settler:
 
     def _settle_all(self) -> None:
         self._asked = False  # before it looks: who comes now asks again
-        with contextlib.suppress(IndexError):
+        with self._settling, contextlib.suppress(IndexError):
             while True:
                 future = self._arrived.popleft()
                 try:
                     future.settle(interruptions=())
                 except BaseException as exc:  # of a callback's
                     report_callback_error(exc)
+
+    def _settle_the_last(self) -> None:
+        """The program ends. The I/O thread may be at one whose failure nobody will have seen; but
+        a callback in it that does not return must not keep the program from ending."""
+        if self._settling.acquire(timeout=LAST_SECONDS):
+            self._settling.release()
+            self._settle_all()
 
 
 _settler = _Settler()
