@@ -3,7 +3,8 @@
 # `requirements`, installed again whenever those files change.
 PYTHON ?= python3
 VENV ?= .venv
-WORKERS ?= 2
+# More than there are processors, since many tests wait for what is to happen in its time.
+WORKERS ?= 3
 # Seconds; of a fuzzer, of which there are four.
 FUZZ ?= 30
 SOAK ?= 60

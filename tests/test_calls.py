@@ -93,6 +93,14 @@ def test_every_operation_gives_a_future_of_its_outcome(clerk: Any) -> None:
     assert list(later.count(3).result()) == [0, 1, 2]
 
 
+@pytest.mark.engines(only=["inline"], reason="others settle what nobody waits for in a thread")
+def test_the_object_of_an_inline_actor_works_in_no_other_thread(clerk: Any) -> None:
+    for _ in range(20):
+        future = clerk.future_.count(2)
+        assert future.done()
+        assert list(future.result()) == [0, 1]
+
+
 def len_of_lines(clerk: Any) -> int:
     return len(clerk.lines)
 

@@ -219,8 +219,8 @@ def test_no_umask_takes_it_from_its_owner(script: Scripts, base: Path, place: st
     from tests.internals import nowhere_is_safe
     if sys.argv[1] == "nowhere":
         nowhere_is_safe()
-    import hmac, shutil, tempfile  # the other user may not reach the library
-    from remoteobj import Proxy, util
+    import hmac, shutil, tempfile  # the other user may not reach the libraries
+    from remoteobj import *
     os.setgroups([])
     os.setgid({OTHER})
     os.setuid({OTHER})

@@ -64,6 +64,7 @@ class Connection:
 
     def __init__(self, channel: Channel, lost: ErrorFactory, goodbye_error: GoodbyeErrors) -> None:
         self._channel = channel
+        self.runs_inline = channel.runs_inline
         self._calls = CallTable()
         self._async_calls = AsyncCalls()
         self._incoming = Incoming(channel, self._calls, self._async_calls, lost, goodbye_error)
@@ -139,7 +140,7 @@ class Connection:
         call = self._send(Kind.CAST, payload, buffers, self._writer.write)
         if call.failure is not None:
             raise call.failure()
-        if self._channel.runs_inline:
+        if self.runs_inline:
             self.poll()
 
     def call_async(
@@ -163,7 +164,7 @@ class Connection:
         The buffers must stay as they are until the outcome is here. `cork` may keep the call back
         until the next write, or `flush`.
         """
-        corks = cork and not self._channel.runs_inline
+        corks = cork and not self.runs_inline
         write = self._writer.cork if corks else self._writer.write_nowait
         return self._begin(payload, buffers, on_ready, write)
 
@@ -176,7 +177,7 @@ class Connection:
     ) -> PendingCall:
         self._background_io.expect_calls()
         call = self._send(Kind.CALL, payload, buffers, write, on_ready)
-        if self._channel.runs_inline:
+        if self.runs_inline:
             self.wait(call)
         elif not call.ready:
             self._background_io.call_begun(call)
@@ -262,7 +263,7 @@ class Connection:
         if self._writer.queue:
             self._writer.uncork()  # the call may be there, or those that it waits for
         host = serving_thread() if serving_threads else None
-        if host is not None and not self._channel.runs_inline:
+        if host is not None and not self.runs_inline:
             return self._wait_serving(call, done, deadline, host)
         if self._writer.lock._is_owned() and not done(call):
             raise ReenteredError
@@ -312,7 +313,7 @@ class Connection:
         if call.ready or self._incoming.closed_because is not None:
             call.notify()
             self._async_calls.forget(call)
-        elif self._channel.runs_inline:
+        elif self.runs_inline:
             self.wait(call)
         else:
             self._background_io.attend()

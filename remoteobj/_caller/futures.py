@@ -82,11 +82,15 @@ class _Settler:
         self._asked = False  # before it looks: who comes now asks again
         with self._settling, contextlib.suppress(IndexError):
             while True:
-                future = self._arrived.popleft()
-                try:
-                    future.settle(interruptions=())
-                except BaseException as exc:  # of a callback's
-                    report_callback_error(exc)
+                self._settle_one()
+
+    def _settle_one(self) -> None:
+        """Settle the eldest, and let go of it: if nobody else has it, that is when it is told."""
+        future = self._arrived.popleft()
+        try:
+            future.settle(interruptions=())
+        except BaseException as exc:  # of a callback's
+            report_callback_error(exc)
 
     def _settle_the_last(self) -> None:
         """The program ends. The I/O thread may be at one whose failure nobody will have seen; but
@@ -144,7 +148,7 @@ class RemoteFuture(Future[Any]):
                         self._set(value, None)
                         return
         self._pending = pending
-        if not self._awaited:
+        if not (self._awaited or self._connection.runs_inline):
             _settler.add(self)
 
     def settle(self, interruptions: tuple[type[BaseException], ...] = INTERRUPTIONS) -> None:
@@ -313,6 +317,8 @@ def submit(
             connection.wait_for_room()
         future = RemoteFuture(connection, endpoint, owner, otherwise, options)
         future.sent(connection.call_async(payload, buffers, future.on_ready))
+        if connection.runs_inline:
+            future.settle()  # in this thread, in which the object lives
         return future
 
     try:

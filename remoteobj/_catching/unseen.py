@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import weakref
 from collections.abc import Callable
 from multiprocessing import util as mp_util
@@ -41,8 +42,15 @@ __all__ = [
 
 def tell(what: str, error: BaseException) -> None:
     """Write a failure to the log, with its traceback. Raises nothing: also for finalizers."""
-    if sys.is_finalizing():
-        return  # what there was to tell was told before: see `_tell_all`
+    _under_way.append(what)  # first: see `_fall_silent`
+    try:
+        if not (_silent or sys.is_finalizing()):  # else what there was to tell has been told
+            _log(what, error)
+    finally:
+        _under_way.pop()
+
+
+def _log(what: str, error: BaseException) -> None:
     with import_lock:
         import logging  # for a faster start-up: most programs have nothing to tell
 
@@ -76,6 +84,8 @@ class Unseen:
         self.tell()
 
 
+LAST_SECONDS = 1.0
+"""How long a program that ends waits for the threads that are telling something."""
 GROUPS: Final = {"work": "its work loop or a one-way call failed", "cleanup": "its cleanup failed"}
 """What an actor records, and nobody is given who called: of `__init__`, `spawn` raises it."""
 
@@ -165,6 +175,9 @@ _unseen: weakref.WeakSet[Unseen] = weakref.WeakSet()
 _witnesses: set[Witness] = set()
 _by_except: weakref.WeakKeyDictionary[Except, Witness] = weakref.WeakKeyDictionary()
 _jobs: list[Callable[[], object]] = []
+_under_way: list[str] = []
+"""What is being told, in whatever thread."""
+_silent = False
 _registered_in = -1
 
 
@@ -189,10 +202,24 @@ def _tell_all() -> None:
         unseen.tell()
     for witness in list(_witnesses):
         witness.tell()
+    _fall_silent()
+
+
+def _fall_silent() -> None:
+    """Let other threads finish what they are telling, and tell nothing more: the interpreter aborts
+    where a thread still writes to `sys.stderr` while it ends. No lock, since what is told in a
+    finalizer may come while its thread holds one of `logging`."""
+    global _silent
+    _silent = True
+    deadline = time.monotonic() + LAST_SECONDS
+    while _under_way and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def _forget() -> None:
-    for registry in (_unseen, _witnesses, _by_except):
+    global _silent
+    _silent = False
+    for registry in (_unseen, _witnesses, _by_except, _under_way):
         registry.clear()
 
 
