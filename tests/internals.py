@@ -11,7 +11,9 @@ The functions run in actors, and in programs of their own, as well as in the tes
 import contextlib
 import copy
 import fcntl
+import importlib
 import os
+import pkgutil
 import signal
 import struct
 import termios
@@ -23,6 +25,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 import pytest
 
+import remoteobj
 from remoteobj import Except, Proxy, _leaks, _ownership
 from remoteobj._actor import control, mailbox
 from remoteobj._actor.actor_server import ActorServer
@@ -845,6 +848,13 @@ def interrupt_reading(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 # ------------------------------------------------------------------ starts and ends
+
+
+def import_everything() -> None:
+    """Import all modules of the package, for a process that can't read them later."""
+    for module in pkgutil.walk_packages(remoteobj.__path__, "remoteobj."):
+        if not module.name.endswith(("pytest_plugin", "__main__")):
+            importlib.import_module(module.name)
 
 
 StartPart: TypeAlias = Literal["data line", "control line", "flight recorder", "classes"]

@@ -216,11 +216,12 @@ def test_no_umask_takes_it_from_its_owner(script: Scripts, base: Path, place: st
     """As another user, since root may use what nobody may."""
     os.chown(base, OTHER, OTHER)
     source = f"""{PROGRAM}
-    from tests.internals import nowhere_is_safe
+    from tests.internals import import_everything, nowhere_is_safe
+    import_everything()
     if sys.argv[1] == "nowhere":
         nowhere_is_safe()
     import hmac, shutil, tempfile  # the other user may not reach the libraries
-    from remoteobj import *
+    from remoteobj import Proxy
     os.setgroups([])
     os.setgid({OTHER})
     os.setuid({OTHER})

@@ -36,6 +36,8 @@ DESCENDANTS_SECONDS = 0.2
 """How long those below one that had to be killed have."""
 KILL_SECONDS = 1.0
 """How long the kernel may take to end what was killed."""
+HELD_SECONDS = 5.0
+"""How long the directory may stay locked by processes that are ending."""
 LOOK_SECONDS = 0.02
 """How often it is looked whether it has."""
 
@@ -69,7 +71,7 @@ def keep(life: int, names: int, directory: int, name: str) -> None:
         return
     _end([ward for ward in map(_ward_of, slots) if ward is not None])
     # The end of the pipe may come before the end of the owner's lock on its directory.
-    deadline = time.monotonic() + KILL_SECONDS
+    deadline = time.monotonic() + HELD_SECONDS
     while not _removed(directory, name) and time.monotonic() < deadline:
         time.sleep(LOOK_SECONDS)
 
