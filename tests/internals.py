@@ -850,6 +850,13 @@ def interrupt_reading(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> 
 # ------------------------------------------------------------------ starts and ends
 
 
+def is_readable_by_all() -> bool:
+    """Whether every user can read the package, as its guardian does."""
+    return all(
+        path.stat().st_mode & 0o005 == 0o005 for path in Path(guardian_main.__file__).parents
+    )
+
+
 def import_everything() -> None:
     """Import all modules of the package, for a process that can't read them later."""
     for module in pkgutil.walk_packages(remoteobj.__path__, "remoteobj."):
