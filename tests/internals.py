@@ -852,9 +852,8 @@ def interrupt_reading(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> 
 
 def is_readable_by_all() -> bool:
     """Whether every user can read the package, as its guardian does."""
-    return all(
-        path.stat().st_mode & 0o005 == 0o005 for path in Path(guardian_main.__file__).parents
-    )
+    above = Path(guardian_main.__file__).parents
+    return all(directory.stat().st_mode & 0o005 == 0o005 for directory in above)
 
 
 def import_everything() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.internals import is_readable_by_all
 from tests.lifecycle.programs import Diary
 from tests.tools import Scripts, until_gone
 
