@@ -119,6 +119,7 @@ def run_inside_out(camera: Camera, gate: Gate) -> None:
         assert camera.remote.process_requests() == 0
         assert camera.remote.poll() is False
         camera.take(("count", count))
+        gate.arrive()
         camera.remote.process_requests(timeout=None)
 
 
@@ -270,6 +271,7 @@ def test_counts_and_timeouts_of_processing_are_exact(gate: Gate) -> None:
         until_sent(camera.remote, 5)
         gate.open()
         assert sorted(call.wait().value for call in calls) == [1, 2, 3, 4, 5]
+        gate.wait_for_arrival()  # else this would be one of those that are counted
         frames = camera.remote.frames.get_()
         assert frames[-1] == ("count", 5)
 
