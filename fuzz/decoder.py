@@ -10,9 +10,9 @@ import atheris  # pyright: ignore[reportMissingImports, reportMissingModuleSourc
 with atheris.instrument_imports(  # pyright: ignore[reportAttributeAccessIssue]
     include=["remoteobj._protocol.frames", "remoteobj._wire.segments"]
 ):
-    from remoteobj._protocol.frames import Decoder, MalformedFrameError, encode
+    from remoteobj._protocol.frames import Decoder, encode
 from fuzz.runner import run
-from remoteobj._protocol.messages import Frame, Kind
+from remoteobj._protocol.messages import Frame, Kind, MalformedFrameError
 from tests.hostile import pieces
 from tests.reference import KINDS, Plain, plain, right
 

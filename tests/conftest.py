@@ -1,12 +1,15 @@
 """Fixtures for every test: what is left behind, and which engine an actor runs on."""
 
+import contextlib
 import multiprocessing
 import os
 import shutil
+import signal
 import socket
+import subprocess
 import sys
 import tempfile
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from multiprocessing.util import Finalize
 from pathlib import Path
 from types import ModuleType
@@ -201,3 +204,21 @@ def script(tmp_path: Path) -> Iterator[Scripts]:
         one.close()
     shutil.rmtree(temporary)
     sweep()
+
+
+@pytest.fixture
+def sleeper() -> Iterator[Callable[[], subprocess.Popen[str]]]:
+    """A process that leads a group, with a child in it whose pid it has printed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start() -> subprocess.Popen[str]:
+        command = ["sh", "-c", "sleep 60 & echo $!; wait"]
+        one = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, process_group=0)
+        started.append(one)
+        return one
+
+    yield start
+    for one in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(one.pid, signal.SIGKILL)
+        one.communicate()

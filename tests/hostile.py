@@ -24,7 +24,7 @@ from remoteobj._actor.mailbox import Mailbox
 from remoteobj._actor.reentrancy import Reentrancy
 from remoteobj._os.memfd import anonymous_file
 from remoteobj._protocol.chains import BlockedCall, Hop, Link, Probe
-from remoteobj._protocol.frames import MalformedFrameError, encode
+from remoteobj._protocol.frames import encode
 from remoteobj._protocol.identity import ActorId
 from remoteobj._protocol.messages import (
     Flag,
@@ -32,6 +32,7 @@ from remoteobj._protocol.messages import (
     FrameParts,
     InterruptOrder,
     Kind,
+    MalformedFrameError,
     StopOrder,
     credit_frame,
     read_credit,

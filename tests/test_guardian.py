@@ -1,6 +1,5 @@
 """What ends the actors that can't end by themselves, when their owner is gone."""
 
-import contextlib
 import fcntl
 import os
 import select
@@ -10,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,24 +40,6 @@ class Actor:
 def by_pidfd(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if not request.param:
         monkeypatch.delattr(os, "pidfd_open", raising=False)
-
-
-@pytest.fixture
-def sleeper() -> Iterator[Callable[[], subprocess.Popen[str]]]:
-    """A process that leads a group, with a child in it whose pid it has printed."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start() -> subprocess.Popen[str]:
-        command = ["sh", "-c", "sleep 60 & echo $!; wait"]
-        one = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, process_group=0)
-        started.append(one)
-        return one
-
-    yield start
-    for one in started:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(one.pid, signal.SIGKILL)
-        one.communicate()
 
 
 def child_of(one: subprocess.Popen[str]) -> int:

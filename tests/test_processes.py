@@ -1,11 +1,10 @@
 """Processes that are known by more than their number, and that nobody else is signalled for."""
 
-import contextlib
 import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -16,24 +15,6 @@ from tests.tools import pidfd_open, until_gone
 Start = Callable[[], subprocess.Popen[str]]
 
 needs_proc = pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="there is no /proc")
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Start a process that leads a group, with a child in it whose pid it prints."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start() -> subprocess.Popen[str]:
-        command = ["sh", "-c", "sleep 60 & echo $!; wait"]
-        one = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, process_group=0)
-        started.append(one)
-        return one
-
-    yield start
-    for one in started:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(one.pid, signal.SIGKILL)
-        one.communicate()
 
 
 @pytest.fixture
@@ -53,9 +34,9 @@ def number_goes_to_another(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("send", ["signal", "kill_group", "kill"])
 def test_whoever_has_its_number_by_now_gets_no_signal(
-    start: Start, send: str, without_pidfds: None, monkeypatch: pytest.MonkeyPatch
+    sleeper: Start, send: str, without_pidfds: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = start()
+    one = sleeper()
     child = child_of(one)
     known = KnownProcess.meet(one.pid, os.getpid())
     number_goes_to_another(monkeypatch)
@@ -69,14 +50,14 @@ def test_whoever_has_its_number_by_now_gets_no_signal(
 
 
 @pytest.mark.skipif(pidfd_open is None, reason="processes have no descriptors here")
-def test_a_child_of_another_parent_is_not_taken_for_it(start: Start) -> None:
-    one = start()
+def test_a_child_of_another_parent_is_not_taken_for_it(sleeper: Start) -> None:
+    one = sleeper()
     known = KnownProcess.meet(one.pid, os.getpid() + 1)
     assert (known.started, known.pidfd) == ("", -1)
 
 
-def test_one_that_started_at_another_time_is_not_met_again(start: Start) -> None:
-    one = start()
+def test_one_that_started_at_another_time_is_not_met_again(sleeper: Start) -> None:
+    one = sleeper()
     assert KnownProcess.meet_again(one.pid, "long ago", held=True).pidfd == -1
     known = KnownProcess.meet(one.pid, os.getpid())
     again = KnownProcess.meet_again(one.pid, known.started, held=False)
@@ -89,9 +70,9 @@ def test_one_that_started_at_another_time_is_not_met_again(start: Start) -> None
 
 
 def test_a_child_that_nobody_has_reaped_is_proof_enough(
-    start: Start, without_pidfds: None, monkeypatch: pytest.MonkeyPatch
+    sleeper: Start, without_pidfds: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = start()
+    one = sleeper()
     monkeypatch.setattr(processes, "look", lambda pid: None)
     known = KnownProcess.meet(one.pid, os.getpid())
     assert known.started == ""
@@ -102,9 +83,9 @@ def test_a_child_that_nobody_has_reaped_is_proof_enough(
 
 
 def test_what_the_kernel_does_not_take_is_sent_by_its_number(
-    start: Start, monkeypatch: pytest.MonkeyPatch
+    sleeper: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = start()
+    one = sleeper()
     child = child_of(one)
     known = KnownProcess.meet(one.pid, os.getpid())
 
@@ -119,9 +100,9 @@ def test_what_the_kernel_does_not_take_is_sent_by_its_number(
 
 
 def test_a_group_outlives_the_proof_of_its_leader_for_a_moment_alone(
-    start: Start, without_pidfds: None, monkeypatch: pytest.MonkeyPatch
+    sleeper: Start, without_pidfds: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = start()
+    one = sleeper()
     child = child_of(one)
     known = KnownProcess.meet(one.pid, os.getpid())
     known.held = False
@@ -139,8 +120,8 @@ def test_a_group_outlives_the_proof_of_its_leader_for_a_moment_alone(
 
 
 @pytest.mark.skipif(pidfd_open is None, reason="processes have no descriptors here")
-def test_a_descriptor_leads_to_the_group_that_its_process_has_left(start: Start) -> None:
-    one = start()
+def test_a_descriptor_leads_to_the_group_that_its_process_has_left(sleeper: Start) -> None:
+    one = sleeper()
     child = child_of(one)
     known = KnownProcess.meet(one.pid, os.getpid())
     try:
@@ -160,8 +141,8 @@ def test_a_descriptor_leads_to_the_group_that_its_process_has_left(start: Start)
 
 
 @needs_proc
-def test_it_tells_of_the_parent_and_of_the_start(start: Start) -> None:
-    one, other = start(), start()
+def test_it_tells_of_the_parent_and_of_the_start(sleeper: Start) -> None:
+    one, other = sleeper(), sleeper()
     seen = look(one.pid)
     assert seen is not None
     assert seen.parent == os.getpid()
@@ -175,8 +156,10 @@ def test_it_tells_of_the_parent_and_of_the_start(start: Start) -> None:
 
 
 @pytest.mark.skipif(shutil.which("ps") is None, reason="there is no ps here")
-def test_where_there_is_no_proc_ps_is_asked(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    one = start()
+def test_where_there_is_no_proc_ps_is_asked(
+    sleeper: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = sleeper()
 
     def nothing(path: str) -> str:
         raise FileNotFoundError(path)

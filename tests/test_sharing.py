@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remoteobj import remote
-from remoteobj._protocol.frames import MalformedFrameError, is_shared
-from remoteobj._protocol.messages import Frame, Kind
+from remoteobj._protocol.frames import is_shared
+from remoteobj._protocol.messages import Frame, Kind, MalformedFrameError
 from remoteobj._wire import segments
 from remoteobj._wire.buffer_exchange import BufferExchange
 from remoteobj._wire.duplex import DuplexStream, duplex_pair, socket_pair

@@ -20,8 +20,8 @@ from typing import NamedTuple, Protocol
 
 from .._catching.unseen import tell
 from .._os.wakeup import Wakeup
-from .._protocol.frames import MalformedFrameError, encode
-from .._protocol.messages import Frame, refusal
+from .._protocol.frames import encode
+from .._protocol.messages import Frame, MalformedFrameError, refusal
 from .._wire.auth import AuthenticationError
 from .._wire.channel import ChannelClosedError, StreamChannel
 from .._wire.refusals import report_refusal

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .._protocol.frames import MalformedFrameError, encode
-from .._protocol.messages import Flag, Frame, Kind
+from .._protocol.frames import encode
+from .._protocol.messages import Flag, Frame, Kind, MalformedFrameError
 from .._wire.channel import Channel, ChannelClosedError
 from ..errors import CallTimeoutError, NotListeningError
 from .answers import decode_answer

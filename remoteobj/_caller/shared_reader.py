@@ -27,7 +27,7 @@ from typing import Any, Final
 from .._os.wakeup import OneShotEvent
 from .._protocol.calls import PendingCall, ReenteredError
 from .._protocol.chains import serving_thread, serving_threads
-from .._protocol.frames import MalformedFrameError
+from .._protocol.messages import MalformedFrameError
 from .._wire.channel import Channel, ChannelClosedError
 from .incoming import Incoming
 

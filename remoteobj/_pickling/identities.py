@@ -144,7 +144,11 @@ def _make_cache(
     found: Any = None if name is None else in_main(name)
     if hasattr(found, "cache_parameters") and _code(found.__wrapped__) == _code(func):
         return found
-    made = functools.lru_cache(*parameters)(func)
+    return _made(name, functools.lru_cache(*parameters)(func))
+
+
+def _made(name: str | None, made: Any) -> Any:
+    """A decorated function that is new here, under its name, and still without its state."""
     _unfilled.add(made)
     if name is not None:
         bind(name, made)
@@ -176,11 +180,7 @@ def _make_dispatch(name: str | None, make: Callable[..., Any], args: Any) -> Any
     is_dispatch = getattr(found, "__code__", None) is _dispatch_code
     if is_dispatch and _code(found.__wrapped__) == _code(func):
         return found
-    made = functools.singledispatch(func)
-    _unfilled.add(made)
-    if name is not None:
-        bind(name, made)
-    return made
+    return _made(name, functools.singledispatch(func))
 
 
 def _fill_dispatch(made: Any, state: Any) -> None:

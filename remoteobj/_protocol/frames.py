@@ -26,7 +26,6 @@ __all__ = [
     "MAX_METADATA",
     "SHARED_BIT",
     "Decoder",
-    "MalformedFrameError",
     "encode",
     "is_shared",
 ]

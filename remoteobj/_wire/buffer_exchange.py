@@ -16,8 +16,8 @@ from collections.abc import Callable
 from typing import Any
 
 from .._os.io_thread import Timer, reactor
-from .._protocol.frames import MalformedFrameError, encode
-from .._protocol.messages import Bytes, Frame, Kind
+from .._protocol.frames import encode
+from .._protocol.messages import Bytes, Frame, Kind, MalformedFrameError
 from .segments import SHARED, ReceivedSegments, SegmentError, SegmentPool, SegmentRef
 from .transport import ByteStream
 

@@ -193,13 +193,7 @@ def _make_alone() -> SocketDirectory:
     fits = _fits(os.path.join(tempfile.gettempdir(), f"{NAME_OF_OURS}01234567"))
     path = tempfile.mkdtemp(prefix=NAME_OF_OURS, dir=None if fits else "/tmp")
     _have_rights(path)
-    lock = lock_shared(path)
-    try:
-        _check(path, os.fstat(lock))
-    except BaseException:
-        os.close(lock)
-        raise
-    return SocketDirectory(path, lock)
+    return SocketDirectory(path, _checked(path, lock_shared(path)))
 
 
 def _open_root() -> tuple[str, int] | None:
@@ -212,13 +206,17 @@ def _open_root() -> tuple[str, int] | None:
         os.mkdir(path, 0o700)
     _check(path, os.lstat(path))
     _have_rights(path)
-    root = open_directory(path)
+    return path, _checked(path, open_directory(path))
+
+
+def _checked(path: str, directory: int) -> int:
+    """The descriptor, if what it leads to will do; else it is closed."""
     try:
-        _check(path, os.fstat(root))
+        _check(path, os.fstat(directory))
     except BaseException:
-        os.close(root)
+        os.close(directory)
         raise
-    return path, root
+    return directory
 
 
 def _check(path: str, found: os.stat_result) -> None:
