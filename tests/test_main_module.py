@@ -446,6 +446,22 @@ except UnsendableError as error:
     assert 'main="import"' in said
 
 
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
+def test_the_error_names_the_class_that_can_t_travel_and_the_way_out(
+    method: str, tmp_path: Path
+) -> None:
+    source = """\
+try:
+    remote(Row).options(start_method=METHOD).spawn(5)
+except UnsendableError as error:
+    print(error)
+"""
+    said = run(script(tmp_path, source), method, cwd=tmp_path)
+    assert ".lock can't be sent to another process: it is of type _thread.lock" in said
+    assert "The class 'Row' of __main__ goes along with all that it has" in said
+    assert 'main="import"' in said
+
+
 USE_OF_STUCK = """\
 with Writer.options(start_method=METHOD, main={main!r}).spawn() as writer:
     assert writer.write() == os.devnull

@@ -46,11 +46,19 @@ def unsendable_error(
     if any(isinstance(e, (RecursionError, MemoryError)) for e in (error, error.__cause__)):
         remedy = "It is nested too deeply or too large: send it in pieces."
         return UnsendableError.for_part(what, value, error, remedy)
-    path, part = _smallest_failing(value, what, fails)
-    return UnsendableError.for_part(path, part, error, _remedy(path, part))
+    trail = _smallest_failing(value, what, fails)
+    path, part = trail[-1]
+    return UnsendableError.for_part(path, part, error, _remedy(trail))
 
 
-def _remedy(path: str, part: object) -> str:
+_LEFT_TO_IMPORT = (
+    "move it to a module, or let the actor import the script, which then needs its guard: "
+    'options(main="import").'
+)
+
+
+def _remedy(trail: list[Part]) -> str:
+    path, part = trail[-1]
     if isinstance(part, CoroutineType | AsyncGeneratorType):
         if isinstance(part, CoroutineType):
             part.close()  # nobody can await it any more, and the interpreter would warn of that
@@ -60,13 +68,16 @@ def _remedy(path: str, part: object) -> str:
         # The last of them: what leads to it could travel without it.
         return (
             f"The variable {variables[-1]!r} of __main__ goes along since it is used there: make "
-            "it inside the actor, or move it to a module, or let the actor import the script, "
-            'which then needs its guard: options(main="import").'
+            f"it inside the actor, or {_LEFT_TO_IMPORT}"
         )
     if type(part).__module__.startswith("multiprocessing."):
         return "Pass it to spawn(...), where the process starts that is to have it."
     if isinstance(part, IOBase):
         return "Pass its path, and open it inside the actor."
+    classes = [one for _, one in trail if isinstance(one, type) and one.__module__ in MAIN]
+    if classes:
+        name = classes[-1].__qualname__
+        return f"The class {name!r} of __main__ goes along with all that it has: {_LEFT_TO_IMPORT}"
     return "Leave it out (__getstate__), or make it inside the actor."
 
 
@@ -88,18 +99,19 @@ def not_made_again(name: str, error: BaseException) -> UnsendableError:
     )
 
 
-def _smallest_failing(value: object, what: str, fails: Fails) -> Part:
-    path, part, above = what, value, {id(value)}
+def _smallest_failing(value: object, what: str, fails: Fails) -> list[Part]:
+    """What leads to the smallest part that fails, which is the last."""
+    trail, above = [(what, value)], {id(value)}
     for _ in range(_MAX_DEPTH):
-        parts = _parts_of(path, part)
+        parts = _parts_of(*trail[-1])
         if not fails(parts, above):
             break
         while len(parts) > 1:  # halve: a list of a million items costs twenty trials
             half = parts[: len(parts) // 2]
             parts = half if fails(half, above) else parts[len(parts) // 2 :]
-        path, part = parts[0]
-        above.add(id(part))
-    return path, part
+        trail.append(parts[0])
+        above.add(id(parts[0][1]))
+    return trail
 
 
 def _parts_of(path: str, value: object) -> list[Part]:
