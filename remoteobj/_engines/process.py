@@ -13,7 +13,9 @@ import os
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Callable
+from multiprocessing import process as mp_process
 from multiprocessing import util as mp_util
 from multiprocessing.context import ForkProcess
 from typing import Any, ClassVar
@@ -41,6 +43,7 @@ from .contract import (
 )
 from .exit_handlers import forget_inherited, run_exit_handlers
 from .flight_recorder import STACK_SIGNAL, FlightRecorder, Outcome
+from .forking import ForkPopen, OwnerProcess
 from .guardian import guardian
 from .out_of_memory import killed_for_memory, watch
 from .packing import MAINS, PackedProgram, pack
@@ -122,13 +125,14 @@ class ActorProcess(multiprocessing.Process):
                     share_classes(*(part for _, part in program.parts()))
                 guardian.summon()
                 need_descriptors(STARTING_TAKES)
-                self._start_even_if_daemonic()
-                popen: Any = self._popen  # type: ignore[attr-defined]
+                popen = self._launch()
                 known = KnownProcess.meet(popen.pid, self._parent_of(popen))
                 guardian.watch(known)
                 death = self._open_death(known, *death_lines)
                 self._reaper = Reaper(popen, known, death, self._by_server)
-                mp_util.Finalize(self, self._reaper.close)
+                weakref.finalize(self, self._reaper.close).atexit = False
+                if death is None and not self._by_server:
+                    self._be_its_own_sentinel(popen, self._reaper)
                 assert self._recorder is not None
                 mp_util.Finalize(self, self._recorder.close)
             finally:
@@ -161,20 +165,23 @@ class ActorProcess(multiprocessing.Process):
         theirs.enter_context(keep_in_child(*its))
         return ends
 
-    def _start_even_if_daemonic(self) -> None:
-        """Inside a daemonic process of others, `multiprocessing` would refuse to start one."""
-        config = multiprocessing.current_process()._config  # type: ignore[attr-defined]
-        daemonic = config.pop("daemon", None)
-        try:
-            super().start()
-        finally:
-            if daemonic is not None:
-                config["daemon"] = daemonic
+    def _launch(self) -> Any:
+        """Start it, as `multiprocessing` does; but inside a daemonic process of others too, and
+        without a look at each child that there is, which takes longer the more there are."""
+        assert self._parent_pid == os.getpid(), (  # type: ignore[attr-defined]
+            "can only start a process object created by current process"  # as the base class says it
+        )
+        self._popen = popen = self._Popen(self)
+        self._sentinel = popen.sentinel
+        del self._target, self._args, self._kwargs  # type: ignore[attr-defined]
+        vars(mp_process)["_children"].add(self)
+        return popen
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
         if process_obj.start_method == "fork":
-            return ForkProcess._Popen(process_obj)
+            has_lines = bool(process_obj._link.death_lines)
+            return (ForkProcess._Popen if has_lines else ForkPopen)(process_obj)
         with import_lock:
             from . import without_main  # for a faster start-up: a fork does without
 
@@ -209,6 +216,13 @@ class ActorProcess(multiprocessing.Process):
             return None
         known.release()  # it has been reaped, and the pid may be another process's by now
         return os.dup(self.sentinel)
+
+    def _be_its_own_sentinel(self, popen: Any, reaper: Reaper) -> None:
+        """Have the descriptor of the process do what `multiprocessing` has its pipes for."""
+        if popen.finalizer is not None:
+            popen.finalizer()
+        self._sentinel = popen.sentinel = reaper.death
+        popen.finalizer = reaper.close
 
     # --- its end ---
 
@@ -335,7 +349,9 @@ class ActorProcess(multiprocessing.Process):
             if self._recorder is not None:
                 self._recorder.close()
                 self._recorder = None
-            if self._reaper is not None:
+            if self._reaper is not None and not (
+                keep_sentinel and self._reaper.death == self.sentinel
+            ):
                 self._reaper.close()
         if not keep_sentinel:
             self._popen.close()  # type: ignore[attr-defined]
@@ -356,6 +372,16 @@ class ActorProcess(multiprocessing.Process):
         if not found:
             raise RuntimeError(f"{self.name} took no signal in {seconds} s: it is stopped")
         return found
+
+    def _after_fork(self) -> None:
+        super()._after_fork()  # type: ignore[misc]
+        assert self._link is not None
+        if not self._link.death_lines:
+            owner: Any = multiprocessing.parent_process()
+            if isinstance(owner._sentinel, int) and self.start_method == "spawn":
+                os.close(owner._sentinel)
+            mine = OwnerProcess(owner.name, owner.pid, self._link.control)
+            vars(mp_process)["_parent_process"] = mine
 
     def run(self) -> None:
         """Run the program, in the new process."""

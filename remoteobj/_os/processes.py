@@ -14,6 +14,7 @@ import signal
 import time
 from typing import NamedTuple
 
+from .fork_safety import close_in_child
 from .lazy_import import import_lock
 
 __all__ = ["KnownProcess", "look", "rights"]
@@ -85,6 +86,8 @@ class KnownProcess:
         self.pidfd = pidfd
         self.held = held
         self._seen = time.monotonic() if started else -MOMENT_SECONDS
+        if pidfd >= 0:
+            close_in_child(self)
 
     @classmethod
     def meet(cls, pid: int, parent: int) -> KnownProcess:
@@ -171,6 +174,18 @@ class KnownProcess:
     def release(self) -> None:
         """Let go of its descriptor. Harmless when done twice."""
         self.pidfd = _closed(self.pidfd)
+
+    def close(self) -> None:
+        """Let go of it in a forked child, which may want one of its own."""
+        self.release()
+
+    def have_pidfd(self) -> int:
+        """The descriptor, opened anew in a forked child; -1: the process is not there any more."""
+        if self.pidfd < 0:
+            self.pidfd = _pidfd(self.pid)
+            if not self.is_there():
+                self.release()
+        return self.pidfd
 
     def _has_group(self) -> bool:
         """Whether the group of that number is proved to be its own.
