@@ -15,7 +15,7 @@ from typing import Any
 
 from .._wire.transport import ByteStream
 
-__all__ = ["ForkPopen", "OwnerProcess"]
+__all__ = ["ForkPopen", "OwnerProcess", "ended_line"]
 
 _kept: list[object] = []
 """What a forked child does not let go of. To free it would be to write to each of its parts, and so
@@ -65,9 +65,14 @@ class OwnerProcess(mp_process._ParentProcess):  # type: ignore[name-defined,misc
             if _is_open(self._control):
                 return pidfd  # the number was still its own
             os.close(pidfd)
-        gone, writing = os.pipe()
-        os.close(writing)
-        return gone
+        return ended_line()
+
+
+def ended_line() -> int:
+    """A descriptor that is readable: what stands for a process that is not there any more."""
+    reading, writing = os.pipe()
+    os.close(writing)
+    return reading
 
 
 def _is_open(stream: ByteStream) -> bool:

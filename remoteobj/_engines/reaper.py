@@ -67,9 +67,9 @@ class Reaper:
     def death(self) -> int:
         """What gets readable when the process ends; -1 once that is closed, and in a forked copy
         of the owner that is made after the end."""
-        if self._owned is not None or self._closed:
-            return -1 if self._closed else self._owned
-        return self.known.have_pidfd()
+        if self._closed:
+            return -1
+        return self.known.have_pidfd() if self._owned is None else self._owned
 
     @property
     def dead(self) -> bool:

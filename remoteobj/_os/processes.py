@@ -8,6 +8,7 @@ may happen before we know of the end.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -202,10 +203,17 @@ class KnownProcess:
 
 
 def _pidfd(pid: int) -> int:
-    """A descriptor of the process that has a number now; -1 where there are none."""
+    """A descriptor of the process that has a number now; -1 where there are none, or no process.
+
+    Raises:
+        OSError: no descriptor is free.
+    """
     if hasattr(os, "pidfd_open"):
-        with contextlib.suppress(OSError):
+        try:
             return os.pidfd_open(pid)
+        except OSError as exc:
+            if exc.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+                raise
     return -1
 
 
