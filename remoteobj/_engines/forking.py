@@ -13,13 +13,10 @@ from multiprocessing import popen_fork
 from multiprocessing import process as mp_process
 from typing import Any
 
+from .._os.fork_safety import leave_to_parent
 from .._wire.transport import ByteStream
 
 __all__ = ["ForkPopen", "OwnerProcess", "ended_line"]
-
-_kept: list[object] = []
-"""What a forked child does not let go of. To free it would be to write to each of its parts, and so
-to copy the memory that they are in."""
 
 
 class ForkPopen(popen_fork.Popen):
@@ -32,8 +29,8 @@ class ForkPopen(popen_fork.Popen):
         if self.pid == 0:
             code = 1
             try:
-                _kept.append(vars(mp_process)["_children"])
-                code = process_obj._bootstrap()
+                leave_to_parent(vars(mp_process)["_children"])
+                code = process_obj.live()
             finally:
                 os._exit(code)
 

@@ -355,6 +355,10 @@ class ActorProcess(multiprocessing.Process):
             forget_inherited()
         run_program(self._program, self._link)
 
+    def live(self) -> int:
+        """Do all that the new process is for; its exit code."""
+        return self._bootstrap()
+
     def _bootstrap(self, *args: Any, **kwargs: Any) -> int:
         """Run, in the new process, whose exit code this gives."""
         bootstrap: Callable[..., int] = super()._bootstrap  # type: ignore[misc]
