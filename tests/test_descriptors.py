@@ -139,6 +139,7 @@ def test_the_sentinel_of_a_process_tells_of_its_end_until_it_is_closed(start_met
         told.send(None)
         assert wait([process.sentinel], 20) == [process.sentinel]
         process.join()
+        os.fstat(process.sentinel)
         if start_method != "forkserver":  # there it told the exit code, and has been read
             assert wait([process.sentinel], 0) == [process.sentinel]
         process.close()
