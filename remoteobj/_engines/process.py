@@ -343,7 +343,7 @@ class ActorProcess(multiprocessing.Process):
             if isinstance(owner._sentinel, int) and self.start_method == "spawn":
                 os.close(owner._sentinel)
             mine = OwnerProcess(owner.name, owner.pid, self._link.control)
-            vars(mp_process)["_parent_process"] = mine
+            mp_process.__dict__["_parent_process"] = mine
 
     def run(self) -> None:
         """Run the program, in the new process."""
