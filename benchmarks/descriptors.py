@@ -1,5 +1,5 @@
-"""What an actor takes of its owner and of the machine, and whether each of a thousand, or of as many
-as there is memory for, costs more than each of a few.
+"""What an actor takes of its owner and of the machine, and whether each of a thousand, or of as
+many as there is memory for, costs more than each of a few.
 
 The limit of descriptors is raised, to what the system allows, for the measurement alone.
 """
@@ -20,7 +20,10 @@ from remoteobj import Handle, remote
 FEW = 50
 NEEDED = 20 << 30
 """Bytes of free memory that a thousand may take."""
-MANY = 1000 if os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") > NEEDED else 300
+FREE = os.sysconf("SC_PAGE_SIZE") * (
+    os.sysconf("SC_AVPHYS_PAGES") if "SC_AVPHYS_PAGES" in os.sysconf_names else 0
+)
+MANY = 1000 if FREE > NEEDED else 300
 ROUNDS = 2
 MODULE = "benchmarks.descriptors"
 OWNERS, ITS_OWN = 5, 14
