@@ -32,7 +32,7 @@ test: $(VENV)/test.stamp
 
 # As on systems that lack what only Linux has, one thing at a time.
 test-portable: $(VENV)/test.stamp
-	for name in memfd_create pidfd_open SO_PEERCRED; do \
+	for name in memfd_create pidfd_open eventfd SO_PEERCRED; do \
 		$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --without $$name $(ARGS) || exit 1; \
 	done
 

@@ -258,7 +258,7 @@ def spawn(
     """Make an actor of what a factory makes; returns when that has finished over there."""
     actor_id = ActorId.new(options.name or unique_name(_name_of(factory)))
     address = new_address()
-    exc = options.exc if options.exc is not None else Except()
+    exc = options.exc if options.exc is not None else Except.of_actor()
     ref = RemoteRef(actor_id, address, options.of_references)
     program = ActorProgram(
         factory,

@@ -32,6 +32,7 @@ settings.load_profile("repeatable")
 ONLY_ON_LINUX: dict[str, ModuleType] = {
     "memfd_create": os,
     "pidfd_open": os,
+    "eventfd": os,
     "SO_PEERCRED": socket,
 }
 

@@ -39,7 +39,8 @@ from remoteobj._caller.endpoint import Endpoint
 from remoteobj._caller.frame_writer import FrameWriter
 from remoteobj._catching import store
 from remoteobj._catching.catchers import ANY
-from remoteobj._catching.journal import Journal, Projection
+from remoteobj._catching.journal import Journal
+from remoteobj._catching.projection import Projection
 from remoteobj._engines import guardian, out_of_memory, without_main
 from remoteobj._engines.flight_recorder import OUTPUT as LAST_OUTPUT
 from remoteobj._engines.flight_recorder import FlightRecorder
@@ -865,10 +866,10 @@ def import_everything() -> None:
 
 StartPart: TypeAlias = Literal["data line", "control line", "flight recorder", "classes"]
 START_PARTS: dict[StartPart, str] = {
-    "data line": "duplex_pair",
-    "control line": "socket_pair",
-    "flight recorder": "FlightRecorder",
-    "classes": "share_classes",
+    "data line": "linking.duplex_pair",
+    "control line": "linking.socket_pair",
+    "flight recorder": "linking.FlightRecorder",
+    "classes": "process.share_classes",
 }
 """What is made or done for the start of an actor's process, in this order."""
 
@@ -879,7 +880,7 @@ def fail_start(monkeypatch: pytest.MonkeyPatch, part: StartPart, error: OSError)
     def fail(*_: object) -> Any:
         raise error
 
-    monkeypatch.setattr(f"remoteobj._engines.process.{START_PARTS[part]}", fail)
+    monkeypatch.setattr(f"remoteobj._engines.{START_PARTS[part]}", fail)
 
 
 def count_memory_kills(monkeypatch: pytest.MonkeyPatch, count: Callable[[], int | None]) -> None:

@@ -252,7 +252,7 @@ def everything_over_tcp() -> Iterator[None]:
     own two connections were there before the actor was."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "DEFAULT_TRANSPORT", TCP.name)
-        for engine in ("process", "thread", "inline"):
+        for engine in ("linking", "thread", "inline"):
             for pair in ("duplex_pair", "socket_pair"):
                 patch.setattr(f"remoteobj._engines.{engine}.{pair}", tcp_pair)
         try:

@@ -2,9 +2,11 @@
 
 import os
 import random
+import sys
 
 import pytest
 
+from remoteobj._engines import recorder_slots
 from remoteobj._engines.flight_recorder import (
     LONGEST_ERROR,
     OUTPUT,
@@ -30,7 +32,10 @@ def test_the_black_box_keeps_the_end_of_what_is_noted() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 255, 256, 260, 263, 264, 268, 300, OUTPUT, STACKS - 1])
-def test_of_a_box_that_was_cut_off_the_rest_is_read(size: int) -> None:
+def test_of_a_box_that_was_cut_off_the_rest_is_read(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_slots, "_seal", bool)
     box = FlightRecorder()
     box.note(b"output")
     box.note_outcome(Outcome.FAILED, b"error")
@@ -45,10 +50,75 @@ def test_of_a_box_that_was_cut_off_the_rest_is_read(size: int) -> None:
 def test_a_box_in_which_anything_is_written_is_read_all_the_same() -> None:
     box = FlightRecorder()
     for seed in range(50):
-        os.pwrite(box._fd, random.Random(seed).randbytes(STACKS), 0)
+        os.pwrite(box._fd, random.Random(seed).randbytes(STACKS), box._start)
         box.running()
         outcome, error = box.outcome()
         assert outcome in Outcome
         assert len(error) <= LONGEST_ERROR
         assert len(box.output()) <= OUTPUT
     box.close()
+
+
+def test_boxes_lie_in_one_file_and_none_gets_at_what_another_keeps() -> None:
+    boxes = [FlightRecorder() for _ in range(3)]
+    for index, box in enumerate(boxes):
+        box.note(b"%d" % index * (2 * OUTPUT))
+        box.note_outcome(Outcome.FAILED, b"error %d" % index)
+        os.pwrite(box._fd, b"stack %d" % index, box._start + STACKS)
+    for index, box in enumerate(boxes):
+        assert set(box.output()) == {str(index)}
+        assert box.outcome() == (Outcome.FAILED, b"error %d" % index)
+        assert box.stacks() == f"stack {index}"
+    for box in boxes:
+        box.close()
+
+
+def test_stacks_that_were_forgotten_are_not_read_again_and_take_no_memory() -> None:
+    box = FlightRecorder()
+    at = box._start + STACKS
+    for round_ in range(50):
+        at += os.pwrite(box._fd, b"%d" % round_ + b"." * (1 << 18), at)
+        assert box.stacks().startswith(f"{round_}.")
+        box.forget()
+        assert box.stacks() == ""
+    if sys.platform == "linux" and hasattr(os, "memfd_create"):
+        assert os.fstat(box._fd).st_blocks * 512 < 1 << 18
+    box.close()
+
+
+def test_the_next_box_at_the_same_place_is_empty() -> None:
+    first = FlightRecorder()
+    kept = FlightRecorder()
+    first.note(b"words")
+    first.note_outcome(Outcome.FAILED, b"error")
+    assert first._slot is not None
+    first._slot.head[0] = 1
+    os.pwrite(first._fd, b"x" * (1 << 17), first._start + STACKS)
+    start = first._start
+    first.close()
+    second = FlightRecorder()
+    assert second._start == start or not kept._start
+    assert second.output() == second.stacks() == ""
+    assert second.running() is None
+    assert second.outcome() == (Outcome.NONE, b"")
+    second.close()
+    kept.close()
+
+
+def test_the_place_of_an_actor_that_may_still_be_there_is_no_others() -> None:
+    kept, left = FlightRecorder(), FlightRecorder()
+    start = left._start
+    left.abandon()
+    after = FlightRecorder()
+    assert after._start != start or after._fd != kept._fd
+    for box in (kept, after):
+        box.close()
+
+
+def test_there_is_no_file_when_there_is_no_box() -> None:
+    box, dropped = FlightRecorder(), FlightRecorder()
+    fd = box._fd
+    del dropped
+    box.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)

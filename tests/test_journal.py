@@ -21,7 +21,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remoteobj._catching.journal import START, Cursor, Journal, Projection, Record
+from remoteobj._catching.journal import START, Cursor, Journal, Record
+from remoteobj._catching.projection import Projection
 from tests.tools import finish, run, start
 
 HEADER, TRAILER = 36, 8

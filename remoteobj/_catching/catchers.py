@@ -31,6 +31,7 @@ from .store import (
     LocalStore,
     SharedStore,
     Types,
+    common_journal,
     contains_identity,
     valid_group,
 )
@@ -345,3 +346,12 @@ class Except(_Catcher):
 
     def _new_store(self) -> LocalStore:
         return SharedStore(Journal())
+
+    @classmethod
+    def of_actor(cls) -> Except:
+        """One for an actor alone, which seldom records anything. It shares its memory with others
+        of that kind, so that each costs no descriptor."""
+        exc = cls.__new__(cls)
+        exc._options = Options((Exception,), raises=True, catch_once=True, log=False, log_tb=True)
+        exc._store = common_journal.store()
+        return exc

@@ -23,8 +23,8 @@ would not do: the record after a torn one can end exactly where the torn one sho
 An `ident` ends in a zero byte and a marker has none, so that a trailer cut short is never
 completed by the first bytes of the next record.
 
-`Projection` is for what the records add up to. What does not belong here: what the payloads mean.
-Nothing in this module pickles or unpickles one.
+What does not belong here: what the payloads mean. Nothing in this module pickles or unpickles one.
+What the records add up to is a `projection.Projection`.
 """
 
 from __future__ import annotations
@@ -33,17 +33,15 @@ import errno
 import fcntl
 import os
 import struct
-import threading
 import weakref
 from collections.abc import Callable, Sequence
 from multiprocessing import reduction
-from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias
 
 from .._os.memfd import anonymous_file
 
-__all__ = ["START", "Cursor", "Journal", "Record", "Projection", "join", "split"]
+__all__ = ["START", "Cursor", "Journal", "Record", "join", "split"]
 
-S = TypeVar("S")
 Payload: TypeAlias = "bytes | bytearray | memoryview"
 Record: TypeAlias = "tuple[int, bytes]"
 
@@ -177,6 +175,32 @@ class Journal:
                 offset, scanned = moved
         return records, Cursor(offset, max(offset, scanned))
 
+    def end(self) -> Cursor:
+        """Where what is appended from now on begins.
+
+        >>> Journal().end() == START
+        True
+        """
+        size = os.fstat(self._opened().fd).st_size
+        return Cursor(size, size)
+
+    @classmethod
+    def find(cls, key: bytes) -> Journal | None:
+        """One more on the file of this key, if somebody in this process has it open.
+
+        >>> journal = Journal()
+        >>> Journal.find(journal.key).key == journal.key
+        True
+        """
+        file = _files.get(key)
+        return None if file is None else cls._on(file)
+
+    @classmethod
+    def _on(cls, file: _File) -> Journal:
+        journal = cls.__new__(cls)
+        journal._file = file
+        return journal
+
     def fileno(self) -> int:
         """The descriptor, for those that must know which ones to keep open.
 
@@ -238,52 +262,6 @@ class Journal:
         return self
 
 
-class Projection(Generic[S]):
-    """What a row of records adds up to: a state, and the one safe way to a newer one.
-
-    >>> total = Projection(0)
-    >>> total.advance(lambda state: state + 2)
-    2
-    >>> total.state
-    2
-    """
-
-    def __init__(self, state: S) -> None:
-        self.state = state
-        self.renew_lock()
-        _projections.add(self)
-
-    def renew_lock(self) -> None:
-        """For a child: the thread that held the lock when this process was forked is not here."""
-        # Reentrant: a signal handler may come here while its own thread holds it.
-        self._lock = threading.RLock()
-
-    def advance(self, step: Callable[[S], S]) -> S:
-        """Replace the state by `step(state)`; `step` may run again, and must change nothing else.
-
-        The state changes in one assignment: a Ctrl-C half-way loses and doubles nothing.
-        """
-        with self._lock:
-            while True:
-                before = self.state
-                after = step(before)
-                # If not, a signal handler has been here, and its state is the newer one.
-                if self.state is before:
-                    self.state = after
-                    return after
-
-
-_projections: weakref.WeakSet[Projection[Any]] = weakref.WeakSet()
-
-
-def _renew_locks() -> None:
-    for replay in list(_projections):
-        replay.renew_lock()
-
-
-os.register_at_fork(after_in_child=_renew_locks)
-
-
 def join(parts: Sequence[Payload]) -> tuple[Payload, ...]:
     """What to append so that `split` gives the parts back; large ones are not copied."""
     sizes = [memoryview(part).nbytes for part in parts]
@@ -312,9 +290,7 @@ def _rebuild(sent: Any) -> Journal:
         file = _File(fd, marker)
     elif file.fd != fd:
         os.close(fd)
-    journal = Journal.__new__(Journal)
-    journal._file = file
-    return journal
+    return Journal._on(file)
 
 
 def _pread(fd: int, size: int, offset: int) -> bytes:

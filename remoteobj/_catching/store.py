@@ -9,12 +9,14 @@ from __future__ import annotations
 import enum
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from .._pickling.codec import dumps, loads
 from .._pickling.exceptions import pack_error, unpack_error
-from .journal import START, Cursor, Journal, Projection, join, split
+from .journal import START, Cursor, Journal, join, split
+from .projection import Projection
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
@@ -184,10 +186,20 @@ class LocalStore:
 
 
 class SharedStore(LocalStore):
-    def __init__(self, journal: Journal) -> None:
+    """Records in a journal, or in a part of one that several stores share.
+
+    Args:
+        part: begins each record of this store, and no record of others in the same journal.
+        start: where its first record can be.
+    """
+
+    def __init__(self, journal: Journal, part: bytes = b"", start: Cursor = START) -> None:
         super().__init__()
         self._journal = journal
-        self.key = journal.key
+        self._part = part
+        self._start = start
+        self._projection = Projection(State(start, [], 0, None))
+        self.key = journal.key, part
 
     def append(self, kind: int, group: Groups, value: Any = None) -> None:
         if kind == CLEAR and self._journal.closed:  # of an actor that has ended: nobody else looks
@@ -201,7 +213,7 @@ class SharedStore(LocalStore):
             parts += [payload, *buffers]
         elif value is not None:
             parts.append(pack_error(value) if kind == CAUGHT else value)
-        self._journal.append(kind, *join(parts))
+        self._journal.append(kind, *join([self._part, *parts]))
 
     def read(self) -> State:
         return (
@@ -212,10 +224,14 @@ class SharedStore(LocalStore):
 
     def _follow(self, state: State) -> State:
         records, cursor = self._journal.read(state.cursor)
-        return self._fold(state, cursor, [(kind, _unpacked(kind, data)) for kind, data in records])
+        parts = [(kind, split(data)) for kind, data in records]
+        mine = [
+            (kind, _unpacked(kind, *rest)) for kind, (part, *rest) in parts if part == self._part
+        ]
+        return self._fold(state, cursor, mine)
 
     def another_reader(self) -> SharedStore:
-        other = SharedStore(self._journal)
+        other = SharedStore(self._journal, self._part, self._start)
         other.seen = self.seen
         return other
 
@@ -224,11 +240,42 @@ class SharedStore(LocalStore):
         self._journal.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return SharedStore, (self._journal,)
+        return SharedStore, (self._journal, self._part, self._start)
 
 
-def _unpacked(kind: int, data: bytes) -> Entry:
-    tag, *parts = split(data)
+class CommonJournal:
+    """One journal for many stores that seldom have a record: an actor's own, of which there may be
+    thousands, cost this process one descriptor.
+
+    Its memory is given back once the last of these stores is closed. So once it is long, later
+    stores get another one.
+    """
+
+    LONG = 1 << 20
+    """Bytes."""
+
+    def __init__(self) -> None:
+        self._begin_anew()
+        os.register_at_fork(after_in_child=self._begin_anew)
+
+    def _begin_anew(self) -> None:
+        self._lock = threading.RLock()  # a signal handler may start an actor within a start
+        self._key = b""
+
+    def store(self) -> SharedStore:
+        """A new store, as any other."""
+        with self._lock:
+            journal = Journal.find(self._key) or Journal()
+            if (end := journal.end()).offset > self.LONG:
+                journal, end = Journal(), START
+            self._key = journal.key
+        return SharedStore(journal, os.urandom(8), end)
+
+
+common_journal: Final = CommonJournal()
+
+
+def _unpacked(kind: int, tag: bytes, *parts: bytes) -> Entry:
     name = tag[1:].decode("utf-8", "surrogatepass")
     group: Groups = name if tag[:1] == b"=" else ANY if tag == b"*" else None
     if kind == RESULT:

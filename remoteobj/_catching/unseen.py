@@ -22,6 +22,7 @@ from collections.abc import Callable
 from multiprocessing import util as mp_util
 from typing import TYPE_CHECKING, Final
 
+from .._os.fork_safety import leave_to_parent
 from .._os.io_thread import report_callback_error
 from .._os.lazy_import import import_lock
 
@@ -217,10 +218,11 @@ def _fall_silent() -> None:
 
 
 def _forget() -> None:
-    global _silent
+    global _silent, _unseen, _witnesses, _by_except
     _silent = False
-    for registry in (_unseen, _witnesses, _by_except, _under_way):
-        registry.clear()
+    leave_to_parent((_unseen, _witnesses, _by_except))
+    _unseen, _witnesses, _by_except = weakref.WeakSet(), set(), weakref.WeakKeyDictionary()
+    _under_way.clear()
 
 
 os.register_at_fork(after_in_child=_forget)

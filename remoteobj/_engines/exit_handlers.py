@@ -15,17 +15,25 @@ from typing import Any
 __all__ = ["forget_inherited", "leave_children_alone", "run_exit_handlers"]
 
 
+_finalize: Any = weakref.finalize
+_first_own = 0
+"""The index of the first finalizer that is this process's own."""
+
+
 def forget_inherited() -> None:
     """In a fork, forget what was registered before: that is its parent's to do."""
+    global _first_own
     atexit._clear()
-    finalize: Any = weakref.finalize
-    for one in list(finalize._registry):
-        one.atexit = False
-    finalize._registered_with_atexit = False  # so that the next one is
+    _finalize._registered_with_atexit = False  # so that the next one is
+    _first_own = next(_finalize._index_iter)
 
 
 def run_exit_handlers() -> None:
     """Call what was registered in `atexit`, the last first."""
+    if _finalize._registered_with_atexit:
+        # Not at the fork: to write to each would be to copy the memory that they are in.
+        for one in list(_finalize._registry.values()):
+            one.atexit = one.atexit and one.index >= _first_own
     atexit._run_exitfuncs()
 
 

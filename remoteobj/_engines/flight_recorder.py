@@ -6,9 +6,9 @@ output, and the stacks of a crash.
     | running | end u64 | outcome | output (a ring) | the program's error | faulthandler's stacks |
               ^ HEAD    ^ WORD    ^ RING            ^ FAILURE             ^ STACKS
 
-A file in anonymous memory that the owner made and both have, so that a SIGKILL takes nothing
-of it. faulthandler writes there without the interpreter: also when the interpreter is what
-crashed, or is held by code in C.
+It lies in anonymous memory that the owner made and both have, so that a SIGKILL takes nothing of
+it: in a slot of its own (`recorder_slots`). faulthandler writes there without the interpreter: also
+when the interpreter is what crashed, or is held by code in C.
 """
 
 from __future__ import annotations
@@ -25,18 +25,17 @@ import threading
 from multiprocessing import reduction
 from typing import Any, Final
 
-from .._os.memfd import anonymous_file
 from .._os.own_signals import undo_in_child
 from .._protocol.messages import Bytes
+from .recorder_slots import HEAD, Slot, claim_slot, open_anew
 
 __all__ = ["STACK_SIGNAL", "FlightRecorder", "Outcome"]
 
-_RUNNING = struct.Struct("<?255s")
+_RUNNING = struct.Struct(f"<?{HEAD - 1}s")
 """Whether a request is being run, and the beginning of its payload."""
 _END = struct.Struct("<Q")
 _WORD = struct.Struct("<BI")
 """How the program ended, and the length of its error."""
-HEAD: Final = _RUNNING.size
 WORD: Final = HEAD + _END.size
 RING: Final = WORD + _WORD.size
 OUTPUT = 1 << 14
@@ -64,29 +63,61 @@ _OUTCOMES: Final = frozenset(Outcome)
 
 
 class FlightRecorder:
-    """One file of that kind. Both ends have one object each, on the same file."""
+    """One of that kind. Both ends have one object each, for the same memory.
 
-    def __init__(self, fd: int | None = None) -> None:
-        self._fd = anonymous_file("blackbox") if fd is None else fd
+    Args:
+        inherited: the actor is a fork, so that it has the head of the slot too.
+    """
+
+    def __init__(self, inherited: bool = True, arrived: tuple[int, int] | None = None) -> None:
+        self._inherited = inherited
+        self._slot: Slot | None = claim_slot() if arrived is None else None
+        """None in a process that is no fork."""
+        place = (self._slot.fd, self._slot.start) if self._slot is not None else arrived
+        assert place is not None
+        self._fd, self._start = place
+        self._seen = STACKS
+        """Where the stacks begin that were not to be forgotten."""
         self._running: Any = None  # once it is installed, its head in memory
         self._lock = threading.RLock()  # a signal handler may print within a print
-        if fd is None:
-            os.ftruncate(self._fd, STACKS)
-            os.lseek(self._fd, STACKS, os.SEEK_SET)  # where faulthandler goes on, in both
+
+    @property
+    def kept_by_fork(self) -> Any:
+        """What a forked actor is to keep."""
+        assert self._slot is not None
+        return self._slot.file
 
     # --- in the actor ----------------------------------------------------------------------
 
     def install(self) -> None:
         """From now on crashes, requests for stacks, and what goes to `sys.stderr` end up here."""
-        self._running = mmap.mmap(self._fd, HEAD)
+        if (anew := open_anew(self._fd)) is not None:
+            # Else no other recorder lies there.
+            os.close(self._fd) if self._slot is None else self._slot.file.close()
+            self._fd = anew
+        if self._inherited:
+            assert self._slot is not None
+            self._running = self._slot.head
+        else:
+            self._running = mmap.mmap(self._fd, HEAD, offset=self._start)
+        os.lseek(self._fd, self._start + STACKS, os.SEEK_SET)
         faulthandler.enable(self._fd)
         with contextlib.suppress(ValueError, RuntimeError):  # no such signal here
             faulthandler.register(STACK_SIGNAL, self._fd)
-        undo_in_child(_leave_alone)
+        undo_in_child(self._leave_alone)
         stream: Any = sys.stderr
         if stream is not None:
             # That of an owner which is an actor itself has been inherited, and is not ours.
             sys.stderr = _Tee(stream.stream if isinstance(stream, _Tee) else stream, self)
+
+    def _leave_alone(self) -> None:
+        """In a forked child: its crashes and stacks are not those of the actor."""
+        faulthandler.disable()
+        with contextlib.suppress(ValueError, RuntimeError):
+            faulthandler.unregister(STACK_SIGNAL)
+        fd, self._fd = self._fd, -1
+        if self._slot is None or fd != self._slot.fd:
+            os.close(fd)
 
     def begins(self, payload: Bytes) -> None:
         """A request is going to be run."""
@@ -100,13 +131,13 @@ class FlightRecorder:
     def note(self, data: bytes) -> None:
         """Add to the output, of which the beginning is forgotten once it is long."""
         with self._lock:
-            (end,) = _END.unpack(os.pread(self._fd, _END.size, HEAD))
+            (end,) = _END.unpack(self._read(_END.size, HEAD))
             data = data[-OUTPUT:]
             at = end % OUTPUT
-            os.pwrite(self._fd, data[: OUTPUT - at], RING + at)
+            self._write(data[: OUTPUT - at], RING + at)
             if len(data) > OUTPUT - at:
-                os.pwrite(self._fd, data[OUTPUT - at :], RING)
-            os.pwrite(self._fd, _END.pack(end + len(data)), HEAD)
+                self._write(data[OUTPUT - at :], RING)
+            self._write(_END.pack(end + len(data)), HEAD)
 
     def note_outcome(self, outcome: Outcome, error: bytes = b"") -> None:
         """The program has ended, of itself; with its packed error, if it failed."""
@@ -114,8 +145,8 @@ class FlightRecorder:
             error = b""
         with contextlib.suppress(OSError):  # no memory: the word is a help, and must hinder nobody
             if error:
-                os.pwrite(self._fd, error, FAILURE)
-            os.pwrite(self._fd, _WORD.pack(outcome, len(error)), WORD)
+                self._write(error, FAILURE)
+            self._write(_WORD.pack(outcome, len(error)), WORD)
 
     # --- in the owner ----------------------------------------------------------------------
     #
@@ -123,55 +154,66 @@ class FlightRecorder:
 
     def running(self) -> bytes | None:
         """The beginning of the payload of what was being run at the end; None: nothing was."""
-        runs, payload = _RUNNING.unpack(self._read(HEAD, 0))
+        slot = self._slot if self._inherited else None
+        runs, payload = _RUNNING.unpack(self._read(HEAD, 0) if slot is None else slot.head)
         return payload if runs else None
 
     def outcome(self) -> tuple[Outcome, bytes]:
         """How the program ended by its own word, and its packed error, if that is known."""
         word, length = _WORD.unpack(self._read(_WORD.size, WORD))
         outcome = Outcome(word) if word in _OUTCOMES else Outcome.NONE
-        return outcome, os.pread(self._fd, min(length, LONGEST_ERROR), FAILURE) if length else b""
+        return outcome, self._read(min(length, LONGEST_ERROR), FAILURE) if length else b""
 
     def output(self) -> str:
         """The last output."""
         data = self._read(FAILURE, 0)
         (end,) = _END.unpack_from(data, HEAD)
         ring, at = data[RING:], end % OUTPUT
-        whole = ring[:at] if end <= OUTPUT else ring[at:] + ring[:at]
+        whole = ring[:end] if end <= OUTPUT else ring[at:] + ring[:at]
         return whole.decode(errors="replace")
 
     def stacks(self) -> str:
         """What faulthandler wrote since the last `forget`."""
-        return os.pread(self._fd, STACKS_READ, STACKS).decode(errors="replace")
+        return self._stacks(self._seen).decode(errors="replace")
+
+    def _stacks(self, at: int) -> bytes:
+        # Nothing but text is written there, so that it ends where the zeros begin.
+        return os.pread(self._fd, STACKS_READ, self._start + at).partition(b"\0")[0]
 
     def _read(self, size: int, at: int) -> bytes:
-        return os.pread(self._fd, size, at).ljust(size, b"\0")
+        return os.pread(self._fd, size, self._start + at).ljust(size, b"\0")
+
+    def _write(self, data: bytes, at: int) -> None:
+        os.pwrite(self._fd, data, self._start + at)
 
     def forget(self) -> None:
         """Forget the stacks."""
-        os.lseek(self._fd, STACKS, os.SEEK_SET)
-        os.ftruncate(self._fd, STACKS)
+        before = self._seen
+        while found := len(self._stacks(self._seen)):
+            self._seen += found
+        if self._slot is not None and self._seen > before:
+            self._slot.clear(before, self._seen, whole_pages=True)
 
     def close(self) -> None:
-        """Let go of it. Harmless when done twice."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
+        """Let go of it, now that its actor has ended. Harmless when done twice."""
+        if self._fd >= 0 and self._slot is not None and self._slot.fd >= 0:
+            self.forget()
+            self._slot.give_back(self._seen)
+        self._fd = -1
+
+    def abandon(self) -> None:
+        """Let go of it, where its actor may have been begun."""
+        if self._fd >= 0 and self._slot is not None:
+            self._slot.abandon()
+        self._fd = -1
 
     def __reduce__(self) -> tuple[Any, ...]:
         """To a process that is being started."""
-        return _arrived, (reduction.DupFd(self._fd),)
+        return _arrived, (reduction.DupFd(self._fd), self._start)
 
 
-def _leave_alone() -> None:
-    """In a forked child: its crashes and stacks are not those of the actor."""
-    faulthandler.disable()
-    with contextlib.suppress(ValueError, RuntimeError):
-        faulthandler.unregister(STACK_SIGNAL)
-
-
-def _arrived(fd: Any) -> FlightRecorder:
-    return FlightRecorder(fd.detach())
+def _arrived(fd: Any, start: int) -> FlightRecorder:
+    return FlightRecorder(False, (fd.detach(), start))
 
 
 class _Tee:

@@ -13,21 +13,20 @@ import os
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Callable
+from multiprocessing import process as mp_process
 from multiprocessing import util as mp_util
 from multiprocessing.context import ForkProcess
 from typing import Any, ClassVar
 
-from .._os.descriptors import has_pidfds, need_descriptors
-from .._os.fork_safety import keep_in_child
+from .._os.descriptors import need_descriptors
 from .._os.io_thread import reactor
 from .._os.lazy_import import import_lock
 from .._os.processes import KnownProcess
 from .._pickling.exceptions import unpack_error
 from .._pickling.fork_classes import share_classes
 from .._wire.channel import StreamChannel
-from .._wire.duplex import duplex_pair, socket_pair
-from .._wire.transport import ByteStream
 from .child import run_program
 from .contract import (
     ExitCallback,
@@ -41,15 +40,21 @@ from .contract import (
 )
 from .exit_handlers import forget_inherited, run_exit_handlers
 from .flight_recorder import STACK_SIGNAL, FlightRecorder, Outcome
+from .forking import ForkPopen, OwnerProcess
 from .guardian import guardian
+from .linking import link_up
 from .out_of_memory import killed_for_memory, watch
 from .packing import MAINS, PackedProgram, pack
-from .reaper import Reaper, readable
+from .reaper import Reaper
 from .reduction import OWNERS, reduction
 
 __all__ = ["ActorProcess", "ProcessEngine"]
 
-TOO_MANY = "An actor takes 9 descriptors in its owner; allow more: by `ulimit -n`, or setrlimit."
+TAKES = 5
+"""How many descriptors an actor takes in its owner, where processes have such."""
+TOO_MANY = (
+    f"An actor takes {TAKES} descriptors in its owner; allow more: by `ulimit -n`, or setrlimit."
+)
 STARTING_TAKES = 8
 """How many descriptors `multiprocessing` has at most, for itself, while it starts a process."""
 _REASONS: dict[int, ExitReason] = {signal.SIGKILL: "killed", signal.SIGTERM: "stopped"}
@@ -101,7 +106,7 @@ class ActorProcess(multiprocessing.Process):
     def start(self) -> None:
         """Start it; then `data` and `control` lead to it."""
         self._check_closed()  # type: ignore[attr-defined]
-        if self._popen is not None:  # type: ignore[attr-defined]
+        if self._popen is not None:
             raise AssertionError("cannot start a process twice")  # as the base class says it
         watch()
         try:
@@ -116,65 +121,45 @@ class ActorProcess(multiprocessing.Process):
         assert program is not None
         assert not isinstance(program, PackedProgram)
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
-            data, control, *death_lines = self._link_up(ours, theirs)
+            lines = link_up(ours, theirs, self.start_method == "fork")
+            self._link, self._recorder = lines.link, lines.recorder
             try:
                 if self.start_method == "fork":
                     share_classes(*(part for _, part in program.parts()))
                 guardian.summon()
                 need_descriptors(STARTING_TAKES)
-                self._start_even_if_daemonic()
-                popen: Any = self._popen  # type: ignore[attr-defined]
+                popen = self._launch()
                 known = KnownProcess.meet(popen.pid, self._parent_of(popen))
                 guardian.watch(known)
-                death = self._open_death(known, *death_lines)
+                death = lines.open_death(known, popen.sentinel, self._by_server)
                 self._reaper = Reaper(popen, known, death, self._by_server)
-                mp_util.Finalize(self, self._reaper.close)
-                assert self._recorder is not None
-                mp_util.Finalize(self, self._recorder.close)
+                weakref.finalize(self, self._reaper.close).atexit = False
+                if death is None and not self._by_server:
+                    self._be_its_own_sentinel(popen, self._reaper)
+                weakref.finalize(self, lines.recorder.close).atexit = False
             finally:
                 self._link = None
             self._program = None
             ours.pop_all()
-        self.data: StreamChannel = StreamChannel(data, self._reaper.death, self._wire_options)
-        self.control: StreamChannel = StreamChannel(control)
+        self.data: StreamChannel = StreamChannel(lines.data, self._reaper.death, self._wire_options)
+        self.control: StreamChannel = StreamChannel(lines.control)
 
-    def _link_up(
-        self, ours: contextlib.ExitStack, theirs: contextlib.ExitStack
-    ) -> list[ByteStream]:
-        """Make what leads to it. Our ends are closed by one of the stacks, and its by the other,
-        which until then keeps them for a forked child."""
-        makers = (
-            (duplex_pair, socket_pair) if has_pidfds() else (duplex_pair, socket_pair, socket_pair)
-        )
-        ends: list[ByteStream] = []
-        its: list[ByteStream] = []
-        for make in makers:
-            end, other = make()
-            ours.callback(end.close)
-            theirs.callback(other.close)
-            ends.append(end)
-            its.append(other)
-        self._link = OwnerLink(its[0], its[1])
-        self._link.death_lines = its[2:]
-        self._recorder = self._link.recorder = FlightRecorder()
-        ours.callback(self._recorder.close)
-        theirs.enter_context(keep_in_child(*its))
-        return ends
-
-    def _start_even_if_daemonic(self) -> None:
-        """Inside a daemonic process of others, `multiprocessing` would refuse to start one."""
-        config = multiprocessing.current_process()._config  # type: ignore[attr-defined]
-        daemonic = config.pop("daemon", None)
-        try:
-            super().start()
-        finally:
-            if daemonic is not None:
-                config["daemon"] = daemonic
+    def _launch(self) -> Any:
+        """Start it, as `multiprocessing` does; but inside a daemonic process of others too, and
+        without a look at each child that there is, which takes longer the more there are."""
+        if self._owner_pid != os.getpid():
+            raise AssertionError("can only start a process object created by current process")
+        self._popen = popen = self._Popen(self)
+        self._sentinel = popen.sentinel
+        del self._target, self._args, self._kwargs  # type: ignore[attr-defined]
+        vars(mp_process)["_children"].add(self)
+        return popen
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
         if process_obj.start_method == "fork":
-            return ForkProcess._Popen(process_obj)
+            has_lines = bool(process_obj._link.death_lines)
+            return (ForkProcess._Popen if has_lines else ForkPopen)(process_obj)
         with import_lock:
             from . import without_main  # for a faster start-up: a fork does without
 
@@ -194,21 +179,12 @@ class ActorProcess(multiprocessing.Process):
     def _parent_of(self, popen: Any) -> int:
         return popen.server_pid if self._by_server else self._owner_pid
 
-    def _open_death(self, known: KnownProcess, death_line: ByteStream | None = None) -> int | None:
-        """A descriptor that gets readable when the process ends; None: that of the process itself.
-
-        That is not multiprocessing's sentinel, a pipe that lives on in the process's own children;
-        under forkserver it is the server that holds it, and may die first. Where processes have no
-        descriptors, it is a line that a process closes in its children, and never writes to.
-        """
-        if death_line is not None:
-            fd = os.dup(death_line.fileno())  # a forked child may look, too
-            death_line.close()
-            return fd
-        if known.pidfd >= 0 and not (self._by_server and readable(self.sentinel, 0)):
-            return None
-        known.release()  # it has been reaped, and the pid may be another process's by now
-        return os.dup(self.sentinel)
+    def _be_its_own_sentinel(self, popen: Any, reaper: Reaper) -> None:
+        """Have the descriptor of the process do what `multiprocessing` has its pipes for."""
+        if popen.finalizer is not None:
+            popen.finalizer()
+        self._sentinel = popen.sentinel = reaper.death
+        popen.finalizer = reaper.close
 
     # --- its end ---
 
@@ -239,7 +215,7 @@ class ActorProcess(multiprocessing.Process):
 
     def join(self, timeout: float | None = None) -> None:
         """Wait for its end."""
-        if self._reaper is None or self._popen is None:  # type: ignore[attr-defined]
+        if self._reaper is None or self._popen is None:
             super().join(timeout)  # says what is wrong
         self.wait(timeout)
 
@@ -335,10 +311,12 @@ class ActorProcess(multiprocessing.Process):
             if self._recorder is not None:
                 self._recorder.close()
                 self._recorder = None
-            if self._reaper is not None:
+            if self._reaper is not None and not (
+                keep_sentinel and self._reaper.death == self.sentinel
+            ):
                 self._reaper.close()
         if not keep_sentinel:
-            self._popen.close()  # type: ignore[attr-defined]
+            self._popen.close()
 
     def stacks(self, seconds: float) -> str:
         """The stacks of all its threads, written by faulthandler at a signal."""
@@ -357,6 +335,16 @@ class ActorProcess(multiprocessing.Process):
             raise RuntimeError(f"{self.name} took no signal in {seconds} s: it is stopped")
         return found
 
+    def _after_fork(self) -> None:
+        super()._after_fork()  # type: ignore[misc]
+        assert self._link is not None
+        if not self._link.death_lines:
+            owner: Any = multiprocessing.parent_process()
+            if isinstance(owner._sentinel, int) and self.start_method == "spawn":
+                os.close(owner._sentinel)
+            mine = OwnerProcess(owner.name, owner.pid, self._link.control)
+            mp_process.__dict__["_parent_process"] = mine
+
     def run(self) -> None:
         """Run the program, in the new process."""
         assert self._link is not None
@@ -366,6 +354,10 @@ class ActorProcess(multiprocessing.Process):
         if self.start_method != "spawn":
             forget_inherited()
         run_program(self._program, self._link)
+
+    def live(self) -> int:
+        """Do all that the new process is for; its exit code."""
+        return self._bootstrap()
 
     def _bootstrap(self, *args: Any, **kwargs: Any) -> int:
         """Run, in the new process, whose exit code this gives."""

@@ -58,20 +58,32 @@ class Reaper:
         self.peak_memory: int | None = None
         """Bytes of physical memory that it used at most; known of a child of ours."""
         self.known = known
-        self.death: int = known.pidfd if death is None else death
         self._owned = death
+        self._closed = False
         self._popen = popen
         self._by_server = by_server
 
     @property
+    def death(self) -> int:
+        """What gets readable when the process ends; -1 once that is closed, and in a forked copy
+        of the owner that is made after the end."""
+        if self._closed:
+            return -1
+        return self.known.have_pidfd() if self._owned is None else self._owned
+
+    @property
     def dead(self) -> bool:
         """Whether the process has ended. In a forked copy of the owner, too."""
-        return self._over or readable(self.death, 0)
+        return self._over or self._ended(0)
 
     def wait(self, timeout: float | None) -> None:
         """Sleep until the process has ended, or `timeout` seconds have passed."""
         if not self._over:
-            readable(self.death, timeout)
+            self._ended(timeout)
+
+    def _ended(self, timeout: float | None) -> bool:
+        death = self.death
+        return death < 0 or readable(death, timeout)
 
     def collect(self) -> bool:
         """Collect the exit code, if the process has ended; whether there is no more to collect.
@@ -91,7 +103,7 @@ class Reaper:
 
     def close(self) -> None:
         """Let go of the descriptors. Harmless when done twice."""
-        self.death = -1
+        self._closed = True
         self.known.release()
         fd, self._owned = self._owned, None
         if fd is not None:

@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Iterator
 from typing import Any, Final, Protocol, TypeVar
 
-__all__ = ["fork_generation", "keep_in_child", "creation_lock", "close_in_child"]
+__all__ = ["fork_generation", "keep_in_child", "close_in_child", "creation_lock", "leave_to_parent"]
 
 # A forked child that kept a copy of our end of a connection would hide our death from the
 # other end, which sees EOF only when the last copy closes. So a child closes what it
@@ -79,3 +79,12 @@ def close_in_child(end: C) -> C:
     """Mark an end of a connection as this process's own: a forked child closes its copy."""
     _ours.add(end)
     return end
+
+
+_left: list[object] = []
+
+
+def leave_to_parent(what: object) -> None:
+    """In a forked child: hold on to something of the parent's that is of no use here. To free it
+    would be to write to each of its parts, and so to copy the memory that they are in."""
+    _left.append(what)

@@ -8,12 +8,14 @@ may happen before we know of the end.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
 import time
 from typing import NamedTuple
 
+from .fork_safety import close_in_child
 from .lazy_import import import_lock
 
 __all__ = ["KnownProcess", "look", "rights"]
@@ -85,6 +87,8 @@ class KnownProcess:
         self.pidfd = pidfd
         self.held = held
         self._seen = time.monotonic() if started else -MOMENT_SECONDS
+        if pidfd >= 0:
+            close_in_child(self)
 
     @classmethod
     def meet(cls, pid: int, parent: int) -> KnownProcess:
@@ -172,6 +176,18 @@ class KnownProcess:
         """Let go of its descriptor. Harmless when done twice."""
         self.pidfd = _closed(self.pidfd)
 
+    def close(self) -> None:
+        """Let go of it in a forked child, which may want one of its own."""
+        self.release()
+
+    def have_pidfd(self) -> int:
+        """The descriptor, opened anew in a forked child; -1: the process is not there any more."""
+        if self.pidfd < 0:
+            self.pidfd = _pidfd(self.pid)
+            if not self.is_there():
+                self.release()
+        return self.pidfd
+
     def _has_group(self) -> bool:
         """Whether the group of that number is proved to be its own.
 
@@ -187,10 +203,17 @@ class KnownProcess:
 
 
 def _pidfd(pid: int) -> int:
-    """A descriptor of the process that has a number now; -1 where there are none."""
+    """A descriptor of the process that has a number now; -1 where there are none, or no process.
+
+    Raises:
+        OSError: no descriptor is free.
+    """
     if hasattr(os, "pidfd_open"):
-        with contextlib.suppress(OSError):
+        try:
             return os.pidfd_open(pid)
+        except OSError as exc:
+            if exc.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+                raise
     return -1
 
 

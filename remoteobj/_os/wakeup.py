@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import socket
+import os
+import sys
 import threading
-from typing import Protocol
+from io import FileIO
+from typing import Final, Protocol
 
 from .fork_safety import close_in_child, creation_lock
 
 __all__ = ["OneShotEvent", "Wakeable", "Wakeup"]
+
+_ONE: Final = (1).to_bytes(8, sys.byteorder)
+"""What a counter takes; a pipe takes anything."""
+_PLENTY: Final = 4096
 
 
 class Wakeup:
@@ -26,29 +32,38 @@ class Wakeup:
 
     def __init__(self) -> None:
         with creation_lock:
-            self._reader, self._writer = map(close_in_child, socket.socketpair())
-        self._reader.setblocking(False)
-        self._writer.setblocking(False)
+            self._reader, self._writer = map(close_in_child, _ends())
 
     def fileno(self) -> int:
         """The descriptor to poll; -1 once closed."""
-        return self._reader.fileno()
+        return -1 if self._reader.closed else self._reader.fileno()
 
     def set(self) -> None:
         """Make it readable. Harmless when it is already, or is closed."""
-        with contextlib.suppress(OSError):
-            self._writer.send(b"!")
+        with contextlib.suppress(OSError, ValueError):
+            self._writer.write(_ONE)
 
     def clear(self) -> None:
         """Make it unreadable until it is set again."""
-        with contextlib.suppress(BlockingIOError):
-            self._reader.recv(4096)
+        with contextlib.suppress(ValueError):  # closed
+            self._reader.read(_PLENTY)
 
     def close(self) -> None:
-        """Let go of both ends. Harmless when done twice."""
+        """Let go of it. Harmless when done twice."""
         # In this order: a write to an end that nobody reads could raise SIGPIPE.
         self._writer.close()
         self._reader.close()
+
+
+def _ends() -> tuple[FileIO, FileIO]:
+    """The end to read from and the one to write to: one and the same where there are counters."""
+    with contextlib.suppress(AttributeError):  # not on Linux
+        counter = FileIO(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK), "r+b")
+        return counter, counter
+    ends = os.pipe()
+    for fd in ends:
+        os.set_blocking(fd, False)
+    return FileIO(ends[0], "rb"), FileIO(ends[1], "wb")
 
 
 class Wakeable(Protocol):

@@ -1,0 +1,66 @@
+"""What leads from an owner to the process of an actor, made before that is started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import NamedTuple
+
+from .._os.descriptors import has_pidfds
+from .._os.fork_safety import keep_in_child
+from .._os.processes import KnownProcess
+from .._wire.duplex import duplex_pair, socket_pair
+from .._wire.transport import ByteStream
+from .contract import OwnerLink
+from .flight_recorder import FlightRecorder
+from .forking import ended_line
+from .reaper import readable
+
+__all__ = ["Lines", "link_up"]
+
+
+class Lines(NamedTuple):
+    """Our ends, and what its process gets."""
+
+    data: ByteStream
+    control: ByteStream
+    death: ByteStream | None
+    """Where processes have no descriptors, a line that the process closes in its children, and
+    never writes to."""
+    recorder: FlightRecorder
+    link: OwnerLink
+
+    def open_death(self, known: KnownProcess, sentinel: int, by_server: bool) -> int | None:
+        """A descriptor that gets readable when the process ends; None: that of the process itself.
+
+        That is not multiprocessing's sentinel, a pipe that lives on in the process's own children;
+        under forkserver it is the server that holds it, and may die first.
+        """
+        if self.death is not None:
+            fd = os.dup(self.death.fileno())  # a forked child may look, too
+            self.death.close()
+            return fd
+        if known.pidfd >= 0 and not (by_server and readable(sentinel, 0)):
+            return None
+        known.release()  # it has been reaped, and the pid may be another process's by now
+        return ended_line() if sentinel < 0 else os.dup(sentinel)
+
+
+def link_up(ours: contextlib.ExitStack, theirs: contextlib.ExitStack, is_fork: bool) -> Lines:
+    """Make the lines. Our ends are closed by one of the stacks, and its by the other, which until
+    then keeps them for a forked child."""
+    makers = (duplex_pair, socket_pair) if has_pidfds() else (duplex_pair, socket_pair, socket_pair)
+    ends: list[ByteStream] = []
+    its: list[ByteStream] = []
+    for make in makers:
+        end, other = make()
+        ours.callback(end.close)
+        theirs.callback(other.close)
+        ends.append(end)
+        its.append(other)
+    link = OwnerLink(its[0], its[1])
+    link.death_lines = its[2:]
+    link.recorder = recorder = FlightRecorder(is_fork)
+    ours.callback(recorder.abandon)
+    theirs.enter_context(keep_in_child(*its, recorder.kept_by_fork))
+    return Lines(ends[0], ends[1], ends[2] if ends[2:] else None, recorder, link)
