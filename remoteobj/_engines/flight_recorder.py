@@ -58,6 +58,7 @@ class Outcome(enum.IntEnum):
     NONE = 0  # it has not, or died without a word
     IN_ORDER = 1
     FAILED = 2
+    BEGUN = 3  # and from now on it takes `STACK_SIGNAL`, by which it would have died before
 
 
 _OUTCOMES: Final = frozenset(Outcome)
@@ -87,6 +88,7 @@ class FlightRecorder:
         if stream is not None:
             # That of an owner which is an actor itself has been inherited, and is not ours.
             sys.stderr = _Tee(stream.stream if isinstance(stream, _Tee) else stream, self)
+        self.note_outcome(Outcome.BEGUN)
 
     def begins(self, payload: Bytes) -> None:
         """A request is going to be run."""
@@ -109,7 +111,7 @@ class FlightRecorder:
             os.pwrite(self._fd, _END.pack(end + len(data)), HEAD)
 
     def note_outcome(self, outcome: Outcome, error: bytes = b"") -> None:
-        """The program has ended, of itself; with its packed error, if it failed."""
+        """The program has begun, or has ended, of itself; with its packed error, if it failed."""
         if len(error) > LONGEST_ERROR:
             error = b""
         with contextlib.suppress(OSError):  # no memory: the word is a help, and must hinder nobody
