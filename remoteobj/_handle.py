@@ -334,12 +334,16 @@ def spawn(
         options.main,
     )
     actor = OwnedActor(spec, actor_id, address, options, exc)
-    register_at_exit(actor)
-    handle: Handle[T] = _handle_of(actor, exc)  # made while the process starts
-    if options.wait:
-        actor.ready_or_ended()
-    else:
-        actor.birth.keep_time(actor.destroy)
+    try:
+        register_at_exit(actor)
+        handle: Handle[T] = _handle_of(actor, exc)  # made while the process starts
+        if options.wait:
+            actor.ready()
+        else:
+            actor.birth.keep_time(actor.destroy)
+    except BaseException:  # nobody will have the handle
+        actor.destroy()
+        raise
     return handle
 
 
