@@ -18,13 +18,26 @@ from benchmarks import (
     pipelined,
     slow,
     spawn,
+    starts,
     stream,
 )
 from benchmarks.harness import FIGURES, machine, table
 
 DOCS = Path(__file__).parents[1] / "docs"
 
-for module in (import_time, spawn, call, loaded, pipelined, stream, arrays, many, slow, memory):
+for module in (
+    import_time,
+    spawn,
+    starts,
+    call,
+    loaded,
+    pipelined,
+    stream,
+    arrays,
+    many,
+    slow,
+    memory,
+):
     module.main()
 idle_status = idle.main()
 print(f"\n{table(FIGURES)}\n\n{machine()}")
