@@ -5,6 +5,7 @@ import gc
 import multiprocessing
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -145,15 +146,34 @@ def test_all_starts_run_side_by_side(start_method: str) -> None:
             camera.stop_()
 
 
-def test_a_program_that_is_larger_than_a_pipe_holds_up_no_start(start_method: str) -> None:
+@pytest.fixture
+def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """New interpreters wait at their start until somebody opens this file to write."""
+    with remoteobj.options(start_method="spawn").spawn(list):
+        pass  # the processes that serve all starts run from now on
+    os.mkfifo(tmp_path / "held")
+    (tmp_path / "sitecustomize.py").write_text(f"open({str(tmp_path / 'held')!r}).close()")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    return tmp_path / "held"
+
+
+def test_a_program_that_is_larger_than_a_pipe_holds_up_no_start(held: Path) -> None:
+    """The new interpreter reads nothing before the test has seen that `spawn` has returned."""
     size = 1 << 20
-    cameras = [
-        remoteobj.options(start_method=start_method, wait=False).spawn(bytearray, bytes(size))
-        for _ in range(2)
-    ]
-    assert [len(camera) for camera in cameras] == [size, size]
-    for camera in cameras:
-        camera.stop_()
+    spawner = remoteobj.options(start_method="spawn", wait=False)
+    data = spawner.spawn(bytearray, bytes(size))
+    held.open("w").close()
+    assert len(data) == size
+    data.stop_()
+
+
+def test_large_programs_arrive_whole(start_method: str) -> None:
+    spawner = remoteobj.options(start_method=start_method, wait=False)
+    large = [bytes([n]) * (1 << n) for n in (13, 14, 15, 18)]
+    actors = [spawner.spawn(bytearray, one) for one in large]
+    assert [bytes(actor.passto(bytes)) for actor in actors] == large
+    for actor in actors:
+        actor.stop_()
 
 
 # ------------------------------------------------------------------ the end before the birth
@@ -304,6 +324,35 @@ def test_an_actor_that_is_given_an_unborn_one_calls_it(start_method: str, gate: 
         asked = other.future_.ask(camera)
         gate.open()
         assert asked.result(20) == [7]
+    camera.stop_()
+
+
+def test_a_handle_is_handed_on_once_the_actor_can_be_called(held: Path) -> None:
+    with Camera.options(start_method="fork").spawn() as other:
+        camera = start({"start_method": "spawn"})
+        asked = Call(other.ask, camera)
+        assert asked.running
+        held.open("w").close()
+        assert asked.wait().value == [7]
+        camera.stop_()
+
+
+def test_a_forked_copy_of_the_handle_finds_an_actor_that_is_about_to_listen(
+    held: Path, gate: Gate
+) -> None:
+    camera = start({"start_method": "spawn"})
+
+    def call() -> None:
+        gate.arrive()
+        camera.take(5)
+
+    process = multiprocessing.get_context("fork").Process(target=call)
+    process.start()
+    gate.wait_for_arrival()
+    held.open("w").close()
+    process.join(20)
+    assert process.exitcode == 0
+    assert camera.take(6) == [5, 6]
     camera.stop_()
 
 
