@@ -19,6 +19,7 @@ from benchmarks import (
     pipelined,
     slow,
     spawn,
+    starts,
     stream,
 )
 from benchmarks.harness import FIGURES, machine, table
@@ -28,6 +29,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 for module in (
     import_time,
     spawn,
+    starts,
     call,
     loaded,
     pipelined,

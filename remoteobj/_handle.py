@@ -15,10 +15,11 @@ from ._engines.contract import LaunchSpec, unique_name
 from ._options import Options
 from ._os.lazy_import import import_lock
 from ._own_proxy import OwnProxy
-from ._ownership import SECOND_CTRL_C, OwnedActor, register_at_exit, stop_in_background
+from ._ownership import SECOND_CTRL_C, OwnedActor, stop_in_background
+from ._program_end import register_at_exit
 from ._protocol.identity import ActorId
 from ._protocol.operations import format_steps
-from ._proxy import Proxy, proxy_of, ref_of
+from ._proxy import Proxy, proxy_of
 from ._reference import RemoteRef
 from ._wire.registry import new_address
 from .errors import ActorDiedError, ExitReport
@@ -107,6 +108,34 @@ class Handle(Proxy, Generic[T]):
     def exc_(self) -> Except:
         """Its lifecycle errors, in the groups `init`, `work` and `cleanup`."""
         return self._exc
+
+    def ready_(self, timeout: float | None = None) -> None:
+        """Wait until the actor is ready: its `__init__` has finished over there.
+
+        `spawn` has done so already, unless the option `wait` is False. Then calls can be made at
+        once, and wait for that themselves; if `__init__` fails, each of them raises the error that
+        this raises.
+
+        Args:
+            timeout: seconds to wait, not longer than the option `spawn_timeout` allows for the
+                whole start. None waits for that.
+
+        Raises:
+            Exception: what `__init__` raised. The actor has ended then.
+            SpawnTimeoutError: `__init__` took longer than `spawn_timeout`. The actor was ended.
+            ActorDiedError: the process ended before `__init__` had finished.
+            CallTimeoutError: it is not ready after `timeout` seconds, and goes on with its start;
+                with the stack of what it is at.
+            NotListeningError: this process is a forked copy of the owner, which alone can know.
+
+        >>> from remoteobj import options
+        >>> tables = [options(wait=False).spawn(dict, a=n) for n in range(3)]  # side by side
+        >>> for table in tables:
+        ...     table.ready_()
+        >>> [table["a"].get_() for table in tables]
+        [0, 1, 2]
+        """
+        self._actor.ready(timeout)
 
     def stop_(self, timeout: float | None = None) -> None:
         """End the actor: requests in hand, then its cleanup, then the process.
@@ -230,6 +259,7 @@ class Handle(Proxy, Generic[T]):
         return self._actor.inspector.interrupt(exc() if isinstance(exc, type) else exc, timeout)
 
     def __enter__(self) -> T:
+        self._actor.ready_or_ended()
         return self  # type: ignore[return-value]
 
     def __exit__(
@@ -242,6 +272,29 @@ class Handle(Proxy, Generic[T]):
             self._actor.kill_now()
             return
         self.stop_()
+        self._raise_failure(exc)
+
+    async def __aenter__(self) -> T:
+        with import_lock:
+            from . import _async_with  # asyncio at start-up would take longer than all else
+
+        await _async_with.enter(self._actor)
+        return self  # type: ignore[return-value]
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with import_lock:
+            from . import _async_with  # as above, at start-up
+
+        await _async_with.leave(self._actor, self.stop_)
+        self._raise_failure(exc)
+
+    def _raise_failure(self, exc: BaseException | None) -> None:
+        """Raise what failed beside the calls, at the end of a block that ended with `exc`."""
         if self._actor.failed():
             self._exc.raise_any()
         death = self._actor.died()
@@ -255,7 +308,8 @@ class Handle(Proxy, Generic[T]):
 def spawn(
     factory: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
 ) -> Handle[T]:
-    """Make an actor of what a factory makes; returns when that has finished over there."""
+    """Make an actor of what a factory makes; returns when that has finished over there, or with
+    `wait=False` when it has been started."""
     actor_id = ActorId.new(options.name or unique_name(_name_of(factory)))
     address = new_address()
     exc = options.exc if options.exc is not None else Except.of_actor()
@@ -280,9 +334,16 @@ def spawn(
         options.main,
     )
     actor = OwnedActor(spec, actor_id, address, options, exc)
-    register_at_exit(actor)
-    handle: Handle[T] = _handle_of(actor, exc)  # made while the process starts
-    ref_of(handle).taken_names = actor.wait_for_birth()
+    try:
+        register_at_exit(actor)
+        handle: Handle[T] = _handle_of(actor, exc)  # made while the process starts
+        if options.wait:
+            actor.ready()
+        else:
+            actor.birth.keep_time(actor.destroy)
+    except BaseException:  # nobody will have the handle
+        actor.destroy()
+        raise
     return handle
 
 
@@ -294,6 +355,8 @@ def _name_of(factory: Any) -> str:
 def _handle_of(actor: OwnedActor, exc: Except) -> Handle[Any]:
     options = actor.options.of_references
     ref = RemoteRef(actor.actor_id, actor.address, options, endpoint=actor.endpoint)
+    ref.taken_names = actor.taken_names
+    ref.wait_for_door = actor.wait_for_door
     handle: Handle[Any] = proxy_of(ref, Handle)
     object.__setattr__(handle, "_actor", actor)
     object.__setattr__(handle, "_exc", exc)

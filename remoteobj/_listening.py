@@ -44,7 +44,7 @@ class _AboutServing:
             return self._method
         view = VIEW_OF[type(proxy)](proxy)
         name = self._method.__name__
-        if view.steps or name in view.ref.taken_names:
+        if view.steps or name in view.ref.taken_names():
             return proxy.attrs_(name)
         return MethodType(self._method, proxy)
 

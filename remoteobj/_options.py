@@ -30,6 +30,9 @@ class Options(NamedTuple):
     """Where lifecycle errors go; None makes a new one, which is the handle's `exc_`."""
     spawn_timeout: float | None = 60.0
     """Seconds until `__init__` must have finished; None waits for ever."""
+    wait: bool = True
+    """Whether `spawn` waits until `__init__` has finished. False: it gives the handle at once, and
+    calls wait for that; see `Handle.ready_`."""
     stop_timeout: float | None = 10.0
     """Seconds until it must have stopped, before SIGTERM; None waits for ever."""
     fulfill_final: bool = True

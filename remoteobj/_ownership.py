@@ -9,10 +9,10 @@ import time
 import weakref
 from collections.abc import Callable, Collection
 from functools import partial
-from multiprocessing import util as mp_util
-from typing import Any, Protocol
+from typing import Any
 
-from ._caller.answers import decode_answer
+from ._birth import Birth
+from ._caller.call_options import CallOptions
 from ._caller.connection import Connection, ReenteredError
 from ._caller.endpoint import CallErrors, Endpoint, OwnedParts
 from ._catching.catchers import Except
@@ -21,6 +21,7 @@ from ._engines.contract import ExitCallback, Instance, LaunchSpec
 from ._engines.registry import engine_named
 from ._inspection import Inspector
 from ._options import Options
+from ._program_end import forget_at_exit
 from ._protocol.calls import PendingCall
 from ._protocol.frames import encode
 from ._protocol.identity import ActorId
@@ -33,14 +34,12 @@ from .errors import (
     ExitReport,
     NotListeningError,
     RemoteObjError,
-    SpawnTimeoutError,
 )
 
 __all__ = [
     "SECOND_CTRL_C",
     "OwnedActor",
     "error_of_death",
-    "register_at_exit",
     "stop_in_background",
 ]
 
@@ -73,9 +72,9 @@ def _lost(owner_pid: int, name: str, instance: Instance, maybe_executed: bool) -
     return ActorDiedError.from_exit(ExitReport(name), maybe_executed)
 
 
-def _what_it_failed_with_is_seen(witness: Witness | None) -> Callable[[], object]:
-    """To be called when what ended the work loop is told otherwise than by the `Except`."""
-    return lambda: None if witness is None else witness.see_last("work")
+def _is_seen(witness: Witness | None, group: str) -> Callable[[], object]:
+    """To be called when what is recorded in this group is told otherwise than by the `Except`."""
+    return lambda: None if witness is None else witness.see_last(group)
 
 
 class OwnedActor:
@@ -103,28 +102,30 @@ class OwnedActor:
         self._witness = witness_of(exc, spec.name if self._own_exc else None)
         self.finalizer: weakref.finalize[..., Any] | None = None
         self._owner_pid = os.getpid()
+        started = time.monotonic()
         self.instance = engine_named(options.engine).launch(spec)
         if self._witness is not None:
             self._witness.actor_begins()
-        self._errors = CallErrors(
-            self.name,
-            partial(_lost, self._owner_pid, self.name, self.instance),
-            _what_it_failed_with_is_seen(self._witness),
-        )
+        lost = partial(_lost, self._owner_pid, self.name, self.instance)
+        self.birth = Birth(self.name, self.options, started, lost, _is_seen(self._witness, "init"))
+        self._errors = CallErrors(self.name, self.birth.error, _is_seen(self._witness, "work"))
         self._first = Connection(self.instance.data, self._errors.lost, self._errors.goodbye_error)
+        self.birth.expect_by(self._first)
         self.inspector = Inspector(self.instance, self.name, self.check_owner, self._gone)
-        owned = OwnedParts(
+        self.endpoint = Endpoint(actor_id, address, spec.wire_options, self._parts())
+        self.forced = False  # its owner said kill or terminate
+        self._ending = threading.RLock()
+        self._at_it = False
+        self.closed = False
+
+    def _parts(self) -> OwnedParts:
+        return OwnedParts(
             self._errors,
             self._first,
             self._check_connecting,
             self.inspector.explain,
             self._interrupt,
         )
-        self.endpoint = Endpoint(actor_id, address, spec.wire_options, owned)
-        self.forced = False  # its owner said kill or terminate
-        self._ending = threading.RLock()
-        self._at_it = False
-        self.closed = False
 
     @property
     def ours(self) -> bool:
@@ -138,7 +139,7 @@ class OwnedActor:
             NotListeningError: this process is a forked copy of the owner.
         """
         self.check_owner()
-        seen = _what_it_failed_with_is_seen(self._witness)
+        seen = _is_seen(self._witness, "work")
 
         def tell_exit(report: ExitReport) -> object:
             if report.error is not None:
@@ -159,7 +160,10 @@ class OwnedActor:
     def _check_connecting(self) -> None:
         """The connection that was there from the first is the way to it. When that has ended, so
         has the actor; unless it was we who broke it off: then there is the door that others use."""
-        if not self.ours or self._first.closed_because is None:
+        if not self.ours:
+            self.birth.look_for_door(self.address, self.instance.is_alive)
+            return
+        if self._first.closed_because is None:
             return
         if not (self.instance.is_alive() and self._first.actor_lives_on):
             raise self._first.closed_because(False)
@@ -169,36 +173,64 @@ class OwnedActor:
             return NotListeningError(f"{self.name} has stopped listening")
         return self._errors.lost(False)
 
-    def wait_for_birth(self) -> Collection[str]:
-        """Wait until `__init__` is done; raises what it raised. The names of `OF_SERVING` that the
-        object has."""
-        timeout = self.options.spawn_timeout
-        deadline = None if timeout is None else time.monotonic() + timeout
-        connection = self._first
+    # --- its birth -----------------------------------------------------------------------
+
+    def ready(self, timeout: float | None = None) -> None:
+        """Wait until it is born; raises what `spawn` raises, and then it has ended.
+
+        Raises:
+            CallTimeoutError: it is not after `timeout` seconds, and goes on with its start.
+        """
+        if not self.birth.over:
+            self.check_owner()
+            if not self.birth.wait(None if timeout is None else time.monotonic() + timeout):
+                asked = CallOptions(timeout=timeout)
+                raise self.inspector.explain(asked, None, (), "was not ready")
         try:
-            if not connection.wait(connection.init_call, deadline):
-                how = "killed" if self.options.engine == "process" else "told to stop"
-                raise SpawnTimeoutError(
-                    f"{self.name} was not ready after {timeout} s and was {how}; give "
-                    "options(spawn_timeout=...) more, or do less in __init__"
-                )
-            if connection.init_call.failure is not None:
-                raise connection.init_call.failure()
-            assert connection.init_call.first is not None
-            return tuple(decode_answer(connection.init_call.first))
+            self.birth.check()
         except BaseException:
-            self._destroy()
+            self.destroy()
             raise
 
-    def _destroy(self) -> None:
-        """End one that was not born."""
-        self.forced = True
-        self._order(StopOrder(fulfil=False))
-        if not self.instance.wait(EXIT_CODE_SECONDS if self._first.init_call.over else 0.0):
-            with contextlib.suppress(RuntimeError):  # a thread can't be killed, only told
-                self.instance.kill()
-                self.instance.wait(KILL_SECONDS)
-        self._close()
+    def ready_or_ended(self) -> None:
+        """The same for somebody who is left without it by any exception: it ends then, too."""
+        try:
+            self.ready()
+        except BaseException:
+            self.destroy()
+            raise
+
+    def taken_names(self) -> Collection[str]:
+        """Those of `OF_SERVING` that the object has, which is known once it is born."""
+        self.ready()
+        return self.birth.taken_names()
+
+    def wait_for_door(self) -> None:
+        """Wait until other processes can call it, or it has ended."""
+        if self.ours and not self.birth.over:
+            with contextlib.suppress(RemoteObjError):
+                self.inspector.status(self.birth.time_left)  # it answers once it can be called
+
+    def destroy(self) -> None:
+        """End one that is not born, without its cleanup."""
+        with self._ending:
+            if self.closed or not self.ours:
+                return
+            self._record_unborn()
+            self.forced = True
+            self._order(StopOrder(fulfil=False))
+            if not self.instance.wait(EXIT_CODE_SECONDS if self.birth.ends_by_itself else 0.0):
+                with contextlib.suppress(RuntimeError):  # a thread can't be killed, only told
+                    self.instance.kill()
+                    self.instance.wait(KILL_SECONDS)
+            self._close()
+
+    def _record_unborn(self) -> None:
+        """Record why it was not born, unless that is known to somebody, or recorded over there, or
+        its owner's own doing."""
+        error = None if self.forced or self.failed() else self.birth.untold_error()
+        if error is not None:
+            self._record("init", error)
 
     def stop(self, timeout: float | None = None, after_work: bool = False) -> None:
         """End it in order; by force when that takes too long. Then it has ended.
@@ -291,9 +323,13 @@ class OwnedActor:
             report=self.instance.exit_report(),
             maybe_executed=False,
         )
+        self.forced = True
+        self._record("cleanup", error)
+
+    def _record(self, group: str, error: BaseException) -> None:
         record = self._exc()
         if record is not None:
-            with record("cleanup", raises=False, types=ActorDiedError):
+            with record(group, raises=False, types=BaseException):
                 raise error
         else:  # nobody is left to read it
             tell(str(error), error)
@@ -309,10 +345,12 @@ class OwnedActor:
     def _close(self) -> None:
         was_closed, self.closed = self.closed, True
         self._drain_goodbye(time.monotonic() + EXIT_CODE_SECONDS)
+        self.birth.close()
+        self._record_unborn()
         self.endpoint.close()
         self.instance.release()
         transport_of(self.address).remove(self.address)
-        _mortals.discard(self)
+        forget_at_exit(self)
         if self.finalizer is not None:
             self.finalizer.detach()
         if self._witness is not None and not was_closed:
@@ -345,50 +383,3 @@ def stop_in_background(actor: OwnedActor) -> None:
                 name=f"remoteobj-stop-{actor.name}",
                 daemon=True,
             ).start()
-
-
-# --- the end of the program ----------------------------------------------------------------
-
-
-class _Mortal(Protocol):
-    """What must not be left when the program ends."""
-
-    def _tell_at_exit(self) -> None:
-        """Give the order to end, without waiting for what comes of it."""
-
-    def _stop_at_exit(self) -> None:
-        """Wait until it has ended; by force if that takes too long."""
-
-    def _kill_at_exit(self) -> None:
-        """End it at once: somebody is impatient."""
-
-
-_mortals: weakref.WeakSet[_Mortal] = weakref.WeakSet()
-_registered_in = -1
-
-
-def register_at_exit(mortal: _Mortal) -> None:
-    """See to it that this is not left when the program ends, if it is still there then."""
-    global _registered_in
-    if _registered_in != os.getpid():  # once in each process
-        _registered_in = os.getpid()
-        # Before multiprocessing ends its daemonic processes, without their cleanup.
-        mp_util.Finalize(None, _stop_all, exitpriority=100)
-    _mortals.add(mortal)
-
-
-def _stop_all() -> None:
-    """Tell all of them first, then wait: together they take as long as the slowest."""
-    mortals = list(_mortals)
-    try:
-        for mortal in mortals:
-            mortal._tell_at_exit()
-        for mortal in mortals:
-            mortal._stop_at_exit()
-    except KeyboardInterrupt:
-        for mortal in mortals:
-            mortal._kill_at_exit()
-        raise
-
-
-os.register_at_fork(after_in_child=_mortals.clear)

@@ -10,7 +10,7 @@ import select
 import sys
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from multiprocessing.context import get_spawning_popen
 from typing import Any
 
@@ -63,8 +63,10 @@ class RemoteRef:
         self.eager = options.eager
         self.default = default
         """The value where nobody listens, or what makes it; `MISSING`: that is an error."""
-        self.taken_names: Collection[str] = ()
+        self.taken_names: Callable[[], Collection[str]] = tuple
         """Of `OF_SERVING`, the names that the object has itself, as its handle learns from it."""
+        self.wait_for_door: Callable[[], object] = tuple
+        """Called before this leaves for another process, which is to find somebody to call."""
         self.wire_options = options.wire_options
         self.endpoint = endpoint or Endpoint(actor_id, address, wire_options=self.wire_options)
 
@@ -77,6 +79,7 @@ class RemoteRef:
 
     def reference(self) -> Reference:
         """All that another process needs in order to call the object."""
+        self.wait_for_door()
         return (self.actor_id, self.address, tuple(self.options), self.default)
 
     @classmethod

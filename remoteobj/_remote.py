@@ -58,7 +58,7 @@ def _options(cls: type, **changes: Any) -> ClassSpawner:
     """Spawn with other options than the class's own: `Cls.options(name="c").spawn()`.
 
     The options are `engine`, `start_method`, `main`, `name`, `daemon`, `exc`,
-    `spawn_timeout`, `stop_timeout`, `fulfill_final`, `eager_proxy`, `reentrant`, `spin` and
+    `spawn_timeout`, `wait`, `stop_timeout`, `fulfill_final`, `eager_proxy`, `reentrant`, `spin` and
     `writable`.
     """
     return ClassSpawner(cls, getattr(cls, OPTIONS).but(changes))

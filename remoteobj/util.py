@@ -15,8 +15,9 @@ from ._catching.catchers import Except, LocalExcept
 from ._engines.contract import LaunchSpec, unique_name
 from ._engines.process import ActorProcess
 from ._jobs import JOB_OPTIONS, Job, thread
-from ._ownership import error_of_death, register_at_exit
+from ._ownership import error_of_death
 from ._pickling.exceptions import pack_error, unpack_error
+from ._program_end import register_at_exit
 from ._protocol.frames import encode
 from ._protocol.messages import INIT_ID, Frame, InterruptOrder, Kind
 from ._proxy import Proxy

@@ -31,13 +31,11 @@ from .replies import error_frame, value_frame
 
 __all__ = ["USER_ENTRY_POINTS", "Executor", "Recorder", "Running", "SerialExecutor"]
 
-USER_ENTRY_POINTS: Final[tuple[CodeType, ...]] = (
-    evaluate.__code__,
-    StreamProducer.step.__code__,
-    run_loop.__code__,
+USER_ENTRY_POINTS: Final[frozenset[CodeType]] = frozenset(
+    (evaluate.__code__, StreamProducer.step.__code__, run_loop.__code__)
 )
 """The code that calls users' code, for a request or as the work loop, and lets go through what that
-raises."""
+raises. To hash code reads all of it, so that is not left to each actor."""
 
 
 class Running(NamedTuple):

@@ -387,5 +387,5 @@ _HANDLERS: Final[dict[int, Callable[[Mailbox, Client, Frame], None]]] = {
 """What is done with a frame, by its kind. A new kind is one row."""
 
 _OURS = Mailbox.process, Mailbox._step, Mailbox.take_in, ClientSet.read, Serving.wait_serving
-INTERNAL_CODE: Final = tuple(one.__code__ for one in _OURS)
+INTERNAL_CODE: Final = frozenset(one.__code__ for one in _OURS)
 """Within these, all code but users' is ours, and must not be left half-way by an interruption."""

@@ -21,11 +21,12 @@ from .._os.breakpoints import refuse_breakpoints
 from .._os.interrupter import Interrupter
 from .._os.thread_unwind import ThreadUnwind
 from .._pickling import own_objects
+from .._pickling.codec import pickled
 from .._pickling.exceptions import pack_error
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.identity import ActorId
 from .._protocol.lifecycle import Event
-from .._protocol.messages import INIT_ID, Kind
+from .._protocol.messages import INIT_ID, Frame, Kind
 from .._protocol.operations import describe_request
 from .._protocol.own_names import OF_SERVING
 from .._wire.channel import StreamChannel
@@ -35,7 +36,7 @@ from .actor_server import ActorServer
 from .current import ProxyMaker, current_actor, give_own_proxy
 from .execution import USER_ENTRY_POINTS
 from .mailbox import INTERNAL_CODE
-from .replies import cut_off_frame, error_frame, value_frame
+from .replies import cut_off_frame, error_frame
 from .roles import role_of
 from .server import Server
 
@@ -169,7 +170,8 @@ class ActorProgram:
         server.born = True
         server.has_work = role_of(type(server.root), "work") is not None
         server.mailbox.lifecycle.on(Event.READY)
-        self._owner.send(value_frame(Kind.VALUE, INIT_ID, _names_of_serving(server.root)))
+        names = pickled(_names_of_serving(server.root), 5)
+        self._owner.send(Frame(Kind.VALUE, INIT_ID, names))
         return None
 
     def _construct(self, server: ActorServer) -> None:

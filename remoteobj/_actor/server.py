@@ -71,6 +71,8 @@ class Server:
         self.address = address
         self.fulfil = fulfil
         self.last_word: Bytes = b""
+        self.born = True
+        """Whether there is an object that requests can be run on."""
         self.home_threads: set[int] | None = None
         """The threads that are its home; None: every thread of this process is."""
         self.ends_itself = True
@@ -229,7 +231,7 @@ class Server:
         alone = thread in (None, threading.current_thread()) or self._has_ended(thread)
         self.control.stop_accepting()
         if alone:
-            self.mailbox.drain(self.fulfil, self.last_word)
+            self.mailbox.drain(self.fulfil and self.born, self.last_word)
         else:
             self.mailbox.leave(self.last_word)
 

@@ -363,6 +363,11 @@ class Connection:
 
     # --- the end -------------------------------------------------------------------------
 
+    def end(self, why: ErrorFactory) -> None:
+        """End it for a reason that this side has, and wake whoever waits. Also within a read."""
+        self._incoming.close(why)
+        self._channel.wake()
+
     def close(self) -> None:
         """End it from this side; calls that are still open fail."""
         self._incoming.close()

@@ -216,11 +216,13 @@ class SharedStore(LocalStore):
         self._journal.append(kind, *join([self._part, *parts]))
 
     def read(self) -> State:
-        return (
-            self._projection.state
-            if self._journal.closed
-            else self._projection.advance(self._follow)
-        )
+        if not self._journal.closed:
+            try:
+                return self._projection.advance(self._follow)
+            except ValueError:  # another thread has closed it meanwhile
+                if not self._journal.closed:
+                    raise
+        return self._projection.state
 
     def _follow(self, state: State) -> State:
         records, cursor = self._journal.read(state.cursor)

@@ -87,8 +87,12 @@ class Unseen:
 
 LAST_SECONDS = 1.0
 """How long a program that ends waits for the threads that are telling something."""
-GROUPS: Final = {"work": "its work loop or a one-way call failed", "cleanup": "its cleanup failed"}
-"""What an actor records, and nobody is given who called: of `__init__`, `spawn` raises it."""
+GROUPS: Final = {
+    "init": "it was not born",
+    "work": "its work loop or a one-way call failed",
+    "cleanup": "its cleanup failed",
+}
+"""What an actor records. Of `__init__`, `spawn` raises it, and so does what waits for it."""
 
 
 class Witness:

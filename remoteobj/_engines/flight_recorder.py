@@ -57,6 +57,7 @@ class Outcome(enum.IntEnum):
     NONE = 0  # it has not, or died without a word
     IN_ORDER = 1
     FAILED = 2
+    BEGUN = 3  # and from now on it takes `STACK_SIGNAL`, by which it would have died before
 
 
 _OUTCOMES: Final = frozenset(Outcome)
@@ -109,6 +110,7 @@ class FlightRecorder:
         if stream is not None:
             # That of an owner which is an actor itself has been inherited, and is not ours.
             sys.stderr = _Tee(stream.stream if isinstance(stream, _Tee) else stream, self)
+        self.note_outcome(Outcome.BEGUN)
 
     def _leave_alone(self) -> None:
         """In a forked child: its crashes and stacks are not those of the actor."""
@@ -140,7 +142,7 @@ class FlightRecorder:
             self._write(_END.pack(end + len(data)), HEAD)
 
     def note_outcome(self, outcome: Outcome, error: bytes = b"") -> None:
-        """The program has ended, of itself; with its packed error, if it failed."""
+        """The program has begun, or has ended, of itself; with its packed error, if it failed."""
         if len(error) > LONGEST_ERROR:
             error = b""
         with contextlib.suppress(OSError):  # no memory: the word is a help, and must hinder nobody

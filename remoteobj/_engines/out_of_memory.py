@@ -9,8 +9,8 @@ __all__ = ["killed_for_memory", "watch"]
 OURS = "/proc/self/cgroup"
 GROUPS = "/sys/fs/cgroup"
 
-_seen: list[int] = []
-"""The count at the last look; empty before the first one, and where there is none."""
+_seen: list[int | None] = []
+"""The count at the last look, None where there is none; empty before the first one."""
 
 
 def _count() -> int | None:
@@ -25,14 +25,14 @@ def _count() -> int | None:
 
 def watch() -> None:
     """Begin to count, before the first process is started. Harmless when done twice."""
-    if not _seen and (count := _count()) is not None:
-        _seen.append(count)
+    if not _seen:
+        _seen.append(_count())
 
 
 def killed_for_memory() -> bool:
     """Whether the count has grown since the last look: to be asked of one that was killed."""
-    count = _count()
-    if not _seen or count is None:
+    before = _seen[0] if _seen else None
+    if before is None or (count := _count()) is None:
         return False
-    grown, _seen[0] = count > _seen[0], count
-    return grown
+    _seen[0] = count
+    return count > before

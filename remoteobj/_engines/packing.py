@@ -11,8 +11,10 @@ import contextlib
 import os
 import sys
 import warnings
+from multiprocessing import reduction
 from typing import Any, Final, NamedTuple
 
+from .._os.memfd import anonymous_file
 from .._pickling.codec import dumps_for_import, dumps_for_start, loads
 from .._pickling.main_module import (
     Script,
@@ -29,18 +31,65 @@ __all__ = ["MAINS", "PackedProgram", "pack", "unpack"]
 MAINS: Final = ("value", "import")
 """How the new process gets what it needs of `__main__`."""
 
+IN_PIPE: Final = 1 << 14
+"""Bytes of pickles that are sure to fit into a pipe, with all else that the new process is told."""
+
 _Filter = tuple[str, Any, list[tuple[str, str]], Any, int]
 """A filter of `warnings`, with its categories by name: to import one may take long, and if it is
 not imported over there, no warning can be of it."""
 
 
+class Pickles:
+    """The pickles of a program, which travel in a file in memory if they are large: whoever writes
+    more into a pipe than that holds would wait until the new interpreter reads.
+
+    Args:
+        more: those that are loaded after the first.
+    """
+
+    _fd = -1
+
+    def __init__(self, payload: bytes, buffers: list[bytes], more: list[bytes]) -> None:
+        self.payload = payload
+        self.buffers = buffers
+        self.more = more
+
+    @property
+    def _parts(self) -> list[bytes]:
+        return [self.payload, *self.buffers, *self.more]
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return sum(map(len, self._parts))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To a process that is being started; the file lasts as long as this object."""
+        if self.size <= IN_PIPE:
+            return Pickles, (self.payload, self.buffers, self.more)
+        if self._fd < 0:
+            self._fd = anonymous_file("program")
+            with open(self._fd, "wb", closefd=False) as file:
+                file.writelines(self._parts)
+        sizes = [len(part) for part in self._parts]
+        return _from_file, (reduction.DupFd(self._fd), sizes, len(self.buffers))
+
+    def __del__(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+
+
+def _from_file(fd: Any, sizes: list[int], buffers: int) -> Pickles:
+    with open(fd.detach(), "rb") as file:
+        file.seek(0)
+        payload, *others = [file.read(size) for size in sizes]
+    return Pickles(payload, others[:buffers], others[buffers:])
+
+
 class PackedProgram(NamedTuple):
     """A program, and what it finds where it runs."""
 
-    payload: bytes
-    buffers: list[bytes]
-    more: list[bytes]
-    """Pickles that are loaded after it."""
+    pickles: Pickles
     script: Script
     imports: bool
     """Whether the script is imported; else the main module is empty but for what arrives."""
@@ -49,7 +98,7 @@ class PackedProgram(NamedTuple):
     """None: it is inherited."""
 
     def __repr__(self) -> str:
-        return f"<packed program of {len(self.payload)} bytes>"  # of which some are its key
+        return f"<packed program of {self.pickles.size} bytes>"  # of which some are its key
 
 
 # ------------------------------------------------------------------ here
@@ -80,7 +129,8 @@ def pack_value(value: object, what: str, main: str, start_method: str) -> Packed
     environment = dict(os.environ) if start_method == "forkserver" else None
     filters = [_by_name(*one) for one in warnings.filters]
     kept = [bytes(buffer) for buffer in buffers]
-    return PackedProgram(payload, kept, more or [], said, imports, filters, environment)
+    pickles = Pickles(payload, kept, more or [])
+    return PackedProgram(pickles, said, imports, filters, environment)
 
 
 def _pickles(
@@ -104,8 +154,8 @@ def unpack(packed: PackedProgram) -> Any:
         _set_environment(packed.environment)
     _set_filters(packed.filters)
     (import_script if packed.imports else enter_anew)(packed.script)
-    program = loads(packed.payload, packed.buffers)
-    for pickle in packed.more:
+    program = loads(packed.pickles.payload, packed.pickles.buffers)
+    for pickle in packed.pickles.more:
         # Only annotations name it, and whoever looks these up is told what is not there.
         with contextlib.suppress(Exception):
             loads(pickle)

@@ -85,6 +85,8 @@ class ActorProcess(multiprocessing.Process):
         self._main = spec.main
         self._program: Program | PackedProgram | None = spec.program
         """Until it is started; packed in a new process that is no fork."""
+        self._packed: object = None
+        """What travels beside it, until it is started: see `Pickles`."""
         self._describe = spec.program.describe
         self._wire_options = spec.wire_options
         self._link: OwnerLink | None = None
@@ -138,7 +140,7 @@ class ActorProcess(multiprocessing.Process):
                     self._be_its_own_sentinel(popen, self._reaper)
                 weakref.finalize(self, lines.recorder.close).atexit = False
             finally:
-                self._link = None
+                self._link = self._packed = None
             self._program = None
             ours.pop_all()
         self.data: StreamChannel = StreamChannel(lines.data, self._reaper.death, self._wire_options)
@@ -170,7 +172,11 @@ class ActorProcess(multiprocessing.Process):
         assert program is not None
         assert not isinstance(program, PackedProgram)
         packed = pack(program, self._main, self.start_method)
-        return reduction(self, packed, self._main, self.start_method, self._plain, self.OWNERS)
+        reduced, attributes = reduction(
+            self, packed, self._main, self.start_method, self._plain, self.OWNERS
+        )
+        self._packed = packed, attributes
+        return reduced
 
     @property
     def _by_server(self) -> bool:
@@ -322,6 +328,8 @@ class ActorProcess(multiprocessing.Process):
         """The stacks of all its threads, written by faulthandler at a signal."""
         if self._recorder is None or not self.is_alive():
             raise RuntimeError(f"{self.name} does not run")
+        if self._recorder.outcome()[0] is Outcome.NONE:
+            raise RuntimeError(f"{self.name} has just been started, and takes no signals yet")
         self._recorder.forget()
         self._signal(STACK_SIGNAL)
         end = time.monotonic() + seconds

@@ -28,6 +28,7 @@ OWNERS: Final = frozenset(
         "_exit_callbacks",
         "_main",
         "_owner_pid",
+        "_packed",
         "_packed_error",
         "_plain",
         "_program",
@@ -52,9 +53,9 @@ def reduction(
     start_method: str,
     plain: Collection[str],
     owners: Collection[str],
-) -> tuple[Any, ...]:
+) -> tuple[tuple[Any, ...], PackedProgram | None]:
     """The process, as `__reduce__` gives it: its `plain` attributes are `multiprocessing`'s, and
-    those that are its owner's stay there."""
+    those that are its owner's stay there. With it what it leads to, packed, if there is any."""
     cls, ours, theirs = type(process), {}, {}
     for name, value in vars(process).items():
         if name in plain:
@@ -63,9 +64,10 @@ def reduction(
             theirs[name] = value
     ours["_program"] = program
     if cls.__module__.partition(".")[0] == PACKAGE and not theirs:
-        return _revive, (cls, None, ours)
+        return (_revive, (cls, None, ours)), None
     what = f"the attributes of {cls.__name__}"
-    return _revive, (None, pack_value((cls, theirs), what, main, start_method), ours)
+    packed = pack_value((cls, theirs), what, main, start_method)
+    return (_revive, (None, packed, ours)), packed
 
 
 def _revive(

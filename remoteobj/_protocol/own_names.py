@@ -31,6 +31,7 @@ OF_HANDLES: Final = frozenset(
         "name_",
         "on_exit_",
         "pid_",
+        "ready_",
         "stack_",
         "status_",
         "stop_",

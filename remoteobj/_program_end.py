@@ -1,0 +1,59 @@
+"""The end of the program: no actor and no process of ours is left then."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from multiprocessing import util as mp_util
+from typing import Protocol
+
+__all__ = ["forget_at_exit", "register_at_exit"]
+
+
+class _Mortal(Protocol):
+    """What must not be left when the program ends."""
+
+    def _tell_at_exit(self) -> None:
+        """Give the order to end, without waiting for what comes of it."""
+
+    def _stop_at_exit(self) -> None:
+        """Wait until it has ended; by force if that takes too long."""
+
+    def _kill_at_exit(self) -> None:
+        """End it at once: somebody is impatient."""
+
+
+_mortals: weakref.WeakSet[_Mortal] = weakref.WeakSet()
+_registered_in = -1
+
+
+def register_at_exit(mortal: _Mortal) -> None:
+    """See to it that this is not left when the program ends, if it is still there then."""
+    global _registered_in
+    if _registered_in != os.getpid():  # once in each process
+        _registered_in = os.getpid()
+        # Before multiprocessing ends its daemonic processes, without their cleanup.
+        mp_util.Finalize(None, _stop_all, exitpriority=100)
+    _mortals.add(mortal)
+
+
+def forget_at_exit(mortal: _Mortal) -> None:
+    """It has ended already."""
+    _mortals.discard(mortal)
+
+
+def _stop_all() -> None:
+    """Tell all of them first, then wait: together they take as long as the slowest."""
+    mortals = list(_mortals)
+    try:
+        for mortal in mortals:
+            mortal._tell_at_exit()
+        for mortal in mortals:
+            mortal._stop_at_exit()
+    except KeyboardInterrupt:
+        for mortal in mortals:
+            mortal._kill_at_exit()
+        raise
+
+
+os.register_at_fork(after_in_child=_mortals.clear)
