@@ -309,11 +309,12 @@ _PLAIN: Final = {CallMode.FUTURE: FUTURES, CallMode.AWAIT: AWAITED, CallMode.CAS
 def _late(mode: CallMode) -> Callable[[Sequence[Callable[[], Any]], Sequence[str]], Any]:
     """What makes one future of many, or one awaitable."""
     with import_lock:
-        # For a faster start-up: concurrent.futures and asyncio take longer than all else.
         if mode is CallMode.FUTURE:
+            # For a faster start-up: it needs concurrent.futures.
             from ._caller.round_futures import future_of_round
 
             return future_of_round
+        # For a faster start-up: it needs asyncio.
         from ._caller.round_awaits import await_of_round
 
         return await_of_round

@@ -39,7 +39,7 @@ from .._protocol.chains import (
 )
 from .._protocol.frames import encode
 from .._protocol.messages import Bytes, Frame, Kind
-from .._protocol.requests import Metadata, pack_metadata
+from .._protocol.requests import metadata_of_this_thread
 from .._wire.channel import Channel, ChannelClosedError
 from ..errors import NotListeningError
 from . import async_calls
@@ -139,7 +139,8 @@ class Connection:
                 finalizer makes another one; nothing was sent.
         """
         write = self._writer.write
-        return self._send(Kind.CALL, payload, buffers, write, opened=opened, token=token)
+        token = token or new_call_token()
+        return self._send(Kind.CALL, payload, buffers, write, token, opened=opened)
 
     def cast(self, payload: bytes, buffers: Sequence[Bytes]) -> None:
         """Send a call that has no outcome.
@@ -193,7 +194,7 @@ class Connection:
         background_io = self._background_io
         if not background_io.expects_calls:
             background_io.expect_calls()
-        call = self._send(Kind.CALL, payload, buffers, write, on_ready)
+        call = self._send(Kind.CALL, payload, buffers, write, new_call_token(), on_ready)
         if self.runs_inline:
             self.wait(call)
         elif not call.ready:
@@ -206,9 +207,9 @@ class Connection:
         payload: bytes,
         buffers: Sequence[Bytes],
         write: Callable[[list[Bytes]], None],
+        token: int = 0,
         on_ready: OnReady | None = None,
         opened: list[OpenedCall] | None = None,
-        token: int = 0,
     ) -> PendingCall:
         writer = self._writer
         if writer.lock._is_owned() or self._reader.turn.lock._is_owned():
@@ -220,15 +221,11 @@ class Connection:
             call.sent = payload
             if opened is not None:
                 opened.append((self, call))
-            metadata = b""
-            if serving_threads and (host := serving_thread()) is not None:
-                call.token = token
-                metadata = _metadata_of(kind, call, host)
+            call.token = token
+            metadata = metadata_of_this_thread(token) if serving_threads else b""
             try:
                 if on_ready is not None:
-                    # `AsyncCalls.watch`, spelled out.
-                    call.on_ready = on_ready
-                    self._async_calls.in_flight[call.call_id] = call
+                    self._async_calls.watch(call, on_ready)
                 if buffers:
                     frame = Frame(kind, call.call_id, payload, buffers, metadata)
                     write(self._channel.encode(frame))
@@ -397,11 +394,3 @@ OpenedCall: TypeAlias = tuple[Connection, PendingCall]
 
 def _of_the_parent(_: bool) -> BaseException:
     return NotListeningError("this connection belongs to the parent process")
-
-
-def _metadata_of(kind: int, call: PendingCall, host: ServingThread) -> bytes:
-    """What a request of an actor says of the calls that wait for it."""
-    if kind == Kind.CAST:
-        return pack_metadata(Metadata(host.chain_of_cast()))
-    call.token = call.token or new_call_token()
-    return pack_metadata(Metadata(host.chain_of_call(call.token)))

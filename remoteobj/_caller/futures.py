@@ -284,7 +284,7 @@ class RemoteFuture(Future[Any]):
     def _wait(self, timeout: float | None) -> None:
         """Wait until it is done, for so long."""
         pending = self._pending
-        if pending is None or (pending.ready and self.done()):
+        if pending is None or self.done():
             return
         deadline = None if timeout is None else time.monotonic() + timeout
         self._awaited = True

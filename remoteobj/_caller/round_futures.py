@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, InvalidStateError
+from functools import partial
 from typing import Any
 
 from .._catching.unseen import Unseen
@@ -33,6 +34,7 @@ class RoundFuture(Future[list[Any]]):
         self._left = len(futures)
         self._count = threading.Lock()
         self._looked_at = False
+        self._given_up = False
         self._unseen: Unseen | None = None
         if not futures:
             self._settle()
@@ -47,26 +49,32 @@ class RoundFuture(Future[list[Any]]):
             self._settle()
 
     def _settle(self) -> None:
-        with contextlib.suppress(InvalidStateError, CancelledError):  # it was cancelled itself
-            try:
-                outcomes = [outcome_of(future.result) for future in self._futures]
-                found = results(outcomes, self._names)
-            except Exception as exc:
-                with self._count:
-                    if not self._looked_at:
-                        self._unseen = Unseen("a round of calls failed, and nobody asked why", exc)
-                self.set_exception(exc)
-            else:
-                self.set_result(found)
+        if self.cancelled():
+            return
+        try:
+            found = results([outcome_of(future.result) for future in self._futures], self._names)
+        except Exception as exc:
+            with self._count:
+                if not self._looked_at:
+                    self._unseen = Unseen("a round of calls failed, and nobody asked why", exc)
+            settle = partial(self.set_exception, exc)
+        else:
+            settle = partial(self.set_result, found)
+        try:
+            settle()
+        except InvalidStateError:  # it was cancelled meanwhile
+            self._is_seen()
 
     def cancel(self) -> bool:
         """Give all calls up that have not ended; False if the round has."""
         if not super().cancel():
             return False
-        for future in self._futures:
-            future.cancel()
-        with contextlib.suppress(InvalidStateError):  # another thread has cancelled it too
+        with self._count:
+            given_up, self._given_up = self._given_up, True
+        if not given_up:
             self.set_running_or_notify_cancel()  # wakes those in `wait` and `as_completed`
+            for future in self._futures:
+                future.cancel()
         return True
 
     def result(self, timeout: float | None = None) -> list[Any]:
