@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks import (
     arrays,
     call,
+    fan_out,
     idle,
     import_time,
     loaded,
@@ -24,7 +25,19 @@ from benchmarks.harness import FIGURES, machine, table
 
 DOCS = Path(__file__).parents[1] / "docs"
 
-for module in (import_time, spawn, call, loaded, pipelined, stream, arrays, many, slow, memory):
+for module in (
+    import_time,
+    spawn,
+    call,
+    loaded,
+    pipelined,
+    stream,
+    arrays,
+    many,
+    fan_out,
+    slow,
+    memory,
+):
     module.main()
 idle_status = idle.main()
 print(f"\n{table(FIGURES)}\n\n{machine()}")

@@ -72,7 +72,8 @@ class Env:
         """Call all these, which call back."""
         if gate is not None:
             gate.park()
-        return each(others).call_back(current())
+        found: list[Any] = each(others).call_back(current())
+        return found
 
     def call_back(self, other: Any) -> int:
         return int(other.number.get_()) + self.number
@@ -223,11 +224,12 @@ def test_several_that_fail_raise_a_group_in_the_order_of_the_actors(envs: list[A
     async def awaited() -> Any:
         return await many.async_.fail_if(0, 2)
 
-    for act in (
+    acts: list[Callable[[], Any]] = [
         lambda: many.fail_if(2, 0),
         lambda: many.future_.fail_if(2, 0).result(20),
         lambda: asyncio.run(awaited()),
-    ):
+    ]
+    for act in acts:
         with pytest.raises(ExceptionGroup, match="2 of 3 actors failed") as caught:
             act()
         assert [error.args for error in caught.value.exceptions] == [(0,), (2,)]
@@ -265,7 +267,11 @@ def test_a_default_stands_for_those_that_do_not_listen(envs: list[Any]) -> None:
     assert many.with_(default=-1).step(1) == [1, -1, 3]
     assert many.number.get_(default=None) == [0, None, 2]
     assert many.with_(default=-1).future_.step(1).result(20) == [1, -1, 3]
-    for act in (lambda: many.step(1), lambda: many.future_.step(1).result(20)):
+    acts: list[Callable[[], Any]] = [
+        lambda: many.step(1),
+        lambda: many.future_.step(1).result(20),
+    ]
+    for act in acts:
         with pytest.raises(NotListeningError) as caught:
             act()
         assert "number 1 of the 3" in caught.value.__notes__[0]

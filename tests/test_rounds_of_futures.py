@@ -76,12 +76,18 @@ def test_rounds_whose_results_are_asked_for_do_not_wake_the_io_thread(
 
 
 def test_a_callback_is_told_although_the_io_thread_naps(envs: list[Any], no_looks: None) -> None:
-    told, seen = threading.Event(), []
+    told: list[Any] = []
+    event = threading.Event()
+
+    def tell(future: Any) -> None:
+        told.append(future.result())
+        event.set()
+
     first = envs[0].future_.step(1)
     until(reactor_naps)
-    first.add_done_callback(lambda future: (seen.append(future.result()), told.set()))
-    assert told.wait(20)
-    assert seen == [1]
+    first.add_done_callback(tell)
+    assert event.wait(20)
+    assert told == [1]
 
     async def awaited() -> Any:
         return await asyncio.wrap_future(envs[1].future_.step(1))

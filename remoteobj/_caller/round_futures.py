@@ -7,11 +7,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, InvalidStateError
-from functools import partial
 from typing import Any
 
 from .._catching.unseen import Unseen
-from .rounds import outcome_of, results
+from .rounds import Outcome, failure_of
 
 __all__ = ["RoundFuture", "future_of_round"]
 
@@ -51,19 +50,24 @@ class RoundFuture(Future[list[Any]]):
     def _settle(self) -> None:
         if self.cancelled():
             return
+        # From now on it leads to none of them, as they do to it: who drops it drops it at once.
+        futures, self._futures = self._futures, ()
+        outcomes = [_outcome(future) for future in futures]
+        error = failure_of(outcomes, self._names)
         try:
-            found = results([outcome_of(future.result) for future in self._futures], self._names)
-        except Exception as exc:
-            with self._count:
-                if not self._looked_at:
-                    self._unseen = Unseen("a round of calls failed, and nobody asked why", exc)
-            settle = partial(self.set_exception, exc)
-        else:
-            settle = partial(self.set_result, found)
-        try:
-            settle()
+            if error is None:
+                self.set_result([value for value, _ in outcomes])
+            else:
+                self._keep_unseen(error)
+                self.set_exception(error)
         except InvalidStateError:  # it was cancelled meanwhile
             self._is_seen()
+
+    def _keep_unseen(self, error: BaseException) -> None:
+        """Have the error told if nobody ever looks at it."""
+        with self._count:
+            if not self._looked_at:
+                self._unseen = Unseen("a round of calls failed, and nobody asked why", error)
 
     def cancel(self) -> bool:
         """Give all calls up that have not ended; False if the round has."""
@@ -73,12 +77,13 @@ class RoundFuture(Future[list[Any]]):
             given_up, self._given_up = self._given_up, True
         if not given_up:
             self.set_running_or_notify_cancel()  # wakes those in `wait` and `as_completed`
-            for future in self._futures:
+            futures, self._futures = self._futures, ()
+            for future in futures:
                 future.cancel()
         return True
 
     def result(self, timeout: float | None = None) -> list[Any]:
-        """The results, in the order of the actors; raises what `results` does.
+        """The results, in the order of the actors; raises what a round does.
 
         Raises:
             TimeoutError: they are not all here after `timeout` seconds. The calls go on.
@@ -119,6 +124,11 @@ class RoundFuture(Future[list[Any]]):
                 with contextlib.suppress(CancelledError):
                     future.exception(max(0.0, deadline - time.monotonic()))
         return max(0.0, deadline - time.monotonic())
+
+
+def _outcome(future: Future[Any]) -> Outcome:
+    error = future.exception()
+    return (future.result(), None) if error is None else (None, error)
 
 
 def future_of_round(

@@ -11,7 +11,7 @@ that makes the round reads the outcomes itself, so it needs no futures, and no o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from .._pickling.exceptions import add_note
@@ -25,7 +25,7 @@ from .call_options import CallOptions
 from .connection import Connection, OpenedCall
 from .endpoint import Endpoint, encode, result_of
 
-__all__ = ["Outcome", "RoundCall", "outcome_of", "results", "run_round"]
+__all__ = ["Outcome", "RoundCall", "failure_of", "outcome_of", "results", "run_round"]
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
@@ -139,24 +139,31 @@ def outcome_of(act: Callable[[], Any]) -> Outcome:
 # --- of all together -------------------------------------------------------------------------
 
 
-def results(outcomes: Iterable[Outcome], names: Sequence[str]) -> list[Any]:
+def results(outcomes: list[Outcome], names: Sequence[str]) -> list[Any]:
     """The values, if there are all; `names` are those of the actors.
 
     Raises:
         Exception: one of them has none: its error, with a note that says whose it is.
         ExceptionGroup: of several their errors, in the order of the actors.
     """
-    values, errors = [], []
-    for index, ((value, error), name) in enumerate(zip(outcomes, names, strict=True)):
-        values.append(value)
-        if error is not None:
-            add_note(error, f"This is of {name}, number {index} of the {len(names)} actors.")
-            errors.append(error)
-    if not errors:
-        return values
+    error = failure_of(outcomes, names)
     try:
-        if len(errors) == 1:
-            raise errors[0]
-        raise BaseExceptionGroup(f"{len(errors)} of {len(names)} actors failed", errors)
+        if error is not None:
+            raise error
+        return [value for value, _ in outcomes]
     finally:
-        del errors, error  # they lead to this frame, and so to the results
+        del error, outcomes  # an error leads to this frame, and must not lead on to itself
+
+
+def failure_of(outcomes: list[Outcome], names: Sequence[str]) -> BaseException | None:
+    """What `results` raises; None if there are all values."""
+    errors = []
+    for index, (_, error) in enumerate(outcomes):
+        if error is not None:
+            add_note(
+                error, f"This is of {names[index]}, number {index} of the {len(names)} actors."
+            )
+            errors.append(error)
+    if len(errors) > 1:
+        return BaseExceptionGroup(f"{len(errors)} of {len(names)} actors failed", errors)
+    return errors[0] if errors else None
