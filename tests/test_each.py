@@ -75,6 +75,11 @@ class Env:
         found: list[Any] = each(others).call_back(current())
         return found
 
+    def lead(self, first: Any, last: Any) -> list[Any]:
+        """The first calls back, and the last waits for the first."""
+        found: list[Any] = each([first, last]).call_back.map([current(), first])
+        return found
+
     def call_back(self, other: Any) -> int:
         return int(other.number.get_()) + self.number
 
@@ -402,6 +407,15 @@ def test_what_a_round_of_an_actors_has_called_may_call_it_back(
 ) -> None:
     with Env.options(**launch).spawn(100) as leader:
         assert leader.with_(timeout=20).round(envs) == [100, 101, 102]
+
+
+@pytest.mark.engines(skip={"inline": "has no listener that another could reach"})
+def test_what_any_call_of_an_actors_round_needs_is_let_in_whichever_it_waits_for(
+    envs: list[Any], launch: Launch
+) -> None:
+    with Env.options(**launch).spawn(100) as leader:
+        for _ in range(3):
+            assert leader.with_(timeout=20).lead(envs[1], envs[2]) == [101, 3]
 
 
 @pytest.mark.engines(only=["fork"], reason="the delay is inherited by a fork alone")
