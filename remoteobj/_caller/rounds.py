@@ -66,10 +66,11 @@ def _pickled(calls: Sequence[RoundCall]) -> list[tuple[bytes, list[Any]]]:
     payloads: list[tuple[bytes, list[Any]]] = []
     before: tuple[Steps, bool] | None = None
     for endpoint, steps, *_ in calls:
-        if before is None or steps is not before[0] or endpoint.writable != before[1]:
+        if before is not None and steps is before[0] and endpoint.writable == before[1]:
+            payloads.append(payloads[-1])
+        else:
             before = steps, endpoint.writable
-            payload = encode(*before)
-        payloads.append(payload)
+            payloads.append(encode(*before))
     return payloads
 
 

@@ -37,7 +37,7 @@ BUSY_RETRY = 100e-6
 """Seconds after which it looks again at a connection that another thread is busy with."""
 NAP = 1e-3
 """Seconds between looks at connections that others read, as a rule."""
-IDLE_NAPS = 8
+IDLE_NAPS = 2
 """Naps in a row without such a connection, after which it sleeps on: to be woken costs more."""
 
 Job = Callable[[], object]
