@@ -41,13 +41,14 @@ def each(proxies: Iterable[Any]) -> Each:
     >>> from remoteobj import each, spawn
     >>> with spawn(list, "ab") as first, spawn(list, "xyz") as second:
     ...     both = each([first, second])
-    ...     both.pop()
-    ...     both[0].upper()
     ...     both.index.map(["b", "x"])
-    ...     both.append.map(["c"])
-    Traceback (most recent call last):
-    ...
-    ValueError: map needs one argument for each of the 2 actors, and got 1
+    ...     both[0].upper()
+    ...     both.append("c")
+    ...     both.passto(len)
+    [1, 0]
+    ['A', 'X']
+    [None, None]
+    [3, 4]
     """
     if type(proxies) in VIEW_OF:
         raise TypeError("each() takes several proxies, in a list, say, and got a single one")
