@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ._access import current, get
     from ._actor.status import Status
     from ._catching.catchers import Except, LocalExcept
+    from ._each import Each, each
     from ._handle import Handle
     from ._proxy import Proxy
     from ._remote import remote
@@ -33,6 +34,7 @@ __all__ = [
     "ActorDiedError",
     "CallTimeoutError",
     "DeadlockError",
+    "Each",
     "Except",
     "ExitReport",
     "Handle",
@@ -45,6 +47,7 @@ __all__ = [
     "Status",
     "UnsendableError",
     "current",
+    "each",
     "errors",
     "get",
     "options",
@@ -56,6 +59,7 @@ __all__ = [
 if not TYPE_CHECKING:  # to which a misspelt name would be an Any
     _homes = {"Proxy": "_proxy", "Handle": "_handle", "remote": "_remote", "util": "util"}
     _homes |= {"spawn": "_spawn", "options": "_spawn"}
+    _homes |= {"Each": "_each", "each": "_each"}
     _homes |= {"current": "_access", "get": "_access", "Status": "_actor.status"}
     _homes |= {"Except": "_catching.catchers", "LocalExcept": "_catching.catchers"}
     __getattr__, __dir__ = late_names(globals(), _homes, otherwise="errors")

@@ -327,7 +327,7 @@ class Proxy:
 # object's attributes, and to read them without the way through `__getattribute__`.
 _put_view: Callable[[Proxy, View], None] = vars(Proxy)["_view"].__set__
 _view_of: Callable[[Proxy], View] = vars(Proxy)["_view"].__get__
-_new = object.__new__
+_new, _new_tuple = object.__new__, tuple.__new__
 
 
 def proxy_of(ref: RemoteRef, cls: type[Any]) -> Any:
@@ -356,7 +356,8 @@ for _dunder, _refusal in REFUSALS.items():
 def _view_from(proxy: Proxy) -> View:
     """The proxy's view as others are made of it, and calls through it: `whole` is not None."""
     view = _view_of(proxy)
-    return view if view.whole is not None else View(view.ref, view.steps, view.options, proxy)
+    ref, steps, options, whole = view
+    return view if whole is not None else _new_tuple(View, (ref, steps, options, proxy))
 
 
 def _reader_of(cls: type[Proxy]) -> Callable[[Proxy, str], Any]:

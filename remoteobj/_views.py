@@ -23,10 +23,12 @@ from ._protocol.parts import PARTS
 from ._reference import RemoteRef
 from .errors import ActorDiedError, NotListeningError
 
-__all__ = ["View"]
+__all__ = ["View", "value_of"]
 
 # Bare names: on Python 3.11 to look a member up in its class takes longer than to compare it.
 _NOW, _FUTURE, _AWAIT = CallMode.NOW, CallMode.FUTURE, CallMode.AWAIT
+
+_new_tuple = tuple.__new__  # makes a view in a third of the time
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
@@ -81,7 +83,7 @@ class View(NamedTuple):
         """The view through which calls are made in the mode of `plain` options."""
         ref, steps, options, whole = self
         new = plain if options is PLAIN else options._replace(mode=plain.mode)
-        return View(ref, steps, new, whole)
+        return _new_tuple(View, (ref, steps, new, whole))
 
     def do(self, name: str, *operands: Any) -> Any:
         """Evaluate the view and one more operation."""
@@ -120,7 +122,7 @@ class View(NamedTuple):
         """
         ref, _, options, whole = self
         if local_servers and (home := local_server(ref.actor_id)) is not None:
-            return _evaluate_at_home(self, home, settled(steps, ref.actor_id, _value_of))
+            return _evaluate_at_home(self, home, settled(steps, ref.actor_id, value_of))
         if default is MISSING:
             default = options.default
         otherwise = None
@@ -138,7 +140,7 @@ class View(NamedTuple):
             return _cast(ref, steps, otherwise)
         except HoldsPartError:
             pass  # nothing was sent
-        return self.evaluate(self.for_sending(steps, _value_of), default, default_local)
+        return self.evaluate(self.for_sending(steps, value_of), default, default_local)
 
     def for_sending(self, steps: Steps, fetch: Callable[[Any], Any]) -> Steps:
         """The steps with all parts among their operands as they have to travel."""
@@ -146,7 +148,8 @@ class View(NamedTuple):
         return new if new[0] is PARTS else (PARTS, *new)
 
 
-def _value_of(part: Any) -> Any:
+def value_of(part: Any) -> Any:
+    """The value of a part, fetched now, whichever view of it that is."""
     view = VIEW_OF[type(part)](part)
     return view._replace(options=view.options._replace(mode=_NOW)).evaluate(view.steps)
 

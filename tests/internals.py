@@ -340,6 +340,27 @@ def reactor_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "remoteobj-reactor"]
 
 
+def wakes_reactor(source: Any) -> bool:
+    """Whether that thread is woken by whatever comes on the connection."""
+    found: bool = connection_of(source)._background_io._registered
+    return found
+
+
+def reactor_naps() -> bool:
+    """Whether it wakes up after each nap, to look at connections that others read."""
+    return bool(io_thread.reactor._naps_left)
+
+
+@contextlib.contextmanager
+def endless_nap(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """It looks at no connection that others read, as a rule."""
+    with monkeypatch.context() as patch:
+        NAP.set(patch, 3600.0)
+        yield
+    io_thread.reactor._nap_ends = 0.0
+    io_thread.reactor.wake()
+
+
 @contextlib.contextmanager
 def hold_reactor() -> Iterator[None]:
     """Keep that thread from noticing anything."""
@@ -640,6 +661,8 @@ class Constant(NamedTuple):
 
 IN_FLIGHT = Constant(async_calls, "IN_FLIGHT")
 """The calls that may be open at once, of those that nobody waits for."""
+NAP = Constant(io_thread, "NAP")
+"""How often the I/O thread looks at connections that others read, as a rule."""
 BACKLOG = Constant(unix, "BACKLOG")
 """The connections that may wait to be accepted."""
 HANDSHAKE_SECONDS = Constant(control, "HANDSHAKE_SECONDS")

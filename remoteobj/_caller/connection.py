@@ -39,9 +39,10 @@ from .._protocol.chains import (
 )
 from .._protocol.frames import encode
 from .._protocol.messages import Bytes, Frame, Kind
-from .._protocol.requests import Metadata, pack_metadata
+from .._protocol.requests import metadata_of_this_thread
 from .._wire.channel import Channel, ChannelClosedError
 from ..errors import NotListeningError
+from . import async_calls
 from .async_calls import AsyncCalls, OnReady
 from .background_io import BackgroundIO
 from .fast_call import FastCall
@@ -77,6 +78,10 @@ class Connection:
             channel, self._calls, self._incoming, self._reader, self._writer
         ).call
         """Makes a small call of a caller that waits, if nobody else uses the connection."""
+        self.hurry = self._background_io.hurry
+        """Has the outcomes of `call_async` taken in as soon as they come."""
+        self.caller_waits = self._background_io.caller_waits
+        """To be called by a thread that waits for such an outcome: it will for the next ones."""
         self._let_channel_use(weakref.ref(self))
         self.init_call = self._calls.expect_birth()
         """Has an outcome once the actor's `__init__` has."""
@@ -117,18 +122,25 @@ class Connection:
     # --- sending -----------------------------------------------------------------------
 
     def call(
-        self, payload: bytes, buffers: Sequence[Bytes], opened: list[OpenedCall] | None = None
+        self,
+        payload: bytes,
+        buffers: Sequence[Bytes],
+        opened: list[OpenedCall] | None = None,
+        token: int = 0,
     ) -> PendingCall:
         """Send a call whose caller waits for its outcome, by `wait`.
 
-        It is added to `opened` before it is sent.
+        It is added to `opened` before it is sent. Calls with the same token are waited for
+        together: an actor that waits for one of them lets in what any of them needs.
 
         Raises:
             ConnectionEndedError: nothing was sent.
             ReenteredError: this thread is within a call, of which a signal handler or a
                 finalizer makes another one; nothing was sent.
         """
-        return self._send(Kind.CALL, payload, buffers, self._writer.write, opened=opened)
+        write = self._writer.write
+        token = token or new_call_token()
+        return self._send(Kind.CALL, payload, buffers, write, token, opened=opened)
 
     def cast(self, payload: bytes, buffers: Sequence[Bytes]) -> None:
         """Send a call that has no outcome.
@@ -149,12 +161,15 @@ class Connection:
         """Send a call whose caller does not wait; `on_ready` is called when its outcome is here.
 
         `on_ready` is called within a read, by whatever thread reads, so it must be short and not
-        run a user's code. This waits for room to write where much is unsent.
+        run a user's code. This waits for room to write where much is unsent, and while as many
+        calls are in flight as may be that no thread waits for.
 
         Raises:
             ConnectionEndedError, ReenteredError: as `call`.
         """
-        return self._begin(payload, buffers, on_ready, self._writer.write_ahead)
+        if len(self._async_calls.in_flight) >= async_calls.IN_FLIGHT:
+            self._wait_for_room()
+        return self._begin(payload, buffers, on_ready, self._writer.write_ahead, hurry=False)
 
     def call_nowait(
         self, payload: bytes, buffers: Sequence[Bytes], on_ready: OnReady, cork: bool = False
@@ -166,7 +181,7 @@ class Connection:
         """
         corks = cork and not self.runs_inline
         write = self._writer.cork if corks else self._writer.write_nowait
-        return self._begin(payload, buffers, on_ready, write)
+        return self._begin(payload, buffers, on_ready, write, hurry=True)
 
     def _begin(
         self,
@@ -174,13 +189,16 @@ class Connection:
         buffers: Sequence[Bytes],
         on_ready: OnReady,
         write: Callable[[list[Bytes]], None],
+        hurry: bool,
     ) -> PendingCall:
-        self._background_io.expect_calls()
-        call = self._send(Kind.CALL, payload, buffers, write, on_ready)
+        background_io = self._background_io
+        if not background_io.expects_calls:
+            background_io.expect_calls()
+        call = self._send(Kind.CALL, payload, buffers, write, new_call_token(), on_ready)
         if self.runs_inline:
             self.wait(call)
         elif not call.ready:
-            self._background_io.call_begun(call)
+            background_io.call_begun(call, hurry)
         return call
 
     def _send(
@@ -189,6 +207,7 @@ class Connection:
         payload: bytes,
         buffers: Sequence[Bytes],
         write: Callable[[list[Bytes]], None],
+        token: int = 0,
         on_ready: OnReady | None = None,
         opened: list[OpenedCall] | None = None,
     ) -> PendingCall:
@@ -202,9 +221,8 @@ class Connection:
             call.sent = payload
             if opened is not None:
                 opened.append((self, call))
-            metadata = b""
-            if serving_threads and (host := serving_thread()) is not None:
-                metadata = _metadata_of(kind, call, host)
+            call.token = token
+            metadata = metadata_of_this_thread(token) if serving_threads else b""
             try:
                 if on_ready is not None:
                     self._async_calls.watch(call, on_ready)
@@ -345,12 +363,7 @@ class Connection:
 
     # --- limits of the calls that nobody waits for -----------------------------------------
 
-    @property
-    def full(self) -> bool:
-        """Whether as many calls as may be are in flight that no thread waits for."""
-        return self._async_calls.full
-
-    def wait_for_room(self) -> None:
+    def _wait_for_room(self) -> None:
         """Wait until another call may be made that no thread waits for."""
         while self._async_calls.full and self._incoming.closed_because is None:
             if (oldest := self._async_calls.oldest()) is not None:
@@ -386,11 +399,3 @@ OpenedCall: TypeAlias = tuple[Connection, PendingCall]
 
 def _of_the_parent(_: bool) -> BaseException:
     return NotListeningError("this connection belongs to the parent process")
-
-
-def _metadata_of(kind: int, call: PendingCall, host: ServingThread) -> bytes:
-    """What a request of an actor says of the calls that wait for it."""
-    if kind == Kind.CAST:
-        return pack_metadata(Metadata(host.chain_of_cast()))
-    call.token = new_call_token()
-    return pack_metadata(Metadata(host.chain_of_call(call.token)))

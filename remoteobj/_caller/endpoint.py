@@ -226,6 +226,16 @@ class Endpoint:
                 connection = self._connect()
                 return connection, act(connection)
 
+    def begin(
+        self, payload: bytes, buffers: Sequence[Bytes], opened: list[OpenedCall], token: int = 0
+    ) -> None:
+        """Send a call for which the caller will wait. See `Connection.call`.
+
+        Raises:
+            NotListeningError: nobody listens; nothing was sent.
+        """
+        self.with_connection(lambda at: at.call(payload, buffers, opened, token))
+
     def _exchange(
         self,
         payload: bytes,
@@ -240,7 +250,7 @@ class Endpoint:
         """
         try:
             if not opened:
-                self.with_connection(lambda at: at.call(payload, buffers, opened))
+                self.begin(payload, buffers, opened)
             connection, pending = opened[-1]
             deadline = None if options.timeout is None else time.monotonic() + options.timeout
             if not connection.wait(pending, deadline):

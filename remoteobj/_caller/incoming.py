@@ -55,8 +55,7 @@ class Incoming:
             MalformedFrameError: it says what can't be.
         """
         if frame[0] in _ABOUT_CALLS:
-            in_flight = self._async_calls.in_flight
-            if in_flight:
+            if in_flight := self._async_calls.in_flight:
                 # Before it is delivered: who is told of it may have the call watched again at once.
                 in_flight.pop(frame[1], None)
             self._calls.receive(frame)

@@ -4,6 +4,11 @@ A caller that waits reads for itself. Where nobody waits, because the outcome is
 event loop's, this thread does; and it waits for the ends of processes, where somebody wants to be
 told of these. It is there while such a call is open, or such a process runs, and a moment longer; a
 process without them has no thread of ours on the caller's side.
+
+It attends to a connection in one of two ways. One that is *registered* is read as soon as something
+comes. One that is *looked after* is mostly read by others, whom the thread would only hinder if
+each reply woke it: it looks once in a `NAP` whether they do. A nap costs a connection no system
+call, and there are naps only while connections are looked after, and some more.
 """
 
 from __future__ import annotations
@@ -30,6 +35,10 @@ CHECK = 0.5
 """Seconds between looks whether those it works for still want it: they don't wake it to say no."""
 BUSY_RETRY = 100e-6
 """Seconds after which it looks again at a connection that another thread is busy with."""
+NAP = 1e-3
+"""Seconds between looks at connections that others read, as a rule."""
+IDLE_NAPS = 2
+"""Naps in a row without such a connection, after which it sleeps on: to be woken costs more."""
 
 Job = Callable[[], object]
 
@@ -44,6 +53,10 @@ class Registered(Protocol):
     @property
     def interest(self) -> dict[int, int]:
         """The events to wake up for, by descriptor; none when nobody waits for anything."""
+        ...
+
+    def look(self) -> bool:
+        """See whether others read it, as was thought; whether to look again after another nap."""
         ...
 
 
@@ -89,6 +102,10 @@ class Reactor:
         self._order = itertools.count()
         self._attended: dict[Registered, dict[int, int]] = {}
         self._by_fd: dict[int, Registered] = {}
+        self._looked_after: set[Registered] = set()
+        self._naps_left = 0
+        """How many naps there will be if no connection is looked after meanwhile."""
+        self._nap_ends = 0.0
         self._awaited: dict[int, tuple[_Duplicate, Job]] = {}
         """What to do once a descriptor gets readable, by that."""
 
@@ -97,6 +114,13 @@ class Reactor:
     def register(self, connection: Registered) -> None:
         """Read for this connection, for as long as it wants that."""
         self.call_soon(lambda: self._watch(connection))
+
+    def look_after(self, connection: Registered) -> None:
+        """Have `connection.look` called after each nap, for as long as that asks for it."""
+        self._looked_after.add(connection)
+        # In this order: the thread, before its last nap, does the reverse.
+        if not self._naps_left:
+            self.call_soon(self._begin_naps)
 
     def when_readable(self, fd: int, job: Job) -> None:
         """Run `job` once, when there is something to read from `fd`, or its other end is closed.
@@ -152,6 +176,8 @@ class Reactor:
                 elif fd in self._by_fd:
                     nap = not self._tend(self._by_fd[fd]) or nap
             self._work()
+            if self._naps_left and time.monotonic() >= self._nap_ends:
+                self._look_at_all()
             if not ready and self._leave():
                 return
             if nap:
@@ -164,12 +190,15 @@ class Reactor:
             return 0.0
         while self._timers and self._timers[0][2].job is None:
             heapq.heappop(self._timers)
-        if self._awaited and not self._timers and not self._attended:
+        due = [self._timers[0][0]] if self._timers else []
+        if self._naps_left:
+            due.append(self._nap_ends)
+        if self._awaited and not due and not self._attended:
             return None
         busy = self._timers or any(one.interest for one in self._attended)
         seconds = CHECK if busy else LINGER
-        if self._timers:
-            seconds = min(seconds, max(0.0, self._timers[0][0] - time.monotonic()))
+        if due:
+            seconds = min(seconds, max(0.0, min(due) - time.monotonic()))
         return seconds * 1000
 
     def _work(self) -> None:
@@ -189,12 +218,28 @@ class Reactor:
         for connection in list(self._attended):
             self._update_interest(connection)
         with self._lock:
-            if self._jobs or self._attended or self._timers or self._awaited:
+            if self._jobs or self._attended or self._timers or self._awaited or self._naps_left:
                 return False
             self._thread = None
             if self._wakeup is not None:
                 self._wakeup.close()
             return True
+
+    def _begin_naps(self) -> None:
+        self._naps_left = IDLE_NAPS
+        self._nap_ends = time.monotonic() + NAP
+
+    def _look_at_all(self) -> None:
+        """A nap is over."""
+        for connection in list(self._looked_after):
+            # First: from now on another thread may want it looked after again.
+            self._looked_after.discard(connection)
+            if connection.look():
+                self._looked_after.add(connection)
+        self._naps_left -= 1
+        if self._looked_after:
+            self._naps_left = IDLE_NAPS
+        self._nap_ends = time.monotonic() + NAP
 
     def _await(self, awaited: _Duplicate, job: Job) -> None:
         self._by_fd.pop(awaited.fd, None)  # of a connection that has closed it: the number is ours

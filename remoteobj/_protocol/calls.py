@@ -96,7 +96,7 @@ class PendingCall:
     sent: Bytes = b""
     """The call, as it was sent."""
     token = 0
-    """By which an actor's own call chain knows the call; 0: no actor has made it."""
+    """By which the call chain of an actor knows the call, if one has made it; 0: it is no call."""
     _waiters: tuple[Wakeable, ...] = ()
 
     def __init__(self, call_id: int = INIT_ID) -> None:

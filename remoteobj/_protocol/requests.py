@@ -12,12 +12,12 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-from .chains import CallChain, Link
+from .chains import CallChain, Link, serving_thread
 from .frames import MAX_METADATA
 from .identity import ActorId
 from .plain_data import quoted, read_plain
 
-__all__ = ["Metadata", "pack_metadata", "read_metadata"]
+__all__ = ["Metadata", "metadata_of_this_thread", "pack_metadata", "read_metadata"]
 
 
 class Metadata(NamedTuple):
@@ -44,6 +44,15 @@ def pack_metadata(metadata: Metadata) -> bytes:
             return packed.encode()
         chain = chain[(len(chain) + 1) // 2 :]  # hundreds of calls deep: the innermost matter most
     return b""
+
+
+def metadata_of_this_thread(token: int) -> bytes:
+    """What a request of the calling thread says of the calls that wait for it, packed: of a call
+    with this token, or of a cast, by 0, for which nobody waits."""
+    host = serving_thread()
+    if host is None:
+        return b""
+    return pack_metadata(Metadata(host.chain_of_call(token) if token else host.chain_of_cast()))
 
 
 @lru_cache(maxsize=64)
