@@ -201,7 +201,7 @@ def open_entries(source: Any) -> int:
 
 
 def calls_in_flight(source: Any) -> int:
-    """Those of the open calls that nobody waits for: futures and awaits."""
+    """Those of the open calls that the I/O thread reads for: futures."""
     return len(connection_of(source)._async_calls.in_flight)
 
 
