@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import time
 from collections.abc import Callable
 
@@ -30,8 +31,9 @@ TRIES = 16
 """Times in a row that a loop finds another thread reading, before it takes a nap."""
 NAP = 1e-3
 """Seconds for which it then leaves the reading to that thread, which has a long frame to take."""
-FIRST_LOOK, LAST_LOOK = 0.05, 0.5
-"""Seconds after which the I/O thread looks in, at first, and at most: each time it takes twice."""
+FIRST_LOOK, AFTER_HELP, LAST_LOOK = 0.05, 1e-3, 0.5
+"""Seconds after which the I/O thread looks in: at first, when it has just found something to read,
+and at most. Each time in vain it takes twice as long."""
 
 
 def runs_here(loop: asyncio.AbstractEventLoop | None) -> bool:
@@ -71,6 +73,8 @@ class LoopReader:
         if self._waiting:
             return False
         _standby.dismiss(self)
+        if self._watched is None or self._watched.fd < 0:  # a forked child has closed its own
+            return True
         loop = self._loop()
         if loop is None or loop.is_closed() or runs_here(loop):
             self._unwatch()
@@ -80,14 +84,15 @@ class LoopReader:
         return True
 
     def help(self) -> bool:
-        """Read in place of the loop, from the I/O thread; whether to come again."""
-        self._connection.poll()
+        """Read in place of the loop, from the I/O thread; whether it was in need of that."""
+        needed = _readable(self._connection.fileno())
+        self._connection.poll()  # finds the end of the other process, too
         loop = self._loop()
-        if loop is not None and not loop.is_closed():
-            return True
-        self._unwatch()
-        self._waiting = {call for call in self._waiting if not call.ready}
-        return bool(self._waiting)
+        if loop is None or loop.is_closed():
+            self._unwatch()
+            if all(call.ready for call in list(self._waiting)):
+                _standby.dismiss(self)
+        return needed
 
     def _watch(self) -> bool:
         loop = self._loop()
@@ -132,6 +137,12 @@ class LoopReader:
             loop.add_reader(self._watched.fd, self._read)
 
 
+def _readable(fd: int) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))
+
+
 class _Standby:
     """Has the I/O thread look in on what event loops read."""
 
@@ -163,14 +174,14 @@ class _Standby:
 
     def _look(self) -> None:
         self._called = False  # before it looks: who comes now calls again
+        needed = False
         for reader in list(self._readers):
             try:
-                if not reader.help():
-                    self._readers.discard(reader)
-            except BaseException as exc:  # the connection has ended by it
+                needed = reader.help() or needed
+            except BaseException as exc:  # it has ended the connection
                 report_callback_error(exc)
         if self._readers and not self._called:
-            self._delay = min(2 * self._delay, LAST_LOOK)
+            self._delay = AFTER_HELP if needed else min(2 * self._delay, LAST_LOOK)
             self._come_again()
 
 
