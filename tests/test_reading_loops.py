@@ -389,6 +389,18 @@ def test_a_loop_that_is_closed_with_awaits_open_leaves_nothing(clerk: Any, gate:
     gc.collect()
 
 
+def test_a_connection_that_ends_after_its_loop_was_closed_disturbs_nobody(gate: Gate) -> None:
+    clerk = Clerk.options(start_method="fork").spawn()
+    loop = Loop()
+    waiting = loop.run_until_complete(parked(clerk, gate, loop))
+    loop.close()
+    close_connection(clerk)
+    until(lambda: not any("reactor" in thread.name for thread in threading.enumerate()))
+    gate.open()
+    clerk.stop_()
+    waiting._log_destroy_pending = False
+
+
 def test_another_loop_reads_for_one_that_is_blocked(clerk: Any, gate: Gate) -> None:
     async def other(_: Loop) -> Any:
         return await clerk.async_.write("other")

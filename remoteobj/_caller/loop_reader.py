@@ -138,6 +138,8 @@ class LoopReader:
 
 
 def _readable(fd: int) -> bool:
+    if fd < 0:  # it is closed
+        return False
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     return bool(poll.poll(0))
