@@ -108,13 +108,13 @@ class LoopBridge:
             on_ready = partial(self.wake, arrival)
             reader = self._readers.get(connection)
             if reader is None:
-                reader = self._readers[connection] = LoopReader(self._loop, connection)
+                forget = partial(self._readers.pop, connection, None)
+                reader = self._readers[connection] = LoopReader(self._loop, connection, forget)
             try:
                 connection.when_ready(call, on_ready, attended=reader.begin(call))
                 await arrival
             finally:
-                if reader.end(call) and self._readers.get(connection) is reader:
-                    del self._readers[connection]
+                reader.end(call)
 
     def wake(self, arrival: asyncio.Future[None], _: PendingCall) -> None:
         """Have the loop set the result of this future: something is here. From any thread."""

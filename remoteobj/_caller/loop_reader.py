@@ -45,16 +45,25 @@ def runs_here(loop: asyncio.AbstractEventLoop | None) -> bool:
 
 
 class LoopReader:
-    """One connection, as one event loop reads it: between the first `begin` and the last `end`.
+    """One connection, as one event loop reads it.
+
+    It watches the connection from the first `begin` until the turn of the loop after the last
+    `end`, so that of calls that are awaited one after the other not each is registered anew. Then
+    it calls `forget`.
 
     All but `help` is for the loop's own thread; only `end` may come from a finalizer in another.
     """
 
     def __init__(
-        self, loop: Callable[[], asyncio.AbstractEventLoop | None], connection: Connection
+        self,
+        loop: Callable[[], asyncio.AbstractEventLoop | None],
+        connection: Connection,
+        forget: Callable[[], object],
     ) -> None:
         self._loop = loop
         self._connection = connection
+        self._forget = forget
+        self._leaving = False
         self._waiting: set[PendingCall] = set()
         self._watched: Duplicate | None = None
         self._in_vain = 0
@@ -67,21 +76,27 @@ class LoopReader:
         self._waiting.add(call)
         return True
 
-    def end(self, call: PendingCall) -> bool:
-        """Read for this call no longer; whether that was the last one."""
+    def end(self, call: PendingCall) -> None:
+        """Read for this call no longer."""
         self._waiting.discard(call)
-        if self._waiting:
-            return False
-        _standby.dismiss(self)
-        if self._watched is None or self._watched.fd < 0:  # a forked child has closed its own
-            return True
-        loop = self._loop()
-        if loop is None or loop.is_closed() or runs_here(loop):
-            self._unwatch()
-        else:  # a coroutine was collected in another thread, or while the loop does not run
+        if self._waiting or self._leaving:
+            return
+        loop, self._leaving = self._loop(), True
+        if self._watched is None or loop is None or loop.is_closed():
+            self._leave()
+        elif runs_here(loop):
+            loop.call_soon(self._leave)
+        elif self._watched.fd >= 0:  # else this is a fork, of a loop that it must not touch
+            # A coroutine was collected in another thread, or while the loop does not run.
             with contextlib.suppress(RuntimeError):  # it has just been closed
-                loop.call_soon_threadsafe(self._unwatch)
-        return True
+                loop.call_soon_threadsafe(self._leave)
+
+    def _leave(self) -> None:
+        self._leaving = False
+        if not self._waiting:
+            _standby.dismiss(self)
+            self._unwatch()
+            self._forget()
 
     def help(self) -> bool:
         """Read in place of the loop, from the I/O thread; whether it was in need of that."""
