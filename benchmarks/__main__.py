@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks import (
     arrays,
+    awaits,
     call,
     idle,
     import_time,
@@ -24,7 +25,9 @@ from benchmarks.harness import FIGURES, machine, table
 
 DOCS = Path(__file__).parents[1] / "docs"
 
-for module in (import_time, spawn, call, loaded, pipelined, stream, arrays, many, slow, memory):
+for module in (import_time, spawn, call, loaded, pipelined, awaits):
+    module.main()
+for module in (stream, arrays, many, slow, memory):
     module.main()
 idle_status = idle.main()
 print(f"\n{table(FIGURES)}\n\n{machine()}")

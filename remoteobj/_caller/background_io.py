@@ -1,7 +1,8 @@
 """Reading and writing on behalf of callers that don't wait: in the I/O thread of the process.
 
 A thread that waits for a reply reads the connection itself, for all. While none does, this reads
-the outcomes of futures and awaits, and writes what did not fit when they were sent.
+the outcomes of futures, and of awaits whose event loop can't, and writes what did not fit when
+they were sent.
 """
 
 from __future__ import annotations

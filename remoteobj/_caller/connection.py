@@ -8,7 +8,8 @@
 
 A call whose caller waits is read by its caller (`SharedReader`), a lone one on a path of its own
 (`FastCall`). A call whose caller does not wait has no thread that would read its outcome. Whoever
-reads does so for it too, and where no thread reads, the I/O thread of the process (`BackgroundIO`).
+reads does so for it too, and where no thread reads, the I/O thread of the process (`BackgroundIO`)
+or, for what a coroutine awaits, its event loop (`loop_reader`).
 
 No part refers back to the connection, so that a proxy that is dropped lets go of its socket at
 once, without the garbage collector.

@@ -4,11 +4,11 @@ No thread comes in between. What the loop watches is a duplicate of the connecti
 another thread may close the connection at any moment, and the number of a closed descriptor, which
 the loop would still watch, may be given to anything.
 
-While a loop is blocked by what it runs, or has been closed with calls open, it reads nothing. Then
-outcomes that it awaits can wait too, but the actor may not be able to write any further; and the
-end of its process may be told by nothing that a loop can watch. So the I/O thread looks in on such
-connections, some times in the first second and twice a second after that. Futures it reads for
-anyhow, and a thread that waits for an outcome reads for itself.
+While a loop is blocked by what it runs, or has been closed with calls open, it reads nothing. The
+outcomes that it awaits can wait then, but not the actor, which has to keep what nobody takes. And
+that its process has ended may be told by something else than this descriptor. So the I/O thread
+looks in on such connections, some times in the first second and twice a second after that. Futures
+it reads for anyhow, and a thread that waits for an outcome reads for itself.
 """
 
 from __future__ import annotations
