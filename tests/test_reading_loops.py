@@ -240,7 +240,11 @@ def test_a_loop_that_waits_for_a_long_call_sleeps(clerk: Any, gate: Gate) -> Non
     run(main)
 
 
-def test_awaits_of_short_calls_let_all_else_in_the_loop_run(clerk: Any) -> None:
+def test_an_await_that_looks_for_its_outcome_lets_all_else_in_the_loop_run(
+    clerk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    SHORT_CALL.set(monkeypatch, 10.0)
+
     async def main(loop: Loop) -> None:
         ticks = 0
 
@@ -534,12 +538,16 @@ def test_a_connection_that_is_closed_by_another_thread_leaves_its_number_to_othe
         waiting = await parked(clerk, gate, loop)
         Call(close_connection, clerk).result()  # before the loop can do anything about it
         with contextlib.ExitStack() as stack:
-            for _ in range(20):  # they get the numbers that are free now
-                for end in socket.socketpair():
-                    loop.add_reader(stack.enter_context(end), bool)
-                    assert loop.remove_reader(end)
+            readable = set[socket.socket]()
+            pairs = [socket.socketpair() for _ in range(10)]  # on the numbers that are free now
+            ends = [stack.enter_context(end) for pair in pairs for end in pair]
+            for end in ends:
+                end.send(b"!")
+                loop.add_reader(end, readable.add, end)
             with pytest.raises(ActorDiedError):
                 await waiting
+            await turns(lambda: len(readable) == len(ends))
+            assert all(loop.remove_reader(end) for end in ends)
         await turns(lambda: not loop.watched)
         gate.open()
 
