@@ -24,6 +24,10 @@ __all__ = ["AwaitableCall", "call"]
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
+OWN_READS = 8
+"""A loop that makes many calls in one turn takes outcomes in, once in so many calls: else an actor
+whose outcomes are big would have to wait until it can write any further."""
+
 
 class AwaitableCall(Coroutine[Any, Any, Any]):
     """A call that is made when it is awaited. `async for` goes over the stream it gives."""
@@ -115,7 +119,11 @@ async def _answer(
 
 def _send(connection: Connection, steps: Steps, bridge: LoopBridge) -> PendingCall:
     payload, buffers = encode(steps, connection.writable)
-    return connection.call_nowait(payload, buffers, bridge.may_cork(connection))
+    one_of_many = bridge.may_cork(connection)
+    pending = connection.call_nowait(payload, buffers, one_of_many)
+    if one_of_many and not (pending.call_id % OWN_READS or pending.ready):
+        connection.poll(once=True)  # while the last are sent, the first are answered
+    return pending
 
 
 async def _connected(endpoint: Endpoint, bridge: LoopBridge) -> Connection:

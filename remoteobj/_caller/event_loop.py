@@ -56,11 +56,13 @@ class Looks:
 
     def pay(self) -> bool:
         """Whether to look. One at a time does: where many wait, the loop reads for all of them."""
-        if self._credit <= 0 and not self._looking:
+        if self._looking:
+            return False
+        if self._credit <= 0:
             self._skipped += 1
             if not self._skipped % RETRY_EVERY:
                 self._credit = RETRY_CREDIT
-        return self._credit > 0 and not self._looking
+        return self._credit > 0
 
     async def look(self, connection: Connection, call: PendingCall) -> None:
         """Look for the outcome of a call that was just sent, until it takes too long."""
