@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks import (
     arrays,
+    awaits,
     call,
     descriptors,
     fan_out,
@@ -27,6 +28,7 @@ from benchmarks.harness import FIGURES, machine, table
 
 DOCS = Path(__file__).parents[1] / "docs"
 
+<<<<<<< HEAD
 for module in (
     import_time,
     spawn,
@@ -38,10 +40,16 @@ for module in (
     arrays,
     many,
     fan_out,
+    awaits,
     slow,
     memory,
     descriptors,
 ):
+=======
+for module in (import_time, spawn, call, loaded, pipelined, awaits):
+    module.main()
+for module in (stream, arrays, many, slow, memory):
+>>>>>>> b
     module.main()
 idle_status = idle.main()
 print(f"\n{table(FIGURES)}\n\n{machine()}")

@@ -7,6 +7,7 @@ plain way. ``--write`` keeps the table for the documentation. A trick that bring
 from __future__ import annotations
 
 import array
+import asyncio
 import enum
 import os
 import pickle
@@ -22,9 +23,11 @@ from concurrent.futures import Future
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 from benchmarks.harness import Measure, compare, machine, repeated
 from remoteobj import remote
+from remoteobj._caller import event_loop
 from remoteobj._os.fork_safety import fork_generation
 from remoteobj._os.wakeup import OneShotEvent
 from remoteobj._pickling.codec import dumps, dumps_call
@@ -213,6 +216,44 @@ def calls(stack: ExitStack) -> Iterator[Trick]:
     )
 
 
+class _WatchesNothing(asyncio.SelectorEventLoop):
+    """An event loop that a thread has to wake."""
+
+    def add_reader(self, fd: Any, callback: Any, *args: Any) -> None:  # type: ignore[override]
+        raise NotImplementedError
+
+
+def awaits(stack: ExitStack) -> Iterator[Trick]:
+    handle = stack.enter_context(Counter.options(start_method="fork").spawn())
+
+    async def call_often() -> None:
+        for _ in range(200):
+            await handle.async_.add(1)
+
+    def awaited(new_loop: Callable[[], Any], looks: bool) -> Measure:
+        def run() -> None:
+            pay = event_loop.Looks.pay if looks else lambda _: False
+            with (
+                patch.object(event_loop.Looks, "pay", pay),
+                asyncio.Runner(loop_factory=new_loop) as runner,
+            ):
+                runner.run(call_often())
+
+        once = repeated(run, 1)
+        return lambda: once() / 200
+
+    yield Trick(
+        "an await looks for its outcome before its loop sleeps",
+        awaited(asyncio.new_event_loop, looks=True),
+        awaited(asyncio.new_event_loop, looks=False),
+    )
+    yield Trick(
+        "an event loop reads what it awaits itself, and no thread wakes it",
+        awaited(asyncio.new_event_loop, looks=False),
+        awaited(_WatchesNothing, looks=False),
+    )
+
+
 class _Plain:
     """A proxy as `__getattr__` would have it."""
 
@@ -257,7 +298,15 @@ def shown(seconds: float) -> str:
 def main() -> None:
     lines = ["| trick | so | the plain way | saves |", "| --- | --- | --- | --- |"]
     with ExitStack() as stack:
-        for group in (values(), frames(), system(stack), memory(stack), calls(stack), imports()):
+        for group in (
+            values(),
+            frames(),
+            system(stack),
+            memory(stack),
+            calls(stack),
+            awaits(stack),
+            imports(),
+        ):
             lines += map(row, group)
     text = "\n".join(lines)
     print(f"{text}\n\n{machine()}")

@@ -32,7 +32,7 @@ from remoteobj._actor.actor_server import ActorServer
 from remoteobj._actor.clients import Client
 from remoteobj._actor.control import HANDSHAKES
 from remoteobj._actor.replies import value_frame
-from remoteobj._caller import async_calls
+from remoteobj._caller import async_calls, event_loop
 from remoteobj._caller.answers import decode_answer
 from remoteobj._caller.control_client import ControlClient
 from remoteobj._caller.endpoint import Endpoint
@@ -53,6 +53,7 @@ from remoteobj._pickling import codec, out_of_band
 from remoteobj._pickling.codec import dumps, loads
 from remoteobj._pickling.exceptions import pack_error, unpack_error
 from remoteobj._protocol import chains
+from remoteobj._protocol.calls import PendingCall
 from remoteobj._protocol.chains import BlockedCall
 from remoteobj._protocol.frames import (
     HEADER,
@@ -202,7 +203,7 @@ def open_entries(source: Any) -> int:
 
 
 def calls_in_flight(source: Any) -> int:
-    """Those of the open calls that nobody waits for: futures and awaits."""
+    """Those of the open calls that the I/O thread reads for: futures."""
     return len(connection_of(source)._async_calls.in_flight)
 
 
@@ -669,6 +670,8 @@ HANDSHAKE_SECONDS = Constant(control, "HANDSHAKE_SECONDS")
 """What a client may take to prove itself."""
 TERM_SECONDS = Constant(_ownership, "TERM_SECONDS")
 """What an actor may take to end after SIGTERM, before SIGKILL."""
+SHORT_CALL = Constant(event_loop, "SHORT_CALL")
+"""What an await looks for its outcome, before its loop sleeps."""
 ACCEPT_PAUSE_SECONDS = Constant(control, "BREATHER")
 """What passes between attempts to accept a connection when descriptors have run out."""
 SHARED_IDLE_SECONDS = Constant(buffer_exchange, "IDLE_SECONDS")
@@ -799,6 +802,18 @@ def spy_on_calls(monkeypatch: pytest.MonkeyPatch, tell: Callable[[int], object])
             tell(sum(map(len, parts)))
 
     monkeypatch.setattr(FrameWriter, "write_some", write)
+
+
+def spy_on_looks(monkeypatch: pytest.MonkeyPatch) -> list[PendingCall]:
+    """A list that grows with each await that looks for its outcome before its loop sleeps."""
+    original, looked = event_loop.Looks.look, list[PendingCall]()
+
+    async def look(self: event_loop.Looks, connection: Any, call: PendingCall) -> None:
+        looked.append(call)
+        await original(self, connection, call)
+
+    monkeypatch.setattr(event_loop.Looks, "look", look)
+    return looked
 
 
 def writes_of(monkeypatch: pytest.MonkeyPatch, proxy: Any) -> list[int]:

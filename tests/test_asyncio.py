@@ -12,7 +12,7 @@ import pytest
 from remoteobj import ActorDiedError, CallTimeoutError, NotListeningError, remote
 from remoteobj.testing import Gate
 from tests.conftest import Launch
-from tests.internals import IN_FLIGHT, calls_in_flight
+from tests.internals import IN_FLIGHT, open_calls
 from tests.tools import Call, until
 
 NO_THREAD = {"inline": "answers before the await begins"}
@@ -191,7 +191,7 @@ def test_awaits_wait_for_room_in_their_order_and_other_calls_do_not_wait_behind_
         await arrival(gate)
         tasks = [asyncio.create_task(clerk.async_.write(i)) for i in range(10)]
         await asyncio.sleep(0)
-        assert calls_in_flight(clerk) == 3
+        assert open_calls(clerk) == 3
         tasks[5].cancel()  # it has not even been pickled
         opening = threading.Thread(target=gate.open)
         opening.start()

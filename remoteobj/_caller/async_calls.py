@@ -1,8 +1,9 @@
-"""The calls of one connection that no thread waits for: those of futures and awaits.
+"""The calls of one connection that the I/O thread reads for: those of futures, and of awaits whose
+event loop can't read by itself.
 
 There may be `IN_FLIGHT` of them at once, so that a producer that is faster than the actor does not
-fill the memory. A thread that makes more waits for one of them; a coroutine waits in its loop
-(`event_loop.CallLimit`), of which each has a limit of its own.
+fill the memory. A thread that makes more waits for one of them. Awaits have limits of their own,
+which are as high: one for each event loop (`event_loop.CallLimit`).
 """
 
 from __future__ import annotations

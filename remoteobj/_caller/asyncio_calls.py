@@ -1,7 +1,7 @@
 """Calls and streams that are awaited. Imported when the first one is made, as asyncio is large.
 
-No thread waits for an outcome here. The thread that reads the connection, mostly the I/O thread of
-the process, hands the outcome to the event loop in which it is awaited.
+No thread waits for an outcome here: the event loop reads the connection itself, or is woken by
+another thread that does (`event_loop`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from .._protocol.calls import PendingCall
 from .._protocol.operations import Steps
 from ..errors import ActorDiedError, NotListeningError
 from .answers import Fallback, fallback_or_raise
-from .async_calls import OnReady
 from .call_options import CallOptions
 from .connection import Connection, ConnectionEndedError
 from .endpoint import Endpoint, encode, result_of
@@ -24,6 +23,10 @@ from .event_loop import LoopBridge, bridge_of_this_loop
 __all__ = ["AwaitableCall", "call"]
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
+
+OWN_READS = 8
+"""A loop that makes many calls in one turn takes outcomes in, once in so many calls: else an actor
+whose outcomes are big would have to wait until it can write any further."""
 
 
 class AwaitableCall(Coroutine[Any, Any, Any]):
@@ -94,19 +97,18 @@ async def _answer(
 ) -> tuple[Connection, PendingCall]:
     """Make a call and wait for its outcome; `tell` gets the call when it is sent."""
     bridge = bridge_of_this_loop()
-    loop = asyncio.get_running_loop()
     while True:
         connection = endpoint.open_connection or await _connected(endpoint, bridge)
         limit = bridge.limit_of(connection)
-        arrival: asyncio.Future[None] = loop.create_future()
-        send = partial(_send, connection, steps, bridge, partial(bridge.wake, arrival))
+        send = partial(_send, connection, steps, bridge)
         try:
             pending = limit.begin(send) if limit.has_room else await limit.begin_in_turn(send)
         except ConnectionEndedError:
             continue  # nothing was sent: try a new one
         try:
             tell(pending)
-            await arrival
+            if not pending.ready:
+                await bridge.until_ready(connection, pending)
         except asyncio.CancelledError:
             connection.abandon(pending)
             raise
@@ -115,11 +117,13 @@ async def _answer(
         return connection, pending
 
 
-def _send(
-    connection: Connection, steps: Steps, bridge: LoopBridge, on_ready: OnReady
-) -> PendingCall:
+def _send(connection: Connection, steps: Steps, bridge: LoopBridge) -> PendingCall:
     payload, buffers = encode(steps, connection.writable)
-    return connection.call_nowait(payload, buffers, on_ready, bridge.may_cork(connection))
+    one_of_many = bridge.may_cork(connection)
+    pending = connection.call_nowait(payload, buffers, one_of_many)
+    if one_of_many and not (pending.call_id % OWN_READS or pending.ready):
+        connection.poll(once=True)  # while the last are sent, the first are answered
+    return pending
 
 
 async def _connected(endpoint: Endpoint, bridge: LoopBridge) -> Connection:

@@ -1,7 +1,8 @@
 """Reading and writing on behalf of callers that don't wait: in the I/O thread of the process.
 
 A thread that waits for a reply reads the connection itself, for all. While none does, this reads
-the outcomes of futures and awaits, and writes what did not fit when they were sent.
+the outcomes of futures, and of awaits whose event loop can't, and writes what did not fit when
+they were sent.
 
 A program that makes some calls by futures and then asks for their results reads all outcomes by
 itself, and is hindered where each reply wakes the I/O thread too. So that thread only looks in from
@@ -69,14 +70,13 @@ class BackgroundIO:
         self._registered = True
         reactor.register(self)
 
-    def call_begun(self, call: PendingCall, hurry: bool) -> None:
-        """A call was sent for whose outcome its caller does not wait, with `hurry`, or will do so
-        soon, as it seems."""
+    def call_begun(self, call: PendingCall) -> None:
+        """A call was sent for whose outcome its caller does not wait, or will do so soon."""
         self._last_call = time.perf_counter()
         if self._writer.unsent:
             self.attend()
         elif not self._registered:
-            if hurry or self._confidence < CONFIDENCE:
+            if self._confidence < CONFIDENCE:
                 self.attend()
             elif not self._looked_after:
                 self._looked_after = True

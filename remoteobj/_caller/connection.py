@@ -8,7 +8,8 @@
 
 A call whose caller waits is read by its caller (`SharedReader`), a lone one on a path of its own
 (`FastCall`). A call whose caller does not wait has no thread that would read its outcome. Whoever
-reads does so for it too, and where no thread reads, the I/O thread of the process (`BackgroundIO`).
+reads does so for it too, and where no thread reads, the I/O thread of the process (`BackgroundIO`)
+or, for what a coroutine awaits, its event loop (`loop_reader`).
 
 No part refers back to the connection, so that a proxy that is dropped lets go of its socket at
 once, without the garbage collector.
@@ -88,6 +89,8 @@ class Connection:
         self.closed = self._calls.expect_end()
         """Has an outcome once the connection has ended."""
         self.writable = channel.writable
+        self.fileno = channel.fileno
+        """The descriptor that tells when there is something to read; -1 once closed."""
 
     def _let_channel_use(self, mine: weakref.ref[Connection]) -> None:
         """Have written what the channel, or a frame that came, gives cause to say."""
@@ -169,36 +172,33 @@ class Connection:
         """
         if len(self._async_calls.in_flight) >= async_calls.IN_FLIGHT:
             self._wait_for_room()
-        return self._begin(payload, buffers, on_ready, self._writer.write_ahead, hurry=False)
-
-    def call_nowait(
-        self, payload: bytes, buffers: Sequence[Bytes], on_ready: OnReady, cork: bool = False
-    ) -> PendingCall:
-        """As `call_async`, but never wait for room to write: for event loops.
-
-        The buffers must stay as they are until the outcome is here. `cork` may keep the call back
-        until the next write, or `flush`.
-        """
-        corks = cork and not self.runs_inline
-        write = self._writer.cork if corks else self._writer.write_nowait
-        return self._begin(payload, buffers, on_ready, write, hurry=True)
-
-    def _begin(
-        self,
-        payload: bytes,
-        buffers: Sequence[Bytes],
-        on_ready: OnReady,
-        write: Callable[[list[Bytes]], None],
-        hurry: bool,
-    ) -> PendingCall:
         background_io = self._background_io
         if not background_io.expects_calls:
             background_io.expect_calls()
+        write = self._writer.write_ahead
         call = self._send(Kind.CALL, payload, buffers, write, new_call_token(), on_ready)
         if self.runs_inline:
             self.wait(call)
         elif not call.ready:
-            background_io.call_begun(call, hurry)
+            background_io.call_begun(call)
+        return call
+
+    def call_nowait(
+        self, payload: bytes, buffers: Sequence[Bytes], cork: bool = False
+    ) -> PendingCall:
+        """Send a call, and never wait for room to write: for event loops, who then `poll`, or have
+        themselves told by `when_ready`.
+
+        The buffers must stay as they are until the outcome is here. `cork` may keep the call back
+        until the next write, or `flush`. Raises as `call`.
+        """
+        corks = cork and not self.runs_inline
+        write = self._writer.cork if corks else self._writer.write_nowait
+        call = self._send(Kind.CALL, payload, buffers, write, new_call_token())
+        if self.runs_inline:
+            self.wait(call)
+        elif self._writer.unsent:
+            self._background_io.attend()
         return call
 
     def _send(
@@ -325,20 +325,24 @@ class Connection:
         self.abandon(call)
         call.fail(lambda: error)
 
-    def when_ready(self, call: PendingCall, on_ready: OnReady) -> None:
-        """Have `on_ready` called once when something is here for a call, as `call_async` does."""
-        self._async_calls.watch(call, on_ready)
-        if call.ready or self._incoming.closed_because is not None:
+    def when_ready(self, call: PendingCall, on_ready: OnReady, attended: bool = False) -> None:
+        """Have `on_ready` called once when something is here for a call, as `call_async` does;
+        `attended` says that the caller sees to it that somebody reads."""
+        if attended:
+            call.on_ready = on_ready
+        else:
+            self._async_calls.watch(call, on_ready)
+        self._incoming.fail_if_closed(call)
+        if call.ready:
             call.notify()
             self._async_calls.forget(call)
-        elif self.runs_inline:
-            self.wait(call)
-        else:
+        elif not attended:
             self._background_io.attend()
 
-    def poll(self) -> bool:
-        """Take in all that is there, without waiting; False: another thread is at it."""
-        return not self._writer.lock._is_owned() and self._reader.poll()
+    def poll(self, once: bool = False) -> bool:
+        """Take in all that is there, or what one read gives, without waiting; False: another
+        thread is at it."""
+        return not self._writer.lock._is_owned() and self._reader.poll(once)
 
     def abandon(self, call: PendingCall) -> None:
         """Nobody waits for a call any more: its late reply is dropped, its stream closed."""

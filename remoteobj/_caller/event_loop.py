@@ -1,4 +1,13 @@
-"""Event loops: how what another thread has read gets to the coroutine that awaits it.
+"""Event loops: how what comes gets to the coroutine that awaits it.
+
+::
+
+    sent ──> a look in each turn of the loop, for some µs ──> here
+                └──> the loop reads the connection (`loop_reader`) ──> here
+                        └──> where it can't, or another thread is at it: that one wakes the loop
+
+A short call is over before its loop has anything to sleep for. So one await at a time, before it
+sleeps, looks whether its outcome is here, and lets the loop do all else between two looks.
 
 Imported only by what awaits: to import asyncio takes as long as all imports of the package
 together.
@@ -17,36 +26,104 @@ from functools import partial
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
+from .._os.poller import MAX_CREDIT, MISS_COST, RETRY_CREDIT, RETRY_EVERY, clock
 from .._protocol.calls import PendingCall
 from ..errors import CallTimeoutError
 from . import async_calls
 from .connection import Connection
+from .loop_reader import LoopReader, runs_here
 
 Send = Callable[[], PendingCall]
 
 __all__ = ["CallLimit", "LoopBridge", "bridge_of_this_loop", "step"]
 
+SHORT_CALL = 30e-6
+"""Seconds for which an await looks for its outcome: a short call takes less."""
+
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
 
-class LoopBridge:
-    """Leads from other threads into one event loop, which they wake once for all that they bring.
+class Looks:
+    """Looks of awaits for their outcomes, and whether these pay.
 
-    All but `wake` is for the loop's own thread.
+    After some in vain it is tried only now and then, as by `poller.SpinPoller`.
+    """
+
+    def __init__(self) -> None:
+        self._looking = False
+        self._credit = MAX_CREDIT
+        self._skipped = 0
+
+    def pay(self) -> bool:
+        """Whether to look. One at a time does: where many wait, the loop reads for all of them."""
+        if self._looking:
+            return False
+        if self._credit <= 0:
+            self._skipped += 1
+            if not self._skipped % RETRY_EVERY:
+                self._credit = RETRY_CREDIT
+        return self._credit > 0
+
+    async def look(self, connection: Connection, call: PendingCall) -> None:
+        """Look for the outcome of a call that was just sent, until it takes too long."""
+        self._looking = True
+        end = clock() + SHORT_CALL
+        try:
+            while not call.ready:
+                await asyncio.sleep(0)
+                if not connection.poll(once=True) or clock() >= end:
+                    break
+        finally:
+            self._looking = False
+        if call.ready:
+            self._credit = min(MAX_CREDIT, self._credit + 1)
+        else:
+            self._credit -= MISS_COST
+
+
+class LoopBridge:
+    """Leads from reads of connections, in whatever thread, into one event loop.
+
+    Other threads wake it once for all that they bring. All but `wake` is for the loop's own thread.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = weakref.ref(loop)
         self._arrived: deque[asyncio.Future[None]] = deque()
         self._called = False
+        self._looks = Looks()
+        self._readers: dict[Connection, LoopReader] = {}
         self._corked: list[Connection] = []
         self.limits: dict[Connection, CallLimit] = {}
         """For as long as calls of this loop are under way."""
         self.attempts: dict[object, asyncio.Future[Any]] = {}
         """By endpoint: the connecting that is under way."""
 
+    async def until_ready(self, connection: Connection, call: PendingCall) -> None:
+        """Wait until something is here for a call."""
+        if connection.runs_inline:
+            connection.wait(call)
+        if self._looks.pay():
+            await self._looks.look(connection, call)
+        while not call.ready:
+            arrival: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            on_ready = partial(self.wake, arrival)
+            reader = self._readers.get(connection)
+            if reader is None:
+                forget = partial(self._readers.pop, connection, None)
+                reader = self._readers[connection] = LoopReader(self._loop, connection, forget)
+            try:
+                connection.when_ready(call, on_ready, attended=reader.begin(call))
+                await arrival
+            finally:
+                reader.end(call)
+
     def wake(self, arrival: asyncio.Future[None], _: PendingCall) -> None:
         """Have the loop set the result of this future: something is here. From any thread."""
+        if runs_here(self._loop()):
+            if not arrival.done():
+                arrival.set_result(None)
+            return
         self._arrived.append(arrival)
         if not self._called:
             self._called = True
@@ -203,25 +280,25 @@ async def step(stream: Awaited, begin: Callable[[], None]) -> Any:
     try:
         with stream.awaited():
             begin()
-            scope = asyncio.timeout(stream.timeout)
-            try:
-                async with scope:
-                    await _until_ready(stream)
-            except TimeoutError:
-                if scope.expired():
-                    # To ask the actor why takes time, in which the loop must run on.
-                    error = await asyncio.to_thread(stream.timed_out)
-                    stream.close()
-                    raise error from None
-                raise
+            if not stream.pending.ready:
+                await _until_ready(stream)
             return stream.take()
     except StopIteration as stop:
         raise StopAsyncIteration(*stop.args) from None
 
 
 async def _until_ready(stream: Awaited) -> None:
-    bridge = bridge_of_this_loop()
-    while not stream.pending.ready:
-        arrival: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        stream.connection.when_ready(stream.pending, partial(bridge.wake, arrival))
-        await arrival
+    waiting = bridge_of_this_loop().until_ready(stream.connection, stream.pending)
+    if stream.timeout is None:
+        return await waiting
+    scope = asyncio.timeout(stream.timeout)
+    try:
+        async with scope:
+            await waiting
+    except TimeoutError:
+        if scope.expired():
+            # To ask the actor why takes time, in which the loop must run on.
+            error = await asyncio.to_thread(stream.timed_out)
+            stream.close()
+            raise error from None
+        raise

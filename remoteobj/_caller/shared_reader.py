@@ -38,6 +38,9 @@ __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 LINGER = 1.0
 """Seconds in which what a closed connection still holds can be read."""
 
+NOW: Final = 0.0
+"""A deadline that has passed."""
+
 Done = Callable[[PendingCall], bool]
 READY: Final[Done] = attrgetter("ready")
 """What a wait is done by: something is here to take."""
@@ -136,14 +139,14 @@ class SharedReader:
             self._channel.set_yields_cpu(not sleepers)
             call.remove_waiter(event)
 
-    def poll(self) -> bool:
-        """Take in all that is there, without waiting. False: another thread has the turn, or this
-        one has it further down its stack."""
+    def poll(self, once: bool = False) -> bool:
+        """Take in all that is there, or what one read gives, without waiting. False: another thread
+        has the turn, or this one has it further down its stack."""
         if self.turn.lock._is_owned():
             return False
         with self.turn as mine:
             if mine:
-                while self._incoming.closed_because is None and self._read_once(time.monotonic()):
+                while self._incoming.closed_because is None and self._read_once(NOW) and not once:
                     pass
             return mine
 

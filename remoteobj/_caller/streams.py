@@ -6,7 +6,8 @@ import contextlib
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from functools import partial
+from functools import cache, partial
+from types import ModuleType
 from typing import Any
 
 from .._os.fork_safety import fork_generation
@@ -136,11 +137,8 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
         self.close()
 
     def _step(self, begin: Callable[[], None]) -> Awaitable[Any]:
-        with import_lock:
-            # asyncio at start-up would double the time of our import.
-            from .event_loop import step
-
-        return step(self, begin)
+        step: Awaitable[Any] = _event_loop().step(self, begin)
+        return step
 
     # --- the steps of both -------------------------------------------------------------------
 
@@ -207,3 +205,12 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
             raise StopIteration(self._read(frame, self.pending.sent))
         self._requested -= 1
         return self._read(frame, self.pending.sent)
+
+
+@cache
+def _event_loop() -> ModuleType:
+    with import_lock:
+        # asyncio at start-up would double the time of our import.
+        from . import event_loop
+
+    return event_loop

@@ -1,10 +1,36 @@
-"""What descriptors there can be: of processes, and how many."""
+"""What descriptors there can be: of processes, copies, and how many."""
 
 from __future__ import annotations
 
 import os
 
-__all__ = ["has_pidfds", "need_descriptors"]
+from .fork_safety import close_in_child
+
+__all__ = ["Duplicate", "has_pidfds", "need_descriptors"]
+
+
+class Duplicate:
+    """A copy of a descriptor, which stays open when the original is closed. A forked child closes
+    its own.
+
+    Raises:
+        OSError: no descriptor is free, or the original is closed.
+    """
+
+    fd = -1
+    """-1 once closed."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = os.dup(fd)
+        close_in_child(self)
+
+    def close(self) -> None:
+        """Harmless when done twice."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    __del__ = close
 
 
 def has_pidfds() -> bool:

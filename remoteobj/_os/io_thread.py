@@ -24,7 +24,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from .fork_safety import close_in_child
+from .descriptors import Duplicate
 from .wakeup import Wakeup
 
 __all__ = ["Registered", "Reactor", "Timer", "reactor", "report_callback_error"]
@@ -71,20 +71,6 @@ class Timer:
         self.job = None
 
 
-class _Duplicate:
-    """A copy of a descriptor, which stays open when the original is closed. A forked child closes
-    its own."""
-
-    def __init__(self, fd: int) -> None:
-        self.fd = os.dup(fd)
-        close_in_child(self)
-
-    def close(self) -> None:
-        fd, self.fd = self.fd, -1
-        if fd >= 0:
-            os.close(fd)
-
-
 class Reactor:
     """Owns the thread, which starts and ends by itself."""
 
@@ -106,7 +92,7 @@ class Reactor:
         self._naps_left = 0
         """How many naps there will be if no connection is looked after meanwhile."""
         self._nap_ends = 0.0
-        self._awaited: dict[int, tuple[_Duplicate, Job]] = {}
+        self._awaited: dict[int, tuple[Duplicate, Job]] = {}
         """What to do once a descriptor gets readable, by that."""
 
     # --- from any thread -----------------------------------------------------------------
@@ -131,7 +117,7 @@ class Reactor:
         Raises:
             OSError: no descriptor is free.
         """
-        awaited = _Duplicate(fd)
+        awaited = Duplicate(fd)
         self.call_soon(lambda: self._await(awaited, job))
 
     def call_soon(self, job: Job) -> None:
@@ -241,7 +227,7 @@ class Reactor:
             self._naps_left = IDLE_NAPS
         self._nap_ends = time.monotonic() + NAP
 
-    def _await(self, awaited: _Duplicate, job: Job) -> None:
+    def _await(self, awaited: Duplicate, job: Job) -> None:
         self._by_fd.pop(awaited.fd, None)  # of a connection that has closed it: the number is ours
         self._awaited[awaited.fd] = awaited, job
         self._poll.register(awaited.fd, select.POLLIN)
