@@ -211,6 +211,8 @@ def test_rests_are_short_again_once_polling_has_helped_for_as_long(line: Line) -
         hit(one, line)
     give_up(one, line)
     assert rests(one, line) == RESTS[0]
+    give_up(one, line)
+    assert rests(one, line) == 2 * RESTS[0], "how it helped before counts once"
 
 
 def test_a_slice_of_time_that_others_took_makes_the_rest_long_at_once(line: Line) -> None:
