@@ -10,6 +10,8 @@ from remoteobj._os.poller import (
     LONG_RESTS,
     MAX_CREDIT,
     MISS_COST,
+    NAP,
+    REST_SECONDS,
     RESTS,
     SLICE_SECONDS,
     SPIN_SECONDS,
@@ -88,10 +90,11 @@ def rests(one: Any, line: Line) -> int:
     """How many waits sleep at once, from now on."""
     line.found, line.looks = [], 0
     count = 0
-    while one._naps:
+    while one._naps or one._left:
+        line.looks = 0
         assert one.wait() == SLEPT
+        assert line.looks <= 1, "it does not poll, but for a glance before the clock is asked"
         count += 1
-    assert line.looks == 0
     return count
 
 
@@ -230,6 +233,15 @@ def test_polling_that_loses_a_slice_now_and_then_rests_for_longer_and_longer(lin
         lose_a_slice(one, line)
         found.append(rests(one, line))
     assert found == [1024, 2048, 4096, 8192, 8192]
+
+
+def test_no_rest_goes_on_for_longer_than_its_time_however_few_the_waits_are(line: Line) -> None:
+    one = waiter(line)
+    lose_a_slice(one, line)
+    for _ in range(NAP):
+        assert one.wait() == SLEPT
+    line.now += REST_SECONDS
+    hit(one, line)
 
 
 def test_on_a_machine_that_is_quiet_again_polling_is_what_it_was(line: Line) -> None:

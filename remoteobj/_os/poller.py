@@ -28,6 +28,8 @@ tried again once there was none."""
 RESTS, LONG_RESTS = (64, 1024), (1024, 8192)
 """How many waits sleep at once after polling was given up, at first and at most: where it did not
 help, and where it lost a slice of time, which takes as long as hundreds of calls."""
+NAP, REST_SECONDS = 64, 0.1
+"""After so many of them the clock is asked: no rest goes on for longer than this."""
 
 clock = time.perf_counter
 
@@ -52,9 +54,12 @@ class SpinPoller:
         self._spin = SPIN_SECONDS if spin is None else spin
         self._alone = _processors() < 2 or self._spin <= 0
         self._naps = sys.maxsize if self._alone else 0
-        """How many more waits sleep at once."""
-        self._rest = 0
-        """How many did so after polling was given up for the last time."""
+        """How many waits sleep at once, before the clock is asked."""
+        self._rest = self._left = 0
+        """How many do so since polling was given up for the last time; and what is left of them
+        after these."""
+        self._rested = 0.0
+        """When the rest is over even so, by `clock`."""
         self._credit = MAX_CREDIT
         self._most_credit = 0
         """The most of it since then. The cap on it is applied when some is taken."""
@@ -95,16 +100,20 @@ class SpinPoller:
         """Go on polling, until others use this processor."""
         poll, before = self._hot.poll, clock()
         now, spin = before, self._spin
+        if self._left and now < self._rested:
+            self._nap()
+            self._naps -= 1  # this wait is the first of them
+            return []
         end = now + (spin if deadline is None else min(spin, deadline - time.monotonic()))
         while now < end and now - before < USED_SECONDS:
             if ready := poll(0):
                 self._credit += 1
                 return ready
             before, now = now, clock()
-        self._missed(now - before > SLICE_SECONDS)
+        self._missed(now, now - before > SLICE_SECONDS)
         return []
 
-    def _missed(self, lost_a_slice: bool) -> None:
+    def _missed(self, now: float, lost_a_slice: bool) -> None:
         """It has not helped. If that was once too often, the next waits sleep at once: twice as
         many as the last time, unless polling has helped as many in between."""
         self._most_credit = max(self._most_credit, self._credit)
@@ -113,5 +122,11 @@ class SpinPoller:
             at_first, at_most = LONG_RESTS if lost_a_slice else RESTS
             has_paid = self._most_credit >= self._rest
             longer = at_first if has_paid else max(at_first, 2 * self._rest)
-            self._rest = self._naps = min(longer, at_most)
+            self._rest = self._left = min(longer, at_most)
+            self._rested = now + REST_SECONDS
             self._credit, self._most_credit = RETRY_CREDIT, 0
+            self._nap()
+
+    def _nap(self) -> None:
+        self._naps = min(NAP, self._left)
+        self._left -= self._naps
