@@ -1,6 +1,7 @@
 """Fixtures for every test: what is left behind, and which engine an actor runs on."""
 
 import contextlib
+import gc
 import multiprocessing
 import os
 import shutil
@@ -16,16 +17,11 @@ from types import ModuleType
 from typing import Any, TypeAlias
 
 import pytest
-from hypothesis import settings
 
 from remoteobj.testing import Gate
 from tests import leaks
 from tests.internals import sweep
 from tests.tools import Script, Scripts
-
-# A round trip takes as long as the machine makes it wait, and a failure must be the same tomorrow.
-settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
-settings.load_profile("repeatable")
 
 # ------------------------------------------------------------------ portability
 
@@ -50,6 +46,18 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in config.getoption("--without") or []:
         if hasattr(ONLY_ON_LINUX[name], name):
             delattr(ONLY_ON_LINUX[name], name)
+    # Not at the top, since actors that are started anew import this module too: start-up.
+    from hypothesis import settings
+
+    # A round trip takes as long as the machine makes it wait; a failure must be the same tomorrow.
+    settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
+    settings.load_profile("repeatable")
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests are no garbage, and need not be searched whenever some is collected."""
+    gc.collect()
+    gc.freeze()
 
 
 # ------------------------------------------------------------------ leaks
