@@ -229,7 +229,7 @@ def _read(path: str) -> str:
         os.close(fd)
 
 
-def _processes_of_ps() -> Iterator[tuple[int, tuple[int, str, str, str]]]:
+def _processes_of_ps() -> Iterator[tuple[int, Row]]:
     columns = "pid=,ppid=,state=,lstart=,command="
     with subprocess.Popen(["ps", "-axo", columns], stdout=subprocess.PIPE, text=True) as ps:
         assert ps.stdout is not None
