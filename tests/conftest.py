@@ -85,6 +85,9 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
     temporary.mkdir()
     # After the package's own removals and multiprocessing's (at -100), and in no forked child.
     Finalize(None, shutil.rmtree, args=(base, True), exitpriority=-200)
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        # It is so where a shell began us in the background, and programs of ours would inherit it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.MonkeyPatch.context() as patch:
         leaks.adopt_orphans(patch)
         patch.setenv("XDG_RUNTIME_DIR", str(runtime))
