@@ -19,7 +19,6 @@ from typing import Any, TypeAlias
 import pytest
 
 from remoteobj.testing import Gate
-from tests import leaks
 from tests.internals import sweep
 from tests.tools import Script, Scripts
 
@@ -85,6 +84,8 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
     temporary.mkdir()
     # After the package's own removals and multiprocessing's (at -100), and in no forked child.
     Finalize(None, shutil.rmtree, args=(base, True), exitpriority=-200)
+    from tests import leaks  # not at the top, as with hypothesis: start-up
+
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         # It is so where a shell began us in the background, and programs of ours would inherit it.
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -99,6 +100,8 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
 @pytest.fixture(autouse=True)
 def nothing_left(request: pytest.FixtureRequest, places: list[Path]) -> Iterator[None]:
     """No process, thread, descriptor, shared memory or file may stay beyond what stood before."""
+    from tests import leaks  # start-up, again
+
     before = leaks.Snapshot.take(places)
     yield
     if request.node.stash.get(FAILED, False):

@@ -1,7 +1,6 @@
 """What tests of several modules take: waiting, calls in threads, processes, scripts."""
 
 import contextlib
-import inspect
 import multiprocessing
 import os
 import select
@@ -34,6 +33,8 @@ def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
 
 
 def _source_of(condition: Callable[[], Any]) -> str:
+    import inspect  # not at the top, since actors that are started anew import this too: start-up
+
     try:
         return inspect.getsource(condition).strip()
     except (OSError, TypeError):  # there is none: it was pickled, or is no function
