@@ -26,7 +26,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, cast
 import pytest
 
 import remoteobj
-from remoteobj import Except, Proxy, _leaks, _ownership
+from remoteobj import Except, Proxy, _inspection, _leaks, _ownership
 from remoteobj._actor import control, mailbox
 from remoteobj._actor.actor_server import ActorServer
 from remoteobj._actor.clients import Client
@@ -647,6 +647,8 @@ TERM_SECONDS = Constant(_ownership, "TERM_SECONDS")
 """What an actor may take to end after SIGTERM, before SIGKILL."""
 ACCEPT_PAUSE_SECONDS = Constant(control, "BREATHER")
 """What passes between attempts to accept a connection when descriptors have run out."""
+ANSWER_SECONDS = Constant(_inspection, "ANSWER_SECONDS")
+"""What an actor may take to say what keeps it, when a call is out of time."""
 SHARED_IDLE_SECONDS = Constant(buffer_exchange, "IDLE_SECONDS")
 """What shared memory that is free is kept for."""
 OUT_OF_BAND_FROM = Constant(out_of_band, "BIG")
