@@ -105,6 +105,7 @@ def start(method: str, target: Callable[..., Any], *args: Any) -> Any:
 def finish(process: Any) -> int:
     """The exit code of a process that ends by itself."""
     process.join(20)
+    assert process.exitcode is not None, "it has not ended within 20 s"
     code: int = process.exitcode
     process.close()
     return code
