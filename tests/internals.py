@@ -645,6 +645,8 @@ HANDSHAKE_SECONDS = Constant(control, "HANDSHAKE_SECONDS")
 """What a client may take to prove itself."""
 TERM_SECONDS = Constant(_ownership, "TERM_SECONDS")
 """What an actor may take to end after SIGTERM, before SIGKILL."""
+EXIT_CODE_SECONDS = Constant(_ownership, "EXIT_CODE_SECONDS")
+"""What one whose `__init__` has failed may take to end by itself."""
 ACCEPT_PAUSE_SECONDS = Constant(control, "BREATHER")
 """What passes between attempts to accept a connection when descriptors have run out."""
 ANSWER_SECONDS = Constant(_inspection, "ANSWER_SECONDS")
