@@ -17,7 +17,7 @@ SOURCES := $(wildcard remoteobj tests examples benchmarks fuzz docs/conf.py noxf
 # Each has its locked requirements. What lint checks imports the others' libraries, so it leads.
 EXTRAS := lint demo test docs bench nox fuzz peers upgrade
 
-.PHONY: help demo test test-portable test-all lint format docs bench bench-peers fuzz soak upgrade clean
+.PHONY: help demo test bytecode test-portable test-all lint format docs bench bench-peers fuzz soak upgrade clean
 # Two installations into one environment at once would break it.
 .NOTPARALLEL:
 
@@ -27,11 +27,16 @@ help:
 demo: $(VENV)/demo.stamp
 	$(BIN)/python examples/indexer.py
 
-test: $(VENV)/test.stamp
+test: $(VENV)/test.stamp bytecode
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
+# Where Python is told to write none, each of the thousand processes that the tests start would
+# compile all that it imports, which takes four times as long as to import it.
+bytecode: $(VENV)/test.stamp
+	$(BIN)/python -m compileall -q -j 0 remoteobj tests
+
 # As on systems that lack what only Linux has, one thing at a time.
-test-portable: $(VENV)/test.stamp
+test-portable: $(VENV)/test.stamp bytecode
 	for name in memfd_create pidfd_open eventfd SO_PEERCRED; do \
 		$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --without $$name $(ARGS) || exit 1; \
 	done

@@ -5,6 +5,7 @@ room, its own name: ``_os``) to its source. Every rule takes a tree and yields b
 """
 
 import ast
+import functools
 import io
 import re
 import tokenize
@@ -63,7 +64,16 @@ def breaches(tree: Tree, rules: Iterable[Rule] | None = None) -> list[str]:
     if not tree:
         return ["there are no modules"]
     chosen = RULES if rules is None else rules
-    return [f"{breach}  [{rule.__name__}]" for rule in chosen for breach in rule(tree)]
+    try:
+        return [f"{breach}  [{rule.__name__}]" for rule in chosen for breach in rule(tree)]
+    finally:
+        nodes.cache_clear()
+
+
+@functools.cache
+def nodes(source: str) -> list[ast.AST]:
+    """All that a module consists of; each of the rules asks for it, so it is kept meanwhile."""
+    return list(ast.walk(ast.parse(source)))
 
 
 # ------------------------------------------------------------------ what imports what
@@ -79,7 +89,7 @@ def imported(tree: Tree, module: str) -> Iterator[tuple[int, str]]:
     for type checkers alone: a name that only a type needs is knowledge of that layer all the same.
     """
     is_package = any(other.startswith(f"{module}.") for other in tree)
-    for node in ast.walk(ast.parse(tree[module])):
+    for node in nodes(tree[module]):
         if isinstance(node, ast.ImportFrom) and node.level:
             # "from ." means the package itself, if this is one, else the one it stands in.
             parts = [] if module == "__init__" else module.split(".")
@@ -136,7 +146,7 @@ def imports_form_no_cycle(tree: Tree) -> Iterator[str]:
 
 def imports_inside_are_relative(tree: Tree) -> Iterator[str]:
     for module, source in tree.items():
-        for node in ast.walk(ast.parse(source)):
+        for node in nodes(source):
             names = []
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
@@ -171,10 +181,10 @@ def imports_stand_at_the_top(tree: Tree) -> Iterator[str]:
 def private_names_stay_in_their_module(tree: Tree) -> Iterator[str]:
     """As far as can be seen: what is read of another object is a name that this module defines,
     or one that no module of the package defines, of the standard library's, say."""
-    defined = {module: set(_private_names(ast.parse(source))) for module, source in tree.items()}
+    defined = {module: set(_private_names(source)) for module, source in tree.items()}
     everywhere = set().union(*defined.values())
     for module, source in tree.items():
-        for node in ast.walk(ast.parse(source)):
+        for node in nodes(source):
             if isinstance(node, ast.ImportFrom) and node.level:
                 for alias in node.names:
                     if _is_private(alias.name) and f"{alias.name}" not in _modules(tree):
@@ -193,9 +203,9 @@ def _modules(tree: Tree) -> set[str]:
     return {part for module in tree for part in module.split(".")}
 
 
-def _private_names(parsed: ast.Module) -> Iterator[str]:
+def _private_names(source: str) -> Iterator[str]:
     """The private names that a module defines, of its own, its classes or their objects."""
-    for node in ast.walk(parsed):
+    for node in nodes(source):
         names: list[str] = []
         if isinstance(node, Function | ast.ClassDef):
             names = [node.name]
@@ -213,7 +223,7 @@ def bases_are_no_towers(tree: Tree) -> Iterator[str]:
     classes, made = {}, set()
     subclasses: dict[str, list[str]] = {}
     for module, source in tree.items():
-        for node in ast.walk(ast.parse(source)):
+        for node in nodes(source):
             if isinstance(node, ast.ClassDef):
                 classes[node.name] = (module, node)
                 for base in node.bases:
@@ -231,7 +241,7 @@ def bases_are_no_towers(tree: Tree) -> Iterator[str]:
 
 
 def functions(source: str) -> Iterator[Function]:
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes(source):
         if isinstance(node, Function):
             yield node
 
@@ -284,7 +294,7 @@ def _is_all(node: ast.Assign) -> bool:
 
 def threads_have_names(tree: Tree) -> Iterator[str]:
     for module, source in tree.items():
-        for node in ast.walk(ast.parse(source)):
+        for node in nodes(source):
             if (
                 isinstance(node, ast.Call)
                 and ast.unparse(node.func) in THREADS
@@ -296,7 +306,7 @@ def threads_have_names(tree: Tree) -> Iterator[str]:
 def time_is_monotonic(tree: Tree) -> Iterator[str]:
     """The wall clock jumps."""
     for module, source in tree.items():
-        for node in ast.walk(ast.parse(source)):
+        for node in nodes(source):
             if isinstance(node, ast.Attribute) and ast.unparse(node) in (
                 "time.time",
                 "time.time_ns",
@@ -357,15 +367,14 @@ def tests_use_the_public_face(tree: Tree) -> Iterator[str]:
     for module, source in tree.items():
         if module.split(".")[0] == PEEPHOLE or module.split(".")[-1] in OF_ONE_MODULE:
             continue
-        tree_of_module = ast.parse(source)
-        foreign = set(_names_of_other_libraries(tree_of_module)) | {"self", "cls"}
-        for node in ast.walk(tree_of_module):
+        foreign = set(_names_of_other_libraries(source)) | {"self", "cls"}
+        for node in nodes(source):
             if what := _private(node, foreign):
                 yield f"{module}:{node.lineno}: reaches for {what}"
 
 
-def _names_of_other_libraries(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
+def _names_of_other_libraries(source: str) -> Iterator[str]:
+    for node in nodes(source):
         if isinstance(node, ast.Import | ast.ImportFrom):
             origin = (node.module or "") if isinstance(node, ast.ImportFrom) else ""
             for alias in node.names:

@@ -1,6 +1,7 @@
 """Fixtures for every test: what is left behind, and which engine an actor runs on."""
 
 import contextlib
+import gc
 import multiprocessing
 import os
 import shutil
@@ -16,16 +17,10 @@ from types import ModuleType
 from typing import Any, TypeAlias
 
 import pytest
-from hypothesis import settings
 
 from remoteobj.testing import Gate
-from tests import leaks
 from tests.internals import sweep
 from tests.tools import Script, Scripts
-
-# A round trip takes as long as the machine makes it wait, and a failure must be the same tomorrow.
-settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
-settings.load_profile("repeatable")
 
 # ------------------------------------------------------------------ portability
 
@@ -51,6 +46,18 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in config.getoption("--without") or []:
         if hasattr(ONLY_ON_LINUX[name], name):
             delattr(ONLY_ON_LINUX[name], name)
+    # Not at the top, since actors that are started anew import this module too: start-up.
+    from hypothesis import settings
+
+    # A round trip takes as long as the machine makes it wait; a failure must be the same tomorrow.
+    settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
+    settings.load_profile("repeatable")
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests are no garbage, and need not be searched whenever some is collected."""
+    gc.collect()
+    gc.freeze()
 
 
 # ------------------------------------------------------------------ leaks
@@ -78,6 +85,11 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
     temporary.mkdir()
     # After the package's own removals and multiprocessing's (at -100), and in no forked child.
     Finalize(None, shutil.rmtree, args=(base, True), exitpriority=-200)
+    from tests import leaks  # not at the top, as with hypothesis: start-up
+
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        # It is so where a shell began us in the background, and programs of ours would inherit it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.MonkeyPatch.context() as patch:
         leaks.adopt_orphans(patch)
         patch.setenv("XDG_RUNTIME_DIR", str(runtime))
@@ -89,6 +101,8 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
 @pytest.fixture(autouse=True)
 def nothing_left(request: pytest.FixtureRequest, places: list[Path]) -> Iterator[None]:
     """No process, thread, descriptor, shared memory or file may stay beyond what stood before."""
+    from tests import leaks  # start-up, again
+
     before = leaks.Snapshot.take(places)
     yield
     if request.node.stash.get(FAILED, False):

@@ -26,7 +26,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, cast
 import pytest
 
 import remoteobj
-from remoteobj import Except, Proxy, _leaks, _ownership
+from remoteobj import Except, Proxy, _inspection, _leaks, _ownership
 from remoteobj._actor import control, mailbox
 from remoteobj._actor.actor_server import ActorServer
 from remoteobj._actor.clients import Client
@@ -672,8 +672,12 @@ TERM_SECONDS = Constant(_ownership, "TERM_SECONDS")
 """What an actor may take to end after SIGTERM, before SIGKILL."""
 SHORT_CALL = Constant(event_loop, "SHORT_CALL")
 """What an await looks for its outcome, before its loop sleeps."""
+EXIT_CODE_SECONDS = Constant(_ownership, "EXIT_CODE_SECONDS")
+"""What one whose `__init__` has failed may take to end by itself."""
 ACCEPT_PAUSE_SECONDS = Constant(control, "BREATHER")
 """What passes between attempts to accept a connection when descriptors have run out."""
+ANSWER_SECONDS = Constant(_inspection, "ANSWER_SECONDS")
+"""What an actor may take to say what keeps it, when a call is out of time."""
 SHARED_IDLE_SECONDS = Constant(buffer_exchange, "IDLE_SECONDS")
 """What shared memory that is free is kept for."""
 OUT_OF_BAND_FROM = Constant(out_of_band, "BIG")

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing import process
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -181,38 +181,63 @@ def list_processes() -> Iterator[tuple[tuple[int, str], str]]:
     """Every descendant as (pid, start time), which a pid that is taken again does not equal."""
     table = dict(_processes_of_linux() if LINUX else _processes_of_ps())
     family = {os.getpid()}
-    while more := {pid for pid, row in table.items() if row[0] in family} - family:
+    while more := {pid for pid, row in table.items() if row.parent in family} - family:
         family |= more
     for pid in sorted(family - {os.getpid()} - exempt_pids()):
-        parent, state, started, command = table[pid]
-        if state == "Z" and parent == os.getpid() and pid not in STARTED:
+        row = table[pid]
+        if row.state == "Z" and row.parent == os.getpid() and pid not in STARTED:
             # An adopted orphan that has ended: to reap it would be init's duty, and now is ours.
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
         else:
-            yield (pid, started), f"{command} (state {state}, child of {parent})"
+            command = row.command or _command_of(pid) or f"[{row.name}]"
+            yield (pid, row.started), f"{command} (state {row.state}, child of {row.parent})"
 
 
-def _processes_of_linux() -> Iterator[tuple[int, tuple[int, str, str, str]]]:
-    for entry in os.listdir("/proc"):
+class Row(NamedTuple):
+    """What the system's table of processes says of one."""
+
+    parent: int
+    state: str
+    started: str
+    name: str = ""
+    command: str = ""
+
+
+def _processes_of_linux() -> Iterator[tuple[int, Row]]:
+    """All processes of the machine. Twice in every test, so it costs little for each of them."""
+    for entry in filter(str.isdecimal, os.listdir("/proc")):
         # Whichever process ends meanwhile is none that is left.
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):
-            pid = int(entry)
-            stat = Path("/proc", entry, "stat").read_text(errors="replace")
-            name, _, rest = stat.partition("(")[2].rpartition(")")
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            name, _, rest = _read(f"/proc/{entry}/stat").partition("(")[2].rpartition(")")
             fields = rest.split()
-            command = Path("/proc", entry, "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            yield pid, (int(fields[1]), fields[0], fields[19], command.strip() or f"[{name}]")
+            yield int(entry), Row(int(fields[1]), fields[0], fields[19], name)
 
 
-def _processes_of_ps() -> Iterator[tuple[int, tuple[int, str, str, str]]]:
+def _command_of(pid: int) -> str:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return _read(f"/proc/{pid}/cmdline").replace("\0", " ").strip()
+    return ""
+
+
+def _read(path: str) -> str:
+    """The beginning of a small file, without the objects that `open` would make for it."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        return os.read(fd, 4096).decode(errors="replace")
+    finally:
+        os.close(fd)
+
+
+def _processes_of_ps() -> Iterator[tuple[int, Row]]:
     columns = "pid=,ppid=,state=,lstart=,command="
     with subprocess.Popen(["ps", "-axo", columns], stdout=subprocess.PIPE, text=True) as ps:
         assert ps.stdout is not None
         for line in ps.stdout.read().splitlines():
             pid, parent, state, *rest = line.split(None, 8)
             if int(pid) != ps.pid:
-                yield int(pid), (int(parent), state[0], " ".join(rest[:5]), " ".join(rest[5:]))
+                started, command = " ".join(rest[:5]), " ".join(rest[5:])
+                yield int(pid), Row(int(parent), state[0], started, command=command)
 
 
 # ------------------------------------------------------------------ memory, descriptors, files
@@ -228,6 +253,8 @@ def list_mappings() -> Iterator[str]:
     """Memory shared with others, mapped here: it may outlive the descriptor it was made from."""
     if LINUX:
         for line in Path("/proc/self/maps").read_text().splitlines():
+            if "(deleted)" not in line and "/dev/" not in line:
+                continue  # it is one of hundreds, in every test
             addresses, mode, _, _, inode, *path = line.split(None, 5)
             if not path:
                 continue

@@ -4,7 +4,6 @@ import contextlib
 import copy
 import hmac
 import inspect
-import io
 import multiprocessing
 import os
 import pickle
@@ -19,7 +18,6 @@ from typing import Any
 
 import cloudpickle
 import pytest
-from rich.console import Console
 from rich.traceback import Traceback
 
 from remoteobj import CallTimeoutError, NotListeningError, Proxy, remote, util
@@ -76,9 +74,13 @@ def with_locals(exc: BaseException) -> str:
         if not isinstance(exc, OSError):  # of which it asks for an attribute that is not there
             assert exc.__traceback__ is not None
             text += cgitb.text((type(exc), exc, exc.__traceback__))
-    console = Console(file=io.StringIO(), width=1000, record=True)
-    console.print(Traceback.from_exception(type(exc), exc, exc.__traceback__, show_locals=True))
-    return text + console.export_text()
+    trace = Traceback.extract(type(exc), exc, exc.__traceback__, show_locals=True)
+    for stack in trace.stacks:
+        for frame in stack.frames:
+            # As rich prints them, without the lines of source code, which take it most of the time.
+            values = {name: node.render(1000) for name, node in (frame.locals or {}).items()}
+            text += "".join(f"{name} = {value}\n" for name, value in values.items())
+    return text
 
 
 # ------------------------------------------------------------------ what is shown

@@ -383,6 +383,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return of
 
 
+@pytest.mark.timeout(120)  # the first of each start method waits for all answers
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_an_actor_of_a_script_can_use(question: str, start_method: str, answers: Any) -> None:
     assert answers(start_method)[question] is True, answers(start_method)[question]

@@ -220,7 +220,7 @@ def test_no_umask_takes_it_from_its_owner(script: Scripts, base: Path, place: st
     import_everything()
     if sys.argv[1] == "nowhere":
         nowhere_is_safe()
-    import hmac, shutil, tempfile  # the other user may not reach the libraries
+    import hmac, json, shutil, tempfile  # the other user may not reach the libraries
     from remoteobj import Proxy
     os.setgroups([])
     os.setgid({OTHER})

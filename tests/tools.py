@@ -1,7 +1,6 @@
 """What tests of several modules take: waiting, calls in threads, processes, scripts."""
 
 import contextlib
-import inspect
 import multiprocessing
 import os
 import select
@@ -34,6 +33,8 @@ def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
 
 
 def _source_of(condition: Callable[[], Any]) -> str:
+    import inspect  # not at the top, since actors that are started anew import this too: start-up
+
     try:
         return inspect.getsource(condition).strip()
     except (OSError, TypeError):  # there is none: it was pickled, or is no function
@@ -104,6 +105,7 @@ def start(method: str, target: Callable[..., Any], *args: Any) -> Any:
 def finish(process: Any) -> int:
     """The exit code of a process that ends by itself."""
     process.join(20)
+    assert process.exitcode is not None, "it has not ended within 20 s"
     code: int = process.exitcode
     process.close()
     return code

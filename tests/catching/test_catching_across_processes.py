@@ -165,19 +165,19 @@ def test_a_local_except_says_that_it_cannot_leave() -> None:
     assert len(exc) == 1
 
 
-def test_an_exception_of_200_mb_blocks_nobody(shared: Except) -> None:
-    assert run("fork", catch, shared, "large", ValueError("x" * (200 << 20))) == 0
+def test_an_exception_of_64_mb_blocks_nobody(shared: Except) -> None:
+    assert run("fork", catch, shared, "large", ValueError("x" * (64 << 20))) == 0
     catch(shared, "small", KeyError())
     assert len(shared) == 2
     large = shared.first("large")
     assert large is not None
-    assert len(large.args[0]) == 200 << 20
+    assert len(large.args[0]) == 64 << 20
 
 
 def test_many_small_exceptions_block_nobody(shared: Except) -> None:
-    assert run("fork", catch_in_a_row, shared, 20_000) == 0
-    assert len(shared) == 20_000
-    assert str(shared.last()) == "19999"
+    assert run("fork", catch_in_a_row, shared, 5_000) == 0
+    assert len(shared) == 5_000
+    assert str(shared.last()) == "4999"
 
 
 def catch_in_a_row(exc: Except, count: int) -> None:

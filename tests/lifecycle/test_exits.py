@@ -16,7 +16,12 @@ import pytest
 from remoteobj import ActorDiedError, ExitReport, NotListeningError, remote
 from remoteobj.testing import Gate
 from tests.conftest import Launch
-from tests.internals import hold_reactor, launched_instances, reactor_threads
+from tests.internals import (
+    EXIT_CODE_SECONDS,
+    hold_reactor,
+    launched_instances,
+    reactor_threads,
+)
 from tests.lifecycle.actors import NO_PROCESS, Counter, Patient, SpawnError, Stillborn, Worker
 from tests.tools import Script, process, until
 
@@ -109,6 +114,7 @@ def test_an_exit_code_of_the_works_own_is_no_failure_of_it(launch: Launch) -> No
 def test_one_that_could_not_be_made_says_with_what(
     launch: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    EXIT_CODE_SECONDS.set(monkeypatch, 20.0)  # it is not killed, however busy the machine is
     instances = launched_instances(monkeypatch)
     with pytest.raises(SpawnError):
         Stillborn.options(**launch).spawn("raise")
