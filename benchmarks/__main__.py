@@ -28,7 +28,6 @@ from benchmarks.harness import FIGURES, machine, table
 
 DOCS = Path(__file__).parents[1] / "docs"
 
-<<<<<<< HEAD
 for module in (
     import_time,
     spawn,
@@ -45,11 +44,6 @@ for module in (
     memory,
     descriptors,
 ):
-=======
-for module in (import_time, spawn, call, loaded, pipelined, awaits):
-    module.main()
-for module in (stream, arrays, many, slow, memory):
->>>>>>> b
     module.main()
 idle_status = idle.main()
 print(f"\n{table(FIGURES)}\n\n{machine()}")
