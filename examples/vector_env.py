@@ -1,0 +1,99 @@
+"""Environments of gymnasium, each in a process of its own, and all stepped at once.
+
+Shows: one thing asked of many actors at the same time. What stands around it makes this a
+`VectorEnv` like gymnasium's own, so that its wrappers and training programs take it.
+
+Watch for: the results are those of `SyncVectorEnv`, seed by seed, also where an episode ends and
+the step after it begins a new one. An error in one environment arrives here as itself.
+"""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
+
+from remoteobj import remote
+
+
+@remote
+class Environment:
+    def __init__(self, name: str) -> None:
+        self.env = gymnasium.make(name)
+        self.over = False
+
+    def reset(self, how: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        self.over = False
+        return self.env.reset(**how)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        if self.over:
+            first, info = self.reset({})
+            return first, 0.0, False, False, info
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        self.over = terminated or truncated
+        return obs, reward, terminated, truncated, info
+
+    @remote.cleanup
+    def close(self) -> None:
+        self.env.close()
+
+
+class ActorVectorEnv(VectorEnv[Any, Any, Any]):
+    def __init__(self, name: str, num_envs: int) -> None:
+        self.num_envs = num_envs
+        self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
+        self.envs = [Environment.spawn(name) for _ in range(num_envs)]
+        self.single_observation_space = self.envs[0].env.observation_space.get_()
+        self.single_action_space = self.envs[0].env.action_space.get_()
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        if not isinstance(seed, list):
+            seed = [None if seed is None else seed + n for n in range(self.num_envs)]
+        ways = [{"seed": one, "options": options} for one in seed]
+        rounds = [env.future_.reset(how) for env, how in zip(self.envs, ways, strict=True)]
+        obs, infos = zip(*(future.result() for future in rounds), strict=True)
+        return self.batched(obs, infos)
+
+    def step(self, actions: Any) -> tuple[Any, ...]:
+        pairs = zip(self.envs, iterate(self.action_space, actions), strict=True)
+        futures = [env.future_.step(action) for env, action in pairs]
+        obs, *numbers, infos = zip(*(future.result() for future in futures), strict=True)
+        first, last = self.batched(obs, infos)
+        return first, *map(np.array, numbers), last
+
+    def batched(self, obs: Any, infos: Any) -> tuple[Any, dict[str, Any]]:
+        room: Any = create_empty_array(self.single_observation_space, self.num_envs)
+        merged: dict[str, Any] = {}
+        for number, info in enumerate(infos):
+            merged = self._add_info(merged, info, number)
+        return concatenate(self.single_observation_space, obs, room), merged
+
+    def close_extras(self, **_: Any) -> None:
+        for env in self.envs:
+            env.stop_()
+
+
+def main() -> None:
+    name, count, steps = "CartPole-v1", 4, 300
+    ours = ActorVectorEnv(name, count)
+    theirs = SyncVectorEnv([lambda: gymnasium.make(name)] * count)
+    ours.action_space.seed(1)
+    same = np.array_equal(ours.reset(seed=1)[0], theirs.reset(seed=1)[0])
+    episodes = 0
+    for _ in range(steps):
+        actions = ours.action_space.sample()
+        mine, its = ours.step(actions), theirs.step(actions)
+        same = same and all(map(np.array_equal, mine[:4], its[:4]))
+        episodes += sum(mine[2])
+    print(f"{steps} steps of {count} environments, in which {episodes} episodes ended")
+    print("the same as in a SyncVectorEnv:", same)
+    ours.close()
+    theirs.close()
+
+
+if __name__ == "__main__":
+    main()
