@@ -23,6 +23,7 @@ from benchmarks import (
     spawn,
     starts,
     stream,
+    vector_env,
 )
 from benchmarks.harness import FIGURES, machine, table
 
@@ -40,6 +41,7 @@ for module in (
     many,
     fan_out,
     awaits,
+    vector_env,
     slow,
     memory,
     descriptors,
