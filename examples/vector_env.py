@@ -14,7 +14,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
-from remoteobj import remote
+from remoteobj import each, remote
 
 
 @remote
@@ -23,13 +23,13 @@ class Environment:
         self.env = gymnasium.make(name)
         self.over = False
 
-    def reset(self, how: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    def reset(self, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
         self.over = False
-        return self.env.reset(**how)
+        return self.env.reset(seed=seed, options=options)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         if self.over:
-            first, info = self.reset({})
+            first, info = self.reset()
             return first, 0.0, False, False, info
         obs, reward, terminated, truncated, info = self.env.step(action)
         self.over = terminated or truncated
@@ -53,24 +53,21 @@ class ActorVectorEnv(VectorEnv[Any, Any, Any]):
     def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
         if not isinstance(seed, list):
             seed = [None if seed is None else seed + n for n in range(self.num_envs)]
-        ways = [{"seed": one, "options": options} for one in seed]
-        rounds = [env.future_.reset(how) for env, how in zip(self.envs, ways, strict=True)]
-        obs, infos = zip(*(future.result() for future in rounds), strict=True)
-        return self.batched(obs, infos)
+        first, infos = self.together(each(self.envs).reset.map(seed, [options] * self.num_envs))
+        return first, infos
 
     def step(self, actions: Any) -> tuple[Any, ...]:
-        pairs = zip(self.envs, iterate(self.action_space, actions), strict=True)
-        futures = [env.future_.step(action) for env, action in pairs]
-        obs, *numbers, infos = zip(*(future.result() for future in futures), strict=True)
-        first, last = self.batched(obs, infos)
-        return first, *map(np.array, numbers), last
+        return self.together(each(self.envs).step.map(iterate(self.action_space, actions)))
 
-    def batched(self, obs: Any, infos: Any) -> tuple[Any, dict[str, Any]]:
+    def together(self, results: list[tuple[Any, ...]]) -> tuple[Any, ...]:
+        """One result of all: observations, numbers and infos each in one."""
+        obs, *numbers, infos = zip(*results, strict=True)
         room: Any = create_empty_array(self.single_observation_space, self.num_envs)
+        batch: Any = concatenate(self.single_observation_space, obs, room)
         merged: dict[str, Any] = {}
         for number, info in enumerate(infos):
             merged = self._add_info(merged, info, number)
-        return concatenate(self.single_observation_space, obs, room), merged
+        return batch, *map(np.array, numbers), merged
 
     def close_extras(self, **_: Any) -> None:
         for env in self.envs:
