@@ -44,7 +44,7 @@ class ActorVectorEnv(VectorEnv[Any, Any, Any]):
     def __init__(self, name: str, num_envs: int) -> None:
         self.num_envs = num_envs
         self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
-        self.envs = [Environment.spawn(name) for _ in range(num_envs)]
+        self.envs = [Environment.options(wait=False).spawn(name) for _ in range(num_envs)]
         self.single_observation_space = self.envs[0].env.observation_space.get_()
         self.single_action_space = self.envs[0].env.action_space.get_()
         self.observation_space = batch_space(self.single_observation_space, num_envs)

@@ -13,7 +13,7 @@ import asyncio
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import uvicorn
@@ -24,7 +24,7 @@ from remoteobj import ActorDiedError, remote
 
 
 # A forked process would have the connections of the server as well, and keep them open.
-@remote(start_method="forkserver", stop_timeout=0.5)
+@remote(start_method="forkserver")
 class Model:
     def __init__(self) -> None:
         self.weight = 2.0  # stands for what is slow to load, and not safe to use by two threads
@@ -43,14 +43,22 @@ class Keeper:
 
     def __init__(self) -> None:
         self.model: Any = None
+        self.life = AsyncExitStack()
         self.starting = asyncio.Lock()
 
     async def get(self, dead: Any = None) -> Any:
         """A model that lives, so far as is known. Of many who wait for one the first starts it."""
         async with self.starting:
             if self.model is dead or not self.model.alive_:
-                self.model = await asyncio.to_thread(Model.spawn)
+                await self.end()
+                starting = Model.options(wait=False).spawn()
+                self.model = await self.life.enter_async_context(starting)
             return self.model
+
+    async def end(self) -> None:
+        with suppress(ActorDiedError, TimeoutError):  # whoever asked it was told of its death
+            async with asyncio.timeout(0.5):  # then it is killed
+                await self.life.aclose()
 
     async def predict(self, *args: float) -> float:
         dead = None
@@ -74,7 +82,7 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        await asyncio.to_thread(keeper.model.stop_)
+        await keeper.end()
 
 
 app = FastAPI(lifespan=lifespan)
