@@ -67,7 +67,7 @@ class ActorVectorEnv(VectorEnv[Any, Any, Any]):
         merged: dict[str, Any] = {}
         for number, info in enumerate(infos):
             merged = self._add_info(merged, info, number)
-        return batch, *map(np.array, numbers), merged
+        return batch, *map(np.array, numbers, (float, bool, bool)), merged
 
     def close_extras(self, **_: Any) -> None:
         for env in self.envs:

@@ -119,6 +119,7 @@ def test_of_many_requests_that_meet_a_crash_each_is_answered_and_one_new_actor_i
         assert call.result() == (200, f"{2.0 * x}")
     assert service.health()["actor"] == "Model-2"
 
+
 def test_a_request_that_ends_soon_is_finished_before_the_server_ends(service: Service) -> None:
     request = service.in_hand("/predict?x=3&seconds=0.3")
     output = service.end(signal.SIGINT)
