@@ -25,6 +25,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
+import numpy as np
+
 from benchmarks.harness import Measure, compare, machine, repeated
 from remoteobj import remote
 from remoteobj._caller import event_loop
@@ -78,6 +80,12 @@ def values() -> Iterator[Trick]:
         "a number or a text is pickled without looking into it",
         often(lambda: dumps(1)),
         often(lambda: dumps([1])),
+    )
+    number = np.int64(1)
+    yield Trick(
+        "a number of numpy is pickled as the number that it is equal to",
+        often(lambda: dumps(number)),
+        often(lambda: pickle.dumps(number, 5)),
     )
     big = bytes(64 * MB)
     yield Trick(

@@ -59,6 +59,28 @@ def test_a_text_that_looks_like_a_module_arrives_as_that_text(text: str) -> None
     assert there_and_back([text]) == [text]
 
 
+NUMBERS = [np.bool_, np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32]
+NUMBERS += [np.uint64, np.float16, np.float32, np.float64, np.complex64, np.complex128]
+
+
+@pytest.mark.parametrize("kind", NUMBERS)
+def test_numbers_of_numpy_arrive_bit_by_bit_and_in_short_pickles(kind: Any) -> None:
+    special = np.array([0.1, -0.0, np.inf, np.nan, 1e-310, 1.0])
+    for array in (np.arange(256, dtype=np.uint8), special):
+        for number in array.astype(kind) if kind is np.bool_ else array.view(kind):
+            payload, _ = dumps(number)
+            assert len(payload) < len(pickle.dumps(number, 5)) - 30
+            got = loads(payload)
+            assert type(got) is type(number)
+            assert got.tobytes() == number.tobytes() or np.isnan(number)
+
+
+@pytest.mark.parametrize("value", [np.datetime64("2026", "Y"), np.longdouble(1) / 3])
+def test_what_else_numpy_counts_with_arrives_as_it_was(value: Any) -> None:
+    got = there_and_back([value])[0]
+    assert (got.dtype, got) == (value.dtype, value)
+
+
 # ------------------------------------------------------------------ buffers
 
 

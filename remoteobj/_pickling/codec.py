@@ -25,6 +25,7 @@ from typing import Any, Final, TypeAlias
 from .._os.lazy_import import import_lock
 from .._os.thread_unwind import ThreadUnwind
 from . import own_objects
+from .numpy_numbers import reducer_of_number
 from .out_of_band import SCALARS, extract_large
 from .reducers import KINDS, OUR_WAYS, Pickler
 
@@ -222,6 +223,7 @@ class _Table(dict[type, Callable[[Any], Any]]):
 
     def __missing__(self, cls: type) -> Callable[[Any], Any]:
         reducer = _stop if issubclass(cls, KINDS) else OUR_WAYS.get(cls) or registered.get(cls)
+        reducer = reducer or reducer_of_number(cls)
         if reducer is None:
             if issubclass(cls, type):
                 raise KeyError(cls)
