@@ -20,7 +20,7 @@ from examples.vector_env import ActorVectorEnv
 
 NAME = "CartPole-v1"
 SIZES = 4, 8
-CHECKED, STEPS = 300, 500
+CHECKED, STEPS = 300, 200
 ROUNDS = 11
 
 Vector = VectorEnv[Any, Any, Any]
