@@ -42,7 +42,6 @@ from .._protocol.frames import encode
 from .._protocol.messages import Bytes, Frame, Kind
 from .._protocol.requests import metadata_of_this_thread
 from .._wire.channel import Channel, ChannelClosedError
-from ..errors import NotListeningError
 from . import async_calls
 from .async_calls import AsyncCalls, OnReady
 from .background_io import BackgroundIO
@@ -141,9 +140,7 @@ class Connection:
             ReenteredError: this thread is within a call, of which a signal handler or a
                 finalizer makes another one; nothing was sent.
         """
-        write = self._writer.write
-        token = token or new_call_token()
-        return self._send(Kind.CALL, payload, buffers, write, token, opened=opened)
+        return self._send(Kind.CALL, payload, buffers, self._writer.write, None, opened, token)
 
     def cast(self, payload: bytes, buffers: Sequence[Bytes]) -> None:
         """Send a call that has no outcome.
@@ -175,8 +172,7 @@ class Connection:
         background_io = self._background_io
         if not background_io.expects_calls:
             background_io.expect_calls()
-        write = self._writer.write_ahead
-        call = self._send(Kind.CALL, payload, buffers, write, new_call_token(), on_ready)
+        call = self._send(Kind.CALL, payload, buffers, self._writer.write_ahead, on_ready)
         if self.runs_inline:
             self.wait(call)
         elif not call.ready:
@@ -194,7 +190,7 @@ class Connection:
         """
         corks = cork and not self.runs_inline
         write = self._writer.cork if corks else self._writer.write_nowait
-        call = self._send(Kind.CALL, payload, buffers, write, new_call_token())
+        call = self._send(Kind.CALL, payload, buffers, write)
         if self.runs_inline:
             self.wait(call)
         elif self._writer.unsent:
@@ -207,9 +203,9 @@ class Connection:
         payload: bytes,
         buffers: Sequence[Bytes],
         write: Callable[[list[Bytes]], None],
-        token: int = 0,
         on_ready: OnReady | None = None,
         opened: list[OpenedCall] | None = None,
+        token: int = 0,
     ) -> PendingCall:
         writer = self._writer
         if writer.lock._is_owned() or self._reader.turn.lock._is_owned():
@@ -221,8 +217,10 @@ class Connection:
             call.sent = payload
             if opened is not None:
                 opened.append((self, call))
-            call.token = token
-            metadata = metadata_of_this_thread(token) if serving_threads else b""
+            metadata = b""
+            if serving_threads:
+                call.token = token or (new_call_token() if kind == Kind.CALL else 0)
+                metadata = metadata_of_this_thread(call.token)
             try:
                 if on_ready is not None:
                     self._async_calls.watch(call, on_ready)
@@ -395,11 +393,7 @@ class Connection:
         self._writer.after_fork()
         self._reader.turn.after_fork()
         self._async_calls.in_flight = {}
-        self._incoming.closed_because = _of_the_parent
+        self._incoming.after_fork()
 
 
 OpenedCall: TypeAlias = tuple[Connection, PendingCall]
-
-
-def _of_the_parent(_: bool) -> BaseException:
-    return NotListeningError("this connection belongs to the parent process")

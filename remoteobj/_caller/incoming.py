@@ -19,6 +19,7 @@ from .._protocol.calls import (
 )
 from .._protocol.messages import Frame, Kind, refusal_of_unknown
 from .._wire.channel import Channel
+from ..errors import NotListeningError
 from .async_calls import AsyncCalls
 
 __all__ = ["Incoming"]
@@ -96,6 +97,10 @@ class Incoming:
         self.actor_lives_on = True
         self.close(hung_up(why))
 
+    def after_fork(self) -> None:
+        """In a forked child: the connection is the parent's, who gets the outcomes."""
+        self.closed_because = _of_the_parent
+
     def fail_unsent(self, call: PendingCall) -> None:
         """Give a call its outcome that was not sent whole, and so has surely not begun."""
         call.fail(partial(self.closed_because or self._lost, False))
@@ -115,6 +120,10 @@ _HANDLERS: Final[dict[int, Callable[[Incoming, Frame], None]]] = {
     Kind.RELEASE: Incoming._on_channel,
     Kind.FORGET: Incoming._on_channel,
 }
+
+
+def _of_the_parent(_: bool) -> BaseException:
+    return NotListeningError("this connection belongs to the parent process")
 
 
 def _ignore(frame: Frame) -> None:
