@@ -217,18 +217,14 @@ class Connection:
             call.sent = payload
             if opened is not None:
                 opened.append((self, call))
-            metadata = b""
-            if serving_threads:
-                call.token = token or (new_call_token() if kind == Kind.CALL else 0)
-                metadata = metadata_of_this_thread(call.token)
+            if serving_threads and kind == Kind.CALL:
+                call.token = token or new_call_token()
+            metadata = metadata_of_this_thread(call.token) if serving_threads else b""
             try:
                 if on_ready is not None:
                     self._async_calls.watch(call, on_ready)
-                if buffers:
-                    frame = Frame(kind, call.call_id, payload, buffers, metadata)
-                    write(self._channel.encode(frame))
-                else:
-                    write(encode((kind, call.call_id, payload, (), metadata, 0)))
+                frame = (kind, call.call_id, payload, buffers, metadata, 0)
+                write(self._channel.encode(Frame(*frame)) if buffers else encode(frame))
             except ChannelClosedError:
                 self._async_calls.forget(call)
                 self._calls.withdraw(call)

@@ -26,7 +26,7 @@ from functools import partial
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
-from .._os.poller import MAX_CREDIT, MISS_COST, RETRY_CREDIT, RETRY_EVERY, clock
+from .._os.poller import MAX_CREDIT, MISS_COST, RETRY_CREDIT, clock
 from .._protocol.calls import PendingCall
 from ..errors import CallTimeoutError
 from . import async_calls
@@ -39,6 +39,8 @@ __all__ = ["CallLimit", "LoopBridge", "bridge_of_this_loop", "step"]
 
 SHORT_CALL = 30e-6
 """Seconds for which an await looks for its outcome: a short call takes less."""
+RETRY_EVERY = 64
+"""Once to look has not paid, it is tried again after so many awaits."""
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
@@ -46,7 +48,7 @@ __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 class Looks:
     """Looks of awaits for their outcomes, and whether these pay.
 
-    After some in vain it is tried only now and then, as by `poller.SpinPoller`.
+    After some in vain it is tried only now and then, much as by `poller.SpinPoller`.
     """
 
     def __init__(self) -> None:
