@@ -29,7 +29,7 @@ from remoteobj import (
 from remoteobj.testing import Gate
 from tests.conftest import Launch
 from tests.forks import code_of, in_child
-from tests.internals import PROBE_DELAY, calls_in_flight, open_entries, until_sent
+from tests.internals import PROBE_DELAY, open_calls, open_entries, until_sent
 from tests.tools import Call, until
 
 NO_THREAD = {"inline": "answers before anything else can happen"}
@@ -153,6 +153,7 @@ def test_arrays_and_parts_may_be_arguments(envs: list[Any]) -> None:
     assert each(envs[:1] * 2).future_.step(envs[0].number).result(20) == [0, 0]
 
 
+@pytest.mark.engines(skip={"inline": "listens at no address"})
 def test_proxies_of_any_kind_will_do_and_one_that_is_served_here(envs: list[Any]) -> None:
     copy = pickle.loads(pickle.dumps(envs[1]))
     here = Proxy(Env(9))
@@ -363,7 +364,7 @@ def test_cancelling_the_future_or_the_await_of_a_round_cancels_all_calls(
 
     async def give_up() -> None:
         waiting = asyncio.ensure_future(many.async_.step(2))
-        await asyncio.to_thread(until, lambda: calls_in_flight(envs[2]) == 2)
+        await asyncio.to_thread(until, lambda: open_calls(envs[2]) == 2)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting

@@ -20,7 +20,7 @@ import cloudpickle
 import pytest
 from rich.traceback import Traceback
 
-from remoteobj import CallTimeoutError, NotListeningError, Proxy, remote, util
+from remoteobj import CallTimeoutError, NotListeningError, Proxy, each, remote, util
 from remoteobj.testing import Gate
 from tests import internals
 from tests.conftest import Launch
@@ -186,9 +186,10 @@ def test_a_call_with_a_proxy_shows_no_key_among_the_locals_of_either_side(
             vault.with_(timeout=0.1).passto(lambda _obj, gate, _other: gate.park(), gate, other)
         gate.open()
         assert hides(with_locals(late.value))
-    with pytest.raises(NotListeningError) as gone:
-        vault.keep(other)
-    assert hides(with_locals(gone.value))
+    for call in (vault.keep, each([vault]).keep):
+        with pytest.raises(NotListeningError) as gone:
+            call(other)
+        assert hides(with_locals(gone.value))
 
 
 class Unreadable:

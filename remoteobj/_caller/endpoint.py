@@ -226,16 +226,6 @@ class Endpoint:
                 connection = self._connect()
                 return connection, act(connection)
 
-    def begin(
-        self, payload: bytes, buffers: Sequence[Bytes], opened: list[OpenedCall], token: int = 0
-    ) -> None:
-        """Send a call for which the caller will wait. See `Connection.call`.
-
-        Raises:
-            NotListeningError: nobody listens; nothing was sent.
-        """
-        self.with_connection(lambda at: at.call(payload, buffers, opened, token))
-
     def _exchange(
         self,
         payload: bytes,
@@ -250,7 +240,7 @@ class Endpoint:
         """
         try:
             if not opened:
-                self.begin(payload, buffers, opened)
+                self.with_connection(lambda at: at.call(payload, buffers, opened))
             connection, pending = opened[-1]
             deadline = None if options.timeout is None else time.monotonic() + options.timeout
             if not connection.wait(pending, deadline):

@@ -17,7 +17,6 @@ from typing import Any, TypeAlias
 from .._pickling.exceptions import add_note
 from .._protocol.calls import PendingCall
 from .._protocol.chains import new_call_token
-from .._protocol.messages import Bytes
 from .._protocol.operations import Steps
 from ..errors import ActorDiedError, NotListeningError
 from .answers import Fallback, fallback_or_raise
@@ -51,6 +50,7 @@ def run_round(calls: Sequence[RoundCall]) -> list[Outcome]:
         failures = _send(calls, payloads, sent)
         _wait(calls, sent, failures)
     except BaseException:
+        payloads.clear()
         for (endpoint, _, _, _, options), opened in zip(calls, sent, strict=True):
             for connection, pending in opened:
                 connection.abandon(pending)
@@ -76,7 +76,7 @@ def _pickled(calls: Sequence[RoundCall]) -> list[tuple[bytes, list[Any]]]:
 
 def _send(
     calls: Sequence[RoundCall],
-    payloads: Sequence[tuple[bytes, list[Bytes]]],
+    payloads: list[tuple[bytes, list[Any]]],
     sent: Sequence[list[OpenedCall]],
 ) -> dict[int, Outcome]:
     """Send all, and add each to its entry of `sent` before it is; what came of those that could not
@@ -85,12 +85,22 @@ def _send(
     token = new_call_token()
     failures: dict[int, Outcome] = {}
     for index, (endpoint, _, _, otherwise, _) in enumerate(calls):
-        payload, buffers = payloads[index]
         try:
-            endpoint.begin(payload, buffers, sent[index], token)
+            _begin(endpoint, *payloads[index], sent[index], token)
         except (NotListeningError, ActorDiedError) as exc:
             failures[index] = _unanswered(exc, otherwise)
+    payloads.clear()  # an error leads to this frame, and a payload may hold a key
     return failures
+
+
+def _begin(
+    endpoint: Endpoint, payload: bytes, buffers: list[Any], opened: list[OpenedCall], token: int
+) -> None:
+    try:
+        endpoint.with_connection(lambda at: at.call(payload, buffers, opened, token))
+    except BaseException:
+        payload = b""  # as in `Endpoint.call`
+        raise
 
 
 def _wait(
