@@ -163,7 +163,7 @@ def results(outcomes: list[Outcome], names: Sequence[str]) -> list[Any]:
             raise error
         return [value for value, _ in outcomes]
     finally:
-        del error, outcomes  # an error leads to this frame, and must not lead on to itself
+        error, outcomes = None, []  # an error leads to this frame, and must not lead on to itself
 
 
 def failure_of(outcomes: list[Outcome], names: Sequence[str]) -> BaseException | None:
