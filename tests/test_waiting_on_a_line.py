@@ -1,21 +1,21 @@
 """How one end of a line waits for the other: it polls, and then it sleeps."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from remoteobj._os import poller
 from remoteobj._os.poller import (
-    LONG_RESTS,
+    ALONE_SECONDS,
+    CROWD_SECONDS,
+    FORGIVEN,
     MAX_CREDIT,
     MISS_COST,
-    NAP,
-    REST_SECONDS,
-    RESTS,
+    REST,
     SLICE_SECONDS,
     SPIN_SECONDS,
     USED_SECONDS,
+    WARY,
     SpinPoller,
 )
 
@@ -32,9 +32,12 @@ class Line:
     def __init__(self) -> None:
         self.found: list[Ready] = []
         self.look_seconds = LOOK
+        self.others_use = 0.0
+        """Seconds that others take when this process gives way."""
         self.now = 0.0
         self.looks = 0
         self.sleeps = 0
+        self.given_way = 0
 
     def poll(self, timeout: float | None = None) -> Ready:
         if timeout == 0:
@@ -44,6 +47,10 @@ class Line:
         self.sleeps += 1
         return SLEPT
 
+    def give_way(self) -> None:
+        self.given_way += 1
+        self.now += self.others_use
+
     def clock(self) -> float:
         return self.now
 
@@ -52,6 +59,7 @@ class Line:
 def line(monkeypatch: pytest.MonkeyPatch) -> Line:
     made = Line()
     monkeypatch.setattr(poller, "clock", made.clock)
+    monkeypatch.setattr(poller, "_yield_cpu", made.give_way)
     monkeypatch.setattr(poller, "_processors", lambda: 2)
     return made
 
@@ -63,8 +71,14 @@ def waiter(line: Line, spin: float | None = None) -> Any:
 
 
 def hit(one: Any, line: Line) -> None:
-    """A wait in which polling helps: the answer is there at the second look."""
-    line.found = [[], ANSWER]
+    """A wait in which polling helps at once."""
+    line.found = [ANSWER]
+    assert one.wait() == ANSWER
+
+
+def long_hit(one: Any, line: Line) -> None:
+    """A wait in which it helps after it has begun to give way, if it does."""
+    line.found = [[]] * int(1.5 * ALONE_SECONDS / LOOK) + [ANSWER]
     assert one.wait() == ANSWER
 
 
@@ -75,27 +89,31 @@ def miss(one: Any, line: Line) -> None:
 
 
 def lose_a_slice(one: Any, line: Line) -> None:
-    """A wait in which somebody who computes has the processor for a slice of time."""
-    line.look_seconds = 3e-3
-    miss(one, line)
-    line.look_seconds = LOOK
+    """A wait in which somebody who computes takes the processor when it gives way."""
+    line.found, line.others_use = [], 2 * SLICE_SECONDS
+    assert one.wait() == SLEPT
+    line.others_use = 0.0
 
 
-def give_up(one: Any, line: Line, fail: Callable[[Any, Line], None] = miss) -> None:
-    while not one._naps:
-        fail(one, line)
-
-
-def rests(one: Any, line: Line) -> int:
-    """How many waits sleep at once, from now on."""
-    line.found, line.looks = [], 0
-    count = 0
-    while one._naps or one._left:
-        line.looks = 0
+def sleeps_at_once(one: Any, line: Line) -> int:
+    """How many of the next waits do."""
+    line.found, line.looks, count = [], 0, 0
+    while one._naps:
         assert one.wait() == SLEPT
-        assert line.looks <= 1, "it does not poll, but for a glance before the clock is asked"
         count += 1
+    assert line.looks == 0
     return count
+
+
+def wary_polls(one: Any, line: Line) -> int:
+    """How many of the next long polls do not give way."""
+    count, line.given_way = 0, 0
+    while True:
+        sleeps_at_once(one, line)
+        long_hit(one, line)
+        if line.given_way:
+            return count
+        count += 1
 
 
 # --- one wait --------------------------------------------------------------------------------
@@ -103,8 +121,8 @@ def rests(one: Any, line: Line) -> int:
 
 def test_what_comes_at_once_is_found_without_sleeping(line: Line) -> None:
     line.found = [[], [], ANSWER]
-    assert waiter(line).wait() == ANSWER
-    assert (line.looks, line.sleeps) == (3, 0)
+    assert waiter(line, spin=1.0).wait() == ANSWER
+    assert (line.looks, line.sleeps, line.given_way) == (3, 0, 0)
 
 
 def test_what_does_not_come_soon_is_slept_for(line: Line) -> None:
@@ -119,17 +137,10 @@ def test_a_wait_of_no_time_looks_once(line: Line) -> None:
     assert (line.looks, line.sleeps) == (1, 0)
 
 
-@pytest.mark.parametrize("used", [2 * USED_SECONDS, 2 * SLICE_SECONDS])
-def test_polling_ends_as_soon_as_others_use_the_processor(line: Line, used: float) -> None:
-    line.look_seconds = used
-    assert waiter(line).wait() == SLEPT
-    assert line.looks == 2
-
-
 @pytest.mark.parametrize("spin", [0, 0.0])
 def test_polling_can_be_switched_off(line: Line, spin: float) -> None:
     one = waiter(line, spin)
-    for _ in range(2 * LONG_RESTS[1]):
+    for _ in range(2 * REST):
         one.wait()
     assert line.looks == 0
 
@@ -139,7 +150,7 @@ def test_one_processor_alone_is_never_polled_on(
 ) -> None:
     monkeypatch.setattr(poller, "_processors", lambda: 1)
     one = waiter(line)
-    for _ in range(2 * LONG_RESTS[1]):
+    for _ in range(2 * REST):
         one.wait()
     assert line.looks == 0
 
@@ -147,111 +158,100 @@ def test_one_processor_alone_is_never_polled_on(
 # --- whether it pays -------------------------------------------------------------------------
 
 
-def test_polling_that_does_not_help_is_given_up_and_tried_again_after_a_rest(line: Line) -> None:
+def test_polling_that_does_not_pay_is_given_up_and_tried_again_now_and_then(line: Line) -> None:
     one = waiter(line)
     for _ in range(MAX_CREDIT // MISS_COST):
         assert not one._naps
         miss(one, line)
-    assert rests(one, line) == RESTS[0]
-    hit(one, line)
+    assert sleeps_at_once(one, line) == REST
+    miss(one, line)
+    assert line.looks > 0
+    assert sleeps_at_once(one, line) == REST
 
 
-def test_polling_that_mostly_helps_goes_on(line: Line) -> None:
+def test_polling_that_pays_again_is_trusted_again(line: Line) -> None:
     one = waiter(line)
-    for _ in range(100):
+    while not one._naps:
         miss(one, line)
-        for _ in range(MISS_COST):
-            hit(one, line)
-    assert not one._naps
-
-
-def test_polling_that_helps_half_the_time_is_given_up(line: Line) -> None:
-    one = waiter(line)
+    sleeps_at_once(one, line)
     for _ in range(MAX_CREDIT):
-        if not one._naps:
-            miss(one, line)
-        if not one._naps:
-            hit(one, line)
-    assert one._naps
-
-
-def test_polling_that_has_helped_for_long_is_given_up_as_soon(line: Line) -> None:
-    one = waiter(line)
-    for _ in range(100 * MAX_CREDIT):
         hit(one, line)
-    for _ in range(MAX_CREDIT // MISS_COST):
-        miss(one, line)
-    assert one._naps
-
-
-def test_what_was_there_before_the_wait_does_not_speak_for_polling(line: Line) -> None:
-    one = waiter(line)
-    for _ in range(MAX_CREDIT // MISS_COST):
-        miss(one, line)
-        if not one._naps:
-            line.found = [ANSWER]
-            for _ in range(MISS_COST):
-                line.found = [ANSWER]
-                assert one.wait() == ANSWER
-    assert one._naps
-
-
-def test_each_rest_is_twice_as_long_as_the_last_while_polling_goes_on_to_fail(line: Line) -> None:
-    one = waiter(line)
-    found = []
-    for _ in range(7):
-        give_up(one, line)
-        found.append(rests(one, line))
-    assert found == [64, 128, 256, 512, 1024, 1024, 1024]
-
-
-def test_rests_are_short_again_once_polling_has_helped_for_as_long(line: Line) -> None:
-    one = waiter(line)
-    for _ in range(3):
-        give_up(one, line)
-        rests(one, line)
-    for _ in range(4 * RESTS[0]):
-        hit(one, line)
-    give_up(one, line)
-    assert rests(one, line) == RESTS[0]
-    give_up(one, line)
-    assert rests(one, line) == 2 * RESTS[0], "how it helped before counts once"
-
-
-def test_a_slice_of_time_that_others_took_makes_the_rest_long_at_once(line: Line) -> None:
-    one = waiter(line)
-    lose_a_slice(one, line)
-    assert rests(one, line) == LONG_RESTS[0]
-
-
-def test_polling_that_loses_a_slice_now_and_then_rests_for_longer_and_longer(line: Line) -> None:
-    one = waiter(line)
-    found = []
-    for _ in range(5):
-        for _ in range(300):  # as many calls go well in a slice of one's own
-            hit(one, line)
-        lose_a_slice(one, line)
-        found.append(rests(one, line))
-    assert found == [1024, 2048, 4096, 8192, 8192]
-
-
-def test_no_rest_goes_on_for_longer_than_its_time_however_few_the_waits_are(line: Line) -> None:
-    one = waiter(line)
-    lose_a_slice(one, line)
-    for _ in range(NAP):
-        assert one.wait() == SLEPT
-    line.now += REST_SECONDS
-    hit(one, line)
-
-
-def test_on_a_machine_that_is_quiet_again_polling_is_what_it_was(line: Line) -> None:
-    one = waiter(line)
-    for _ in range(5):
-        lose_a_slice(one, line)
-        rests(one, line)
-    for _ in range(2 * LONG_RESTS[1]):
-        hit(one, line)
-    assert line.sleeps == 5 + sum((1024, 2048, 4096, 8192, 8192))
     for _ in range(MAX_CREDIT // MISS_COST - 1):
         miss(one, line)
     assert not one._naps
+
+
+# --- others who use the processor --------------------------------------------------------------
+
+
+def test_who_polls_for_long_gives_way_and_is_not_charged_for_what_others_used(line: Line) -> None:
+    one = waiter(line)
+    line.others_use = 10 * USED_SECONDS
+    line.found = [[]] * (int(ALONE_SECONDS / LOOK) + 20) + [ANSWER]
+    assert one.wait() == ANSWER
+    assert line.now > 2 * SPIN_SECONDS
+    line.given_way, line.found = 0, [[], ANSWER]
+    assert one.wait() == ANSWER
+    assert line.given_way == 2, "it gives way from the first on, while others use it"
+
+
+def test_polling_ends_though_others_always_use_the_processor(line: Line) -> None:
+    line.others_use = 10 * USED_SECONDS
+    assert waiter(line).wait() == SLEPT
+    assert CROWD_SECONDS < line.now < 2 * CROWD_SECONDS
+
+
+def test_where_it_does_not_pay_to_give_way_it_need_not(line: Line) -> None:
+    one = waiter(line)
+    one.yields_cpu = False
+    miss(one, line)
+    assert line.given_way == 0
+
+
+def test_who_loses_a_slice_of_time_by_giving_way_sleeps_at_once_and_then_does_not_give_way(
+    line: Line,
+) -> None:
+    one = waiter(line)
+    lose_a_slice(one, line)
+    assert sleeps_at_once(one, line) == REST
+    assert wary_polls(one, line) == WARY[0]
+
+
+def test_an_answer_that_is_there_after_a_lost_slice_is_taken_and_the_loss_counts(
+    line: Line,
+) -> None:
+    one = waiter(line)
+    long_hit(one, line)  # the next wait gives way from the first on
+    line.others_use = 2 * SLICE_SECONDS
+    hit(one, line)
+    assert sleeps_at_once(one, line) == REST
+
+
+def test_who_is_wary_ends_polling_as_soon_as_others_use_the_processor(line: Line) -> None:
+    one = waiter(line)
+    lose_a_slice(one, line)
+    sleeps_at_once(one, line)
+    line.looks, line.look_seconds = 0, ALONE_SECONDS
+    assert one.wait() == SLEPT
+    assert line.looks == 2, "one before it would give way, and one that takes too long"
+
+
+def test_each_loss_makes_wary_for_twice_as_long_as_the_last(line: Line) -> None:
+    one = waiter(line)
+    found = []
+    for _ in range(12):
+        lose_a_slice(one, line)
+        line.now, one._lost_at = 0.0, 0.0
+        found.append(wary_polls(one, line))
+        line.now = 0.0
+    assert found == [min(WARY[0] * 2**n, WARY[1]) for n in range(12)]
+
+
+def test_a_loss_is_forgiven_after_a_second(line: Line) -> None:
+    one = waiter(line)
+    for _ in range(3):
+        lose_a_slice(one, line)
+        wary_polls(one, line)
+    line.now += FORGIVEN
+    lose_a_slice(one, line)
+    assert wary_polls(one, line) == WARY[0]

@@ -136,6 +136,7 @@ class ClientSet:
                 self._by_fd[fd] = client
                 found.append(client)
                 self.update_reading(client)
+        self._poller.yields_cpu = len(self._by_fd) > 1
         return found
 
     def update_reading(self, client: Client) -> None:
@@ -159,6 +160,7 @@ class ClientSet:
         self._poller.unregister(fd)
         client.is_read = False
         self._by_fd.pop(fd, None)
+        self._poller.yields_cpu = len(self._by_fd) > 1
 
     def close(self) -> None:
         """Let go of the descriptors; the threads that used them have ended."""

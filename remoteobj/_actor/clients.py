@@ -44,8 +44,6 @@ class Client:
         self.queued_bytes = 0
         """Bytes in its requests."""
         self.streams: dict[int, StreamProducer] = {}
-        self.round = 0
-        """The last round in which it had a turn; see `schedule`."""
         self.disconnected = False
         self.muted = False
         """Whether nothing can be said to it any more."""

@@ -33,10 +33,8 @@ from .stream_runner import StreamRunner
 
 __all__ = ["INTERNAL_CODE", "Mailbox"]
 
-LOOK_SECONDS, CROWD_LOOK_SECONDS = 50e-6, 12e-6
-"""How long a busy mailbox takes up what has come before it looks for more: where one client has
-sent much, and where several wait, of whom one may be back soon. Whatever takes longer than
-the former ends the round: waiting on for those who come back would be too long for the others."""
+LOOK_SECONDS = 50e-6
+"""How long a busy mailbox takes up what has come before it looks for more."""
 GOODBYE_SECONDS = 5.0
 """How long the clients have, at the end, to take in what was written for them."""
 TAKE_IN_SECONDS = 1.0
@@ -168,13 +166,9 @@ class Mailbox:
     def _look(self) -> None:
         """Take in what has come meanwhile; not after every request, if they are short."""
         now = clock()
-        elapsed = now - self._looked
-        if elapsed > LOOK_SECONDS:
-            self._schedule.end_round()
-        elif elapsed < CROWD_LOOK_SECONDS or len(self._turns) < 2:
-            return
-        self._looked = now
-        self.take_in(self.clients.read(self.clients.ready()))
+        if now > self._looked + LOOK_SECONDS:
+            self._looked = now
+            self.take_in(self.clients.read(self.clients.ready()))
 
     def take_in(self, found: list[tuple[Client, list[Frame] | None]]) -> None:
         """Hand on what was read, frame by frame, by their kinds. A client whose frame can't be

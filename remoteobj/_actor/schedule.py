@@ -3,11 +3,6 @@
 No I/O, no thread and no process: what is read and what is run is decided elsewhere. Each client
 has a queue of its own, in the order in which it sent; the clients take turns, and so do requests
 and streams, so that none starves another.
-
-Turns are counted in rounds of `ROUND_TURNS`. A client that comes back in the round in which it had
-a turn goes on before the others: it still runs, or what it needs is still in the caches, while
-another that waits has to be woken first, and finds them cold. At the end of the round those who
-have waited go on; so one waits for at most a round of each of the others.
 """
 
 from __future__ import annotations
@@ -21,10 +16,6 @@ from .._protocol.messages import Frame, Kind
 __all__ = ["Queueing", "Schedule", "Streaming", "size_of"]
 
 
-ROUND_TURNS = 16
-"""More bring little: a client that is woken pays for it once in a round, in place of each time."""
-
-
 class Queueing(Protocol):
     """A client, as the schedule sees it."""
 
@@ -34,8 +25,6 @@ class Queueing(Protocol):
     """The bytes in the queue."""
     unsent: list[Any]
     """What it is still owed; while there is such, it has no turn."""
-    round: int
-    """The last round in which it had a turn."""
 
 
 class Streaming(Protocol):
@@ -62,9 +51,6 @@ class Schedule(Generic[C, S]):
         """The clients that have requests, in the order of their turns."""
         self.streams: deque[S] = deque()
         """The streams that may go on, in the order of theirs."""
-        self._round = 1
-        self._left = ROUND_TURNS
-        """The turns that are left of the round."""
 
     def __bool__(self) -> bool:
         return bool(self.turns or self.streams)
@@ -74,8 +60,7 @@ class Schedule(Generic[C, S]):
     def add(self, client: C, request: Frame) -> None:
         """A client has sent a request."""
         if not client.requests:
-            line_up = self.turns.appendleft if client.round == self._round else self.turns.append
-            line_up(client)
+            self.turns.append(client)
         client.requests.append(request)
         client.queued_bytes += size_of(request)
 
@@ -90,22 +75,8 @@ class Schedule(Generic[C, S]):
                 continue  # It sent this while its last request was run; `line_up` will come.
             request = client.requests.popleft()
             client.queued_bytes -= size_of(request)
-            client.round = self._round
-            self._left -= 1
-            if not self._left:
-                self.end_round()
             return client, request
         return None
-
-    def end_round(self) -> None:
-        """Those who have waited go on, and those who came back in this round line up behind."""
-        turns = self.turns
-        for _ in range(len(turns)):
-            if turns[0].round != self._round:
-                break
-            turns.rotate(-1)
-        self._round += 1
-        self._left = ROUND_TURNS
 
     def line_up(self, client: C) -> None:
         """A client may have its next turn, if it has requests and is owed nothing."""

@@ -1,10 +1,7 @@
 """Waiting for descriptors: look a few times without blocking, then sleep in the kernel.
 
-The first half saves the two wake-ups that make up most of a round trip, where both sides have a
-processor of their own. Where they have not, it is in the way: who polls holds up the other side, or
-uses up its share of a busy processor and then waits until others have had theirs, while who sleeps
-gets one as soon as it is woken. So it is given up where it does not pay, and tried again after so
-many waits: more and more of them, while it goes on to fail. A process with nothing to do sleeps.
+The first half saves the two wake-ups that make up most of a round trip; it is given up where it
+does not pay, so that a process with nothing to do uses no processor at all.
 """
 
 from __future__ import annotations
@@ -12,26 +9,31 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import sys
 import time
+from collections.abc import Callable
 
 __all__ = ["SpinPoller", "clock"]
 
 SPIN_SECONDS = 50e-6
-USED_SECONDS = 5e-6
-"""A look that took longer than this had others use the processor in between: they want it."""
-SLICE_SECONDS = 1e-3
-"""A look that took longer than this waited for somebody who computes."""
-MAX_CREDIT, MISS_COST, RETRY_CREDIT = 16, 4, 4
+ALONE_SECONDS = 12e-6
+"""How long it polls before it gives way: an answer that is on its way comes within this time."""
+USED_SECONDS = 3e-6
+"""A look that took longer than this had others use the processor in between."""
+CROWD_SECONDS = 1e-3
+"""How long it goes on, at most, while others use the processor: then they want it for longer."""
+SLICE_SECONDS = 2e-3
+"""A look that took longer than this lost a slice of time to somebody who computes."""
+MAX_CREDIT, MISS_COST, RETRY_CREDIT, REST = 16, 4, 4, 64
 """The most trust in polling; what a wait in which it did not help takes of it; with how much it is
-tried again once there was none."""
-RESTS, LONG_RESTS = (64, 1024), (1024, 8192)
-"""How many waits sleep at once after polling was given up, at first and at most: where it did not
-help, and where it lost a slice of time, which takes as long as hundreds of calls."""
-NAP, REST_SECONDS = 64, 0.1
-"""After so many of them the clock is asked: no rest goes on for longer than this."""
+tried again once there is none; and after how many waits."""
+WARY = 16, 8192
+"""How many waits in which it polls for long do not give way after a slice was lost by that, which
+takes as long as hundreds of calls: the first time, and at most. Each time it is twice as many."""
+FORGIVEN = 1.0
+"""Seconds without such a loss, after which the next counts as the first again."""
 
 clock = time.perf_counter
+_yield_cpu: Callable[[], object] = getattr(os, "sched_yield", lambda: None)
 
 
 def _processors() -> int:
@@ -42,8 +44,9 @@ def _processors() -> int:
 class SpinPoller:
     """Waits for descriptors: polls for some tens of µs, then sleeps.
 
-    Learns whether polling pays. Never polls on a machine with one processor, where the other side
-    could not run meanwhile.
+    Learns whether polling pays: after some waits in which it did not, it only tries now
+    and then. Never polls on a machine with one processor, where the other side could not
+    run meanwhile.
     """
 
     def __init__(self, spin: float | None = None) -> None:
@@ -53,24 +56,23 @@ class SpinPoller:
         """The events that are waited for, by descriptor."""
         self._spin = SPIN_SECONDS if spin is None else spin
         self._alone = _processors() < 2 or self._spin <= 0
-        self._naps = sys.maxsize if self._alone else 0
-        """How many waits sleep at once, before the clock is asked."""
-        self._rest = self._left = 0
-        """How many do so since polling was given up for the last time; and what is left of them
-        after these."""
-        self._rested = 0.0
-        """When the rest is over even so, by `clock`."""
         self._credit = MAX_CREDIT
-        self._most_credit = 0
-        """The most of it since then. The cap on it is applied when some is taken."""
+        self._naps = 0
+        """How many waits sleep at once."""
+        self.yields_cpu = True
+        """Whether it lets other processes have the processor when it polls for long. That pays
+        where many of them call, and not where many threads of one process do."""
+        self._contended = False
+        self._wary = self._wariness = 0
+        """How many long polls do not give way; and how many did not when a slice was last lost."""
+        self._lost_at = -FORGIVEN
 
     def register(self, fd: int, events: int = select.POLLIN, hot: bool = False) -> None:
         """Wait for these events too. Once one is urgent, only such are polled for before the
         sleep, of which each look at another costs a tenth more time."""
         self._poll.register(fd, events)
         self.watched[fd] = events
-        # Who polls for longer than that has to notice the end of the other process meanwhile.
-        if hot and self._spin < SLICE_SECONDS:
+        if hot and self._spin < CROWD_SECONDS:
             self._hot = select.poll() if self._hot is self._poll else self._hot
             self._hot.register(fd, events)
 
@@ -89,44 +91,61 @@ class SpinPoller:
             return self._poll.poll(0)
         if self._naps:
             self._naps -= 1
-        # What is there at the first look says nothing about whether polling pays.
-        elif ready := self._hot.poll(0) or self._spin_on(deadline):
-            return ready
+        elif not self._alone:
+            poll = self._hot.poll
+            start = now = clock()
+            end = start + (0.0 if self._contended else ALONE_SECONDS)
+            while now < end:
+                if ready := poll(0):
+                    if self._credit < MAX_CREDIT:
+                        self._credit += 1
+                    return ready
+                now = clock()
+            if ready := self._spin_on(start, now, deadline):
+                return ready
         if deadline is None:
             return self._poll.poll()
         return self._poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
 
-    def _spin_on(self, deadline: float | None) -> list[tuple[int, int]]:
-        """Go on polling, until others use this processor."""
-        poll, before = self._hot.poll, clock()
-        now, spin = before, self._spin
-        if self._left and now < self._rested:
-            self._nap()
-            self._naps -= 1  # this wait is the first of them
-            return []
-        end = now + (spin if deadline is None else min(spin, deadline - time.monotonic()))
-        while now < end and now - before < USED_SECONDS:
-            if ready := poll(0):
-                self._credit += 1
-                return ready
+    def _spin_on(self, start: float, now: float, deadline: float | None) -> list[tuple[int, int]]:
+        """It takes longer: go on polling, but let others have the processor who want it."""
+        wary = self._wary > 0
+        if wary:
+            self._wary -= 1
+        spin = self._spin if deadline is None else min(self._spin, deadline - time.monotonic())
+        poll, end, last = self._hot.poll, start + spin, start + spin + CROWD_SECONDS
+        while now < end < last:
+            if self.yields_cpu and not wary:
+                _yield_cpu()
+            ready = poll(0)
             before, now = now, clock()
-        self._missed(now, now - before > SLICE_SECONDS)
+            if now - before > SLICE_SECONDS:
+                self._lost_a_slice(now)
+                return ready
+            if ready:
+                self._credit = min(MAX_CREDIT, self._credit + 1)
+                self._contended = now - start > ALONE_SECONDS
+                return ready
+            if now - before > USED_SECONDS:
+                if wary:
+                    break
+                # What others used of it was not wasted by us.
+                end += now - before
+        self._missed()
         return []
 
-    def _missed(self, now: float, lost_a_slice: bool) -> None:
-        """It has not helped. If that was once too often, the next waits sleep at once: twice as
-        many as the last time, unless polling has helped as many in between."""
-        self._most_credit = max(self._most_credit, self._credit)
-        self._credit = min(self._credit, MAX_CREDIT) - MISS_COST
-        if lost_a_slice or self._credit <= 0:
-            at_first, at_most = LONG_RESTS if lost_a_slice else RESTS
-            has_paid = self._most_credit >= self._rest
-            longer = at_first if has_paid else max(at_first, 2 * self._rest)
-            self._rest = self._left = min(longer, at_most)
-            self._rested = now + REST_SECONDS
-            self._credit, self._most_credit = RETRY_CREDIT, 0
-            self._nap()
+    def _missed(self) -> None:
+        self._contended = False
+        self._credit -= MISS_COST
+        if self._credit <= 0:
+            self._credit, self._naps = RETRY_CREDIT, REST
 
-    def _nap(self) -> None:
-        self._naps = min(NAP, self._left)
-        self._left -= self._naps
+    def _lost_a_slice(self, now: float) -> None:
+        """Somebody computes: who gives way to that waits until others have had their share of the
+        processor, while who sleeps gets it as soon as he is woken."""
+        first, most = WARY
+        again = now < self._lost_at + FORGIVEN
+        self._wary = self._wariness = min(2 * self._wariness, most) if again else first
+        self._lost_at = now
+        self._contended = False
+        self._credit, self._naps = RETRY_CREDIT, REST

@@ -130,6 +130,10 @@ class Channel(Protocol):
         """End the wait of another thread; the next wait, if no thread is at one."""
         ...
 
+    def set_yields_cpu(self, yields_cpu: bool) -> None:
+        """Whether a wait that polls lets other processes have the processor."""
+        ...
+
     def close(self) -> None:
         """End it for both ends. Harmless when done twice."""
         ...
@@ -208,6 +212,9 @@ class StreamChannel:
     @property
     def watched(self) -> dict[int, int]:
         return self._poller.watched
+
+    def set_yields_cpu(self, yields_cpu: bool) -> None:
+        self._poller.yields_cpu = yields_cpu
 
     def write(self, parts: Sequence[Bytes]) -> Parts:
         if sigpipe_handler() == SIG_DFL:
