@@ -346,7 +346,6 @@ OF_ONE_MODULE = {
     "test_reentrancy_rules",
     "test_request_descriptions",
     "test_requests",
-    "test_rounds",
     "test_schedule",
     "test_shared_reader",
     "test_sharing",
