@@ -460,10 +460,15 @@ def test_a_call_that_waits_behind_another_that_was_let_in_is_left_alone(
     gate: Gate, helper_would_lose: bool
 ) -> None:
     """It comes together with the probe of the one who waits, when the slow one has ended."""
-    with Boss.spawn() as boss, contextlib.ExitStack() as stack:
-        helper, third = (stack.enter_context(Helper.spawn(one)) for one in (gate, Gate()))
+    with contextlib.ExitStack() as stack:
+        third = stack.enter_context(Helper.spawn(Gate()))
+
+        def pair() -> tuple[Any, Any]:
+            return stack.enter_context(Boss.spawn()), stack.enter_context(Helper.spawn(gate))
+
+        boss, helper = pair()
         while (actor_id_of(helper) > actor_id_of(boss)) is not helper_would_lose:
-            helper = stack.enter_context(Helper.spawn(gate))
+            boss, helper = pair()  # both: one of them may have an id that hardly any other exceeds
         assert boss.begin(helper, "both", third, gate) == [None, "parked"]
 
 
