@@ -17,7 +17,6 @@ from ._caller.rounds import Outcome, RoundCall, outcome_of, results, run_round
 from ._names import refuse_own_name
 from ._os.lazy_import import import_lock
 from ._parts import VIEW_OF
-from ._pickling.codec import HoldsPartError
 from ._protocol.operations import OPERATIONS, Operation, Steps, drop, format_steps
 from ._protocol.own_names import OF_HANDLES
 from ._views import View, value_of
@@ -337,11 +336,11 @@ def _round(pairs: Sequence[tuple[View, Steps]]) -> list[Outcome]:
 
 
 def _round_elsewhere(pairs: Sequence[tuple[View, Steps]]) -> list[Outcome]:
-    try:
-        return run_round([_call(*pair) for pair in pairs])
-    except HoldsPartError:
-        pass  # nothing was sent
-    return run_round([_call(view, view.for_sending(steps, value_of)) for view, steps in pairs])
+    def for_sending(index: int) -> Steps:
+        view, steps = pairs[index]
+        return view.for_sending(steps, value_of)
+
+    return run_round([_call(*pair) for pair in pairs], for_sending)
 
 
 def _call(view: View, steps: Steps) -> RoundCall:

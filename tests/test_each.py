@@ -65,6 +65,9 @@ class Env:
             gate.park()
         return self.number
 
+    def kind(self, value: Any) -> str:
+        return type(value).__name__
+
     def size(self, array: Any) -> int:
         return int(array.size) + self.number
 
@@ -261,10 +264,34 @@ def fail_or_wait(env: Any, gate: Gate) -> None:
     gate.park()
 
 
-def test_what_cant_be_pickled_is_sent_to_nobody(envs: list[Any]) -> None:
-    with pytest.raises(UnsendableError, match=r"args\[0\]"):
-        each(envs).step.map([1, 2, threading.Lock()])
+def test_what_is_for_all_and_cant_be_pickled_is_sent_to_nobody(envs: list[Any]) -> None:
+    with pytest.raises(UnsendableError, match=r"args\[0\]") as caught:
+        each(envs).step(threading.Lock())
+    assert not hasattr(caught.value, "__notes__")
     assert each(envs).steps.get_() == [[], [], []]
+
+
+@pytest.mark.parametrize("which", [0, 2])
+def test_what_is_for_one_and_cant_be_pickled_fails_that_one(envs: list[Any], which: int) -> None:
+    arguments: list[Any] = [1, 2, 3]
+    arguments[which] = threading.Lock()
+    with pytest.raises(UnsendableError, match=r"args\[0\]") as caught:
+        each(envs).step.map(arguments)
+    assert f"number {which} of the 3" in caught.value.__notes__[0]
+    others = [[] if index == which else [index + 1] for index in range(3)]
+    assert each(envs).steps.get_() == others
+
+
+def test_a_part_of_one_of_them_travels_to_each_as_to_that_one_alone(envs: list[Any]) -> None:
+    part = envs[1].number
+    alone = [env.passto(kind_of, part) for env in envs]
+    assert alone == ["Proxy", "int", "Proxy"]
+    assert each(envs).passto(kind_of, part) == alone
+    assert each(envs).kind.map([part, part, part]) == alone
+
+
+def kind_of(env: Any, value: Any) -> Any:
+    return env.kind(value)
 
 
 def test_a_default_stands_for_those_that_do_not_listen(envs: list[Any]) -> None:

@@ -2,10 +2,12 @@
 
 ::
 
-    pickle all ──> send to each ──> wait for each, the last one first ──> what came of each
+    for each: pickle, send ──> for each: wait, unpickle what came of it
 
-All is pickled before anything is sent, and what is the same for many actors only once. The thread
-that makes the round reads the outcomes itself, so it needs no futures, and no other thread.
+What is the same for all is pickled once. What is not is sent as soon as it is pickled, and what
+comes is unpickled in the order of the actors, so that the first are at work while the last are seen
+to, at both ends. The thread that makes the round reads the outcomes itself: it needs no futures,
+and no other thread.
 """
 
 from __future__ import annotations
@@ -14,11 +16,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
+from .._pickling.codec import HoldsPartError
 from .._pickling.exceptions import add_note
 from .._protocol.calls import PendingCall
 from .._protocol.chains import new_call_token
 from .._protocol.operations import Steps
-from ..errors import ActorDiedError, NotListeningError
+from ..errors import ActorDiedError, NotListeningError, UnsendableError
 from .answers import Fallback, fallback_or_raise
 from .call_options import CallOptions
 from .connection import Connection, OpenedCall
@@ -33,64 +36,95 @@ __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 RoundCall: TypeAlias = "tuple[Endpoint, Steps, object, Fallback, CallOptions]"
 """A call of a round: the operands of `Endpoint.call`."""
 
+_Pickled: TypeAlias = "tuple[bytes, list[Any]]"
+
 Outcome: TypeAlias = "tuple[Any, BaseException | None]"
 """What came of a call: its value, and the error if there is none."""
 
 
-def run_round(calls: Sequence[RoundCall]) -> list[Outcome]:
+def run_round(calls: Sequence[RoundCall], for_sending: Callable[[int], Steps]) -> list[Outcome]:
     """Make all these calls and wait until every one has ended; what came of each, in their order.
 
+    Args:
+        calls: those with the same steps, one after the other, are pickled once.
+        for_sending: the steps of a call as they have to travel, by its index, if among their
+            operands are parts of remote objects.
+
     Raises:
-        UnsendableError, HoldsPartError: nothing was sent to anybody.
+        UnsendableError: all have the same steps, and these can't be pickled; nothing was sent.
         BaseException: the round was interrupted, by Ctrl-C, say; all its calls are given up.
     """
-    payloads = _pickled(calls)
     sent: list[list[OpenedCall]] = [[] for _ in calls]
     try:
-        failures = _send(calls, payloads, sent)
-        _wait(calls, sent, failures)
+        failures = _send(calls, for_sending, sent)
+        begun = time.monotonic()
+        return [
+            failures[index] if index in failures else _outcome_of_call(call, *opened[-1], begun)
+            for index, (call, opened) in enumerate(zip(calls, sent, strict=True))
+        ]
     except BaseException:
-        payloads.clear()
         for (endpoint, _, _, _, options), opened in zip(calls, sent, strict=True):
             for connection, pending in opened:
                 connection.abandon(pending)
                 endpoint.given_up(pending, options)
         raise
-    return [
-        _ended(call, *opened[-1]) if index not in failures else failures[index]
-        for index, (call, opened) in enumerate(zip(calls, sent, strict=True))
-    ]
-
-
-def _pickled(calls: Sequence[RoundCall]) -> list[tuple[bytes, list[Any]]]:
-    payloads: list[tuple[bytes, list[Any]]] = []
-    before: tuple[Steps, bool] | None = None
-    for endpoint, steps, *_ in calls:
-        if before is not None and steps is before[0] and endpoint.writable == before[1]:
-            payloads.append(payloads[-1])
-        else:
-            before = steps, endpoint.writable
-            payloads.append(encode(*before))
-    return payloads
 
 
 def _send(
     calls: Sequence[RoundCall],
-    payloads: list[tuple[bytes, list[Any]]],
+    for_sending: Callable[[int], Steps],
     sent: Sequence[list[OpenedCall]],
 ) -> dict[int, Outcome]:
     """Send all, and add each to its entry of `sent` before it is; what came of those that could not
     be sent, by their indices."""
     # One token for all: what any of them needs is let in while this thread waits for any other.
     token = new_call_token()
+    pickler = _Pickler(calls, for_sending)
     failures: dict[int, Outcome] = {}
     for index, (endpoint, _, _, otherwise, _) in enumerate(calls):
         try:
-            _begin(endpoint, *payloads[index], sent[index], token)
+            _begin(endpoint, *pickler.pickled(index), sent[index], token)
         except (NotListeningError, ActorDiedError) as exc:
             failures[index] = _unanswered(exc, otherwise)
-    payloads.clear()  # an error leads to this frame, and a payload may hold a key
+        except UnsendableError as exc:
+            if pickler.alike:
+                raise
+            failures[index] = None, exc
     return failures
+
+
+class _Pickler:
+    """Pickles the calls of a round, and those that are alike once.
+
+    An error leads to a frame that has it, and what is pickled may hold a key, which is not shown
+    here as it would be as a variable.
+    """
+
+    def __init__(self, calls: Sequence[RoundCall], for_sending: Callable[[int], Steps]) -> None:
+        self._calls = calls
+        self._for_sending = for_sending
+        self.alike = all(steps is calls[0][1] for _, steps, *_ in calls)
+        self._kept: dict[bool, _Pickled] = {}
+
+    def pickled(self, index: int) -> _Pickled:
+        """What the call of this index is sent as.
+
+        Raises:
+            UnsendableError: an operand can't be pickled.
+        """
+        endpoint, steps, *_ = self._calls[index]
+        writable = endpoint.writable
+        if writable in self._kept:
+            return self._kept[writable]
+        try:
+            pickled = encode(steps, writable)
+        except HoldsPartError:
+            # A part of one object travels otherwise to that than to another.
+            self.alike = False
+            return encode(self._for_sending(index), writable)
+        if self.alike:
+            self._kept[writable] = pickled
+        return pickled
 
 
 def _begin(
@@ -103,20 +137,17 @@ def _begin(
         raise
 
 
-def _wait(
-    calls: Sequence[RoundCall], sent: Sequence[list[OpenedCall]], failures: dict[int, Outcome]
-) -> None:
-    """Wait for all that were sent, and add those whose time is up to the failures."""
-    begun = time.monotonic()
-    # Once the last one has answered, the others mostly have: it is the only one to sleep for.
-    for index in reversed(range(len(calls))):
-        if index not in failures:
-            endpoint, *_, options = calls[index]
-            connection, pending = sent[index][-1]
-            deadline = None if options.timeout is None else begun + options.timeout
-            if not connection.wait(pending, deadline):
-                failures[index] = None, endpoint.timed_out(options, pending)
-                connection.abandon(pending)
+def _outcome_of_call(
+    call: RoundCall, connection: Connection, pending: PendingCall, begun: float
+) -> Outcome:
+    """Wait for the end of a call; what came of it."""
+    endpoint, *_, options = call
+    deadline = None if options.timeout is None else begun + options.timeout
+    if connection.wait(pending, deadline):
+        return _ended(call, connection, pending)
+    error = endpoint.timed_out(options, pending)
+    connection.abandon(pending)
+    return None, error
 
 
 def _ended(call: RoundCall, connection: Connection, pending: PendingCall) -> Outcome:
