@@ -26,11 +26,11 @@ SLICE_SECONDS = 2e-3
 MAX_CREDIT, MISS_COST, RETRY_CREDIT, REST = 16, 4, 4, 64
 """The most trust in polling; what a wait in which it did not help takes of it; with how much it is
 tried again once there is none; and after how many waits."""
-WARY = 16, 8192
+WARY = 16, 512
 """How many waits in which it polls for long do not give way after a slice was lost by that, which
 takes as long as hundreds of calls: the first time, and at most. Each time it is twice as many."""
-FORGIVEN = 1.0
-"""Seconds without such a loss, after which the next counts as the first again."""
+FORGIVEN = 256
+"""How many times it gives way without such a loss, after which the next is the first again."""
 
 clock = time.perf_counter
 _yield_cpu: Callable[[], object] = getattr(os, "sched_yield", lambda: None)
@@ -65,7 +65,8 @@ class SpinPoller:
         self._contended = False
         self._wary = self._wariness = 0
         """How many long polls do not give way; and how many did not when a slice was last lost."""
-        self._lost_at = -FORGIVEN
+        self._gave_way = 0
+        """How many have given way since then."""
 
     def register(self, fd: int, events: int = select.POLLIN, hot: bool = False) -> None:
         """Wait for these events too. Once one is urgent, only such are polled for before the
@@ -112,6 +113,8 @@ class SpinPoller:
         wary = self._wary > 0
         if wary:
             self._wary -= 1
+        else:
+            self._gave_way += 1
         spin = self._spin if deadline is None else min(self._spin, deadline - time.monotonic())
         poll, end, last = self._hot.poll, start + spin, start + spin + CROWD_SECONDS
         while now < end < last:
@@ -120,7 +123,7 @@ class SpinPoller:
             ready = poll(0)
             before, now = now, clock()
             if now - before > SLICE_SECONDS:
-                self._lost_a_slice(now)
+                self._lost_a_slice()
                 return ready
             if ready:
                 self._credit = min(MAX_CREDIT, self._credit + 1)
@@ -140,12 +143,14 @@ class SpinPoller:
         if self._credit <= 0:
             self._credit, self._naps = RETRY_CREDIT, REST
 
-    def _lost_a_slice(self, now: float) -> None:
+    def _lost_a_slice(self) -> None:
         """Somebody computes: who gives way to that waits until others have had their share of the
         processor, while who sleeps gets it as soon as he is woken."""
         first, most = WARY
-        again = now < self._lost_at + FORGIVEN
-        self._wary = self._wariness = min(2 * self._wariness, most) if again else first
-        self._lost_at = now
+        if self._gave_way > FORGIVEN or not self._wariness:
+            self._wariness = first
+        else:
+            self._wariness = min(2 * self._wariness, most)
+        self._wary, self._gave_way = self._wariness, 0
         self._contended = False
         self._credit, self._naps = RETRY_CREDIT, REST
