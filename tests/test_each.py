@@ -30,7 +30,7 @@ from remoteobj.testing import Gate
 from tests.conftest import Launch
 from tests.forks import code_of, in_child
 from tests.internals import PROBE_DELAY, open_calls, open_entries, until_sent
-from tests.tools import Call, until
+from tests.tools import Call, until, until_it_sleeps
 
 NO_THREAD = {"inline": "answers before anything else can happen"}
 NOT_KILLED = {"thread": "can't be killed", "inline": "can't be killed"}
@@ -359,6 +359,7 @@ def test_ctrl_c_gives_all_calls_up(envs: list[Any], gate: Gate) -> None:
     def interrupt() -> None:
         until_sent(envs[1], 2)
         until(lambda: envs[0].steps.passto(len) == envs[2].steps.passto(len) == 1)
+        until_it_sleeps(threading.main_thread().ident or 0)
         os.kill(os.getpid(), signal.SIGINT)
 
     before = [open_entries(env) for env in (envs[0], envs[2])]

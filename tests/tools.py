@@ -32,6 +32,22 @@ def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
     return answer
 
 
+def until_it_sleeps(thread: int) -> None:
+    """Wait until a thread, by its ident, sleeps in our code: it is where it was some looks ago.
+
+    A signal is to come only then: the interpreter looks for signals before it goes to sleep, and
+    does not find one that comes just after that.
+    """
+    seen: list[tuple[int, int]] = []
+
+    def sleeps() -> bool:
+        frame = sys._current_frames()[thread]
+        seen.append((id(frame), frame.f_lasti))
+        return "remoteobj/_" in frame.f_code.co_filename and seen[-4:] == seen[-1:] * 4
+
+    until(sleeps)
+
+
 def _source_of(condition: Callable[[], Any]) -> str:
     import inspect  # not at the top, since actors that are started anew import this too: start-up
 

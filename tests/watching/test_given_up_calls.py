@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +12,8 @@ import pytest
 
 from remoteobj import CallTimeoutError, current, remote
 from remoteobj.testing import Gate
-from tests.tools import Call, Scripts, until, until_gone
+from tests.internals import until_sent
+from tests.tools import Call, Scripts, until_gone, until_it_sleeps
 
 PROMPT = 2.5
 """Seconds within which nothing is held up; whatever holds it up takes a minute."""
@@ -71,20 +71,11 @@ class Beside(Sleeper):
 
 def press_ctrl_c(act: Callable[..., object], arrived: Gate, *args: Any) -> None:
     """Ctrl-C while this thread is at something, once it has arrived at the gate."""
-
     main = threading.get_ident()
-    seen: list[tuple[int, int]] = []
-
-    def waits_within_the_call() -> bool:
-        """Whether it is where it was some looks ago: the interpreter looks for signals before it
-        goes to sleep, and would not find one that comes just after that."""
-        frame = sys._current_frames()[main]
-        seen.append((id(frame), frame.f_lasti))
-        return "remoteobj/_" in frame.f_code.co_filename and seen[-4:] == seen[-1:] * 4
 
     def press() -> None:
         arrived.wait_for_arrival()
-        until(waits_within_the_call)
+        until_it_sleeps(main)
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=press)
@@ -204,8 +195,8 @@ def test_what_others_wait_for_is_finished_all_the_same(gate: Gate) -> None:
         given_up = actor.future_.sleep(gate)
         gate.wait_for_arrival()
         waited_for = Call(actor.passto, lambda _, gate: gate.park() or "finished", second)
-        until(lambda: actor.status_().queued or given_up.cancel())
-        given_up.cancel()
+        until_sent(actor, 2)
+        assert given_up.cancel()
         stopping = Call(actor.stop_)
         second.wait_for_arrival()
         second.open()
