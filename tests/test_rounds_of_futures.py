@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from remoteobj import ActorDiedError, NotListeningError, remote
+from remoteobj import ActorDiedError, NotListeningError, each, remote
 from remoteobj.testing import Gate
 from tests.forks import code_of, in_child
 from tests.internals import (
@@ -39,6 +39,9 @@ class Env:
     def wait_at(self, gate: Gate) -> str:
         gate.park()
         return "waited"
+
+    def count(self, n: int) -> Iterator[int]:
+        yield from range(n)
 
 
 @pytest.fixture
@@ -179,6 +182,29 @@ def test_several_threads_may_wait_for_the_futures_of_one_round(
     for _ in envs:
         gate.open()
     assert [reader.result() for reader in readers] == ["waited"] * 4 + [1] * 8
+
+
+def test_of_several_threads_that_wait_for_a_stream_each_gets_it(envs: list[Any]) -> None:
+    for _ in range(30):
+        future = envs[0].future_.count(3)
+        readers = [Call(future.result, 20) for _ in range(3)]
+        streams = [reader.result() for reader in readers]
+        assert streams == [future.result(0)] * 3
+        assert list(streams[0]) == [0, 1, 2]
+
+
+def test_a_callback_may_ask_for_a_stream(envs: list[Any]) -> None:
+    told: cf.Future[Any] = cf.Future()
+    future = envs[0].future_.count(3)
+    future.add_done_callback(lambda one: told.set_result(one.result(20)))
+    assert told.result(20) is future.result(20)
+    assert list(future.result(20)) == [0, 1, 2]
+
+
+def test_the_future_of_a_round_gives_a_stream_of_each(envs: list[Any]) -> None:
+    for _ in range(10):
+        streams = each(envs).future_.count(3).result(20)
+        assert [list(stream) for stream in streams] == [[0, 1, 2]] * 4
 
 
 def test_a_fork_leaves_the_open_futures_of_a_round_to_the_parent(

@@ -48,7 +48,7 @@ from .background_io import BackgroundIO
 from .fast_call import FastCall
 from .frame_writer import UNSENT, FrameWriter
 from .incoming import Incoming
-from .shared_reader import OVER, READY, Done, SharedReader
+from .shared_reader import ANSWERED, OVER, READY, Done, SharedReader
 
 __all__ = ["Connection", "ConnectionEndedError", "GoodbyeErrors", "OpenedCall", "ReenteredError"]
 
@@ -263,8 +263,16 @@ class Connection:
             ReenteredError: this thread is within a call, further down its stack.
             DeadlockError: what this call waits for waits for this thread.
         """
+        return self._wait_or_leave(call, OVER if whole else READY, deadline)
+
+    def wait_for_answer(self, call: PendingCall, deadline: float | None = None) -> bool:
+        """`wait` for the outcome of a call that other threads may wait for, too: one of them may
+        take it, and a stream has something to take again only when it is asked for an item."""
+        return self._wait_or_leave(call, ANSWERED, deadline)
+
+    def _wait_or_leave(self, call: PendingCall, done: Done, deadline: float | None) -> bool:
         try:
-            return self._wait(call, OVER if whole else READY, deadline)
+            return self._wait(call, done, deadline)
         except KeyboardInterrupt:
             call.left = True
             raise
@@ -365,7 +373,7 @@ class Connection:
         """Wait until another call may be made that no thread waits for."""
         while self._async_calls.full and self._incoming.closed_because is None:
             if (oldest := self._async_calls.oldest()) is not None:
-                self.wait(oldest)
+                self.wait_for_answer(oldest)
 
     @property
     def backed_up(self) -> bool:

@@ -291,16 +291,16 @@ class RemoteFuture(Future[Any]):
         self._awaited = True
         self._connection.caller_waits()
         try:
-            self._connection.wait(pending, deadline)
-            if pending.ready and not self._settled:
+            self._connection.wait_for_answer(pending, deadline)
+            if pending.answered and not self._settled:
                 self.settle()
         except BaseException:
             self._awaited = False
-            if pending.ready:  # else whoever reads finds that nobody waits
+            if pending.answered:  # else whoever reads finds that nobody waits
                 _settler.add(self)
             raise
         self._awaited = False
-        if pending.ready and not self._settled:  # since the time was up
+        if pending.answered and not self._settled:  # since the time was up
             self.settle()
 
 

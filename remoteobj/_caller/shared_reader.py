@@ -31,7 +31,7 @@ from .._protocol.messages import MalformedFrameError
 from .._wire.channel import Channel, ChannelClosedError
 from .incoming import Incoming
 
-__all__ = ["OVER", "READY", "Done", "ReadingTurn", "SharedReader"]
+__all__ = ["ANSWERED", "OVER", "READY", "Done", "ReadingTurn", "SharedReader"]
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
@@ -44,6 +44,8 @@ NOW: Final = 0.0
 Done = Callable[[PendingCall], bool]
 READY: Final[Done] = attrgetter("ready")
 """What a wait is done by: something is here to take."""
+ANSWERED: Final[Done] = attrgetter("answered")
+"""What a wait is done by, of which there may be several for one call: its outcome came."""
 OVER: Final[Done] = attrgetter("over")
 """What a wait is done by: nothing more will come."""
 

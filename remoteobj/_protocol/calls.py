@@ -119,6 +119,12 @@ class PendingCall:
             self.notify()
         return over
 
+    @property
+    def answered(self) -> bool:
+        """Whether its outcome is here, or was: unlike `ready`, this stays, whoever takes what is
+        there. So any number of threads may wait for it."""
+        return self.first is not None or self.failure is not None
+
     def stream(self) -> None:
         """From now on only items are there to take: `first`, which said so, was taken."""
         self.ready = bool(self.items) or self.failure is not None
