@@ -15,6 +15,7 @@ from ._birth import Birth
 from ._caller.call_options import CallOptions
 from ._caller.connection import Connection, ReenteredError
 from ._caller.endpoint import CallErrors, Endpoint, OwnedParts
+from ._caller.shared_reader import OVER
 from ._catching.catchers import Except
 from ._catching.unseen import Witness, tell, witness_of
 from ._engines.contract import ExitCallback, Instance, LaunchSpec
@@ -232,10 +233,16 @@ class OwnedActor:
         if error is not None:
             self._record("init", error)
 
-    def stop(self, timeout: float | None = None, after_work: bool = False) -> None:
+    def stop(
+        self,
+        timeout: float | None = None,
+        after_work: bool = False,
+        told_at: float | None = None,
+    ) -> None:
         """End it in order; by force when that takes too long. Then it has ended.
 
-        `after_work` lets its work loop come to its own end first, however long that takes.
+        `after_work` lets its work loop come to its own end first, however long that takes. The time
+        counts from `told_at`, by `time.monotonic()`, if it was told to stop before.
         """
         if not self.ours:
             return
@@ -244,7 +251,7 @@ class OwnedActor:
                 return
             self._at_it = True
             try:
-                self._end(timeout, after_work)
+                self._end(timeout, after_work, told_at)
             except KeyboardInterrupt as exc:
                 setattr(exc, SECOND_CTRL_C, True)
                 self.kill_now()
@@ -252,9 +259,10 @@ class OwnedActor:
             finally:
                 self._at_it = False
 
-    def _end(self, timeout: float | None, after_work: bool) -> None:
+    def _end(self, timeout: float | None, after_work: bool, told_at: float | None) -> None:
+        begun = time.monotonic() if told_at is None else told_at
         self.tell_to_stop(after_work)
-        limit = None if after_work or timeout is None else time.monotonic() + timeout
+        limit = None if after_work or timeout is None else begun + timeout
         if self.instance.runs_by_itself:
             self._drain_goodbye(limit)
         left = None if limit is None else max(0.0, limit - time.monotonic())
@@ -282,8 +290,8 @@ class OwnedActor:
     def _tell_at_exit(self) -> None:
         self.tell_to_stop(after_work=not self.options.daemon)
 
-    def _stop_at_exit(self) -> None:
-        self.stop(self.options.stop_timeout, after_work=not self.options.daemon)
+    def _stop_at_exit(self, told_at: float) -> None:
+        self.stop(self.options.stop_timeout, not self.options.daemon, told_at)
 
     def _kill_at_exit(self) -> None:
         self.kill_now()
@@ -291,7 +299,7 @@ class OwnedActor:
     def _drain_goodbye(self, limit: float | None) -> None:
         """Take in what the actor still says: it ends sooner, and no reply is lost."""
         with contextlib.suppress(ReenteredError):  # stopped by a signal handler, within a call
-            self._first.wait(self._first.closed, limit, whole=True)
+            self._first.wait(self._first.closed, limit, OVER)
 
     def _interrupt(self, pending: PendingCall) -> None:
         """Have a call interrupted, if it runs, without waiting for that."""

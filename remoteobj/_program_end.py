@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import weakref
 from multiprocessing import util as mp_util
 from typing import Protocol
@@ -16,8 +17,8 @@ class _Mortal(Protocol):
     def _tell_at_exit(self) -> None:
         """Give the order to end, without waiting for what comes of it."""
 
-    def _stop_at_exit(self) -> None:
-        """Wait until it has ended; by force if that takes too long."""
+    def _stop_at_exit(self, told_at: float) -> None:
+        """Wait until it has ended; by force if that takes too long, since the order was given."""
 
     def _kill_at_exit(self) -> None:
         """End it at once: somebody is impatient."""
@@ -48,8 +49,9 @@ def _stop_all() -> None:
     try:
         for mortal in mortals:
             mortal._tell_at_exit()
+        told_at = time.monotonic()
         for mortal in mortals:
-            mortal._stop_at_exit()
+            mortal._stop_at_exit(told_at)
     except KeyboardInterrupt:
         for mortal in mortals:
             mortal._kill_at_exit()

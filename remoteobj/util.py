@@ -11,6 +11,7 @@ from typing import Any, Self
 from ._actor.function import FunctionCall, FunctionProgram
 from ._caller.answers import decode_answer
 from ._caller.connection import Connection
+from ._caller.shared_reader import OVER
 from ._catching.catchers import Except, LocalExcept
 from ._engines.contract import LaunchSpec, unique_name
 from ._engines.process import ActorProcess
@@ -155,7 +156,7 @@ class process(Job, ActorProcess):
             ActorProcess.join(self, timeout)  # says that it has not been started, or is closed
             return False
         deadline = None if timeout is None else time.monotonic() + timeout
-        connection.wait(connection.init_call, deadline, whole=True)
+        connection.wait(connection.init_call, deadline, OVER)
         ActorProcess.join(self, None if deadline is None else max(0.0, deadline - time.monotonic()))
         if self.runs():
             return False
@@ -195,7 +196,7 @@ class process(Job, ActorProcess):
         if self.daemon and self.runs():
             self.terminate()
 
-    def _stop_at_exit(self) -> None:
+    def _stop_at_exit(self, told_at: float) -> None:
         if self.daemon:
             self._give_up()
 

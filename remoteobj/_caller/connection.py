@@ -48,7 +48,7 @@ from .background_io import BackgroundIO
 from .fast_call import FastCall
 from .frame_writer import UNSENT, FrameWriter
 from .incoming import Incoming
-from .shared_reader import ANSWERED, OVER, READY, Done, SharedReader
+from .shared_reader import ANSWERED, READY, Done, SharedReader
 
 __all__ = ["Connection", "ConnectionEndedError", "GoodbyeErrors", "OpenedCall", "ReenteredError"]
 
@@ -254,23 +254,16 @@ class Connection:
 
     # --- outcomes ------------------------------------------------------------------------
 
-    def wait(self, call: PendingCall, deadline: float | None = None, whole: bool = False) -> bool:
-        """Wait until something is here for a call; False when `deadline` passed first.
-
-        `whole` waits for the end of a stream, and takes its items in meanwhile.
+    def wait(
+        self, call: PendingCall, deadline: float | None = None, done: Done = READY
+    ) -> bool:
+        """Wait until a call is `done`, or something is here for it; False when `deadline` passed
+        first. `OVER` takes the items of a stream in meanwhile.
 
         Raises:
             ReenteredError: this thread is within a call, further down its stack.
             DeadlockError: what this call waits for waits for this thread.
         """
-        return self._wait_or_leave(call, OVER if whole else READY, deadline)
-
-    def wait_for_answer(self, call: PendingCall, deadline: float | None = None) -> bool:
-        """`wait` for the outcome of a call that other threads may wait for, too: one of them may
-        take it, and a stream has something to take again only when it is asked for an item."""
-        return self._wait_or_leave(call, ANSWERED, deadline)
-
-    def _wait_or_leave(self, call: PendingCall, done: Done, deadline: float | None) -> bool:
         try:
             return self._wait(call, done, deadline)
         except KeyboardInterrupt:
@@ -373,7 +366,7 @@ class Connection:
         """Wait until another call may be made that no thread waits for."""
         while self._async_calls.full and self._incoming.closed_because is None:
             if (oldest := self._async_calls.oldest()) is not None:
-                self.wait_for_answer(oldest)
+                self.wait(oldest, done=ANSWERED)
 
     @property
     def backed_up(self) -> bool:

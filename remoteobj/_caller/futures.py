@@ -35,6 +35,7 @@ from .answers import Fallback, fallback_or_raise
 from .call_options import MISSING, CallOptions
 from .connection import Connection
 from .endpoint import Endpoint, encode, result_of
+from .shared_reader import ANSWERED
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
@@ -291,7 +292,7 @@ class RemoteFuture(Future[Any]):
         self._awaited = True
         self._connection.caller_waits()
         try:
-            self._connection.wait_for_answer(pending, deadline)
+            self._connection.wait(pending, deadline, ANSWERED)
             if pending.answered and not self._settled:
                 self.settle()
         except BaseException:

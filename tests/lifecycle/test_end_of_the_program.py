@@ -1,6 +1,7 @@
 """The end of a program ends its actors and functions, and waits for those that are no daemons."""
 
 import os
+import time
 
 import pytest
 
@@ -51,6 +52,26 @@ def test_the_end_of_the_program_does_not_wait_for_a_call_of_a_daemonic_thread_fo
     assert started.finish()[0] == 0
     assert until_gone(pid, 0.0)
     assert diary.lines == ["cleanup"]
+
+
+def test_actors_that_do_not_end_in_time_have_that_time_together(
+    script: Scripts, diary: Diary
+) -> None:
+    started = script(
+        """
+        from tests.internals import until_sent
+        actors = [spawn(stop_timeout=2.0) for _ in range(4)]
+        for actor in actors:
+            threading.Thread(target=actor.sleep, args=(60,), daemon=True).start()
+            until_sent(actor, 1)
+        """
+    )
+    for _ in range(4):
+        started.line()
+    begun = time.monotonic()
+    assert started.finish().code == 0
+    assert time.monotonic() - begun < 6.0  # one after the other they would take 8
+    assert diary.lines == ["cleanup"] * 4
 
 
 def test_an_actor_that_is_no_daemon_ends_its_work_first(script: Scripts, diary: Diary) -> None:
