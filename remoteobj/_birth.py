@@ -84,6 +84,11 @@ class Birth:
         return self._call.failure is not None
 
     @property
+    def late(self) -> bool:
+        """Whether it failed since its time was up."""
+        return self.failed and not self.ends_by_itself and self.time_left == 0.0
+
+    @property
     def ends_by_itself(self) -> bool:
         """Whether the actor has said that it is not born: its program ends then."""
         return self.failed and self._call.first is not None

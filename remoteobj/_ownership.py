@@ -263,6 +263,11 @@ class OwnedActor:
         begun = time.monotonic() if told_at is None else told_at
         self.tell_to_stop(after_work)
         limit = None if after_work or timeout is None else begun + timeout
+        if not self.birth.over:
+            self.birth.wait(limit)
+            if self.birth.late:
+                self.destroy()
+                return
         if self.instance.runs_by_itself:
             self._drain_goodbye(limit)
         left = None if limit is None else max(0.0, limit - time.monotonic())

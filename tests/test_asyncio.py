@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pickle
 import signal
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -102,6 +103,22 @@ def test_a_thousand_awaits_at_once_keep_their_order(clerk: Any) -> None:
     run(main)
     assert threading.active_count() <= before + 1  # the reactor, for a moment
     assert clerk.lines.get_() == list(range(1000))
+
+
+@pytest.mark.engines(skip={"inline": "listens at no address"})
+def test_awaits_keep_their_order_while_their_connection_is_made(clerk: Any) -> None:
+    """A copy has a connection of its own. Some await before it is there, some when it just is."""
+    copy = pickle.loads(pickle.dumps(clerk))
+
+    async def main() -> None:
+        tasks = []
+        for number in range(600):
+            tasks.append(asyncio.create_task(copy.async_.write(number)))
+            await asyncio.sleep(0)
+        await asyncio.gather(*tasks)
+
+    asyncio.run(main())
+    assert clerk.lines.get_() == list(range(600))
 
 
 def test_a_call_is_a_coroutine_for_tasks_and_task_groups(clerk: Any) -> None:

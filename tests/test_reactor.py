@@ -45,6 +45,39 @@ def test_a_timer_runs_at_its_time_unless_it_is_cancelled(reactor: Reactor) -> No
     until(lambda: threads() == [])
 
 
+class Failing:
+    """A connection that fails."""
+
+    def __init__(self, fd: int) -> None:
+        self.interest = {fd: select.POLLIN}
+
+    def do_io(self) -> bool:
+        self.interest = {}
+        raise MemoryError
+
+    look = do_io
+
+
+@pytest.mark.parametrize("attended", ["register", "look_after"])
+def test_a_connection_that_fails_is_reported_and_hinders_no_other(
+    reactor: Reactor, monkeypatch: pytest.MonkeyPatch, attended: str
+) -> None:
+    reported: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: reported.append(args.exc_type))
+    reads, writes = os.pipe()
+    try:
+        os.write(writes, b"x")
+        getattr(reactor, attended)(Failing(reads))
+        until(lambda: MemoryError in reported)
+        done = threading.Event()
+        reactor.call_soon(done.set)
+        assert done.wait(10)
+        until(lambda: threads() == [])
+    finally:
+        os.close(reads)
+        os.close(writes)
+
+
 def test_a_job_that_raises_is_reported_and_hinders_no_other(
     reactor: Reactor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

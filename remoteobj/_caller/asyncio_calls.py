@@ -16,6 +16,7 @@ from .._protocol.operations import Steps
 from ..errors import ActorDiedError, NotListeningError
 from .answers import Fallback, fallback_or_raise
 from .call_options import CallOptions
+from .connecting import Connecting
 from .connection import Connection, ConnectionEndedError
 from .endpoint import Endpoint, encode, result_of
 from .event_loop import LoopBridge, bridge_of_this_loop
@@ -98,7 +99,9 @@ async def _answer(
     """Make a call and wait for its outcome; `tell` gets the call when it is sent."""
     bridge = bridge_of_this_loop()
     while True:
-        connection = endpoint.open_connection or await _connected(endpoint, bridge)
+        connection = endpoint.open_connection
+        if connection is None or endpoint in bridge.connecting:
+            connection = await _connected(endpoint, bridge)
         limit = bridge.limit_of(connection)
         send = partial(_send, connection, steps, bridge)
         try:
@@ -128,10 +131,8 @@ def _send(connection: Connection, steps: Steps, bridge: LoopBridge) -> PendingCa
 
 async def _connected(endpoint: Endpoint, bridge: LoopBridge) -> Connection:
     """The connection. To make one takes a thread: one for all calls that wait for it."""
-    attempt = bridge.attempts.get(endpoint)
-    if attempt is None:
-        attempt = asyncio.ensure_future(asyncio.to_thread(endpoint.ensure_connected))
-        bridge.attempts[endpoint] = attempt
-        attempt.add_done_callback(lambda _: bridge.attempts.pop(endpoint))
-    found: Connection = await asyncio.shield(attempt)
-    return found
+    connecting = bridge.connecting.get(endpoint)
+    if connecting is None:
+        forget = partial(bridge.connecting.pop, endpoint, None)
+        connecting = bridge.connecting[endpoint] = Connecting(endpoint, forget)
+    return await connecting.connection()

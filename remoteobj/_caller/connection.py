@@ -254,9 +254,7 @@ class Connection:
 
     # --- outcomes ------------------------------------------------------------------------
 
-    def wait(
-        self, call: PendingCall, deadline: float | None = None, done: Done = READY
-    ) -> bool:
+    def wait(self, call: PendingCall, deadline: float | None = None, done: Done = READY) -> bool:
         """Wait until a call is `done`, or something is here for it; False when `deadline` passed
         first. `OVER` takes the items of a stream in meanwhile.
 

@@ -98,8 +98,8 @@ class LoopBridge:
         self._corked: list[Connection] = []
         self.limits: dict[Connection, CallLimit] = {}
         """For as long as calls of this loop are under way."""
-        self.attempts: dict[object, asyncio.Future[Any]] = {}
-        """By endpoint: the connecting that is under way."""
+        self.connecting: dict[object, Any] = {}
+        """By endpoint: the connecting that is under way, and the calls that wait for it."""
 
     async def until_ready(self, connection: Connection, call: PendingCall) -> None:
         """Wait until something is here for a call."""

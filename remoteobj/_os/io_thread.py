@@ -220,7 +220,7 @@ class Reactor:
         for connection in list(self._looked_after):
             # First: from now on another thread may want it looked after again.
             self._looked_after.discard(connection)
-            if connection.look():
+            if _guarded(connection.look):
                 self._looked_after.add(connection)
         self._naps_left -= 1
         if self._looked_after:
@@ -245,7 +245,7 @@ class Reactor:
 
     def _tend(self, connection: Registered) -> bool:
         """Look after a connection; False: another thread does, look again in a moment."""
-        tended = connection.do_io()
+        tended = _guarded(connection.do_io)
         self._update_interest(connection)
         return tended
 
@@ -266,6 +266,16 @@ class Reactor:
             self._attended[connection] = wants
         else:
             self._attended.pop(connection, None)
+
+
+def _guarded(act: Callable[[], bool]) -> bool:
+    """Do something for one connection, of which the others need not suffer: if it fails, that has
+    ended the connection."""
+    try:
+        return act()
+    except BaseException as exc:
+        report_callback_error(exc)
+        return False
 
 
 def report_callback_error(exc: BaseException) -> None:

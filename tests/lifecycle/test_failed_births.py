@@ -84,6 +84,17 @@ def test_ready_raises_that_the_start_took_too_long(launch: Launch, gate: Gate) -
     until(lambda: not camera.alive_)
 
 
+@pytest.mark.engines(skip=ONE_PROCESS)
+def test_a_stop_waits_for_a_birth_no_longer_than_the_start_may_take(
+    launch: Launch, gate: Gate
+) -> None:
+    camera = start(launch, gate, spawn_timeout=0.2, stop_timeout=60.0)
+    camera.stop_()
+    assert not camera.alive_
+    with pytest.raises(SpawnTimeoutError, match=r"not ready after 0\.2 s"):
+        camera.exc_.raise_any("init")
+
+
 @pytest.mark.engines(skip=ONE_THREAD)
 @pytest.mark.parametrize("wait_by", ["call", "future", "await"])
 def test_a_call_raises_that_the_start_took_too_long(
