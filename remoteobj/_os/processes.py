@@ -15,7 +15,7 @@ import signal
 import time
 from typing import NamedTuple
 
-from .fork_safety import close_in_child
+from .fork_safety import is_own, no_more_own, own
 from .lazy_import import import_lock
 
 __all__ = ["KnownProcess", "look", "rights"]
@@ -84,11 +84,21 @@ class KnownProcess:
     def __init__(self, pid: int, started: str = "", pidfd: int = -1, held: bool = False) -> None:
         self.pid = pid
         self.started = started
-        self.pidfd = pidfd
         self.held = held
         self._seen = time.monotonic() if started else -MOMENT_SECONDS
-        if pidfd >= 0:
-            close_in_child(self)
+        self.numbers: tuple[int, ...] = ()
+        self.generation = -1
+        self._hold(pidfd)
+
+    @property
+    def pidfd(self) -> int:
+        """The descriptor of the process; -1: there is none, or it is the parent's."""
+        return self.numbers[0] if self.numbers and is_own(self) else -1
+
+    def _hold(self, pidfd: int) -> None:
+        self.numbers = (pidfd,) if pidfd >= 0 else ()
+        if self.numbers:
+            own(self)
 
     @classmethod
     def meet(cls, pid: int, parent: int) -> KnownProcess:
@@ -106,7 +116,7 @@ class KnownProcess:
         known = cls(pid, started, _pidfd(pid), held)
         known._seen = -MOMENT_SECONDS
         if not known.is_there():
-            known.pidfd = _closed(known.pidfd)
+            known.release()
         return known
 
     def is_there(self) -> bool:
@@ -174,7 +184,10 @@ class KnownProcess:
 
     def release(self) -> None:
         """Let go of its descriptor. Harmless when done twice."""
-        self.pidfd = _closed(self.pidfd)
+        pidfd, self.numbers = self.pidfd, ()
+        if pidfd >= 0:
+            no_more_own(pidfd)
+            os.close(pidfd)
 
     def close(self) -> None:
         """Let go of it in a forked child, which may want one of its own."""
@@ -183,7 +196,7 @@ class KnownProcess:
     def have_pidfd(self) -> int:
         """The descriptor, opened anew in a forked child; -1: the process is not there any more."""
         if self.pidfd < 0:
-            self.pidfd = _pidfd(self.pid)
+            self._hold(_pidfd(self.pid))
             if not self.is_there():
                 self.release()
         return self.pidfd
