@@ -52,9 +52,10 @@ class Numbered(Closable, Protocol):
 
 C = TypeVar("C", bound=Closable)
 
-_ours: weakref.WeakSet[Closable] = weakref.WeakSet()
-_numbered: weakref.WeakSet[Numbered] = weakref.WeakSet()
-"""Those of them whose descriptors are all among `_numbers`."""
+# Sets of plain references, since a `WeakSet` guards its iterations, and a fork touches what that is.
+_ours: set[weakref.ref[Closable]] = set()
+_numbered: set[weakref.ref[Numbered]] = set()
+"""Those ends whose descriptors are all among `_numbers`."""
 _numbers = bytearray()
 """For each number of a descriptor, whether it is one of those."""
 _parts: dict[int, tuple[object, ...]] = {}
@@ -92,16 +93,16 @@ asking for the process id."""
 
 def _close_inherited() -> None:
     kept = getattr(_forking, "kept", ())
-    kept_numbered: list[Numbered] = [end for end in kept if end in _numbered]
+    kept_numbered: list[Numbered] = [end for end in kept if weakref.ref(end) in _numbered]
     _forking.kept = ()  # its own children get nothing of that
     if is_lean():
         _close_numbers([end.numbers for end in kept_numbered])
-        inherited: list[Closable] = [*_ours]
+        inherited: list[weakref.ref[Any]] = [*_ours]
     else:
         inherited = [*_ours, *_numbered]
     try:
-        for end in inherited:
-            if all(end is not one for one in kept):
+        for one in inherited:
+            if (end := one()) is not None and end not in kept:
                 end.close()
     finally:
         fork_generation[0] += 1  # until here the ends were this process's
@@ -154,11 +155,11 @@ os.register_at_fork(after_in_child=_forget_executors)
 
 def close_in_child(end: C) -> C:
     """Mark an end of a connection as this process's own: a forked child closes its copy."""
-    _ours.add(end)
+    _ours.add(weakref.ref(end, _ours.discard))
     return end
 
 
-def own(end: Numbered, *parts: object) -> None:
+def own(end: Numbered, *parts: Closable) -> None:
     """As `close_in_child`; but a child that is an actor closes the descriptors, and leaves the
     end as it is. Its `close` must do nothing then: see `is_own`.
 
@@ -171,9 +172,9 @@ def own(end: Numbered, *parts: object) -> None:
     for number in end.numbers:
         _numbers[number] = True
     _parts[end.numbers[0]] = parts
-    _numbered.add(end)
+    _numbered.add(weakref.ref(end, _numbered.discard))
     for part in parts:
-        _ours.discard(part)  # type: ignore[arg-type]  # it may have been marked alone
+        _ours.discard(weakref.ref(part))  # it may have been marked alone
 
 
 def is_own(end: Numbered) -> bool:

@@ -76,7 +76,11 @@ class Reactor:
 
     def __init__(self) -> None:
         self._renew()
-        os.register_at_fork(after_in_child=self._renew)
+        os.register_at_fork(after_in_child=self._renew_if_used)
+
+    def _renew_if_used(self) -> None:
+        if self._jobs or self._wakeup is not None or self._looked_after:
+            self._renew()
 
     def _renew(self) -> None:
         """Begin anew: in a forked child nothing of the parent's goes on."""

@@ -43,12 +43,22 @@ def look(pid: int) -> Glimpse | None:
     if ours != str(os.getpid()):
         return None  # it tells of another namespace, where numbers mean other processes
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            # The name before it, in parentheses, may have spaces and parentheses itself.
-            fields = file.read().rpartition(b")")[2].split()
+        said = _read(f"/proc/{pid}/stat")
     except OSError:
         return None
+    # The name before it, in parentheses, may have spaces and parentheses itself.
+    fields = said.rpartition(b")")[2].split(None, 20)
     return Glimpse(int(fields[1]), fields[19].decode())
+
+
+def _read(path: str) -> bytes:
+    """What a short file says; without a file object, whose code and parts would be copied here,
+    in each start, while there are forks that share them."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, 4096)
+    finally:
+        os.close(fd)
 
 
 def _look_by_ps(pid: int) -> Glimpse | None:
