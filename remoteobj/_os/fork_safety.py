@@ -52,7 +52,7 @@ class Numbered(Closable, Protocol):
 
 C = TypeVar("C", bound=Closable)
 
-# Sets of plain references, since a `WeakSet` guards its iterations, and a fork touches what that is.
+# Sets of plain references: a `WeakSet` guards its iterations, by code that a fork would touch.
 _ours: set[weakref.ref[Closable]] = set()
 _numbered: set[weakref.ref[Numbered]] = set()
 """Those ends whose descriptors are all among `_numbers`."""

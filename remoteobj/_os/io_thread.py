@@ -60,6 +60,10 @@ class Registered(Protocol):
         ...
 
 
+def _look_up() -> None:
+    """A job of the thread's that has it look at its timers."""
+
+
 class Timer:
     """Something to be done later, unless it is cancelled."""
 
@@ -79,7 +83,7 @@ class Reactor:
         os.register_at_fork(after_in_child=self._renew_if_used)
 
     def _renew_if_used(self) -> None:
-        if self._jobs or self._wakeup is not None or self._looked_after:
+        if self._jobs or self._timers or self._wakeup is not None or self._looked_after:
             self._renew()
 
     def _renew(self) -> None:
@@ -137,7 +141,12 @@ class Reactor:
     def call_at(self, when: float, job: Job) -> Timer:
         """Run `job` in the thread at `time.monotonic() == when`, unless it is cancelled."""
         timer = Timer(when, job)
-        self.call_soon(lambda: heapq.heappush(self._timers, (when, next(self._order), timer)))
+        entry = when, next(self._order), timer
+        heapq.heappush(self._timers, entry)  # one step of the interpreter, as the thread's are
+        with self._lock:
+            sees_it = self._thread is not None and next(iter(self._timers), entry) is not entry
+        if not sees_it:  # else it wakes before that anyhow, and is not woken for each of many
+            self.call_soon(_look_up)
         return timer
 
     def wake(self) -> None:
