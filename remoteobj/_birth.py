@@ -132,9 +132,12 @@ class Birth:
             if self.failed:
                 destroy()
 
-        # To end a process takes time, in which the I/O thread must go on.
-        late = threading.Thread(target=expire, name=f"remoteobj-late-{self._name}", daemon=True)
-        self._timer = reactor.call_at(self._deadline, late.start)
+        def late() -> None:
+            # To end a process takes time, in which the I/O thread must go on.
+            name = f"remoteobj-late-{self._name}"
+            threading.Thread(target=expire, name=name, daemon=True).start()
+
+        self._timer = reactor.call_at(self._deadline, late)
         if self.over:  # known since, by another thread
             self._timer.cancel()
 

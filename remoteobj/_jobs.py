@@ -15,6 +15,7 @@ from ._actor.function import FunctionCall
 from ._catching.catchers import ANY, USER_ERRORS, Except, LocalExcept
 from ._catching.unseen import before_telling, expect_failures, tell, was_seen
 from ._engines.contract import chosen_start_method, unique_name
+from ._os.fork_safety import leave_to_parent
 from ._os.lazy_import import import_lock
 from ._os.thread_unwind import raise_in_thread
 from .errors import ActorDiedError, CallTimeoutError, ExitReport, NotListeningError
@@ -206,7 +207,15 @@ def _tell_all() -> None:
 
 
 before_telling(_tell_all)
-os.register_at_fork(after_in_child=_jobs.clear)
+
+
+def _forget() -> None:
+    global _jobs
+    leave_to_parent(_jobs)
+    _jobs = weakref.WeakSet()
+
+
+os.register_at_fork(after_in_child=_forget)
 
 
 class thread(Job, threading.Thread):

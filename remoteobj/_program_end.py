@@ -8,6 +8,8 @@ import weakref
 from multiprocessing import util as mp_util
 from typing import Protocol
 
+from ._os.fork_safety import leave_to_parent
+
 __all__ = ["forget_at_exit", "register_at_exit"]
 
 
@@ -58,4 +60,10 @@ def _stop_all() -> None:
         raise
 
 
-os.register_at_fork(after_in_child=_mortals.clear)
+def _forget() -> None:
+    global _mortals
+    leave_to_parent(_mortals)
+    _mortals = weakref.WeakSet()
+
+
+os.register_at_fork(after_in_child=_forget)

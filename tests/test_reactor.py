@@ -78,6 +78,29 @@ def test_a_connection_that_fails_is_reported_and_hinders_no_other(
         os.close(writes)
 
 
+def test_of_many_timers_none_but_an_earlier_one_wakes_the_thread(
+    reactor: Reactor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    woken: list[None] = []
+
+    def wake() -> None:
+        woken.append(None)
+        Reactor.wake(reactor)
+
+    monkeypatch.setattr(reactor, "wake", wake)
+    end = time.monotonic() + 60
+    timers = [reactor.call_at(end + n, list) for n in range(20)]
+    assert len(woken) == 1, "by the first one"
+    done = threading.Event()
+    reactor.call_at(time.monotonic() + 0.01, done.set)
+    assert done.wait(10)
+    assert len(woken) == 2
+    for timer in timers:
+        timer.cancel()
+    reactor.wake()
+    until(lambda: threads() == [])
+
+
 def test_a_job_that_raises_is_reported_and_hinders_no_other(
     reactor: Reactor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from .._catching.unseen import tell
+from .._os.fork_safety import fork_generation
 from .._os.wakeup import Wakeup
 from .._protocol.frames import encode
 from .._protocol.messages import Frame, MalformedFrameError, refusal
@@ -60,6 +61,37 @@ def unblock() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
 
 
+class _Unawaited(threading.Thread):
+    """A thread whose start does not wait until it runs: the interpreter needs no more than that it
+    will, and whoever starts it has something better to do meanwhile."""
+
+    def __init__(self, target: Callable[[], None], name: str) -> None:
+        super().__init__(target=target, name=name, daemon=True)
+        self._started = self._begun = _Begun()
+        self.started_in: int | None = None
+        """The `fork_generation` of the process that it runs in, or will."""
+
+    def start(self) -> None:
+        super().start()
+        self.started_in = fork_generation[0]
+
+    def runs_beside(self) -> bool:
+        """Whether it runs, once it has had the time to begin, and the caller is another thread."""
+        if self.started_in == fork_generation[0]:
+            self._begun.wait_for_it()
+        return self.is_alive() and threading.current_thread() is not self
+
+
+class _Begun(threading.Event):
+    """What `Thread.start` waits for, without that wait."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return True
+
+    def wait_for_it(self) -> None:
+        super().wait()
+
+
 class ControlHandler(Protocol):
     """What the control thread reports to."""
 
@@ -98,9 +130,7 @@ class Control:
         self._open = True
         self._listener: Listener | None = None
         self._resting_until = 0.0
-        self._thread = threading.Thread(
-            target=self._run, name=f"remoteobj-control-{name}", daemon=True
-        )
+        self._thread = _Unawaited(self._run, f"remoteobj-control-{name}")
 
     def start(self, listener: Listener | None, owner: ByteStream | None = None) -> None:
         """Begin; `owner` is the other end of the owner's control channel."""
@@ -122,16 +152,16 @@ class Control:
         done = threading.Event()
         self._do(self._close_door)
         self._do(done.set)
-        if threading.current_thread() is not self._thread and self._thread.is_alive():
+        if self._thread.runs_beside():
             done.wait(HANDSHAKE_SECONDS)
 
     def close(self) -> None:
         """End the thread and join it. Harmless when done twice."""
-        if self._thread.ident is None:  # it never started: an inline actor needs none
+        if self._thread.started_in is None:  # it never started: an inline actor needs none
             self.abort()
             return
         self._do(self._end)
-        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+        if self._thread.runs_beside():
             self._thread.join(HANDSHAKE_SECONDS)
 
     def drop_listener(self) -> None:

@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from .._os.fork_safety import is_lean
 from .._pickling.codec import dumps, dumps_call
 from .._pickling.exceptions import unpack_error
 from .._protocol.calls import ErrorFactory, PendingCall
@@ -32,6 +33,7 @@ from ..errors import (
 from .answers import RETURNED_SELF, Fallback, decode_answer, fallback_or_raise
 from .call_options import PLAIN, CallOptions
 from .connection import Connection, ConnectionEndedError, OpenedCall, ReenteredError
+from .incoming import Incoming
 from .streams import Stream
 
 __all__ = [
@@ -298,6 +300,8 @@ class Endpoint:
         """
         if (connection := self.open_connection) is not None:
             return connection
+        if self._pid != os.getpid():
+            self._renew()
         with self._connecting:
             connection = self._connection
             if connection is None or connection.closed_because is not None:
@@ -382,6 +386,8 @@ _endpoints: weakref.WeakSet[Endpoint] = weakref.WeakSet()
 
 
 def _forget_connections() -> None:
+    if is_lean() and Incoming.leave_all_to_parent():
+        return  # and each endpoint sees to the rest when it is used
     for endpoint in list(_endpoints):
         endpoint.after_fork()
 

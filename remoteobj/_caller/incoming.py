@@ -41,6 +41,8 @@ class Incoming:
         lost: ErrorFactory,
         goodbye_error: GoodbyeErrors,
     ) -> None:
+        if Incoming.closed_because is not None:
+            self.closed_because = None
         self._channel = channel
         self._calls = calls
         self._async_calls = async_calls
@@ -100,6 +102,15 @@ class Incoming:
     def after_fork(self) -> None:
         """In a forked child: the connection is the parent's, who gets the outcomes."""
         self.closed_because = _of_the_parent
+
+    @classmethod
+    def leave_all_to_parent(cls) -> bool:
+        """The same for all that there are, without looking at each; False: there are some for which
+        that does not do."""
+        if cls.closed_because is not None:
+            return False  # it has been done in the parent already, which has made others since
+        cls.closed_because = staticmethod(_of_the_parent)
+        return True
 
     def fail_unsent(self, call: PendingCall) -> None:
         """Give a call its outcome that was not sent whole, and so has surely not begun."""

@@ -13,7 +13,7 @@ from multiprocessing import popen_fork
 from multiprocessing import process as mp_process
 from typing import Any
 
-from .._os.fork_safety import leave_to_parent
+from .._os.fork_safety import fork_lean, leave_to_parent
 from .._wire.transport import ByteStream
 
 __all__ = ["ForkPopen", "OwnerProcess", "ended_line"]
@@ -25,7 +25,7 @@ class ForkPopen(popen_fork.Popen):
     sentinel = -1
 
     def _launch(self, process_obj: Any) -> None:
-        self.pid = os.fork()
+        self.pid = fork_lean()
         if self.pid == 0:
             code = 1
             try:

@@ -13,6 +13,7 @@ from multiprocessing import util as mp_util
 
 from .._os import guardian_main
 from .._os.directories import open_directory
+from .._os.fork_safety import leave_to_parent
 from .._os.guardian_main import DIRECTORY, SLOT, entry_of
 from .._os.processes import KnownProcess, rights
 from .._wire.runtime_directory import SocketDirectory, runtime_directory
@@ -220,6 +221,7 @@ class Guardian:
         """In a forked child, which has no actors yet."""
         for post in self.posts():
             post.close_pipe()
+        leave_to_parent(self._posts)
         self._posts = {}
 
 

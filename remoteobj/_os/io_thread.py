@@ -60,6 +60,10 @@ class Registered(Protocol):
         ...
 
 
+def _look_up() -> None:
+    """A job of the thread's that has it look at its timers."""
+
+
 class Timer:
     """Something to be done later, unless it is cancelled."""
 
@@ -76,7 +80,11 @@ class Reactor:
 
     def __init__(self) -> None:
         self._renew()
-        os.register_at_fork(after_in_child=self._renew)
+        os.register_at_fork(after_in_child=self._renew_if_used)
+
+    def _renew_if_used(self) -> None:
+        if self._jobs or self._timers or self._wakeup is not None or self._looked_after:
+            self._renew()
 
     def _renew(self) -> None:
         """Begin anew: in a forked child nothing of the parent's goes on."""
@@ -133,7 +141,12 @@ class Reactor:
     def call_at(self, when: float, job: Job) -> Timer:
         """Run `job` in the thread at `time.monotonic() == when`, unless it is cancelled."""
         timer = Timer(when, job)
-        self.call_soon(lambda: heapq.heappush(self._timers, (when, next(self._order), timer)))
+        entry = when, next(self._order), timer
+        heapq.heappush(self._timers, entry)  # one step of the interpreter, as the thread's are
+        with self._lock:
+            sees_it = self._thread is not None and next(iter(self._timers), entry) is not entry
+        if not sees_it:  # else it wakes before that anyhow, and is not woken for each of many
+            self.call_soon(_look_up)
         return timer
 
     def wake(self) -> None:

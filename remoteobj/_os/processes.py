@@ -15,7 +15,7 @@ import signal
 import time
 from typing import NamedTuple
 
-from .fork_safety import close_in_child
+from .fork_safety import is_own, no_more_own, own
 from .lazy_import import import_lock
 
 __all__ = ["KnownProcess", "look", "rights"]
@@ -43,12 +43,22 @@ def look(pid: int) -> Glimpse | None:
     if ours != str(os.getpid()):
         return None  # it tells of another namespace, where numbers mean other processes
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            # The name before it, in parentheses, may have spaces and parentheses itself.
-            fields = file.read().rpartition(b")")[2].split()
+        said = _read(f"/proc/{pid}/stat")
     except OSError:
         return None
+    # The name before it, in parentheses, may have spaces and parentheses itself.
+    fields = said.rpartition(b")")[2].split(None, 20)
     return Glimpse(int(fields[1]), fields[19].decode())
+
+
+def _read(path: str) -> bytes:
+    """What a short file says; without a file object, whose code and parts would be copied here,
+    in each start, while there are forks that share them."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, 4096)
+    finally:
+        os.close(fd)
 
 
 def _look_by_ps(pid: int) -> Glimpse | None:
@@ -84,11 +94,21 @@ class KnownProcess:
     def __init__(self, pid: int, started: str = "", pidfd: int = -1, held: bool = False) -> None:
         self.pid = pid
         self.started = started
-        self.pidfd = pidfd
         self.held = held
         self._seen = time.monotonic() if started else -MOMENT_SECONDS
-        if pidfd >= 0:
-            close_in_child(self)
+        self.numbers: tuple[int, ...] = ()
+        self.generation = -1
+        self._hold(pidfd)
+
+    @property
+    def pidfd(self) -> int:
+        """The descriptor of the process; -1: there is none, or it is the parent's."""
+        return self.numbers[0] if self.numbers and is_own(self) else -1
+
+    def _hold(self, pidfd: int) -> None:
+        self.numbers = (pidfd,) if pidfd >= 0 else ()
+        if self.numbers:
+            own(self)
 
     @classmethod
     def meet(cls, pid: int, parent: int) -> KnownProcess:
@@ -106,7 +126,7 @@ class KnownProcess:
         known = cls(pid, started, _pidfd(pid), held)
         known._seen = -MOMENT_SECONDS
         if not known.is_there():
-            known.pidfd = _closed(known.pidfd)
+            known.release()
         return known
 
     def is_there(self) -> bool:
@@ -174,7 +194,10 @@ class KnownProcess:
 
     def release(self) -> None:
         """Let go of its descriptor. Harmless when done twice."""
-        self.pidfd = _closed(self.pidfd)
+        pidfd, self.numbers = self.pidfd, ()
+        if pidfd >= 0:
+            no_more_own(pidfd)
+            os.close(pidfd)
 
     def close(self) -> None:
         """Let go of it in a forked child, which may want one of its own."""
@@ -183,7 +206,7 @@ class KnownProcess:
     def have_pidfd(self) -> int:
         """The descriptor, opened anew in a forked child; -1: the process is not there any more."""
         if self.pidfd < 0:
-            self.pidfd = _pidfd(self.pid)
+            self._hold(_pidfd(self.pid))
             if not self.is_there():
                 self.release()
         return self.pidfd

@@ -20,7 +20,7 @@ from io import FileIO
 from multiprocessing import reduction
 from typing import Any
 
-from .._os.fork_safety import close_in_child, creation_lock
+from .._os.fork_safety import creation_lock, is_own, no_more_own, own
 from .._os.sigpipe import sigpipe_blocked_if_default
 from .._protocol.messages import Bytes
 
@@ -53,6 +53,8 @@ class DuplexStream:
     All three belong to the stream from now on.
     """
 
+    generation = -1
+
     def __init__(self, sock: socket.socket, reads: int = -1, writes: int = -1) -> None:
         sock.setblocking(False)
         self._socket = sock
@@ -65,22 +67,24 @@ class DuplexStream:
         self.read = self._reader.read
         self.read_into = self._reader.readinto
         self.write = self._writer.write
-        close_in_child(self)
+        pipes = (reads, writes) if self._has_pipes else ()
+        self.numbers: tuple[int, ...] = (sock.fileno(), *pipes)
+        own(self, sock, self._reader, self._writer)
 
     @property
     def passes_descriptors(self) -> bool:
         return self._has_pipes  # beside them, the socket has nothing else to carry
 
     def fileno(self) -> int:
-        return -1 if self._reader.closed else self._reader.fileno()
+        return -1 if self._reader.closed or not is_own(self) else self._reader.fileno()
 
     @property
     def writes(self) -> int:
-        return -1 if self._writer.closed else self._writer.fileno()
+        return -1 if self._writer.closed or not is_own(self) else self._writer.fileno()
 
     @property
     def hangup(self) -> int:
-        return self._socket.fileno() if self._has_pipes else -1
+        return self._socket.fileno() if self._has_pipes and is_own(self) else -1
 
     def writev(self, parts: list[Bytes], /) -> int | None:
         try:
@@ -91,7 +95,7 @@ class DuplexStream:
     # --- descriptors -----------------------------------------------------------------------
 
     def send_fd(self, number: int, fd: int) -> bool:
-        if not self._has_pipes:
+        if not (self._has_pipes and is_own(self)):
             return False
         try:
             with sigpipe_blocked_if_default():
@@ -101,7 +105,7 @@ class DuplexStream:
 
     def receive_fd(self, number: int) -> int:
         # Without pipes, what the socket has to read are frames.
-        while self._has_pipes:
+        while self._has_pipes and is_own(self):
             try:
                 data, fds, _ = receive_descriptors(self._socket, _NUMBER.size, 1)
             except OSError:
@@ -117,20 +121,34 @@ class DuplexStream:
     # --- the end ---------------------------------------------------------------------------
 
     def end_writing(self) -> None:
+        if not is_own(self):
+            return
         if self._has_pipes:
+            self.numbers = tuple(one for one in self.numbers if one != self.writes)
+            no_more_own(self.writes)
             self._writer.close()
         else:
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_WR)
 
     def shutdown(self) -> None:
+        if not is_own(self):
+            return
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
+        if not is_own(self):
+            return
+        numbers, self.numbers = self.numbers, ()  # one step: of two threads one gets them
+        no_more_own(*numbers)
         self._reader.close()
         self._writer.close()
         self._socket.close()
+
+    def __del__(self) -> None:
+        if self.generation >= 0 and not sys.is_finalizing():  # in which its parts close themselves
+            self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """The copy of this end for a process that is being started."""
