@@ -2,11 +2,13 @@
 
 import os
 import signal
+import threading
 from typing import Any
 
 from remoteobj import remote
 from remoteobj.testing import Gate
 from tests.conftest import Launch
+from tests.tools import until_it_sleeps
 
 ONE_THREAD = {"inline": "its `__init__` runs in the caller's thread, within spawn"}
 ONE_PROCESS = {**ONE_THREAD, "thread": "is not a process of its own"}
@@ -42,3 +44,13 @@ class Camera:
 
 def start(launch: Launch, *args: Any, **options: Any) -> Any:
     return Camera.options(**launch, **{"wait": False, **options}).spawn(*args)
+
+
+def say_once_main_sleeps(what: object) -> None:
+    """Have this printed once the main thread waits in our code, so that a signal finds it there."""
+
+    def say() -> None:
+        until_it_sleeps(threading.main_thread().ident or 0)
+        print(what, flush=True)
+
+    threading.Thread(target=say).start()

@@ -243,15 +243,16 @@ def test_ctrl_c_while_ready_waits_leaves_the_actor_as_it_is(script: Scripts, gat
     started = script(
         """
         from remoteobj.testing import Gate
+        from tests.lifecycle.cameras import say_once_main_sleeps
         @remote
         class Slow:
             def __init__(self, directory):
-                print("started", flush=True)
                 Gate(directory).park()
             def answer(self):
                 return "the answer"
         slow = Slow.options(wait=False).spawn(sys.argv[2])
         try:
+            say_once_main_sleeps("waiting")
             slow.ready_()
         except KeyboardInterrupt:
             print("interrupted", flush=True)
@@ -260,7 +261,7 @@ def test_ctrl_c_while_ready_waits_leaves_the_actor_as_it_is(script: Scripts, gat
         """,
         gate.directory,
     )
-    assert started.line() == "started"
+    assert started.line() == "waiting"
     gate.wait_for_arrival()
     os.killpg(started.process.pid, signal.SIGINT)
     assert started.line() == "interrupted"
@@ -273,13 +274,14 @@ def test_ctrl_c_while_with_waits_for_the_birth_leaves_no_actor(script: Scripts, 
     started = script(
         """
         from remoteobj.testing import Gate
+        from tests.lifecycle.cameras import say_once_main_sleeps
         @remote
         class Slow:
             def __init__(self, directory):
                 Gate(directory).park()
         slow = Slow.options(wait=False).spawn(sys.argv[2])
         try:
-            print(slow.pid_, flush=True)
+            say_once_main_sleeps(slow.pid_)
             with slow:
                 print("ready", flush=True)
         except KeyboardInterrupt:
