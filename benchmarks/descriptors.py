@@ -18,7 +18,7 @@ from benchmarks.harness import FIGURES, Contender, Figure, judge, report
 from remoteobj import Handle, remote
 
 FEW = 50
-NEEDED = 20 << 30
+NEEDED = 8 << 30
 """Bytes of free memory that a thousand may take."""
 FREE = os.sysconf("SC_PAGE_SIZE") * (
     os.sysconf("SC_AVPHYS_PAGES") if "SC_AVPHYS_PAGES" in os.sysconf_names else 0

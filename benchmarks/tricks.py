@@ -19,7 +19,6 @@ import sys
 import threading
 from _signal import getsignal  # type: ignore[import-not-found]
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -216,11 +215,6 @@ def calls(stack: ExitStack) -> Iterator[Trick]:
         "`handle.method` is looked up by a generated `__getattribute__`",
         often(lambda: handle.add),
         often(lambda: _PLAIN.add),
-    )
-    yield Trick(
-        "a future makes its condition only when a second thread needs it (beside making one)",
-        often(lambda: None),
-        often(Future),
     )
 
 
