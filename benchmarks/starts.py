@@ -8,25 +8,12 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from multiprocessing.connection import Connection
-from typing import Any
 
 from benchmarks.harness import Measure, compare, compile_package, judge, report
+from benchmarks.spawn import Greeter, answer
 
 MANY = 16
 ROUNDS = {"fork": 12, "forkserver": 8, "spawn": 6}
-
-
-class Greeter:
-    """What is spawned."""
-
-    def greet(self) -> str:
-        return "hello"
-
-
-def answer(pipe: Connection[Any, Any]) -> None:
-    greeter = Greeter()
-    pipe.send(getattr(greeter, pipe.recv())())
 
 
 def bare(start_method: str) -> Measure:

@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import logging
 import multiprocessing
 import os
 import shutil
@@ -219,6 +220,20 @@ def script(tmp_path: Path) -> Iterator[Scripts]:
         one.close()
     shutil.rmtree(temporary)
     sweep()
+
+
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """What was told so far, once nobody has the failed things any more: failures that nobody had
+    looked at."""
+
+    def words() -> list[str]:
+        gc.collect()
+        records = [one for one in caplog.records if one.name == "remoteobj"]
+        assert all(one.levelno == logging.ERROR and one.exc_info for one in records)
+        return [str(one.exc_info[1]) for one in records if one.exc_info]
+
+    return words
 
 
 @pytest.fixture

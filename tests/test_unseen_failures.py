@@ -1,6 +1,5 @@
 """A failure that nobody looks at is told in the log, once and by its owner."""
 
-import gc
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -52,19 +51,6 @@ class Mill:
     def turn(self) -> None:
         self.gate.park()
         raise LeakError("work")
-
-
-@pytest.fixture
-def told(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
-    """What was told so far, once nobody has the failed things any more."""
-
-    def words() -> list[str]:
-        gc.collect()
-        records = [one for one in caplog.records if one.name == "remoteobj"]
-        assert all(one.levelno == logging.ERROR and one.exc_info for one in records)
-        return [str(one.exc_info[1]) for one in records if one.exc_info]
-
-    return words
 
 
 # ------------------------------------------------------------------ what actors record

@@ -1,8 +1,6 @@
 """Actors that are not born: what their callers are told, and what the log."""
 
 import asyncio
-import gc
-import logging
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -21,20 +19,6 @@ from remoteobj.testing import Gate
 from tests.conftest import Launch
 from tests.lifecycle.cameras import ONE_PROCESS, ONE_THREAD, Camera, NoFilmError, start
 from tests.tools import Call, until
-
-
-@pytest.fixture
-def told(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
-    """The errors that were told so far since nobody had looked at them."""
-
-    def words() -> list[str]:
-        gc.collect()
-        records = [one for one in caplog.records if one.name == "remoteobj"]
-        assert all(one.levelno == logging.ERROR and one.exc_info for one in records)
-        return [str(one.exc_info[1]) for one in records if one.exc_info]
-
-    return words
-
 
 # ------------------------------------------------------------------ births that fail
 
