@@ -239,10 +239,10 @@ def test_who_is_wary_ends_polling_as_soon_as_others_use_the_processor(line: Line
 def test_each_loss_makes_wary_for_twice_as_long_as_the_last(line: Line) -> None:
     one = waiter(line)
     found = []
-    for _ in range(7):
+    for _ in range(12):
         lose_a_slice(one, line)
         found.append(wary_polls(one, line))
-    assert found == [min(WARY[0] * 2**n, WARY[1]) for n in range(7)]
+    assert found == [min(WARY[0] * 2**n, WARY[1]) for n in range(12)]
 
 
 def test_losses_are_forgiven_once_it_has_given_way_often_without_one(line: Line) -> None:

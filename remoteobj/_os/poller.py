@@ -26,7 +26,7 @@ SLICE_SECONDS = 2e-3
 MAX_CREDIT, MISS_COST, RETRY_CREDIT, REST = 16, 4, 4, 64
 """The most trust in polling; what a wait in which it did not help takes of it; with how much it is
 tried again once there is none; and after how many waits."""
-WARY = 16, 512
+WARY = 2, 1024
 """How many waits in which it polls for long do not give way after a slice was lost by that, which
 takes as long as hundreds of calls: the first time, and at most. Each time it is twice as many."""
 FORGIVEN = 256
