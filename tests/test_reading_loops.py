@@ -18,7 +18,7 @@ from remoteobj import ActorDiedError, remote
 from remoteobj.testing import Gate
 from tests.forks import code_of, in_child
 from tests.internals import SHORT_CALL, at_next_take_of, close_connection, open_calls, spy_on_looks
-from tests.tools import Call, pidfd_open, until
+from tests.tools import Call, until
 
 BIG = 30_000
 
@@ -497,7 +497,9 @@ def test_an_await_ends_when_the_actor_is_killed(gate: Gate) -> None:
     clerk.stop_()
 
 
-@pytest.mark.skipif(pidfd_open is None, reason="every other sign of the end can be held back")
+@pytest.mark.skipif(
+    not hasattr(os, "pidfd_open"), reason="every other sign of the end can be held back"
+)
 def test_an_await_ends_when_only_the_end_of_the_process_tells_of_it(gate: Gate) -> None:
     clerk = Clerk.options(start_method="fork").spawn()
     fork = clerk.leave_a_fork()
