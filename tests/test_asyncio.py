@@ -1,6 +1,7 @@
 """Calls and streams that are awaited."""
 
 import asyncio
+import gc
 import os
 import pickle
 import signal
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from remoteobj import ActorDiedError, CallTimeoutError, NotListeningError, remote
+from remoteobj import ActorDiedError, CallTimeoutError, NotListeningError, Proxy, remote
 from remoteobj.testing import Gate
 from tests.conftest import Launch
 from tests.internals import IN_FLIGHT, open_calls
@@ -274,6 +275,25 @@ def test_a_default_stands_in_where_nobody_listens() -> None:
 
 
 # ------------------------------------------------------------------ streams
+
+
+def test_nothing_is_told_of_a_connection_that_fails_once_its_await_was_cancelled() -> None:
+    told: list[Any] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        waiting = asyncio.ensure_future(Proxy(Clerk()).async_.write(1))
+        await asyncio.sleep(0)  # a thread connects, and the loop has not heard from it
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        mine = asyncio.current_task()
+        await asyncio.wait([task for task in asyncio.all_tasks() if task is not mine])
+        await asyncio.sleep(0)  # what is called at its end is called in the turn after that
+        gc.collect()
+
+    asyncio.run(main())
+    assert told == []
 
 
 def test_a_stream_is_gone_over_by_async_for(clerk: Any) -> None:

@@ -41,10 +41,12 @@ class Connecting:
         attempt.add_done_callback(self._made)
 
     def _made(self, attempt: asyncio.Future[Connection]) -> None:
+        # Asked for also where all who waited have been cancelled: asyncio is not to tell of it.
+        error = None if attempt.cancelled() else attempt.exception()
         for turn in self._take_all():
             if attempt.cancelled():
                 turn.cancel()
-            elif (error := attempt.exception()) is not None:
+            elif error is not None:
                 turn.set_exception(error)
             else:
                 turn.set_result(attempt.result())
