@@ -16,7 +16,7 @@ from ._listening import ListenScope, about_serving
 from ._names import attribute_reader, refuse_own_name
 from ._parts import VIEW_OF
 from ._pickling.codec import HoldsPartError
-from ._pickling.reducers import OUR_WAYS
+from ._pickling.our_ways import OUR_WAYS
 from ._protocol.config import RefOptions, WireOptions
 from ._protocol.operations import OPERATIONS, Steps, format_steps
 from ._reference import Reference, RemoteRef, describe

@@ -45,7 +45,7 @@ from remoteobj._engines import guardian, out_of_memory, without_main
 from remoteobj._engines.flight_recorder import OUTPUT as LAST_OUTPUT
 from remoteobj._engines.flight_recorder import FlightRecorder
 from remoteobj._engines.process import ActorProcess
-from remoteobj._engines.registry import ENGINES
+from remoteobj._engines.registry import ENGINES, engine_named
 from remoteobj._inspection import EXPLAIN_SECONDS
 from remoteobj._os import guardian_main, io_thread, lazy_import
 from remoteobj._os.thread_unwind import ThreadUnwind
@@ -378,7 +378,7 @@ def hold_reactor() -> Iterator[None]:
 def launched_instances(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What engines launch from now on."""
     instances: list[Any] = []
-    for engine in ENGINES.values():
+    for engine in map(engine_named, ENGINES):
 
         def launch(spec: Any, launch: Callable[[Any], Any] = engine.launch) -> Any:
             instances.append(launch(spec))

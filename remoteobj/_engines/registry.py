@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+from functools import cache
+from importlib import import_module
+
+from .._os.lazy_import import import_lock
 from .contract import Engine
-from .inline import InlineEngine
-from .process import ProcessEngine
-from .thread import ThreadEngine
 
 __all__ = ["ENGINES", "engine_named"]
 
-ENGINES: dict[str, Engine] = {
-    "process": ProcessEngine(),
-    "thread": ThreadEngine(),
-    "inline": InlineEngine(),
-}
+ENGINES = {"process": "ProcessEngine", "thread": "ThreadEngine", "inline": "InlineEngine"}
+"""The class of each, in the module of the engine's name."""
 
 
 def engine_named(name: str) -> Engine:
-    """The engine of this name.
+    """The engine of this name: one object, imported when it is first asked for.
 
     Raises:
         ValueError: there is none.
     """
-    try:
-        return ENGINES[name]
-    except KeyError:
-        raise ValueError(f"no engine {name!r}: there are {', '.join(ENGINES)}") from None
+    if name not in ENGINES:
+        raise ValueError(f"no engine {name!r}: there are {', '.join(ENGINES)}")
+    with import_lock:
+        return _engine(name)
+
+
+@cache
+def _engine(name: str) -> Engine:
+    module = import_module(f".{name}", __package__)  # for a faster start-up: most use one
+    engine: Engine = getattr(module, ENGINES[name])()
+    return engine

@@ -45,9 +45,10 @@ def has_pidfds() -> bool:
 def need_descriptors(count: int) -> None:
     """EMFILE unless so many are free. Where they run out half-way, `multiprocessing` loses those
     that it has got, and its fork server ends."""
-    spare = [*os.pipe()]
+    spare: list[int] = []
     try:
-        spare.extend(os.dup(spare[0]) for _ in range(count - 2))
+        while len(spare) < count:
+            spare += os.pipe()  # two by one call: each start asks
     finally:
         for fd in spare:
             os.close(fd)

@@ -26,8 +26,9 @@ from .classes import find_class, reduce_class, travels_by_value
 from .functions import FoundByName, Sources, find_function, with_home
 from .identities import reduce_identity
 from .main_module import bind, home_of, variables
+from .our_ways import KINDS, OUR_WAYS
 from .out_of_band import SCALARS
-from .reducers import KINDS, OUR_WAYS, Reducer
+from .reducers import Reducer
 from .unsendable import Part, unsendable_error
 
 # Any: it has no types, and what is used of it is private too. (Its Pickler, without these

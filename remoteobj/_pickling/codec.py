@@ -26,8 +26,8 @@ from .._os.lazy_import import import_lock
 from .._os.thread_unwind import ThreadUnwind
 from . import own_objects
 from .numpy_numbers import reducer_of_number
+from .our_ways import KINDS, OUR_WAYS
 from .out_of_band import SCALARS, extract_large
-from .reducers import KINDS, OUR_WAYS, Pickler
 
 __all__ = [
     "SCALARS",
@@ -319,7 +319,7 @@ def _with_exceptions(value: object, writable: bool) -> tuple[bytes, list[memoryv
     buffers = _Buffers()
     buffers.writable = writable
     with io.BytesIO() as file:
-        Pickler(file, buffers.keep_in_band).dump(value)
+        _reducers().Pickler(file, buffers.keep_in_band).dump(value)
         return file.getvalue(), buffers
 
 
@@ -338,6 +338,14 @@ def _collector(writable: bool) -> tuple[_Buffers, Callable[[], Any]]:
         return buffers.keep_in_band
 
     return buffers, collect
+
+
+@cache
+def _reducers() -> Any:
+    with import_lock:
+        from . import reducers as module  # for a faster start-up: few values hold exceptions
+
+    return module
 
 
 @cache

@@ -23,13 +23,12 @@ from typing import Any, NamedTuple
 from .._os.lazy_import import import_lock
 from .._os.thread_unwind import ThreadUnwind
 from ..errors import RemoteError, describe, type_name
+from .notes import attributes_of
 
 __all__ = [
     "About",
     "State",
     "about",
-    "add_note",
-    "attributes_of",
     "bare",
     "connect",
     "defines",
@@ -64,19 +63,6 @@ class State(NamedTuple):
     args: tuple[Any, ...]
     attributes: Any  # __dict__, or what its own __getstate__ gives
     fields: dict[str, Any]  # slots, and what built-in types keep in C: OSError.errno
-
-
-def attributes_of(exc: BaseException) -> dict[str, Any]:
-    """Its `__dict__`, whatever the class has by that name."""
-    attributes: dict[str, Any] = _BASE["__dict__"].__get__(exc)
-    return attributes
-
-
-def add_note(exc: BaseException, note: str) -> None:
-    """`exc.add_note(note)`, past a `__setattr__` of the class."""
-    notes = attributes_of(exc).setdefault("__notes__", [])
-    if type(notes) is list:
-        notes.append(note)
 
 
 def about(exc: BaseException) -> About:

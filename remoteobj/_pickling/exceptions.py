@@ -17,11 +17,11 @@ from __future__ import annotations
 import pickle
 from types import FrameType
 
+from .._os.lazy_import import import_lock
 from .._os.thread_unwind import ThreadUnwind
 from ..errors import RemoteError, describe, type_name
 from . import codec
-from .exception_parts import add_note, render
-from .stand_ins import loads_leniently
+from .notes import add_note
 
 __all__ = ["add_note", "for_caller", "pack_error", "unpack_error", "without_our_frames"]
 
@@ -68,6 +68,8 @@ def pack_error(exc: BaseException) -> bytes:
     except (KeyboardInterrupt, ThreadUnwind):
         raise
     except BaseException as error:  # a class that misuses the names which all exceptions have
+        with import_lock:
+            from .exception_parts import render  # for a faster start-up: needed here alone
         words = type_name(type(exc)), describe(exc), render(exc), describe(error)
         payload, buffers = codec.dumps(RemoteError.in_place_of(*words))
     return pickle.dumps((payload, [bytearray(buffer) for buffer in buffers]), 5)
@@ -97,6 +99,8 @@ def _unpickled(payload: bytes, buffers: list[bytearray]) -> BaseException:
     try:
         found = codec.loads(payload, buffers)
     except BaseException:
+        with import_lock:
+            from .stand_ins import loads_leniently  # for a faster start-up, too
         found, failures = loads_leniently(payload, buffers)
     if not isinstance(found, BaseException):
         raise TypeError(f"it came out as {type_name(type(found))}")

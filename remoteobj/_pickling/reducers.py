@@ -40,7 +40,6 @@ from .exception_parts import (
     About,
     State,
     about,
-    attributes_of,
     bare,
     connect,
     fallback,
@@ -56,15 +55,12 @@ from .exception_parts import (
     take_apart,
 )
 from .hints import give_hints, hints_of
+from .notes import attributes_of
+from .our_ways import KINDS, OUR_WAYS
 from .sendable_parts import Attempt, is_sendable, sendable_state, values_of
 
-__all__ = ["KINDS", "OUR_WAYS", "Pickler", "Reducer"]
+__all__ = ["Pickler", "Reducer"]
 
-KINDS = BaseException, TracebackType
-
-OUR_WAYS: dict[type, Callable[[Any], Any]] = {}
-"""Class → reducer, as in `copyreg.dispatch_table`, for our picklers alone: what they pickle is part
-of a message, or of a program that is being started, and goes nowhere else."""
 _table = ChainMap(OUR_WAYS, registered)
 
 
