@@ -24,6 +24,7 @@ from benchmarks import (
     starts,
     stream,
     vector_env,
+    web_service,
 )
 from benchmarks.harness import FIGURES, machine, table
 
@@ -42,6 +43,7 @@ for module in (
     fan_out,
     awaits,
     vector_env,
+    web_service,
     slow,
     memory,
     descriptors,

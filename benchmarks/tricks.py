@@ -21,14 +21,16 @@ from _signal import getsignal  # type: ignore[import-not-found]
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
+from time import perf_counter
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import numpy as np
 
 from benchmarks.harness import Measure, compare, machine, repeated
-from remoteobj import remote
-from remoteobj._caller import event_loop
+from benchmarks.spawn import Greeter
+from remoteobj import each, remote
+from remoteobj._caller import background_io, event_loop
 from remoteobj._os.fork_safety import fork_generation
 from remoteobj._os.wakeup import OneShotEvent
 from remoteobj._pickling.codec import dumps, dumps_call
@@ -218,6 +220,52 @@ def calls(stack: ExitStack) -> Iterator[Trick]:
     )
 
 
+def rounds(stack: ExitStack) -> Iterator[Trick]:
+    spawner = Counter.options(start_method="fork")
+    handles = [stack.enter_context(spawner.spawn()) for _ in range(4)]
+
+    def by_futures() -> None:
+        for future in [handle.future_.add(1) for handle in handles]:
+            future.result()
+
+    measured = often(by_futures, 500)
+
+    def woken() -> float:
+        with patch.object(background_io, "CONFIDENCE", 1 << 30):
+            return measured()
+
+    yield Trick(
+        "futures over 4 actors: the I/O thread leaves their outcomes to who asks",
+        measured,
+        woken,
+    )
+    yield Trick(
+        "one call on 4 actors at once is one round (beside futures)",
+        often(lambda: each(handles).add(1), 500),
+        measured,
+    )
+
+
+def starts() -> Iterator[Trick]:
+    greeters: Any = remote(Greeter)  # in a module that takes little to import
+
+    def start(wait: bool) -> Measure:
+        spawner = greeters.options(start_method="forkserver", wait=wait)
+
+        def run() -> float:
+            start = perf_counter()
+            handles = [spawner.spawn() for _ in range(8)]
+            each(handles).greet()
+            seconds = perf_counter() - start
+            for handle in handles:
+                handle.stop_()
+            return seconds
+
+        return run
+
+    yield Trick("8 actors start side by side (by forkserver)", start(False), start(True))
+
+
 class _WatchesNothing(asyncio.SelectorEventLoop):
     """An event loop that a thread has to wake."""
 
@@ -306,6 +354,8 @@ def main() -> None:
             system(stack),
             memory(stack),
             calls(stack),
+            rounds(stack),
+            starts(),
             awaits(stack),
             imports(),
         ):

@@ -57,7 +57,7 @@ class Keeper:
 
     async def end(self) -> None:
         with suppress(ActorDiedError, TimeoutError):  # whoever asked it was told of its death
-            async with asyncio.timeout(0.5):  # then it is killed
+            async with asyncio.timeout(0.3):  # then it is killed
                 await self.life.aclose()
 
     async def predict(self, *args: float) -> float:

@@ -375,6 +375,13 @@ def hold_reactor() -> Iterator[None]:
         go_on.set()
 
 
+@contextlib.contextmanager
+def locks_of_future(future: Any) -> Iterator[None]:
+    """Hold what a thread holds that settles it."""
+    with vars(future).setdefault("_unpacking", threading.RLock()), future._condition:
+        yield
+
+
 def launched_instances(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What engines launch from now on."""
     instances: list[Any] = []

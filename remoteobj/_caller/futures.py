@@ -23,6 +23,7 @@ from concurrent.futures import CancelledError, Future, InvalidStateError
 from typing import Any, Final, TypeAlias
 
 from .._catching.unseen import Unseen, before_telling
+from .._os.fork_safety import fork_generation
 from .._os.io_thread import Timer, reactor, report_callback_error
 from .._os.thread_unwind import ThreadUnwind
 from .._pickling.codec import is_plain, unpickled
@@ -135,6 +136,7 @@ class RemoteFuture(Future[Any]):
         super().__init__()
         self._connection = connection
         self._call = (endpoint, owner, otherwise, options)
+        self._locks_of = fork_generation[0]
 
     # --- as the connection sees it -------------------------------------------------------
 
@@ -234,6 +236,8 @@ class RemoteFuture(Future[Any]):
         If it has not begun over there, it will not. If it has, it goes on, and its result is
         dropped: `stop_` ends it, or with the option `interrupt` this does.
         """
+        if self._locks_of != fork_generation[0]:
+            self._renew_locks()
         if not super().cancel():
             return False
         with _settler.lock:
@@ -285,6 +289,8 @@ class RemoteFuture(Future[Any]):
 
     def _wait(self, timeout: float | None) -> None:
         """Wait until it is done, for so long."""
+        if self._locks_of != fork_generation[0]:
+            self._renew_locks()
         pending = self._pending
         if pending is None or self._given_up:
             return
@@ -303,6 +309,14 @@ class RemoteFuture(Future[Any]):
         self._awaited = False
         if pending.answered and not self._settled:  # since the time was up
             self.settle()
+
+    def _renew_locks(self) -> None:
+        """In a forked child: the I/O thread of the parent, which is not here, may hold them."""
+        with _settler.lock:
+            if self._locks_of != fork_generation[0]:
+                self._locks_of = fork_generation[0]
+                self._condition = threading.Condition()
+                self.__dict__.pop("_unpacking", None)
 
 
 def submit(

@@ -17,6 +17,7 @@ import pytest
 
 from remoteobj import NotListeningError, remote
 from tests.forks import code_of, in_child
+from tests.internals import locks_of_future
 from tests.tools import until
 
 SIBLINGS = 100
@@ -148,6 +149,29 @@ def test_a_future_of_the_owner_s_ends_in_an_actor() -> None:
             said = heir.wait_for_inherited()
         assert future.result() == 2
     assert said == "2" or "parent" in said
+
+
+def test_a_future_ends_in_an_actor_though_a_thread_of_the_owner_s_was_about_to_settle_it() -> None:
+    with FORK.spawn() as sibling, ExitStack() as settling:
+        future: Future[int] = sibling.future_.add(1)
+        inherited.append(future)
+        held, forked = threading.Event(), threading.Event()
+
+        def settle() -> None:
+            with locks_of_future(future):
+                held.set()
+                forked.wait(30)
+
+        settler = threading.Thread(target=settle)
+        settling.callback(settler.join)
+        settling.callback(forked.set)
+        settler.start()
+        assert held.wait(10)
+        with FORK.spawn() as heir:
+            said = heir.with_(timeout=10, interrupt=True).wait_for_inherited()
+        settling.close()
+        assert future.result() == 2
+    assert "parent" in said
 
 
 def test_a_copy_that_an_actor_drops_closes_no_descriptor_of_another() -> None:
