@@ -78,26 +78,26 @@ def values() -> Iterator[Trick]:
         often(lambda: dumps(call)),
     )
     yield Trick(
-        "a number or a text is pickled without looking into it",
+        "a number or a text is pickled without a search inside it",
         often(lambda: dumps(1)),
         often(lambda: dumps([1])),
     )
     number = np.int64(1)
     yield Trick(
-        "a number of numpy is pickled as the number that it is equal to",
+        "a number of NumPy is pickled as the Python number that it is equal to",
         often(lambda: dumps(number)),
         often(lambda: pickle.dumps(number, 5)),
     )
     big = bytes(64 * MB)
     yield Trick(
-        "64 MB of `bytes` stay out of the pickle",
+        "64 MB of `bytes` stay outside of the pickle",
         often(lambda: dumps(big), 3),
         often(lambda: pickle.dumps(big, 5), 3),
     )
     counter = Counter()
     short, long = ("add", (1,)), call
     yield Trick(
-        "that short form is evaluated by itself",
+        "this short form has its own evaluation",
         often(lambda: evaluate(short, counter)),
         often(lambda: evaluate(long, counter)),
     )
@@ -107,13 +107,13 @@ def frames() -> Iterator[Trick]:
     data = b"".join(map(bytes, encode(Frame(Kind.VALUE, 7, b"x" * 20))))
     one, many = Decoder(), Decoder()
     yield Trick(
-        "a small frame that came alone is decoded in one step",
+        "a single small frame is decoded in one step",
         often(lambda: one.feed(data)),
         often(lambda: (many.feed(data[:30]), many.feed(data[30:]))),
     )
     bare = (Kind.VALUE, 7, b"x" * 20, (), b"", 0)
     yield Trick(
-        "a frame to be written is a bare tuple",
+        "a frame to be written is a plain tuple",
         often(lambda: encode((Kind.VALUE, 7, b"x" * 20, (), b"", 0))),
         often(lambda: encode(Frame(*bare))),
     )
@@ -151,12 +151,12 @@ def system(stack: ExitStack) -> Iterator[Trick]:
         often(lambda: all_of_them.poll(0)),
     )
     yield Trick(
-        "a fork is noticed by a number, and not by the process id",
+        "a fork is noticed by a counter, and not by the process id",
         often(lambda: fork_generation[0] == 0),
         often(lambda: os.getpid() == 0),
     )
     yield Trick(
-        "the handler of SIGPIPE is asked of `_signal`",
+        "the handler of SIGPIPE is read by `_signal`",
         often(lambda: getsignal(signal.SIGPIPE)),
         often(lambda: signal.getsignal(signal.SIGPIPE)),
     )
@@ -204,7 +204,7 @@ def calls(stack: ExitStack) -> Iterator[Trick]:
     asleep = stack.enter_context(Counter.options(spin=0).spawn())
     timed = handle.with_(timeout=60)
     yield Trick(
-        "a lone call has no entry in the table of calls (beside one with a time limit, that has)",
+        "a single call has no entry in the table of calls (a call with a time limit has one)",
         often(lambda: handle.add(1), 5_000),
         often(lambda: timed.add(1), 5_000),
     )
@@ -235,12 +235,12 @@ def rounds(stack: ExitStack) -> Iterator[Trick]:
             return measured()
 
     yield Trick(
-        "futures over 4 actors: the I/O thread leaves their outcomes to who asks",
+        "futures over 4 actors: the I/O thread leaves the outcomes to the thread that asks",
         measured,
         woken,
     )
     yield Trick(
-        "one call on 4 actors at once is one round (beside futures)",
+        "one call on 4 actors at once is one round (compared with futures)",
         often(lambda: each(handles).add(1), 500),
         measured,
     )
@@ -263,7 +263,7 @@ def starts() -> Iterator[Trick]:
 
         return run
 
-    yield Trick("8 actors start side by side (by forkserver)", start(False), start(True))
+    yield Trick("8 actors start at the same time (by forkserver)", start(False), start(True))
 
 
 class _WatchesNothing(asyncio.SelectorEventLoop):
@@ -298,7 +298,7 @@ def awaits(stack: ExitStack) -> Iterator[Trick]:
         awaited(asyncio.new_event_loop, looks=False),
     )
     yield Trick(
-        "an event loop reads what it awaits itself, and no thread wakes it",
+        "an event loop reads its replies itself, and no thread wakes it",
         awaited(asyncio.new_event_loop, looks=False),
         awaited(_WatchesNothing, looks=False),
     )
@@ -326,7 +326,7 @@ def imports() -> Iterator[Trick]:
         return lambda: subprocess.run([sys.executable, "-c", code], check=True)
 
     yield Trick(
-        "what few programs need is imported when it is needed",
+        "modules that few programs need are imported when they are needed",
         often(run("import remoteobj"), 1),
         often(run(f"import remoteobj, {late}"), 1),
     )
@@ -346,7 +346,7 @@ def shown(seconds: float) -> str:
 
 
 def main() -> None:
-    lines = ["| trick | so | the plain way | saves |", "| --- | --- | --- | --- |"]
+    lines = ["| optimization | with it | without it | saves |", "| --- | --- | --- | --- |"]
     with ExitStack() as stack:
         for group in (
             values(),

@@ -597,14 +597,14 @@ def page_of(total: Counter[str]) -> str:
     """The figures, as a part of the docs."""
     names = {
         "calls": "calls, streams and casts",
-        "ok": "answered, and executed once each",
+        "ok": "answered, and executed exactly once",
         "casts": "casts",
-        "refused": "ended by a death or a stop, and not executed",
-        "maybe": "ended by a death, and perhaps executed",
+        "refused": "ended by a death or a stop, not executed",
+        "maybe": "ended by a death, perhaps executed",
         "actors": "actors that were ended, by " + ", ".join(sorted({f"`{one}`" for one in ENDS})),
         "lost": "**without an outcome, or with two**",
         "twice": "**executed twice**",
-        "wrong": "**with a wrong value, or an outcome that was untrue**",
+        "wrong": "**with a wrong value or a false outcome**",
         "leaked": "**processes, threads, descriptors, segments and files left behind**",
     }
     rows = [f"| {text} | {total[name]:,} |" for name, text in names.items()]

@@ -42,8 +42,9 @@ Found = dict[str, Turns]
 """By the name and version of the peer."""
 
 NOTE = """\
-Best of the rounds, and in brackets what remoteobj took in turns with that peer, as a part of it.
-Its own row is the best of all turns. A call of Xoscar is an `await`. `-`: not there, or not sent.
+Each figure is the best of its rounds. In brackets is the time of remoteobj, measured in turns with
+that library, divided by the library's time. The first row is the best of all turns. A call of
+Xoscar is an `await`. `-`: the library does not have this, or cannot send it.
 """
 
 

@@ -8,29 +8,33 @@ import pytest
 from tests.faults._table import FAULTS, Fault
 from tests.faults.conftest import MILLISECONDS
 
-__all__ = ["PAGE", "Watcher", "text_of"]
+__all__ = ["CODA", "INTRODUCTION", "PAGE", "Watcher", "text_of"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 
 INTRODUCTION = """\
 # What can go wrong
 
-Each row is one fault and what a caller, or the owner, sees of it; a test of that name, in
-`tests/faults/`, makes the fault happen. How fast it was is the time from the fault to its outcome,
-in milliseconds, on a virtual machine with two cores (the slowest of the start methods and kinds
-that the test runs with): `python -m tests.faults` measures it, and writes this page.
+This page lists every fault that the tests cause on purpose, and what a caller, or the owner of the
+actor, sees of it. Use it to find out what your program must handle. [Errors](guide/errors.md)
+explains the errors.
 
-| | fault | what you see | ms | test |
-|---|---|---|---|---|
+The column *ms* is the time in milliseconds from the fault to its outcome, on a virtual machine with
+two cores, with the slowest start method. `python -m tests.faults` measures it and writes this page.
+The number of a fault is also in the name of its test: `pytest tests/faults -k test_10_` runs the
+tests of number 10.
+
+| no. | fault | what you see | ms |
+|---|---|---|---|
 """
 
 CODA = """\
 
 ## All at once
 
-`make soak ARGS=--write` has many clients call actors which are killed, stopped and replaced all the
-time, with streams and big arrays in between, and compares what the callers were told with what the
-actors have written down:
+`SOAK=3600 make soak ARGS=--write` runs many clients for an hour. They call actors that are killed,
+stopped and replaced all the time, with streams and large arrays in between. The test compares the
+outcomes that the callers got with the calls that the actors have recorded:
 
 ```{include} _soak.md
 ```
@@ -55,7 +59,7 @@ class Watcher:
                     self.milliseconds[name] = max(value, self.milliseconds.get(name, 0.0))
 
     def row(self, one: Fault) -> str:
-        cells: list[Any] = [one.number, one.title, one.sees, self._time(one.test), f"`{one.test}`"]
+        cells: list[Any] = [one.number, one.title, one.sees, self._time(one.test)]
         return f"| {' | '.join(map(str, cells))} |\n"
 
     def _time(self, test: str) -> str:

@@ -11,7 +11,7 @@ from tests.faults import (
     test_streams_and_resources,
 )
 from tests.faults._table import FAULTS, NUMBERS, fault
-from tests.faults.page import PAGE
+from tests.faults.page import CODA, INTRODUCTION, PAGE
 
 MODULES = (test_death, test_input, test_lifecycle, test_streams_and_resources)
 
@@ -38,7 +38,12 @@ def test_the_page_has_each_row() -> None:
     for one in FAULTS.values():
         row = f"| {one.number} | {one.title} | {one.sees} |"
         assert row in text, "run python -m tests.faults"
-        assert f"`{one.test}`" in text
+
+
+def test_the_rest_of_the_page_is_what_would_be_written() -> None:
+    text = Path(PAGE).read_text("utf-8")
+    assert text.startswith(INTRODUCTION), "run python -m tests.faults"
+    assert text.endswith(CODA), "run python -m tests.faults"
 
 
 def test_a_fault_that_does_not_exist_is_refused() -> None:
