@@ -66,7 +66,7 @@ def main() -> None:
             {
                 "remoteobj, as argument": timed(lambda: keeper.take(array)),
                 "remoteobj, as result": timed(lambda: keeper.give()),
-                "multiprocessing.Pipe": timed(through_pipe),
+                "multiprocessing Pipe": timed(through_pipe),
                 "memcpy": timed(lambda: np.copyto(target, array)),
             },
             ROUNDS,

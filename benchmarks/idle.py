@@ -50,7 +50,7 @@ def main() -> int:
         after = context_switches(sleeper.pid_)
     switches = sum(after.values()) - sum(before.values())
     what = f"context switches of an idle actor in {SECONDS:.0f} s"
-    FIGURES.append(Figure(what, switches, "switches", 0))
+    FIGURES.append(Figure(what, switches, "", 0))
     print(f"  context switches of its {len(after)} threads: {switches}", flush=True)
     return int(after != before)
 

@@ -54,7 +54,7 @@ def main() -> None:
         found = compare(
             {
                 "remoteobj future_": futures(lambda: adder.future_.add(1)),
-                "ProcessPoolExecutor.submit": futures(lambda: pool.submit(echo, 1)),
+                "ProcessPoolExecutor": futures(lambda: pool.submit(echo, 1)),
                 "remoteobj async_": awaits(lambda: adder.async_.add(1)),
                 "loop.run_in_executor": awaits(
                     lambda: asyncio.get_running_loop().run_in_executor(pool, echo, 1)

@@ -57,7 +57,7 @@ def main() -> None:
         found = compare(
             {
                 "remoteobj stream": lambda: through_stream(source),
-                "multiprocessing.Queue": through_queue,
+                "multiprocessing Queue": through_queue,
             },
             ROUNDS,
         )

@@ -1,6 +1,10 @@
-"""Every code block of the README and of the documentation runs."""
+"""Every code block of the README and of the documentation runs; its tables fit the page.
+
+Besides, every page can be reached from the index.
+"""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,13 +13,17 @@ from pathlib import Path
 import pytest
 
 from tests import documents
+from tests.document_tables import PAGE, tables
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCS = ROOT / "docs"
+SOURCES = [*ROOT.glob("*.md"), *(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)]
+PAGES = sorted(str(page.relative_to(ROOT)) for page in SOURCES)
 WITH_CODE = [
-    str(page.relative_to(ROOT))
+    page
     for page in PAGES
-    if "_build" not in page.parts and documents.script(page.read_text("utf-8")).strip()
+    if page.startswith(("README", "docs/"))
+    and documents.script((ROOT / page).read_text("utf-8")).strip()
 ]
 SECONDS = 60
 
@@ -49,7 +57,7 @@ def test_every_block_of_the_page_runs(page: str, tmp_path: Path) -> None:
     assert ended.returncode == 0, f"{page}, as document.py with the same lines:\n{ended.stdout}"
 
 
-PAGE = """# A page
+A_PAGE = """# A page
 ```python
 import pickle
 class Here: pass
@@ -76,14 +84,14 @@ not code
 
 
 def test_a_page_is_one_script_that_is_main(tmp_path: Path) -> None:
-    ended = run(PAGE, tmp_path)
+    ended = run(A_PAGE, tmp_path)
     assert (ended.returncode, ended.stdout) == (0, "")
 
 
 def test_an_exception_shows_the_line_of_the_page(tmp_path: Path) -> None:
-    ended = run(PAGE + "```python\nlater\n```\n", tmp_path)
+    ended = run(A_PAGE + "```python\nlater\n```\n", tmp_path)
     assert ended.returncode == 1
-    assert f"line {len(PAGE.splitlines()) + 2}, in <module>" in ended.stdout
+    assert f"line {len(A_PAGE.splitlines()) + 2}, in <module>" in ended.stdout
     assert "NameError" in ended.stdout
 
 
@@ -110,3 +118,61 @@ def test_a_block_that_is_not_run_needs_a_reason() -> None:
 def test_a_block_that_is_never_closed_is_an_error() -> None:
     with pytest.raises(ValueError, match="line 1: this block is never closed"):
         documents.script("```python\nx = 1\n")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_tables_of_the_page_are_not_wider_than_a_page(page: str) -> None:
+    found = tables((ROOT / page).read_text("utf-8"))
+    too_wide = {f"{page}:{table.line}": table.width for table in found if table.width > PAGE}
+    assert too_wide == {}, f"in em, where a page has {PAGE}; give these tables shorter words"
+
+
+def test_a_table_with_two_long_names_is_wider_than_a_page() -> None:
+    name = "test_33_a_request_beside_the_work_loop_keeps_no_actor_from_ending"
+    (one,) = tables(f"text\n\n| fault | test |\n|---|---|\n| short | `{name}` |\n| x | y |\n")
+    (two,) = tables(f"| fault | test |\n|---|---|\n| `{name}` | x |\n| y | `{name}` |\n")
+    assert one.line == 3
+    assert one.width < PAGE < two.width
+
+
+def test_a_long_text_makes_no_table_wide() -> None:
+    (table,) = tables("| a |\n|---|\n| " + "many short words and `some code` " * 20 + "|\n")
+    assert table.width < 6
+
+
+@pytest.mark.parametrize(
+    ("cell", "as_wide_as"),
+    [
+        ("**bold** word", "bold"),
+        ("[text](of/a/very/long/link/that/is/not/shown.md)", "text"),
+        ("`a|b`".replace("|", r"\|"), "`a|b`".replace("|", r"\|")),
+        ("a short word, then `code`", "`code`"),
+    ],
+)
+def test_only_what_is_shown_of_a_cell_takes_room(cell: str, as_wide_as: str) -> None:
+    def width(text: str) -> float:
+        return tables(f"| {text} |\n|---|\n")[0].width
+
+    assert width(cell) == width(as_wide_as)
+
+
+def parts_of_the_index() -> tuple[list[str], list[str]]:
+    """The pages that its tables of contents name, and those that its own tables link to."""
+    text = (DOCS / "index.md").read_text("utf-8")
+    lines = [
+        line
+        for block in documents.blocks(text)
+        if block.language == "{toctree}"
+        for line in block.lines
+    ]
+    entries = [line.strip() for line in lines if line.strip() and not line.startswith(":")]
+    return entries, re.findall(r"^\| \[[^]]+\]\((\S+)\.md\) \|", text, re.MULTILINE)
+
+
+def test_every_page_is_in_the_index_once() -> None:
+    pages = [page.relative_to(DOCS).with_suffix("") for page in SOURCES if DOCS in page.parents]
+    there = sorted(str(page) for page in pages if not page.name.startswith("_"))
+    there.remove("index")
+    entries, links = parts_of_the_index()
+    assert sorted(entries) == there, "in a toctree of docs/index.md"
+    assert sorted(links) == there, "in a table of docs/index.md"

@@ -14,7 +14,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
 SECONDS = 60
 LINES = 60
-LONGER = {"indexer": 220, "vector_env": 100, "web_service": 125}
+LONGER = {"indexer": 220, "instrument": 120, "vector_env": 100, "web_service": 125}
 SERVERS = {"web_service"}
 """They do not end by themselves, and have tests of their own."""
 
@@ -50,6 +50,12 @@ PROMISES: dict[str, list[str]] = {
         r"\W*queries answered meanwhile\W+[1-9][\d,]*\W*",
         r"\W*their median latency\W+[\d.]+ ms\W*",
         r"Process \d+ has ended, with exit code 0.",
+    ],
+    "instrument": [
+        r"value 1 in the window: 5\.5 V",
+        r"calibrated; meanwhile the clock in the window has moved \d\d+ times",
+        r"value 20 in the window: 5\.0 V",
+        "the instrument is disconnected",
     ],
     "lifecycle_errors": [
         r"by the call: RuntimeError: broken in request \(raised in check\)",
@@ -99,7 +105,7 @@ def run(name: str) -> "subprocess.CompletedProcess[str]":
         # Unbuffered: two processes write, and the order is to be the one of a terminal.
         [sys.executable, "-u", "-X", "faulthandler", "-W", "error::ResourceWarning", f"{name}.py"],
         cwd=EXAMPLES,
-        env=environment | {"PYTHONUTF8": "1", "COLUMNS": "100"},
+        env=environment | {"PYTHONUTF8": "1", "COLUMNS": "100", "QT_QPA_PLATFORM": "offscreen"},
         text=True,
         encoding="utf-8",
         stdin=subprocess.DEVNULL,
@@ -147,6 +153,16 @@ def test_an_example_is_short_and_says_what_to_watch_for(name: str) -> None:
     assert "Shows: " in head
     assert "Watch for: " in head
     assert len(source.splitlines()) <= LONGER.get(name, LINES)
+
+
+def test_every_example_is_in_the_gallery() -> None:
+    """Each that is longer than a page with the command that runs it."""
+    text = (EXAMPLES.parent / "docs" / "gallery.md").read_text("utf-8")
+    shown = re.sub("^%.*$", "", text, flags=re.MULTILINE)
+    assert [name for name in NAMES if f"| `{name}.py`" not in shown.replace("[`", "`")] == []
+    entries = [name for name in NAMES if f"[`{name}.py`]" in shown]
+    assert [name for name in entries if f"\npython examples/{name}.py" not in shown] == []
+    assert {"instrument", "vector_env", "web_service"} <= {*entries}
 
 
 @pytest.mark.parametrize(
