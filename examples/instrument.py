@@ -62,14 +62,14 @@ class Window(QWidget):
         timer.timeout.connect(self.tick)
         timer.start(10)
 
-    def ask(self, future: "Future[Any]", show: Callable[[Any], None]) -> None:
+    def ask(self, future: Future[Any], show: Callable[[Any], None]) -> None:
         """Go on, and show the answer when it is there."""
         # The callback runs in a thread of the library; a window belongs to the thread of Qt. A
         # signal that comes from another thread runs its slot in the thread of the window.
         future.add_done_callback(lambda done: self.answered.emit(done, show))
 
     @Slot(object, object)
-    def take(self, future: "Future[Any]", show: Callable[[Any], None]) -> None:
+    def take(self, future: Future[Any], show: Callable[[Any], None]) -> None:
         try:
             show(future.result())
         except Exception as error:
