@@ -107,7 +107,7 @@ class Each:
         return _each_of(self._views, (*self._steps, ("super",)), self._mode)
 
     def attrs_(self, *paths: str) -> Each:
-        """The attribute at the end of dotted paths, whatever the names in them are."""
+        """The attribute at the end of dotted paths; it reaches every name."""
         names = ".".join(paths).split(".")
         if "" in names:
             raise ValueError(f"attrs_{paths} has an empty name in it")

@@ -86,7 +86,7 @@ class Handle(Proxy, Generic[T]):
 
     @property
     def pid_(self) -> int | None:
-        """The process in which the object lives."""
+        """The id of the process in which the object lives."""
         return self._actor.instance.pid
 
     @property
@@ -96,7 +96,7 @@ class Handle(Proxy, Generic[T]):
 
     @property
     def alive_(self) -> bool:
-        """Whether the actor runs. True to the fact."""
+        """Whether the actor's process runs."""
         return self._actor.instance.is_alive()
 
     @property
@@ -110,7 +110,7 @@ class Handle(Proxy, Generic[T]):
         return self._exc
 
     def ready_(self, timeout: float | None = None) -> None:
-        """Wait until the actor is ready: its `__init__` has finished over there.
+        """Wait until the actor is ready: until its `__init__` has finished.
 
         `spawn` has done so already, unless the option `wait` is False. Then calls can be made at
         once, and wait for that themselves; if `__init__` fails, each of them raises the error that
@@ -138,7 +138,7 @@ class Handle(Proxy, Generic[T]):
         self._actor.ready(timeout)
 
     def stop_(self, timeout: float | None = None) -> None:
-        """End the actor: requests in hand, then its cleanup, then the process.
+        """Stop the actor: it runs the calls that have arrived, then its cleanup, and ends.
 
         Harmless when it has ended. When it has not ended after `timeout` seconds (by
         default the option `stop_timeout`) it gets SIGTERM, then SIGKILL, and `exc_`
@@ -147,16 +147,16 @@ class Handle(Proxy, Generic[T]):
         self._actor.stop(self._actor.options.stop_timeout if timeout is None else timeout)
 
     def join_(self, timeout: float | None = None) -> bool:
-        """Wait until the actor has ended by itself; False when that took too long."""
+        """Wait until the actor has ended by itself; return False if `timeout` is over before."""
         return self._actor.instance.wait(timeout)
 
     def terminate_(self) -> None:
-        """Send SIGTERM: the actor drops what it is doing, cleans up and ends."""
+        """Send SIGTERM: the actor drops what it is doing, runs its cleanup, and ends."""
         self._actor.forced = True
         self._actor.instance.terminate()
 
     def kill_(self) -> None:
-        """End the process at once. Nothing of it runs any more, its cleanup neither."""
+        """End the process at once, without its cleanup."""
         self._actor.forced = True
         self._actor.instance.kill()
 
@@ -204,7 +204,7 @@ class Handle(Proxy, Generic[T]):
         self._actor.on_exit(callback)
 
     def status_(self, timeout: float | None = 1.0) -> Status:
-        """What the actor is doing: it says so at once, also while a method runs.
+        """Return what the actor is doing; it answers at once, also while a method runs.
 
         Args:
             timeout: seconds to wait for the answer. None waits for ever.
@@ -225,7 +225,7 @@ class Handle(Proxy, Generic[T]):
         return self._actor.inspector.status(timeout)
 
     def stack_(self, timeout: float | None = 1.0) -> str:
-        """The Python stacks of all threads of the actor's process, as text.
+        """Return the Python stacks of all threads of the actor's process, as text.
 
         Also of one that is stuck in code which holds the interpreter: if it does not answer
         within `timeout` seconds, faulthandler writes them at a signal.

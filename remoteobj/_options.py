@@ -13,44 +13,44 @@ __all__ = ["Options"]
 
 
 class Options(NamedTuple):
-    """How an actor is spawned; `Cls.options(...)` takes these as keywords."""
+    """The options of an actor. `Cls.options(...)` takes these as keywords."""
 
     engine: str = "process"
-    """`process`, `thread` or `inline`: where the object lives."""
+    """Where the object lives: `process`, `thread` or `inline`."""
     start_method: str | None = None
-    """`fork`, `spawn` or `forkserver`; None: the program's choice, or the interpreter's."""
+    """`fork`, `spawn` or `forkserver`. None: what the program chose, or Python's default."""
     main: str = "value"
-    """How the new process gets what it needs of `__main__`, if it is no fork: by `value`, or by
-    `import` of the script, which then needs its guard, as with `multiprocessing`."""
+    """How a process that is not forked gets what it needs of `__main__`: by `value`, or by `import`
+    of the script, which then needs the guard `if __name__ == "__main__":`."""
     name: str | None = None
-    """Of the process; None numbers the class's name: `Counter-1`."""
+    """The name of the process. None: the name of the class with a number, such as `Counter-1`."""
     daemon: bool = True
-    """End it when the program ends; False lets its work loop come to its own end first."""
+    """Whether the end of the program stops it. False: the program waits for its work loop."""
     exc: Except | None = None
-    """Where lifecycle errors go; None makes a new one, which is the handle's `exc_`."""
+    """The `Except` that records its lifecycle errors. None: a new one, the handle's `exc_`."""
     spawn_timeout: float | None = 60.0
-    """Seconds until `__init__` must have finished; None waits for ever."""
+    """Time limit in seconds for `__init__`. None: no limit."""
     wait: bool = True
-    """Whether `spawn` waits until `__init__` has finished. False: it gives the handle at once, and
-    calls wait for that; see `Handle.ready_`."""
+    """Whether `spawn` waits until `__init__` has finished. False: `spawn` returns at once, and calls
+    wait for `__init__`; see `Handle.ready_`."""
     stop_timeout: float | None = 10.0
-    """Seconds until it must have stopped, before SIGTERM; None waits for ever."""
+    """Time limit in seconds for an orderly stop; then it gets SIGTERM. None: no limit."""
     fulfill_final: bool = True
-    """Whether requests in hand are carried out when it stops; False refuses them."""
+    """Whether a stop runs the calls that have arrived. False: it refuses them."""
     eager_proxy: bool = False
-    """Whether calls give proxies, to be evaluated by `get_`."""
+    """Whether calls return proxies, which `get_` evaluates."""
     reentrant: bool = True
-    """Whether a call that the actor itself waits for, since it calls somebody who calls it, is
-    let in; False refuses it with `DeadlockError`. Calls that began independently are never let in,
-    and end with that error if they wait for each other."""
+    """Whether a call is run that the actor itself waits for, because it calls an actor that calls
+    it. False: it is refused with `DeadlockError`. Calls that began independently are never run inside
+    each other. If they wait for each other, one of them ends with that error."""
     spin: float | None = None
-    """Seconds that both sides poll for the next message before they sleep, 0 for never; None is
-    some tens of microseconds, as long as that pays."""
+    """How many seconds both sides poll for the next message before they sleep; 0: they never poll.
+    None: about 50 microseconds, as long as polling helps."""
     writable: bool = True
-    """Whether arrays that arrive, here and there, can be written to."""
+    """Whether arrays arrive writable, on both sides."""
     picklable: bool = True
-    """Whether anybody may pickle its proxies. A pickled proxy is a password: who has it can run
-    code in the actor. False: only calls and their results, and starts of processes, may."""
+    """Whether every code may pickle its proxies. A pickled proxy is a password: who has it can run
+    code in the actor. False: only calls, their results, and starts of processes may."""
 
     @property
     def of_references(self) -> RefOptions:

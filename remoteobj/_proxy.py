@@ -116,34 +116,34 @@ class Proxy:
         return _proxy_on(_view_from(self).then("super"))
 
     def attrs_(self, *paths: str) -> Proxy:
-        """The attribute at the end of dotted paths, whatever the names in them are."""
+        """The attribute at the end of dotted paths; it reaches every name."""
         return _proxy_on(_view_from(self).at(*paths))
 
     # --- views: the same object, called otherwise ------------------------------------------
 
     @property
     def future_(self) -> Any:
-        """The same object; what is evaluated gives a `concurrent.futures.Future` at once.
+        """A view whose calls return a `concurrent.futures.Future` at once.
 
-        Many calls may be on their way; when a thousand are, the next one waits for room.
-        `cancel()` takes a call back that has not begun over there.
+        Many calls may be open; when 1,024 are, the next one waits until one is answered.
+        `cancel()` takes back a call that has not begun in the actor.
         """
         return _proxy_on(_view_from(self).in_mode_of(FUTURES))
 
     @property
     def async_(self) -> Any:
-        """The same object; what is evaluated is awaited: `await handle.async_.method()`.
+        """A view whose calls are awaited: `await handle.async_.method()`.
 
-        The call is made when the await begins. A method that yields is gone over by
+        The call is made when the await begins. If the method yields, use
         `async for item in handle.async_.method()`.
         """
         return _proxy_on(_view_from(self).in_mode_of(AWAITED))
 
     @property
     def cast_(self) -> Any:
-        """The same object; what is evaluated gives nothing, and nobody waits for it.
+        """A view whose calls are one-way: they have no result, and nothing waits for them.
 
-        What it raises over there is recorded among the actor's errors, in the group `work`.
+        Their exceptions are recorded with the actor's lifecycle errors, in the group `work`.
         """
         return _proxy_on(_view_from(self).in_mode_of(CASTS))
 
@@ -156,7 +156,7 @@ class Proxy:
         window: int | None = None,
         interrupt: bool | None = None,
     ) -> Any:
-        """The same object, with options for the calls made through it.
+        """A view with options for the calls made through it.
 
         Args:
             timeout: seconds until a call must be answered, and each item of a stream. After
@@ -177,13 +177,13 @@ class Proxy:
     # --- evaluating ----------------------------------------------------------------------
 
     def get_(self, default: Any = MISSING, *, default_local: bool = False) -> Any:
-        """The value over there.
+        """Fetch the value.
 
         Args:
-            default: what to give when nobody listens; it is called if it can be, and only
-                then. Without it that is an error.
-            default_local: when nobody listens, evaluate on this process's own copy of the
-                object, if it has one.
+            default: the result if nobody listens; if it is callable, it is called then.
+                Without a default, this is an error.
+            default_local: if nobody listens, use this process's own copy of the object, if
+                it has one.
 
         Raises:
             NotListeningError: nobody listens, and no default was given.
@@ -194,7 +194,7 @@ class Proxy:
     def __call__(
         self, /, *args: Any, _default: Any = MISSING, _proxy: bool | None = None, **kwargs: Any
     ) -> Any:
-        """Call it over there; the value, or with `_proxy=True` a proxy, lazily."""
+        """Call it in the actor, and return the result; with `_proxy=True` only record the call."""
         ref, steps, options, whole = _view_of(self)
         steps = (*steps, ("call", args, kwargs))
         plain = options is PLAIN and _default is MISSING and not _proxy
@@ -211,9 +211,9 @@ class Proxy:
         return view.evaluate(steps, _default)
 
     def passto(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Call `func(obj, *args, **kwargs)` over there, `obj` being the real object.
+        """Call `func(obj, *args, **kwargs)` in the actor, where `obj` is the object itself.
 
-        Any function will do: builtins, lambdas, closures.
+        Every function works, also builtins, lambdas and closures.
         """
         return _view_from(self).do("passto", func, args, kwargs)
 
@@ -250,16 +250,16 @@ class Proxy:
         return ListenScope(self, self.stop_listen_)
 
     def stop_listen_(self) -> None:
-        """Stop serving; what has arrived is fulfilled, or refused (`fulfill_final=False`).
+        """Stop serving; calls that have arrived are run, or refused (`fulfill_final=False`).
 
-        Harmless when nothing is served from this process. From within a request, the
+        If this process does not serve the object, nothing happens. In a request, the
         request is answered first.
         """
         ref_of(self).stop()
 
     @property
     def listening_(self) -> bool:
-        """Whether the object can be called now; true to the fact, from every process."""
+        """Whether the object can be called now; every process may ask."""
         return ref_of(self).listening
 
     @about_serving
