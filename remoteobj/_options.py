@@ -31,8 +31,8 @@ class Options(NamedTuple):
     spawn_timeout: float | None = 60.0
     """Time limit in seconds for `__init__`. None: no limit."""
     wait: bool = True
-    """Whether `spawn` waits until `__init__` has finished. False: `spawn` returns at once, and calls
-    wait for `__init__`; see `Handle.ready_`."""
+    """Whether `spawn` waits until `__init__` has finished. False: it returns at once, and calls wait
+    for `__init__`; see `Handle.ready_`."""
     stop_timeout: float | None = 10.0
     """Time limit in seconds for an orderly stop; then it gets SIGTERM. None: no limit."""
     fulfill_final: bool = True
@@ -41,7 +41,7 @@ class Options(NamedTuple):
     """Whether calls return proxies, which `get_` evaluates."""
     reentrant: bool = True
     """Whether a call is run that the actor itself waits for, because it calls an actor that calls
-    it. False: it is refused with `DeadlockError`. Calls that began independently are never run inside
+    it. False: it is refused with `DeadlockError`. Calls that began independently never run inside
     each other. If they wait for each other, one of them ends with that error."""
     spin: float | None = None
     """How many seconds both sides poll for the next message before they sleep; 0: they never poll.
@@ -49,7 +49,7 @@ class Options(NamedTuple):
     writable: bool = True
     """Whether arrays arrive writable, on both sides."""
     picklable: bool = True
-    """Whether every code may pickle its proxies. A pickled proxy is a password: who has it can run
+    """Whether all code may pickle its proxies. A pickled proxy is a password: who has it can run
     code in the actor. False: only calls, their results, and starts of processes may."""
 
     @property
