@@ -31,8 +31,8 @@ class Options(NamedTuple):
     spawn_timeout: float | None = 60.0
     """Time limit in seconds for `__init__`. None: no limit."""
     wait: bool = True
-    """Whether `spawn` waits until `__init__` has finished. False: it returns at once, and calls wait
-    for `__init__`; see `Handle.ready_`."""
+    """Whether `spawn` waits until `__init__` has finished. False: it returns at once, and calls
+    wait for `__init__`; see `Handle.ready_`."""
     stop_timeout: float | None = 10.0
     """Time limit in seconds for an orderly stop; then it gets SIGTERM. None: no limit."""
     fulfill_final: bool = True
