@@ -91,6 +91,8 @@ PROMISES: dict[str, list[str]] = {
 }
 
 
+# What Qt says of a window where there is no screen.
+OFFSCREEN = "This plugin does not support propagateSizeHints()\n"
 COLOURS = {"FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"}  # what would make rich draw a bar
 
 
@@ -136,7 +138,7 @@ def first_missing(promises: list[str], lines: list[str]) -> str | None:
 def test_the_example_shows_what_it_promises(name: str) -> None:
     ended = run(name)
     assert ended.returncode == 0, ended.stderr
-    assert ended.stderr == ""
+    assert ended.stderr.replace(OFFSCREEN, "") == ""
     assert first_missing(PROMISES[name], ended.stdout.splitlines()) is None, ended.stdout
 
 
