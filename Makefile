@@ -54,8 +54,9 @@ format: $(VENV)/lint.stamp
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
+# All pages are read anew (-E), since a page that has not changed would not be warned of again.
 docs: $(VENV)/docs.stamp
-	$(BIN)/sphinx-build -W -n --keep-going -b html docs docs/_build/html
+	$(BIN)/sphinx-build -E -W -n --keep-going -b html docs docs/_build/html
 
 bench: $(VENV)/bench.stamp
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -176,3 +176,9 @@ def test_every_page_is_in_the_index_once() -> None:
     entries, links = parts_of_the_index()
     assert sorted(entries) == there, "in a toctree of docs/index.md"
     assert sorted(links) == there, "in a table of docs/index.md"
+
+
+def test_the_documentation_is_built_from_nothing_and_a_warning_is_an_error() -> None:
+    """A page that has not changed since the last build would be warned of in that one only."""
+    (build,) = re.findall("sphinx-build .*", (ROOT / "Makefile").read_text("utf-8"))
+    assert {"-E", "-W"} <= set(build.split())
