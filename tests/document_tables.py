@@ -18,7 +18,7 @@ PAGE = 45.5
 CELL = 1.1
 """What a cell has around its text: padding, the margin of the paragraph, and a border."""
 CHARACTER = 0.55
-"""A character of a word at most, on the average: bold Arial and its like."""
+"""A character of a word on the average, in DejaVu Sans, which is wider than most fonts."""
 CODE_CHARACTER = 0.6 * 0.8125
 """In code all are 0.6 em wide, and code is smaller."""
 CODE_MARGIN = 0.25

@@ -91,6 +91,10 @@ PROMISES: dict[str, list[str]] = {
 }
 
 
+NEEDS = {"instrument": "PySide6.QtWidgets"}
+"""What can't be had on every system: a library with wheels for few of them, and with wishes of its
+own, such as libEGL."""
+
 # What Qt says of a window where there is no screen.
 OFFSCREEN = "This plugin does not support propagateSizeHints()\n"
 COLOURS = {"FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"}  # what would make rich draw a bar
@@ -124,6 +128,14 @@ def run(name: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
+def skip_without(module: str) -> None:
+    """Skip the test where the module can't be imported; in a process that may keep what it does."""
+    probe = [sys.executable, "-c", f"import {module}"]
+    ended = subprocess.run(probe, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        pytest.skip(f"no {module}: {ended.stderr.splitlines()[-1]}")
+
+
 def first_missing(promises: list[str], lines: list[str]) -> str | None:
     """The first promise that no line keeps, after the line that kept the one before."""
     rest = iter(lines)
@@ -136,6 +148,8 @@ def first_missing(promises: list[str], lines: list[str]) -> str | None:
 @pytest.mark.timeout(SECONDS + 15)
 @pytest.mark.parametrize("name", PROMISES)
 def test_the_example_shows_what_it_promises(name: str) -> None:
+    if name in NEEDS:
+        skip_without(NEEDS[name])
     ended = run(name)
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr.replace(OFFSCREEN, "") == ""
@@ -155,6 +169,11 @@ def test_an_example_is_short_and_says_what_to_watch_for(name: str) -> None:
     assert "Shows: " in head
     assert "Watch for: " in head
     assert len(source.splitlines()) <= LONGER.get(name, LINES)
+
+
+def test_a_program_whose_library_is_missing_is_skipped_and_says_why() -> None:
+    with pytest.raises(pytest.skip.Exception, match="no no_such_library: ModuleNotFoundError"):
+        skip_without("no_such_library")
 
 
 def test_every_example_is_in_the_gallery() -> None:
