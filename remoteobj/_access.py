@@ -17,10 +17,10 @@ V = TypeVar("V")
 
 
 def get(view: V, default: Any = MISSING, *, default_local: bool = False) -> V:
-    """The value of a proxy, as `get_` gives it. Anything but a proxy is its own value.
+    """Return the value of a proxy, as `get_` does. Other objects are returned as they are.
 
-    To type checkers it is of the type of the part: what `with spawn(Counter)` gives is a `Counter`,
-    so that the value of its `count` is a number to them.
+    For type checkers the value has the type of the part: `with spawn(Counter)` returns a
+    `Counter`, so they know that its `count` is a number.
 
     >>> get(5)
     5
@@ -32,7 +32,7 @@ def get(view: V, default: Any = MISSING, *, default_local: bool = False) -> V:
 
 
 def current() -> Proxy:
-    """The proxy of the actor that the calling code runs in.
+    """Return the proxy of the actor in which the calling code runs.
 
     Raises:
         RuntimeError: the caller is in no actor.

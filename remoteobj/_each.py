@@ -27,12 +27,12 @@ __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
 
 def each(proxies: Iterable[Any]) -> Each:
-    """A view of many remote objects, on which every operation is done to each of them, at once.
+    """Return a view of many remote objects. Every operation on it is done on all of them at once.
 
-    Calls give the results in a list, in the order of `proxies`, once all have ended.
+    Calls return a list of the results, in the order of `proxies`, when all have ended.
 
     Args:
-        proxies: handles, proxies or parts of these. One that comes twice is called twice.
+        proxies: handles, proxies or parts. One that is in there twice is called twice.
 
     Raises:
         TypeError: something in it is no proxy, or it is a single one.
@@ -103,7 +103,7 @@ class Each:
 
     @property
     def super(self) -> Each:
-        """The objects as their base classes see them."""
+        """The base classes' view of the objects, as `super()` in their methods."""
         return _each_of(self._views, (*self._steps, ("super",)), self._mode)
 
     def attrs_(self, *paths: str) -> Each:
@@ -141,7 +141,7 @@ class Each:
         window: int | None = None,
         interrupt: bool | None = None,
     ) -> Any:
-        """The same objects, with options for the calls made through it.
+        """A view with options for the calls made through it.
 
         Args:
             timeout: seconds until each call must be answered, from when all have been sent; the
@@ -167,7 +167,7 @@ class Each:
         return _do(chosen)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Call each with these arguments; the results."""
+        """Call each with these arguments, and return the list of results."""
         return _do(self, "call", args, kwargs)
 
     def map(self, /, *iterables: Iterable[Any]) -> Any:
@@ -194,7 +194,7 @@ class Each:
         )
 
     def passto(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Call `func(obj, *args, **kwargs)` over there, for each of the real objects."""
+        """Call `func(obj, *args, **kwargs)` in each actor, where `obj` is its object."""
         return _do(self, "passto", func, args, kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -70,8 +70,8 @@ class Handle(Proxy, Generic[T]):
     Leaving `with handle:` stops the actor, and raises the last of its lifecycle errors. A
     handle that is garbage-collected stops its actor too, in the background.
 
-    To type checkers `Handle[Counter]` is one whose object is a `Counter`, and what `with` gives is
-    the `Counter`, so that its methods are known; at run time it is the handle itself.
+    For type checkers `Handle[Counter]` is the handle of a `Counter`, and `with` returns the
+    `Counter`, so that its methods are known. At run time `with` returns the handle.
     """
 
     __slots__ = ("_actor", "_exc", "_exited")
@@ -91,7 +91,7 @@ class Handle(Proxy, Generic[T]):
 
     @property
     def name_(self) -> str:
-        """The actor's name."""
+        """The name of the actor."""
         return self._actor.name
 
     @property
@@ -101,24 +101,24 @@ class Handle(Proxy, Generic[T]):
 
     @property
     def exitcode_(self) -> int | None:
-        """Its exit code: negative for a signal, None while it runs."""
+        """The exit code of the process: negative for a signal, None while it runs."""
         return self._actor.instance.exitcode
 
     @property
     def exc_(self) -> Except:
-        """Its lifecycle errors, in the groups `init`, `work` and `cleanup`."""
+        """The lifecycle errors of the actor, in the groups `init`, `work` and `cleanup`."""
         return self._exc
 
     def ready_(self, timeout: float | None = None) -> None:
         """Wait until the actor is ready: until its `__init__` has finished.
 
-        `spawn` has done so already, unless the option `wait` is False. Then calls can be made at
-        once, and wait for that themselves; if `__init__` fails, each of them raises the error that
-        this raises.
+        `spawn` has waited already, unless the option `wait` is False. Then calls can be made at
+        once, and wait for `__init__` themselves. If `__init__` fails, each of them raises the same
+        error as this method.
 
         Args:
-            timeout: seconds to wait, not longer than the option `spawn_timeout` allows for the
-                whole start. None waits for that.
+            timeout: seconds to wait; at most until the time limit for the start, which is the
+                option `spawn_timeout`. None: until then.
 
         Raises:
             Exception: what `__init__` raised. The actor has ended then.
@@ -140,8 +140,8 @@ class Handle(Proxy, Generic[T]):
     def stop_(self, timeout: float | None = None) -> None:
         """Stop the actor: it runs the calls that have arrived, then its cleanup, and ends.
 
-        Harmless when it has ended. When it has not ended after `timeout` seconds (by
-        default the option `stop_timeout`) it gets SIGTERM, then SIGKILL, and `exc_`
+        If it has ended already, nothing happens. If it has not ended after `timeout` seconds
+        (by default the option `stop_timeout`), it gets SIGTERM, then SIGKILL, and `exc_`
         records that in the group `cleanup`.
         """
         self._actor.stop(self._actor.options.stop_timeout if timeout is None else timeout)
@@ -162,11 +162,11 @@ class Handle(Proxy, Generic[T]):
 
     @property
     def exited_(self) -> Future[ExitReport]:
-        """Its end, as a future of the `ExitReport`, which says why it ended, and with what.
+        """The end of the actor: a future of the `ExitReport`, which says why it ended.
 
-        It is done within some milliseconds of the end, however that came. To wait for several use
+        It is done a few milliseconds after every kind of end. To wait for several actors, use
         `concurrent.futures.wait`; in a coroutine, `await asyncio.wrap_future(handle.exited_)`.
-        Whoever has not asked for it pays nothing for it. It can't be cancelled.
+        It costs nothing until it is first used. It cannot be cancelled.
 
         Raises:
             NotListeningError: this process is a forked copy of the owner, which alone can know.
@@ -181,13 +181,13 @@ class Handle(Proxy, Generic[T]):
         return self._exited.future(self._actor)
 
     def on_exit_(self, callback: Callable[[ExitReport], object]) -> None:
-        """Have the `ExitReport` given to `callback` when the actor has ended, however that came.
+        """Call `callback` with the `ExitReport` when the actor has ended, in whatever way.
 
         Callbacks run in the order in which they were added, in a thread that all actors of this
-        process share: they must not wait for long. One that is added after the end runs at once, in
-        the thread that adds it. What a callback raises goes to `threading.excepthook`. One that
-        refers to the handle keeps it alive, so that the actor is not stopped when the handle is
-        forgotten. The end of this program waits for no callback.
+        process share, so they must not wait for long. A callback that is added after the end runs
+        at once, in the thread that adds it. Its exceptions go to `threading.excepthook`. If it
+        refers to the handle, it keeps the handle alive, and so the actor. The end of the program
+        does not wait for callbacks.
 
         Raises:
             NotListeningError: this process is a forked copy of the owner, which alone can know.
@@ -227,8 +227,8 @@ class Handle(Proxy, Generic[T]):
     def stack_(self, timeout: float | None = 1.0) -> str:
         """Return the Python stacks of all threads of the actor's process, as text.
 
-        Also of one that is stuck in code which holds the interpreter: if it does not answer
-        within `timeout` seconds, faulthandler writes them at a signal.
+        This works also if C code holds the interpreter: if the actor does not answer within
+        `timeout` seconds, a signal makes faulthandler write the stacks.
 
         Raises:
             CallTimeoutError: the process takes no signals: it is stopped.
@@ -241,16 +241,16 @@ class Handle(Proxy, Generic[T]):
         exc: BaseException | type[BaseException] = KeyboardInterrupt,
         timeout: float | None = 1.0,
     ) -> bool:
-        """Raise an exception in what the actor's main thread runs; False: it runs nothing.
+        """Raise an exception in the main thread of the actor; return False if it runs nothing.
 
-        That is a request, which ends with that exception, or the work loop. The actor and its
-        state stay. Code that holds the interpreter is interrupted once it lets go of it. A
-        request that runs in the background, beside a work loop that has not asked for requests,
-        is not in the main thread.
+        The running request, or the work loop, gets the exception. The actor and its state stay.
+        C code that holds the interpreter is interrupted only when it releases it. A request that
+        runs in a second thread, beside a work loop that does not ask for requests, is not
+        interrupted.
 
         Args:
-            exc: the exception, or its class. It travels like any other.
-            timeout: seconds until the actor must have taken notice.
+            exc: the exception, or its class. It is sent like any other.
+            timeout: seconds within which the actor must confirm.
 
         Raises:
             CallTimeoutError: it did not.

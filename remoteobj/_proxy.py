@@ -31,25 +31,25 @@ __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 class Proxy:
     """Stands for an object that lives in another process, or for a part of it.
 
-    What is done to a proxy is done to the object: attributes and items give further
-    proxies, lazily; calls, assignments, deletions, `in`, `len`, `bool` and iteration are
-    evaluated there at once, and their value, or the exception that they raise, comes back.
+    An attribute or an item of a proxy is a further proxy, and nothing is sent. Calls,
+    assignments, deletions, `in`, `len`, `bool` and iteration are evaluated in the object's
+    process at once, and return their value or raise their exception.
 
-    Everything of the proxy's own ends in one underscore, but for `__`, `passto`, `super`,
-    `poll`, `process_requests` and `wait_until_listening`; every other name is the object's.
-    Names that begin with an underscore are never remote. `attrs_` reaches any name at all.
+    The names of the proxy itself end in one underscore, except `__`, `passto`, `super`,
+    `poll`, `process_requests` and `wait_until_listening`. Every other name is the object's.
+    Names that begin with an underscore are never remote. `attrs_` reaches every name.
 
     Args:
         obj: the object. The process that calls `listen_` is the one whose copy answers.
-        default: what every operation gives where nobody listens; it is called if it can be.
-        eager_proxy: True makes calls give proxies too, to be evaluated by `get_`.
-        fulfill_final: whether requests that arrive while it stops listening are carried
-            out; False refuses them.
-        spin: seconds that both sides poll for the next message before they sleep; 0 for never.
-            By default some tens of microseconds, as long as that pays.
-        writable: whether arrays that arrive, here and there, can be written to.
-        picklable: whether anybody may pickle it. A pickled proxy is a password: who has it can run
-            code in the object's process. False: only calls, and starts of processes, may.
+        default: the result of every operation if nobody listens; if callable, it is called.
+        eager_proxy: True: calls return proxies, which `get_` evaluates.
+        fulfill_final: whether calls that have arrived are run when it stops listening;
+            False: they are refused.
+        spin: how many seconds both sides poll for the next message before they sleep; 0: they
+            never poll. The default is about 50 microseconds, as long as polling helps.
+        writable: whether arrays arrive writable, on both sides.
+        picklable: whether all code may pickle it. A pickled proxy is a password: who has it can run
+            code in the object's process. False: only calls and starts of processes may.
 
     In this example the calling process itself serves the object:
 
@@ -159,14 +159,14 @@ class Proxy:
         """A view with options for the calls made through it.
 
         Args:
-            timeout: seconds until a call must be answered, and each item of a stream. After
-                that `CallTimeoutError` is raised; a late answer is dropped, and a call that
-                has not begun by then never will.
-            default: what to give when nobody listens; it is called if it can be.
-            proxy: True makes calls give proxies, to be evaluated by `get_`.
-            interrupt: True interrupts a call over there that runs when its time is up, as
-                `interrupt_` does, with a TimeoutError. Through a handle, in its owner.
-            window: items that the iterator behind a stream may run ahead; 16 by default.
+            timeout: time limit in seconds for the answer, and for each item of a stream. Then
+                `CallTimeoutError` is raised, and a late answer is dropped. A call that has
+                not begun by then never begins.
+            default: the result if nobody listens; if it is callable, it is called.
+            proxy: True: calls return proxies, which `get_` evaluates.
+            interrupt: True: a call that runs when its time is up is interrupted in the actor,
+                by a TimeoutError. Only through a handle, in the process that owns it.
+            window: how many items an iterator may run ahead of its stream; the default is 16.
         """
         view = _view_from(self)
         options = view.options.changed(
@@ -239,9 +239,9 @@ class Proxy:
         """Serve the object from this process; `with proxy.listen_():` ends it again.
 
         Args:
-            bg: True runs the requests in a background thread. False runs them only within
-                `process_requests` and `poll`. None begins in the background, until this
-                process first calls one of these two, which then takes over.
+            bg: True: calls run in a background thread. False: they run only within
+                `process_requests` and `poll`. None: they run in the background until this
+                process first calls one of these two; from then on only there.
 
         Raises:
             RuntimeError: it is listening already, or the object is not in this process.
@@ -264,10 +264,10 @@ class Proxy:
 
     @about_serving
     def process_requests(self, timeout: float | None = 0.0) -> int:
-        """Run the requests that have arrived, in this thread; how many were run.
+        """Run the requests that have arrived, in this thread, and return their number.
 
         Args:
-            timeout: seconds to wait for the first; None waits for ever.
+            timeout: seconds to wait for the first request; None: no limit.
 
         Raises:
             NotListeningError: the object is not served from this process.
@@ -276,18 +276,18 @@ class Proxy:
 
     @about_serving
     def poll(self, timeout: float | None = 0.0) -> bool:
-        """Run one request here, if one arrives within `timeout` seconds; whether one was run."""
+        """Run one request if one arrives within `timeout` seconds; return whether one was run."""
         return bool(ref_of(self).process(timeout, 1))
 
     @about_serving
     def wait_until_listening(
         self, process: Any = None, fail: bool = True, timeout: float | None = None
     ) -> bool:
-        """Wait until some process serves the object.
+        """Wait until a process serves the object.
 
         Args:
-            process: the process (or thread) that will; its end ends the wait.
-            fail: False gives False where True raises.
+            process: the process (or thread) that should serve it; its end ends the wait.
+            fail: False: return False instead of raising an error.
             timeout: seconds to wait at most; None waits for ever.
 
         Raises:

@@ -63,9 +63,9 @@ def spawn(factory: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Hand
     """Make an actor of whatever `factory(*args, **kwargs)` returns, in a process of its own.
 
     The factory is a class, decorated or not, written in Python or in C, or any function. It is
-    called over there, and returns the object. No class is changed by that: to code within an
-    object whose class is not decorated by `@remote`, `remoteobj.current()` gives the actor's own
-    proxy, and `self.remote` does not exist.
+    called in the new process, and returns the object. The class is not changed. If it is not
+    decorated by `@remote`, its objects have no `self.remote`; their code finds the actor's own
+    proxy by `remoteobj.current()`.
 
     >>> with spawn(dict, a=1) as table:
     ...     table["b"] = 2
@@ -86,9 +86,9 @@ def spawn(factory: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Hand
 
 
 def options(**changes: Any) -> Spawner:
-    """A spawner with options of your own: `options(name="cache", daemon=False).spawn(dict)`.
+    """Return a spawner with these options: `options(name="cache", daemon=False).spawn(dict)`.
 
-    The options are those of `Cls.options`. A decorated class has its own for all others.
+    The options are those of `Cls.options`. For all others, a decorated class uses its own.
 
     Raises:
         TypeError: an option of such a name does not exist.

@@ -85,22 +85,22 @@ class ExitReport(NamedTuple):
 
     name: str = "the actor"
     pid: int | None = None
-    """The process that it lived in."""
+    """The id of its process."""
     exitcode: int | None = None
-    """Negative for a signal; `None`: not known, since somebody else has collected it, say."""
+    """Negative for a signal. `None`: not known, for example because other code has read it."""
     reason: ExitReason = "died"
     error: BaseException | None = None
-    """What it failed with; `None`: it did not fail, or with what is not known."""
+    """The exception with which it failed. `None`: it did not fail, or that is not known."""
     running: str | None = None
-    """The call that it was running, without its arguments; `None`: it ran none."""
+    """The call that it was running, without the arguments. `None`: it was running none."""
     last_stack: str | None = None
     """The stacks that faulthandler wrote at a crash."""
     last_output: str | None = None
-    """The end of what it wrote to `sys.stderr`, control characters and all."""
+    """The end of what it wrote to `sys.stderr`, with its control characters."""
     peak_memory: int | None = None
-    """Bytes of physical memory that it used at most."""
+    """The most physical memory that it used, in bytes."""
     out_of_memory: bool = False
-    """Whether the kernel killed it because memory ran out, as far as that can be known."""
+    """Whether the kernel killed it because memory ran out, if the system tells that."""
 
     @property
     def signal(self) -> Signals | None:

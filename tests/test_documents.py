@@ -9,9 +9,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import remoteobj
 from tests import documents
 from tests.document_tables import PAGE, tables
 
@@ -176,6 +178,26 @@ def test_every_page_is_in_the_index_once() -> None:
     entries, links = parts_of_the_index()
     assert sorted(entries) == there, "in a toctree of docs/index.md"
     assert sorted(links) == there, "in a table of docs/index.md"
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    text = (DOCS / "reference.md").read_text("utf-8")
+    entries = set(re.findall(r"^\.\. (?:auto\w+|py:decorator)::\s+([\w.]+)", text, re.MULTILINE))
+    assert {"remoteobj.errors", "remoteobj.util"} <= entries
+    elsewhere = {*remoteobj.errors.__all__, "errors", "util"}
+    assert {*remoteobj.__all__} - elsewhere - entries == set()
+
+
+def test_every_option_is_in_the_reference_and_in_the_table_of_options() -> None:
+    spawner: Any = remoteobj.options
+    with pytest.raises(TypeError, match="there is no option 'no_such'; there are ") as caught:
+        spawner(no_such=1)
+    options = str(caught.value).partition("there are ")[2].split(", ")
+    assert "spawn_timeout" in options
+    reference = (DOCS / "reference.md").read_text("utf-8")
+    table = (DOCS / "guide" / "lifecycle.md").read_text("utf-8")
+    assert [name for name in options if f":: Options.{name}\n" not in reference] == []
+    assert [name for name in options if f"\n| `{name}` |" not in table] == []
 
 
 def test_the_documentation_is_built_from_nothing_and_a_warning_is_an_error() -> None:
