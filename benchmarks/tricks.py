@@ -73,7 +73,7 @@ def often(act: Callable[[], object], times: int = TIMES) -> Measure:
 def values() -> Iterator[Trick]:
     call: tuple[Any, ...] = (("attr", "add"), ("call", (1,), {}))
     yield Trick(
-        "a method call travels as its name and its arguments",
+        "a method call is sent as its name and its arguments",
         often(lambda: dumps_call(call)),
         often(lambda: dumps(call)),
     )

@@ -34,8 +34,8 @@ from tests.tools import Call, Scripts, ended, process, until, until_gone
 
 @fault(
     1,
-    "SIGKILL in mid-call",
-    sees="`ActorDiedError` that names SIGKILL, `maybe_executed=True`; the process is reaped",
+    "SIGKILL during a call",
+    sees="`ActorDiedError` that names SIGKILL, with `maybe_executed=True`; no zombie is left",
 )
 def test_01_sigkill_in_mid_call_is_told_to_the_caller(
     start_method: str, gate: Gate, within: Within
@@ -51,7 +51,7 @@ def test_01_sigkill_in_mid_call_is_told_to_the_caller(
 
 @fault(
     2,
-    "Segfault in mid-call",
+    "A segmentation fault during a call",
     sees="`ActorDiedError` that names SIGSEGV, with the stacks in `last_stack`",
 )
 def test_02_a_segfault_is_told_with_the_stacks(start_method: str, within: Within) -> None:
@@ -76,8 +76,10 @@ def test_03_an_exit_without_a_word_is_told_with_its_code(start_method: str, with
 
 @fault(
     4,
-    "Death with many calls in flight",
-    sees="one `ActorDiedError` for each; `maybe_executed` is true for the one that had begun",
+    "A death with many open calls",
+    sees=(
+        "an `ActorDiedError` for each; `maybe_executed` is true only for the call that had begun"
+    ),
 )
 def test_04_of_many_calls_in_flight_only_the_one_that_began_may_be_executed(
     start_method: str, gate: Gate, within: Within
@@ -95,8 +97,8 @@ def test_04_of_many_calls_in_flight_only_the_one_that_began_may_be_executed(
 
 @fault(
     5,
-    "Killed while it writes a reply of 400 MB",
-    sees="`ActorDiedError`; half a reply is never taken for a value",
+    "The actor is killed while it writes a reply of 400 MB",
+    sees="`ActorDiedError`; an incomplete reply is never used as a value",
 )
 def test_05_half_a_reply_is_a_death(
     gate: Gate, within: Within, monkeypatch: pytest.MonkeyPatch
@@ -118,8 +120,8 @@ def test_05_half_a_reply_is_a_death(
 
 @fault(
     6,
-    "A client is killed in mid-call",
-    sees="the other clients' calls go on; nobody waits for the dead one",
+    "A calling process is killed during its call",
+    sees="the calls of other processes go on; nothing waits for the dead process",
 )
 def test_06_a_client_killed_in_mid_call_hinders_no_other(
     start_method: str, gate: Gate, within: Within
@@ -137,7 +139,11 @@ def test_06_a_client_killed_in_mid_call_hinders_no_other(
         assert actor.ping() == "pong"
 
 
-@fault(7, "Dead while idle", sees="`ActorDiedError` at the next call, `maybe_executed=False`")
+@fault(
+    7,
+    "The actor dies while it is idle",
+    sees="the next call raises `ActorDiedError`, with `maybe_executed=False`",
+)
 def test_07_the_next_call_to_one_that_died_idle_fails_at_once(
     start_method: str, within: Within
 ) -> None:
@@ -154,9 +160,11 @@ def test_07_the_next_call_to_one_that_died_idle_fails_at_once(
 
 @fault(
     8,
-    "An endless loop",
-    sees="`CallTimeoutError` that names what runs, when the call's time is up; its late reply is "
-    "dropped",
+    "A method loops endlessly",
+    sees=(
+        "`CallTimeoutError` at the time limit, which names the running call; a late reply is "
+        "dropped"
+    ),
 )
 def test_08_a_time_limit_ends_a_call_that_loops_and_its_late_reply_is_dropped(
     gate: Gate, tmp_path: Path, within: Within
@@ -184,7 +192,7 @@ def stopped(pid: int) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-@fault(8, "SIGSTOP", sees="`CallTimeoutError`; the late reply is dropped")
+@fault(8, "The actor is stopped by SIGSTOP", sees="`CallTimeoutError`; the late reply is dropped")
 def test_08_a_time_limit_ends_a_call_to_one_that_is_stopped() -> None:
     with ended(Subject.spawn()) as actor:
         with stopped(actor.pid_), pytest.raises(CallTimeoutError):
@@ -193,7 +201,11 @@ def test_08_a_time_limit_ends_a_call_to_one_that_is_stopped() -> None:
         assert actor.notes.__ == [], "it was given up before it began"
 
 
-@fault(8, "SIGSTOP, and the call's time is up", sees="the caller gets to know it at once")
+@fault(
+    8,
+    "The actor is stopped by SIGSTOP, and the call has a time limit",
+    sees="`CallTimeoutError` at the time limit",
+)
 def test_08_a_time_limit_of_a_call_to_one_that_is_stopped_fires_in_time(within: Within) -> None:
     with ended(Subject.spawn()) as actor:
         with (
@@ -206,8 +218,10 @@ def test_08_a_time_limit_of_a_call_to_one_that_is_stopped_fires_in_time(within: 
 
 @fault(
     9,
-    "Killed since memory ran out",
-    sees="`ActorDiedError` that says so, `out_of_memory=True`, where the kernel counts such kills",
+    "The kernel kills the actor because memory ran out",
+    sees=(
+        "`ActorDiedError` that says so, with `out_of_memory=True`, if the kernel counts such kills"
+    ),
 )
 def test_09_a_kill_for_want_of_memory_is_said_to_be_one(
     gate: Gate, within: Within, monkeypatch: pytest.MonkeyPatch
@@ -252,7 +266,9 @@ ORPHANS = """
 @fault(
     10,
     "The owner is killed",
-    sees="its actors are gone: idle, busy in Python, still starting; and so are their own actors",
+    sees=(
+        "its actors end, whether idle, busy in Python or still starting; and so do their own actors"
+    ),
 )
 def test_10_no_actor_outlives_an_owner_that_is_killed(
     start_method: str, script: Scripts, within: Within
@@ -269,8 +285,8 @@ def test_10_no_actor_outlives_an_owner_that_is_killed(
 
 @fault(
     10,
-    "The owner is killed, its actor is in a C call that holds the GIL, or stopped",
-    sees="the actor is gone, and what it had started",
+    ("The owner is killed while C code of its actor holds the GIL, or the actor is stopped"),
+    sees="the actor ends, and so do the processes that it had started",
 )
 @pytest.mark.parametrize(
     ("state", "method"),
@@ -313,8 +329,8 @@ def test_10_an_actor_that_holds_the_interpreter_does_not_outlive_the_killed_owne
 
 @fault(
     10,
-    "The owner is killed, its actor holds the GIL, and so does an actor of that",
-    sees="both are gone",
+    "The same, and C code of an actor of that actor holds the GIL, too",
+    sees="both actors end",
 )
 def test_10_nor_does_an_actor_of_such_an_actor(script: Scripts, within: Within) -> None:
     owner = script("""
@@ -347,8 +363,8 @@ def ended_by_force(pid: int) -> Iterator[None]:
 
 @fault(
     10,
-    "The owner is killed, and had a fork server",
-    sees="no directory and no socket file of it stays",
+    "The owner is killed, and has a fork server",
+    sees="no directory and no socket file is left",
 )
 def test_10_a_killed_owner_leaves_no_files_of_its_fork_server(
     script: Scripts, within: Within
@@ -372,8 +388,8 @@ def test_10_a_killed_owner_leaves_no_files_of_its_fork_server(
 
 @fault(
     10,
-    "The owner is killed, and its actor had started plain processes",
-    sees="those are gone as well",
+    "The owner is killed, and its actor has started plain processes",
+    sees="these processes end, too",
 )
 def test_10_a_plain_child_of_an_actor_does_not_outlive_the_killed_owner(
     script: Scripts, within: Within
@@ -397,7 +413,7 @@ def test_10_a_plain_child_of_an_actor_does_not_outlive_the_killed_owner(
 @fault(
     11,
     "A forked process has copies of the actor's or the owner's descriptors",
-    sees="the death is told at once all the same",
+    sees="the callers still learn of the death at once",
 )
 def test_11_copies_of_descriptors_in_forked_processes_hide_no_death(
     start_method: str, gate: Gate, script: Scripts, within: Within
@@ -448,7 +464,9 @@ def test_11_copies_of_descriptors_in_forked_processes_hide_no_death(
 @fault(
     12,
     "Ctrl-C in the terminal",
-    sees="`KeyboardInterrupt` in the owner alone, which decides; then cleanup, and one traceback",
+    sees=(
+        "`KeyboardInterrupt` only in the owner; then the cleanup of its actors, and one traceback"
+    ),
 )
 def test_12_ctrl_c_is_for_the_owner_to_decide_and_prints_one_traceback(
     start_method: str, tmp_path: Path, script: Scripts, within: Within

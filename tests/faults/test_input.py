@@ -50,8 +50,8 @@ def spring(kind: type[BaseException]) -> None:
 
 @fault(
     13,
-    "An argument that can't be pickled",
-    sees="`UnsendableError` at the call, with the path to the culprit; nothing is sent",
+    "An argument that cannot be pickled",
+    sees="the call raises `UnsendableError` with the path to the part; nothing is sent",
 )
 def test_13_an_argument_that_can_not_be_pickled_is_refused_and_nothing_is_sent(
     actor: Any, within: Within, monkeypatch: pytest.MonkeyPatch
@@ -68,8 +68,8 @@ def test_13_an_argument_that_can_not_be_pickled_is_refused_and_nothing_is_sent(
 
 @fault(
     14,
-    "An argument that fails to unpickle over there",
-    sees="the error that unpickling raised, at this call alone",
+    "An argument that cannot be unpickled in the actor",
+    sees="only this call raises the error",
 )
 def test_14_an_argument_that_fails_to_unpickle_fails_its_call_alone(
     actor: Any, within: Within
@@ -82,7 +82,7 @@ def test_14_an_argument_that_fails_to_unpickle_fails_its_call_alone(
 @fault(
     15,
     "Unpickling that raises `SystemExit` or `KeyboardInterrupt`, on either side",
-    sees="`RemoteError` whose cause is that; neither process ends",
+    sees="`RemoteError` with that exception as its cause; neither process ends",
 )
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit])
 def test_15_unpickling_that_exits_fails_its_call_alone_on_either_side(
@@ -98,8 +98,8 @@ def test_15_unpickling_that_exits_fails_its_call_alone_on_either_side(
 
 @fault(
     16,
-    "A result that can't be pickled",
-    sees="`UnsendableError` with its type's name, and the path to the culprit",
+    "A result that cannot be pickled",
+    sees="`UnsendableError` with the name of its type and the path to the part",
 )
 def test_16_a_result_that_can_not_be_pickled_is_named(actor: Any, within: Within) -> None:
     with within(DEATH), pytest.raises(UnsendableError, match=r"_thread\.lock") as caught:
@@ -117,8 +117,11 @@ class Unspeakable(Exception):
 
 @fault(
     17,
-    "An exception that can't be pickled",
-    sees="that exception; what of it can't be pickled says why when used, and a note names it",
+    "An exception that cannot be pickled",
+    sees=(
+        "that exception; a part that cannot be pickled gives the reason when it is used, and "
+        "a note names it"
+    ),
 )
 def test_17_an_exception_that_can_not_be_pickled_arrives_as_its_own_type(
     actor: Any, within: Within
@@ -141,7 +144,7 @@ class Misfit(Exception):
 @fault(
     18,
     "An exception whose `__init__` does not fit its `args`",
-    sees="that exception, whole",
+    sees="that exception, complete",
 )
 def test_18_an_exception_whose_init_does_not_fit_its_args_arrives_whole(
     actor: Any, within: Within
@@ -164,8 +167,11 @@ def frames_of(error: BaseException | None) -> list[str]:
 
 @fault(
     19,
-    "An exception with cause, context, notes and members, of a class made after the start",
-    sees="all of that, each with its traceback; it is caught by its class",
+    (
+        "An exception with cause, context, notes and members, of a class that was made after "
+        "the start"
+    ),
+    sees="all of them, each with its traceback; `except` with its class catches it",
 )
 def test_19_all_that_belongs_to_an_exception_arrives(start_method: str, within: Within) -> None:
     with Subject.options(start_method=start_method).spawn() as actor:
@@ -216,14 +222,14 @@ def recurse(_: object) -> Any:
     return recurse(_)
 
 
-@fault(20, "`RecursionError`", sees="`RecursionError`, with its long traceback")
+@fault(20, "A `RecursionError`", sees="that `RecursionError`, with its long traceback")
 def test_20_a_recursion_error_arrives_with_its_traceback(actor: Any, within: Within) -> None:
     with within(DEATH), pytest.raises(RecursionError) as caught:
         actor.passto(recurse)
     assert frames_of(caught.value).count("recurse") > 500
 
 
-@fault(21, "`MemoryError`", sees="`MemoryError`; the actor lives on")
+@fault(21, "A `MemoryError`", sees="that `MemoryError`; the actor goes on")
 def test_21_a_memory_error_arrives(actor: Any, within: Within) -> None:
     with within(DEATH), pytest.raises(MemoryError):
         actor.passto(lambda _: bytearray(1 << 62))
@@ -231,9 +237,8 @@ def test_21_a_memory_error_arrives(actor: Any, within: Within) -> None:
 
 @fault(
     22,
-    "A value whose unpickling kills the client",
-    sees="the client dies and its actors end; nothing can be done about it, as the page about "
-    "errors says",
+    "A value whose unpickling kills the calling process",
+    sees="the calling process dies and its actors end; see the page on errors",
 )
 def test_22_that_a_value_can_kill_who_unpickles_it_is_documented(
     script: Scripts, within: Within
@@ -263,7 +268,9 @@ def test_22_that_a_value_can_kill_who_unpickles_it_is_documented(
 @fault(
     23,
     "A method raises `SystemExit`",
-    sees="`RemoteError` whose cause is that, with its code; neither process ends",
+    sees=(
+        "`RemoteError` with that exception, and its exit code, as its cause; neither process ends"
+    ),
 )
 def test_23_system_exit_of_a_method_ends_nothing(start_method: str, within: Within) -> None:
     with Subject.options(start_method=start_method).spawn() as actor:
@@ -277,7 +284,9 @@ def test_23_system_exit_of_a_method_ends_nothing(start_method: str, within: With
 @fault(
     24,
     "A method raises `KeyboardInterrupt`, `GeneratorExit` or `StopIteration`",
-    sees="`RemoteError` whose cause is that; neither the actor's loop ends nor the caller's",
+    sees=(
+        "`RemoteError` with that exception as its cause; no loop of the actor or of the caller ends"
+    ),
 )
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, GeneratorExit, StopIteration])
 def test_24_what_would_end_a_loop_reaches_the_caller_wrapped(
@@ -301,7 +310,7 @@ HUGE = (1 << 31) + (1 << 26)
 """Past what a signed number of 32 bits can count."""
 
 
-@fault(25, "A message of more than 2 GiB", sees="it arrives whole, there and back")
+@fault(25, "A message of more than 2 GiB", sees="it arrives complete, in both directions")
 @pytest.mark.soak
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("way", ["shared memory", "pipe"])
@@ -318,8 +327,8 @@ def test_25_more_than_two_gibibytes_arrive_whole(way: str, within: Within) -> No
 
 @fault(
     25,
-    "A frame of more than 2 GiB, on either side of the wire",
-    sees="its length is written and read as it is",
+    "A frame of more than 2 GiB, in the code of each side",
+    sees="its length is written and read correctly",
 )
 def test_25_the_length_of_a_frame_is_not_cut_off_at_two_gibibytes(within: Within) -> None:
     class Long:
@@ -339,8 +348,8 @@ def test_25_the_length_of_a_frame_is_not_cut_off_at_two_gibibytes(within: Within
 
 @fault(
     26,
-    "Arrays as arguments, results, indices, defaults and records",
-    sees="the arrays; to compare them, which gives an array, never decides anything",
+    "NumPy arrays as arguments, results, indices, defaults and records",
+    sees=("the arrays; no comparison of arrays, which gives an array, is used as true or false"),
 )
 def test_26_arrays_may_stand_wherever_a_value_may(within: Within) -> None:
     array = np.arange(4)

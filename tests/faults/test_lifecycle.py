@@ -63,20 +63,32 @@ class Stillborn:
 # ------------------------------------------------------------------ the beginning
 
 
-@fault(27, "`__init__` raises", sees="`spawn` raises the same, and no process is left")
+@fault(
+    27,
+    "`__init__` raises an exception",
+    sees="`spawn` raises the same exception, and no process is left",
+)
 def test_27_what_init_raises_is_raised_by_spawn(start_method: str, within: Within) -> None:
     with within(START), pytest.raises(NoCamera, match="at 3"):
         Stillborn.options(start_method=start_method).spawn("raise")
 
 
-@fault(28, "`__init__` calls `sys.exit`", sees="`spawn` raises `RemoteError` whose cause is that")
+@fault(
+    28,
+    "`__init__` calls `sys.exit`",
+    sees="`spawn` raises `RemoteError` with `SystemExit` as its cause",
+)
 def test_28_an_init_that_exits_fails_the_spawn(start_method: str, within: Within) -> None:
     with within(START), pytest.raises(RemoteError, match="SystemExit: 3") as caught:
         Stillborn.options(start_method=start_method).spawn("exit")
     assert isinstance(caught.value.__cause__, SystemExit)
 
 
-@fault(29, "`__init__` hangs", sees="`SpawnTimeoutError` when its time is up; it is killed")
+@fault(
+    29,
+    "`__init__` does not return",
+    sees="`SpawnTimeoutError` at the time limit; the process is killed",
+)
 def test_29_an_init_that_hangs_is_killed_when_its_time_is_up(
     start_method: str, gate: Gate, tmp_path: Path, within: Within
 ) -> None:
@@ -94,7 +106,7 @@ def test_29_an_init_that_hangs_is_killed_when_its_time_is_up(
 # ------------------------------------------------------------------ the end
 
 
-@fault(30, "A call after the stop", sees="`NotListeningError`, or the call's default")
+@fault(30, "A call after the stop", sees="`NotListeningError`, or the default of the call")
 def test_30_a_call_after_the_stop_is_refused(start_method: str, within: Within) -> None:
     actor = Subject.options(start_method=start_method).spawn()
     actor.stop_()
@@ -107,8 +119,8 @@ def test_30_a_call_after_the_stop_is_refused(start_method: str, within: Within) 
 
 @fault(
     31,
-    "A stop with calls pending",
-    sees="they are carried out, or with `fulfill_final=False` refused: `NotListeningError`",
+    "A stop while calls wait",
+    sees="the calls are run, or with `fulfill_final=False` refused: `NotListeningError`",
 )
 @pytest.mark.parametrize("fulfil", [True, False])
 def test_31_calls_that_are_pending_at_a_stop_are_drained_or_refused(
@@ -130,8 +142,8 @@ def test_31_calls_that_are_pending_at_a_stop_are_drained_or_refused(
 
 @fault(
     31,
-    "A stop while a call runs that its caller has given up",
-    sees="the call is interrupted; the rest as in any stop",
+    "A stop while a call runs that its caller has cancelled",
+    sees="the call is interrupted; the stop goes on as usual",
 )
 def test_31_a_call_that_was_given_up_holds_up_no_stop(
     start_method: str, gate: Gate, tmp_path: Path, within: Within
@@ -150,7 +162,9 @@ def test_31_a_call_that_was_given_up_holds_up_no_stop(
 @fault(
     32,
     "A stop twice, from two threads, from inside the actor",
-    sees="each returns when it has ended; cleanup runs once; the actor's last answer arrives",
+    sees=(
+        "each stop returns when the actor has ended; the cleanup runs once; the last answer arrives"
+    ),
 )
 def test_32_stops_from_everywhere_end_it_once(tmp_path: Path, within: Within) -> None:
     cleaned = tmp_path / "cleaned"
@@ -180,7 +194,7 @@ def test_32_stops_from_everywhere_end_it_once(tmp_path: Path, within: Within) ->
 @fault(
     33,
     "A stop that does not finish in time",
-    sees="SIGTERM, then SIGKILL; its calls end with `ActorDiedError`, and `exc_` has one, too",
+    sees="SIGTERM, then SIGKILL; its calls raise `ActorDiedError`, and `exc_` has one, too",
 )
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 def test_33_what_does_not_stop_in_time_is_ended_by_force(
@@ -212,8 +226,8 @@ class Beside(Subject):
 
 @fault(
     33,
-    "SIGTERM, `terminate_()`, or a stop in vain, while a second thread runs a request",
-    sees="that request is dropped, cleanup runs, exit code -15",
+    ("SIGTERM, `terminate_()`, or a stop that takes too long, while a second thread runs a call"),
+    sees="that call is dropped, the cleanup runs, the exit code is -15",
 )
 @pytest.mark.parametrize("how", ["SIGTERM", "terminate_", "stop_"])
 @pytest.mark.parametrize("method", ["loop", "wait_at"])
@@ -241,7 +255,9 @@ def test_33_a_request_beside_the_work_loop_keeps_no_actor_from_ending(
     actor.stop_()
 
 
-@fault(34, "The handle is garbage-collected", sees="its actor is stopped in order, with cleanup")
+@fault(
+    34, "The handle is garbage-collected", sees="the actor is stopped in order, with its cleanup"
+)
 def test_34_a_handle_that_is_collected_stops_its_actor(
     start_method: str, tmp_path: Path, gate: Gate, within: Within
 ) -> None:
@@ -270,8 +286,11 @@ ENDINGS = {
 
 @fault(
     35,
-    "The interpreter exits with live actors: at its end, by an error, by `sys.exit`",
-    sees="they are stopped in order, with cleanup, and the exit code is the program's own",
+    "The program ends with running actors: at its end, by an error, by `sys.exit`",
+    sees=(
+        "they are stopped in order, with their cleanup; the exit code of the program does not "
+        "change"
+    ),
 )
 @pytest.mark.parametrize("how", ENDINGS)
 def test_35_the_end_of_the_program_ends_its_actors_in_order(
@@ -317,7 +336,7 @@ def test_35_the_end_of_the_program_ends_its_actors_in_order(
 @fault(
     36,
     "A handle used after a fork, in parent and child",
-    sees="both call the same actor, each gets its own replies; only its owner can end it",
+    sees="both can call the same actor and get their own replies; only the owner can stop it",
 )
 def test_36_a_handle_works_on_both_sides_of_a_fork(start_method: str, within: Within) -> None:
     with Subject.options(start_method=start_method).spawn() as actor, within(START):
@@ -361,7 +380,7 @@ class Friend:
 @fault(
     37,
     "An actor spawned from a thread, a forked child, a daemonic process, another actor",
-    sees="it works like any other, and ends with who spawned it",
+    sees="it works like every actor, and ends with the process that spawned it",
 )
 def test_37_actors_may_be_spawned_from_anywhere(
     start_method: str, script: Scripts, within: Within
@@ -414,7 +433,7 @@ def test_37_actors_may_be_spawned_from_anywhere(
 @fault(
     38,
     "A fork while other threads hold the locks of a handle",
-    sees="the child can call the same actor, and spawn others",
+    sees="the child can call the same actor, and spawn other actors",
 )
 def test_38_locks_that_threads_hold_at_a_fork_do_not_hang_the_child(
     gate: Gate, within: Within
@@ -479,7 +498,7 @@ exec(compile(sys.stdin.read(), "<cell 1>", "exec"), globals())
     39,
     "Classes, functions and lambdas of `__main__`: a script without the guard, `python -c`, a "
     "notebook",
-    sees="they work, and the program is run once",
+    sees="they work, and the program runs only once",
 )
 def test_39_what_main_defines_works_wherever_it_is_written(
     start_method: str, tmp_path: Path, within: Within
@@ -506,7 +525,11 @@ def test_39_what_main_defines_works_wherever_it_is_written(
 # ------------------------------------------------------------------ who calls whom
 
 
-@fault(40, "An actor calls itself by its own handle", sees="the call runs at once, within its own")
+@fault(
+    40,
+    "An actor calls itself through its own handle",
+    sees="the inner call runs at once, inside the outer one",
+)
 def test_40_an_actor_may_call_itself(start_method: str, within: Within) -> None:
     with Nest.options(start_method=start_method).spawn() as nest, within(DEATH):
         assert nest.call_yourself() == "me"
@@ -517,7 +540,7 @@ def test_40_an_actor_may_call_itself(start_method: str, within: Within) -> None:
 @fault(
     40,
     "Two actors that wait for each other: A → B → A",
-    sees="the inner call runs within the outer one, or `DeadlockError`",
+    sees="the inner call runs inside the outer one, or raises `DeadlockError`",
 )
 def test_40_two_actors_that_wait_for_each_other_get_an_answer(within: Within) -> None:
     with ended(Nest.spawn()) as nest, ended(Friend.spawn()) as friend:
@@ -536,7 +559,7 @@ def notes_of(actor: Any, who: int) -> None:
 @fault(
     41,
     "One handle used by 16 threads and 8 processes at once",
-    sees="each gets its own replies, in its own order; nothing is lost, nothing runs twice",
+    sees="each gets its own replies, in order; nothing is lost, and nothing runs twice",
 )
 def test_41_sixteen_threads_and_eight_processes_share_a_handle(
     start_method: str, within: Within
@@ -558,8 +581,8 @@ def test_41_sixteen_threads_and_eight_processes_share_a_handle(
 
 @fault(
     42,
-    "A process that ended, and whose pid may be taken again",
-    sees="no signal is sent to that pid any more, by whatever is asked of the handle",
+    "A process has ended, and another process may get its pid",
+    sees="no method of the handle sends a signal to that pid",
 )
 def test_42_no_signal_is_sent_to_the_pid_of_a_process_that_is_reaped(
     start_method: str, within: Within, monkeypatch: pytest.MonkeyPatch
@@ -589,8 +612,8 @@ def test_42_no_signal_is_sent_to_the_pid_of_a_process_that_is_reaped(
 
 @fault(
     43,
-    "Actors that died and that nobody looks at",
-    sees="no zombie stays, once they are joined, called or dropped",
+    "Actors die, and nobody uses their handles",
+    sees="no zombie is left after they are joined, called or dropped",
 )
 def test_43_no_zombie_stays(start_method: str, within: Within) -> None:
     options = Subject.options(start_method=start_method)

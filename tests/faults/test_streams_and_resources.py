@@ -61,7 +61,7 @@ MB = 1 << 20
 # ------------------------------------------------------------------ streams
 
 
-@fault(44, "A slow consumer of a stream", sees="the generator is a window ahead, and waits there")
+@fault(44, "A slow consumer of a stream", sees="the generator runs ahead by the window, and waits")
 def test_44_the_producer_waits_for_a_slow_consumer(start_method: str, within: Within) -> None:
     with Subject.options(start_method=start_method).spawn() as actor, within(ORPHAN):
         stream = iter(actor.count(10_000))
@@ -76,8 +76,8 @@ def test_44_the_producer_waits_for_a_slow_consumer(start_method: str, within: Wi
 
 @fault(
     45,
-    "A stream is left half-way",
-    sees="the generator over there is closed, its `finally` runs",
+    "A stream is dropped before its end",
+    sees="the generator in the actor is closed, and its `finally` blocks run",
 )
 def test_45_the_generator_of_a_stream_left_half_way_is_closed(
     start_method: str, within: Within
@@ -102,8 +102,8 @@ def take_five(actor: Any, gate: Gate) -> None:
 
 @fault(
     46,
-    "A client dies in mid-stream",
-    sees="its generator is closed; the streams of others go on",
+    "A calling process dies during a stream",
+    sees="its generator is closed; the streams of other processes go on",
 )
 def test_46_the_generator_of_a_client_that_died_is_closed(
     start_method: str, gate: Gate, within: Within
@@ -123,8 +123,8 @@ def test_46_the_generator_of_a_client_that_died_is_closed(
 
 @fault(
     47,
-    "An actor has no descriptors left",
-    sees="it goes on for the clients it has, uses no processor time, and takes others in later",
+    "An actor has no file descriptors left",
+    sees="it serves its connected callers, uses no processor time, and accepts others later",
 )
 def test_47_an_actor_without_descriptors_serves_on_and_does_not_spin(within: Within) -> None:
     with Subject.spawn() as actor:
@@ -147,8 +147,10 @@ def test_47_an_actor_without_descriptors_serves_on_and_does_not_spin(within: Wit
 
 @fault(
     47,
-    "The owner has no descriptors left",
-    sees="`OSError` (EMFILE) at `spawn`; the actors that it has answer, and later there are others",
+    "The owner has no file descriptors left",
+    sees=(
+        "`spawn` raises `OSError` (EMFILE); running actors answer, and later `spawn` works again"
+    ),
 )
 def test_47_an_owner_without_descriptors_keeps_its_actors(
     start_method: str, script: Scripts, within: Within
@@ -206,8 +208,8 @@ def descriptors() -> int:
 
 @fault(
     48,
-    "No room for shared memory",
-    sees="large values go through the pipe, whole; no SIGBUS",
+    "No space for shared memory",
+    sees="large values are sent through the pipe, complete; no SIGBUS",
 )
 def test_48_where_there_is_no_room_for_shared_memory_large_values_go_through_the_pipe(
     within: Within,
@@ -227,8 +229,8 @@ def test_48_where_there_is_no_room_for_shared_memory_large_values_go_through_the
 
 @fault(
     48,
-    "No room for shared memory, many times",
-    sees="no descriptor is lost",
+    "No space for shared memory, many times",
+    sees="no file descriptor is lost",
 )
 def test_48_where_there_is_no_room_for_shared_memory_no_descriptor_is_lost(
     monkeypatch: pytest.MonkeyPatch,
@@ -257,7 +259,7 @@ def limit_memory(_: object) -> None:
 @fault(
     48,
     "A result that is larger than an actor's memory limit",
-    sees="`MemoryError` at that call; the actor lives on",
+    sees="that call raises `MemoryError`; the actor goes on",
 )
 def test_48_a_result_past_the_memory_limit_is_an_error_of_its_call(within: Within) -> None:
     with Subject.spawn() as actor:
@@ -270,8 +272,10 @@ def test_48_a_result_past_the_memory_limit_is_an_error_of_its_call(within: Withi
 @fault(
     48,
     "An argument that is larger than an actor's memory limit",
-    sees="`RemoteObjError` that says so, and ends the caller's connection, which is made anew; the "
-    "actor and its other callers go on",
+    sees=(
+        "`RemoteObjError` that says so; the caller's connection ends, and its next call makes "
+        "a new one; the actor and its other callers go on"
+    ),
 )
 def test_48_an_argument_past_the_memory_limit_ends_the_connection_that_it_came_by(
     within: Within,
@@ -290,7 +294,11 @@ def test_48_an_argument_past_the_memory_limit_ends_the_connection_that_it_came_b
         other.close()
 
 
-@fault(49, "Shared memory of a killed actor", sees="it is freed with the last value that uses it")
+@fault(
+    49,
+    "Shared memory of an actor that was killed",
+    sees="it is freed when the last value that uses it is gone",
+)
 def test_49_the_shared_memory_of_a_killed_actor_is_freed(
     start_method: str, gate: Gate, within: Within
 ) -> None:
@@ -316,8 +324,8 @@ def test_49_the_shared_memory_of_a_killed_actor_is_freed(
 
 @fault(
     50,
-    "The wall clock jumps",
-    sees="nothing: time limits go by the clock that can't be set",
+    "The system clock is changed",
+    sees="nothing: time limits use a clock that cannot be set",
 )
 @pytest.mark.parametrize("seconds", [-1e6, 1e6])
 def test_50_a_jump_of_the_wall_clock_changes_no_time_limit(
@@ -358,8 +366,10 @@ MALFORMED = {
 
 @fault(
     51,
-    "Malformed, truncated or oversized frames",
-    sees="that connection is dropped; no memory is taken, nothing is unpickled, others go on",
+    "Malformed, truncated or too large frames",
+    sees=(
+        "that connection ends; no memory is taken, nothing is unpickled, other connections go on"
+    ),
 )
 @pytest.mark.parametrize("what", [*MALFORMED, "a truncated call"])
 def test_51_a_bad_frame_costs_the_one_who_sends_it_his_connection(
@@ -384,8 +394,8 @@ def test_51_a_bad_frame_costs_the_one_who_sends_it_his_connection(
 
 @fault(
     51,
-    "A frame that only announces a large payload",
-    sees="no memory is taken before its bytes come",
+    "A frame that announces a large payload and does not send it",
+    sees="no memory is taken before the bytes arrive",
 )
 def test_51_a_frame_that_is_only_announced_takes_no_memory() -> None:
     with Subject.spawn() as actor:
@@ -400,8 +410,8 @@ def test_51_a_frame_that_is_only_announced_takes_no_memory() -> None:
 
 @fault(
     52,
-    "A wrong key",
-    sees="`NotListeningError` for who has it; nothing of his is unpickled",
+    "A caller with a wrong key",
+    sees="that caller gets `NotListeningError`; nothing from it is unpickled",
 )
 def test_52_nothing_is_unpickled_of_who_has_a_wrong_key(tmp_path: Path, within: Within) -> None:
     marker = tmp_path / "unpickled"
@@ -418,7 +428,7 @@ def test_52_nothing_is_unpickled_of_who_has_a_wrong_key(tmp_path: Path, within: 
     assert not marker.exists()
 
 
-@fault(52, "50 clients at once that say nothing", sees="good clients are served meanwhile")
+@fault(52, "50 connections at once that send nothing", sees="other callers are served meanwhile")
 def test_52_clients_that_say_nothing_hinder_nobody(start_method: str, within: Within) -> None:
     with (
         contextlib.ExitStack() as stack,
@@ -434,8 +444,11 @@ def test_52_clients_that_say_nothing_hinder_nobody(start_method: str, within: Wi
 
 @fault(
     52,
-    "A client of another user",
-    sees="he can't reach the socket; where he could, he is refused by his uid, with the key or not",
+    "A caller of another user",
+    sees=(
+        "it cannot reach the socket; if it could, it is refused because of its user id, even "
+        "with the key"
+    ),
 )
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 @needs_peers_user
