@@ -17,10 +17,10 @@ V = TypeVar("V")
 
 
 def get(view: V, default: Any = MISSING, *, default_local: bool = False) -> V:
-    """Return the value of a proxy, as `get_` does. Other objects are returned as they are.
+    """The value of a proxy, as `get_` gives it. Anything but a proxy is its own value.
 
-    For type checkers the value has the type of the part: `with spawn(Counter)` returns a
-    `Counter`, so they know that its `count` is a number.
+    To type checkers it is of the type of the part: what `with spawn(Counter)` gives is a `Counter`,
+    so that the value of its `count` is a number to them.
 
     >>> get(5)
     5

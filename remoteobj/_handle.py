@@ -86,7 +86,7 @@ class Handle(Proxy, Generic[T]):
 
     @property
     def pid_(self) -> int | None:
-        """The id of the process in which the object lives."""
+        """The process in which the object lives."""
         return self._actor.instance.pid
 
     @property

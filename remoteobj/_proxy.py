@@ -31,9 +31,9 @@ __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 class Proxy:
     """Stands for an object that lives in another process, or for a part of it.
 
-    An attribute or an item of a proxy is a further proxy, and nothing is sent. Calls,
-    assignments, deletions, `in`, `len`, `bool` and iteration are evaluated in the object's
-    process at once, and return their value or raise their exception.
+    What is done to a proxy is done to the object: attributes and items give further
+    proxies, lazily; calls, assignments, deletions, `in`, `len`, `bool` and iteration are
+    evaluated there at once, and their value, or the exception that they raise, comes back.
 
     The names of the proxy itself end in one underscore, except `__`, `passto`, `super`,
     `poll`, `process_requests` and `wait_until_listening`. Every other name is the object's.

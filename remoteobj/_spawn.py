@@ -86,7 +86,7 @@ def spawn(factory: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Hand
 
 
 def options(**changes: Any) -> Spawner:
-    """Return a spawner with these options: `options(name="cache", daemon=False).spawn(dict)`.
+    """A spawner with options of your own: `options(name="cache", daemon=False).spawn(dict)`.
 
     The options are those of `Cls.options`. For all others, a decorated class uses its own.
 
