@@ -60,16 +60,15 @@ def each(proxies: Iterable[Any]) -> Each:
 
 
 class Each:
-    """What `each` gives. Attributes and items lead on to these of each object, lazily; calls,
-    assignments and deletions are done to all at once.
+    """What `each` returns. An attribute or an item of it stands for that of each object, and
+    nothing is sent. Calls, assignments and deletions are done on all objects at once.
 
-    Of one operation, all calls are sent before any is waited for, and each has its outcome before
-    it returns or raises. One that failed raises its error, with a note that says which actor it
-    was; several raise an `ExceptionGroup`. A generator method gives a list of streams. What
-    Python's syntax has just one value for is refused: `len`, `bool`, `in`, `for` ...; say
-    `passto(len)`.
+    All calls of an operation are sent before any is waited for. When it returns or raises, all have
+    ended. If one failed, its error is raised, with a note that names the actor; if several failed,
+    an `ExceptionGroup`. A generator method returns a list of streams. Operations that need a single
+    value are refused: `len`, `bool`, `in`, `for` ... Write `passto(len)`, for example.
 
-    Its own names are those below; all others are the objects', and `attrs_` reaches any name.
+    Its own names are those below. All others are the objects'; `attrs_` reaches every name.
     """
 
     __slots__ = ("_mode", "_steps", "_views")
@@ -118,19 +117,19 @@ class Each:
 
     @property
     def future_(self) -> Any:
-        """The same objects; what is evaluated gives one `concurrent.futures.Future` of the list
-        of results. Its `cancel` gives all calls up."""
+        """A view whose operations return one `concurrent.futures.Future` of the list of results.
+        Its `cancel` cancels all calls."""
         return _each_of(self._views, self._steps, FUTURES.mode)
 
     @property
     def async_(self) -> Any:
-        """The same objects; what is evaluated is awaited, and gives the list of results. The calls
-        are made when the await begins; to cancel it gives all calls up."""
+        """A view whose operations are awaited, and return the list of results. The calls are made
+        when the await begins. Cancelling it cancels all calls."""
         return _each_of(self._views, self._steps, AWAITED.mode)
 
     @property
     def cast_(self) -> Any:
-        """The same objects; what is evaluated gives nothing, and nobody waits for it."""
+        """A view whose calls are one-way: they have no result, and nothing waits for them."""
         return _each_of(self._views, self._steps, CASTS.mode)
 
     def with_(
@@ -144,10 +143,9 @@ class Each:
         """A view with options for the calls made through it.
 
         Args:
-            timeout: seconds until each call must be answered, from when all have been sent; the
-                others' outcomes are waited for all the same.
-            default: what stands for the result of each that does not listen; it is called if it can
-                be.
+            timeout: time limit in seconds for each answer, from the time when all calls have been
+                sent. If it is over for one, the other calls are still waited for.
+            default: the result of each that does not listen; if it is callable, it is called.
             window, interrupt: as for `Proxy.with_`.
         """
 
@@ -162,7 +160,7 @@ class Each:
     # --- evaluating ----------------------------------------------------------------------
 
     def get_(self, default: Any = MISSING) -> Any:
-        """The values over there; `default` stands for that of each that does not listen."""
+        """Fetch the values. `default` replaces that of each that does not listen."""
         chosen = self if default is MISSING else self.with_(default=default)
         return _do(chosen)
 
@@ -171,13 +169,13 @@ class Each:
         return _do(self, "call", args, kwargs)
 
     def map(self, /, *iterables: Iterable[Any]) -> Any:
-        """Call each with arguments of its own, as the builtin `map` does: the first with the first
-        item of each iterable, and so on; the results.
+        """Call each with its own arguments, like the builtin `map`: the first with the first item
+        of each iterable, and so on. Return the list of results.
 
-        An attribute of the objects that is called so is `attrs_("map")`.
+        An attribute of the objects with this name is `attrs_("map")`.
 
         Raises:
-            ValueError: an iterable has not just as many items as there are actors.
+            ValueError: an iterable has more or fewer items than there are actors.
         """
         count = len(self._views)
         columns = [list(islice(items, count + 1)) for items in iterables]

@@ -310,7 +310,7 @@ class LocalExcept(_Catcher):
 
 
 class Except(_Catcher):
-    """Catch exceptions by name, here and in every process that this object is given to.
+    """Record exceptions by group, in this process and in every process that gets this object.
 
     >>> exc = Except(ValueError, OSError)       # no types: every Exception
     >>> try:
@@ -327,17 +327,17 @@ class Except(_Catcher):
     (OSError('busy'), ValueError('no!'), None)
     >>> exc.raise_any(None)                     # nothing in the unnamed group: a no-op
 
-    Give it to a process by fork or as an argument, under any start method; or send it to a
-    running one. Nobody waits for anybody: records are appended to memory that all of them share,
-    so that what was caught before a SIGKILL is there after it. That memory is given back when the
-    last process lets go of it; `clear` forgets, but gives nothing back.
+    Give it to a process by fork or as an argument, under any start method, or send it to a running
+    process. No process waits for another: records are appended to memory that all of them share. So
+    what was recorded before a SIGKILL is still there after it. The memory is freed when the last
+    process has let go of it; `clear` forgets, but frees no memory.
 
     Options, for the whole or for one context: `types`; `raises`, whether an exception goes on
     once it is recorded; `catch_once=False` records it at every level it passes; `log`, True or
     a logger, writes it as it is caught, with its traceback unless `log_tb=False`.
 
-    By default KeyboardInterrupt, SystemExit and all else that is no Exception pass unrecorded.
-    An exception that can't be recorded always goes on, with a note that says why.
+    By default KeyboardInterrupt, SystemExit and others that are not an Exception are not recorded.
+    An exception that cannot be recorded always goes on, with a note that says why.
 
     A group is a string, or None for the contexts without a name. Where a method asks for one,
     the default `ANY` is all of them. `len`, iteration and truth are about all that was caught:
