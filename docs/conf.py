@@ -49,6 +49,9 @@ nitpick_ignore_regex = [
 ]
 
 
+# Else an argument whose name ends in an underscore, such as timeout_, would be shown without it.
+strip_signature_backslash = True
+
 # Napoleon takes what stands before a colon in the first line of an attribute's docstring for its
 # type. These docstrings have no sections, so they are put back as they were.
 as_written: dict[str, list[str]] = {}

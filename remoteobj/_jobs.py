@@ -219,9 +219,9 @@ os.register_at_fork(after_in_child=_forget)
 
 
 class thread(Job, threading.Thread):
-    """`func(*args, **kwargs)` in a thread: the face of `process`, without a process.
+    """`func(*args, **kwargs)` in a thread, with the methods of `process`.
 
-    It takes the same arguments; `close_`, `start_method_` and `main_` mean nothing here.
+    It takes the same arguments; `close_`, `start_method_` and `main_` have no effect.
 
     >>> with thread(sorted, [3, 1, 2]) as t:
     ...     pass
@@ -252,7 +252,7 @@ class thread(Job, threading.Thread):
         self._yields = call.yields
 
     def start(self) -> Self:  # type: ignore[override]
-        """Start it; gives the thread itself."""
+        """Start it, and return the thread itself."""
         threading.Thread.start(self)
         self._begins()
         return self

@@ -1,4 +1,4 @@
-"""Functions in processes and threads of their own, with results and exceptions that arrive."""
+"""Functions in processes and threads of their own, with their results and exceptions."""
 
 from __future__ import annotations
 
@@ -37,16 +37,17 @@ class process(Job, ActorProcess):
 
     Args:
         func: any function; lambdas, closures and functions of `__main__` too.
-        results_: False does not send back what the function returns or yields.
-        timeout_: seconds that `join` and leaving `with` wait; None waits for ever.
-        raises_: whether `join` and leaving `with` raise what the function raised.
-        name_: of the process; None numbers the function's: `load-1`.
-        group_: for the signature's sake; must be None.
-        daemon_: end it with the program. It may have children all the same.
-        exc_: the `Except` that records what the function raises.
+        results_: False: the result, or the items, are not sent back.
+        timeout_: time limit in seconds for `join` and for leaving `with`; None: no limit.
+        raises_: whether `join` and leaving `with` raise the exception of the function.
+        name_: the name of the process; None: the function's name with a number, `load-1`.
+        group_: must be None; it is there because `multiprocessing.Process` has it.
+        daemon_: whether it ends with the program. It may have children in any case.
+        exc_: the `Except` that records the exception of the function.
         close_: release the process object at the end of `join`, as `close()` does.
         start_method_: `fork`, `spawn` or `forkserver`.
-        main_: `value`, or `import`: how a process that is no fork gets what it needs of `__main__`.
+        main_: `value` or `import`: how a process that is not forked gets what it needs of
+            `__main__`.
 
     Leaving `with` joins it, and raises the function's exception; when the body itself
     raised, the process is ended instead. A process that dies without an exception raises
@@ -85,7 +86,7 @@ class process(Job, ActorProcess):
         self._yields = call.yields
 
     def start(self) -> Self:  # type: ignore[override]
-        """Start it; gives the process itself."""
+        """Start it, and return the process itself."""
         ActorProcess.start(self)
         register_at_exit(self)
         self._begins()
@@ -97,10 +98,10 @@ class process(Job, ActorProcess):
 
     @property
     def result(self) -> Any:
-        """What the function returned: None before that, and when it raised.
+        """What the function returned; None before that, and if it raised an exception.
 
-        Of a function that yields, a generator over the items that nobody has taken yet, as
-        they come. What the function raises comes after them.
+        If the function yields, a generator of the items that have not been taken yet. An exception
+        of the function is raised after them.
         """
         if self._connection is None:
             return None
@@ -255,8 +256,8 @@ def listener(
     """A process that serves an object: within `with`, `obj.remote` can be called.
 
     Args:
-        obj: a `Proxy`, an object with one as its `remote`, or any other object; the proxy
-            is the `remote` of what this gives.
+        obj: a `Proxy`, an object whose `remote` is a `Proxy`, or any other object. The result has
+            the proxy as its `remote`.
         bg: how it listens, as for `Proxy.listen_`.
         threaded_: serve it from a thread instead.
         options: as for `process`.
