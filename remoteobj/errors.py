@@ -1,15 +1,15 @@
-"""What can go wrong, as one tree; each class says whose fault it is and what to do.
+"""The errors of this package, as one tree. Each class says what caused it and what to do.
 
 ::
 
     RemoteObjError
-    ├── NotListeningError   (RuntimeError)   nobody serves the object just now
-    ├── ActorDiedError      (RuntimeError)   its process ended
-    ├── SpawnTimeoutError   (TimeoutError)   its ``__init__`` took too long
-    ├── CallTimeoutError    (TimeoutError)   its method took too long
-    ├── UnsendableError     (TypeError)      a value can't be pickled
-    ├── DeadlockError       (RuntimeError)   the answer would wait for the question
-    └── RemoteError                          an exception that can't come as itself
+    ├── NotListeningError   (RuntimeError)   no process serves the object now
+    ├── ActorDiedError      (RuntimeError)   the process of the object has ended
+    ├── SpawnTimeoutError   (TimeoutError)   ``__init__`` took too long
+    ├── CallTimeoutError    (TimeoutError)   the call took too long
+    ├── UnsendableError     (TypeError)      a value cannot be pickled
+    ├── DeadlockError       (RuntimeError)   actors wait for each other
+    └── RemoteError                          an exception that cannot be raised as itself
 
 Here belong the classes and the wording of their messages, and `ExitReport`, out of which the
 message of a death is made. When they are raised, and how they travel between processes, is decided
@@ -51,7 +51,7 @@ class RemoteObjError(Exception):
 
 
 class NotListeningError(RemoteObjError, RuntimeError):
-    """Nobody serves the object: it has not started to listen, or it has stopped.
+    """No process serves the object: none has started to listen, or it has stopped.
 
     The caller's side is at fault: it called before the start or after the stop. The call was
     not executed. Call ``wait_until_listening`` first, give a ``default=``, or keep the call
@@ -288,7 +288,7 @@ class UnsendableError(RemoteObjError, TypeError):
 
 
 class DeadlockError(RemoteObjError, RuntimeError):
-    """The call would wait for itself: its actor is waiting, directly or not, for the caller.
+    """The call would wait for itself: its actor waits for the caller, directly or through others.
 
     Either calls that began independently of each other wait for each other in a ring: one of them
     ends with this error after about a second. Or a call has come back to an actor that is spawned
@@ -307,7 +307,7 @@ class DeadlockError(RemoteObjError, RuntimeError):
 
 
 class RemoteError(RemoteObjError):
-    """Stands for a remote exception that can't be given to the caller as what it is.
+    """Stands for a remote exception that cannot be raised as itself.
 
     Either it can't be rebuilt here (its class can't be imported, it holds something that can't
     be pickled), or it would end the caller's own loop, as ``SystemExit`` and ``StopIteration``
