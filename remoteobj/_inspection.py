@@ -8,17 +8,21 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._actor.status import Status
 from ._caller.call_options import CallOptions
 from ._caller.control_client import ControlClient
 from ._engines.contract import Instance
+from ._os.lazy_import import import_lock
 from ._pickling.exceptions import pack_error
 from ._protocol.calls import PendingCall
 from ._protocol.messages import INIT_ID, Bytes, InterruptOrder, Kind
 from ._protocol.operations import describe_request
 from .errors import CallTimeoutError, RemoteObjError
+
+if TYPE_CHECKING:
+    from ._caller.log_intake import LogIntake
 
 __all__ = ["Inspector"]
 
@@ -50,6 +54,20 @@ class Inspector:
         self._check_owner = check_owner
         self._gone = gone
         self._client = ControlClient(instance.control, name, gone)
+        self._log_intake: LogIntake | None = None
+
+    def take_records(self) -> None:
+        """Have the records of `logging` handled that the actor sends."""
+        with import_lock:
+            from ._caller.log_intake import LogIntake  # at start-up only where logging is used
+
+        self._log_intake = LogIntake(self._client)
+
+    def close(self) -> None:
+        """The actor has ended: what it has said last is heard."""
+        intake, self._log_intake = self._log_intake, None
+        if intake is not None:
+            intake.close()
 
     def status(self, timeout: float | None) -> Status:
         """What the actor is doing."""
