@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
-from typing import Final
+from collections.abc import Collection, Mapping
+from types import NoneType
+from typing import Any, Final
 
 from ._engines.process_options import NO_OPTIONS, ProcessOptions, levels_to_send
 from ._options import Options
@@ -30,7 +31,7 @@ def process_options(options: Options) -> ProcessOptions:
                 )
         return NO_OPTIONS
     return ProcessOptions(
-        None if options.env is None else _checked_variables(dict(options.env)),
+        None if options.env is None else _checked_variables(options.env),
         None if options.cpu_affinity is None else _checked_cpus(options.cpu_affinity),
         options.nice,
         options.labelled_output,
@@ -38,13 +39,13 @@ def process_options(options: Options) -> ProcessOptions:
     )
 
 
-def _checked_variables(env: dict[str, str | None]) -> dict[str, str | None]:
+def _checked_variables(env: Mapping[Any, Any]) -> dict[str, str | None]:
     for name, value in env.items():
-        if not isinstance(name, str) or not isinstance(value, str | None):
+        if type(name) is not str or type(value) not in (str, NoneType):
             raise ValueError(
-                f"env= has texts, and None for what is to be unset: {name!r}={value!r}"
+                f"env= takes texts, and None for what is to be unset: {name!r}: {value!r}"
             )
-    return env
+    return dict(env)
 
 
 def _checked_cpus(numbers: Collection[int]) -> tuple[int, ...]:
