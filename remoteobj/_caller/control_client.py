@@ -50,9 +50,9 @@ class ControlClient:
             call_id = next(self._ids)
             self._channel.write(encode(Frame(kind, call_id, payload, (), b"", Flag.ANSWER)))
             while True:
-                answers = [frame for frame in self._take() if frame.call_id == call_id]
-                if answers:
-                    return self._read(answers[0])
+                for frame in self._take():
+                    if frame.kind != Kind.LOG and frame.call_id == call_id:
+                        return self._read(frame)
                 if deadline is not None and time.monotonic() >= deadline:
                     raise self._late(seconds)
                 self._channel.wait(deadline)
@@ -75,12 +75,12 @@ class ControlClient:
         return True
 
     def _take(self) -> list[Frame]:
-        """The answers among what is there; the rest is handed on."""
+        """What is there; the records among it are handed on."""
         frames = self._channel.take()
         for frame in frames:
             if frame.kind == Kind.LOG:
                 self.on_record(bytes(frame.payload))
-        return [frame for frame in frames if frame.kind != Kind.LOG]
+        return frames
 
     def _read(self, answer: Frame) -> Any:
         if answer.kind == Kind.REFUSED:
