@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from remoteobj import ActorDiedError, remote
+from remoteobj import ActorDiedError, remote, util
 from tests.conftest import Launch
 from tests.tools import Scripts, until
 
@@ -159,6 +159,20 @@ def test_the_owner_s_levels_decide_at_the_start_and_when_a_record_arrives(
         talker.say("too low now")
         talker.say("high", level=logging.ERROR)
     assert words(seen) == ["says enough", "says high"]
+
+
+def say_and_yield() -> Iterator[int]:
+    logging.getLogger(LOGGER).info("from a function")
+    yield 1
+    logging.getLogger(LOGGER).info("and its end")
+
+
+def test_records_of_a_function_in_a_process_arrive_too(
+    seen: pytest.LogCaptureFixture, start_method: str
+) -> None:
+    with util.process(say_and_yield, start_method_=start_method) as process:
+        assert list(process.result) == [1]
+    assert words(seen) == ["from a function", "and its end"]
 
 
 def test_the_option_leaves_logging_as_it_is(talkers: Any, seen: pytest.LogCaptureFixture) -> None:
