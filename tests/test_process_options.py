@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import random
+import signal
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -55,6 +58,25 @@ class Probe:
         return os.getpriority(os.PRIO_PROCESS, 0)
 
 
+def inherited() -> dict[str, Any]:
+    """What the page on what an actor inherits speaks of."""
+    umask = os.umask(0)
+    os.umask(umask)
+    os.kill(os.getpid(), signal.SIGINT)  # as the terminal does at Ctrl-C: nothing comes of it
+    return {
+        "directory": os.getcwd(),
+        "path": sys.path,
+        "arguments": sys.argv,
+        "variable": os.environ.get("REMOTEOBJ_OTHER"),
+        "umask": umask,
+        "user": os.getuid(),
+        "input": sys.stdin.read(),
+        "leads its group": os.getpgrp() == os.getpid(),
+        "threads": [one.name for one in threading.enumerate() if "remoteobj" not in one.name],
+        "random": random.random(),
+    }
+
+
 @pytest.fixture
 def probes(start_method: str) -> Any:
     return Probe.options(start_method=start_method)
@@ -72,6 +94,38 @@ def test_variables_are_set_and_unset_before_any_code_of_the_actor(
             assert probe.variable_at_import() == "é = 1"
     assert "REMOTEOBJ_TEST" not in os.environ
     assert os.environ["REMOTEOBJ_OTHER"] == "owner's"
+
+
+def test_an_actor_inherits_what_the_page_on_that_says(
+    probes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REMOTEOBJ_OTHER", "set since")
+    monkeypatch.setattr(sys, "argv", ["program", "--flag"])
+    monkeypatch.syspath_prepend(str(tmp_path))
+    umask = os.umask(0o027)
+    go_on = threading.Event()
+    thread = threading.Thread(target=go_on.wait, name="of the owner")
+    thread.start()
+    try:
+        with probes.spawn() as one, probes.spawn() as two:
+            found, other = (probe.passto(lambda _: inherited()) for probe in (one, two))
+    finally:
+        go_on.set()
+        thread.join()
+        os.umask(umask)
+    assert found.pop("random") != other.pop("random")
+    assert found == {
+        "directory": str(tmp_path),
+        "path": sys.path,
+        "arguments": ["program", "--flag"],
+        "variable": "set since",
+        "umask": 0o027,
+        "user": os.getuid(),
+        "input": "",
+        "leads its group": True,
+        "threads": ["MainThread"],
+    }
 
 
 def test_what_is_no_variable_is_refused_before_anything_is_started() -> None:
