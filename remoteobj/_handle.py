@@ -16,6 +16,7 @@ from ._options import Options
 from ._os.lazy_import import import_lock
 from ._own_proxy import OwnProxy
 from ._ownership import SECOND_CTRL_C, OwnedActor, stop_in_background
+from ._process_setup import process_options
 from ._program_end import register_at_exit
 from ._protocol.identity import ActorId
 from ._protocol.operations import format_steps
@@ -324,6 +325,7 @@ def spawn(
         proxy=OwnProxy(ref.reference()),
         wire_options=options.wire_options,
         reentrant=options.reentrant,
+        initializer=options.initializer,
     )
     spec = LaunchSpec(
         program,
@@ -332,6 +334,7 @@ def spawn(
         options.start_method,
         ref.wire_options,
         options.main,
+        process_options(options),
     )
     actor = OwnedActor(spec, actor_id, address, options, exc)
     try:

@@ -8,17 +8,21 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._actor.status import Status
 from ._caller.call_options import CallOptions
 from ._caller.control_client import ControlClient
-from ._engines.contract import Instance
+from ._engines.contract import Instance, LaunchSpec
+from ._os.lazy_import import import_lock
 from ._pickling.exceptions import pack_error
 from ._protocol.calls import PendingCall
 from ._protocol.messages import INIT_ID, Bytes, InterruptOrder, Kind
 from ._protocol.operations import describe_request
 from .errors import CallTimeoutError, RemoteObjError
+
+if TYPE_CHECKING:
+    from ._caller.log_intake import LogIntake
 
 __all__ = ["Inspector"]
 
@@ -41,15 +45,31 @@ class Inspector:
     def __init__(
         self,
         instance: Instance,
-        name: str,
+        spec: LaunchSpec,
         check_owner: Callable[[], None],
         gone: Callable[[], BaseException],
     ) -> None:
         self._instance = instance
-        self._name = name
+        self._name = spec.name
         self._check_owner = check_owner
         self._gone = gone
-        self._client = ControlClient(instance.control, name, gone)
+        self._client = ControlClient(instance.control, spec.name, gone)
+        self._log_intake: LogIntake | None = None
+        if spec.process_options.logging is not None:
+            self._take_records()
+
+    def _take_records(self) -> None:
+        """Have the records of `logging` handled that the actor sends."""
+        with import_lock:
+            from ._caller.log_intake import LogIntake  # at start-up only where logging is used
+
+        self._log_intake = LogIntake(self._client)
+
+    def close(self) -> None:
+        """The actor has ended: what it has said last is heard."""
+        intake, self._log_intake = self._log_intake, None
+        if intake is not None:
+            intake.close()
 
     def status(self, timeout: float | None) -> Status:
         """What the actor is doing."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ._protocol.config import RefOptions, WireOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
     from ._catching.catchers import Except
 
 __all__ = ["Options"]
@@ -51,6 +53,19 @@ class Options(NamedTuple):
     picklable: bool = True
     """Whether all code may pickle its proxies. A pickled proxy is a password: who has it can run
     code in the actor. False: only calls, their results, and starts of processes may."""
+
+    initializer: Callable[[], object] | None = None
+    """Called over there before the object is made. What it raises is what `spawn` raises."""
+    env: Mapping[str, str | None] | None = None
+    """Environment variables to be set over there before any code of yours runs; None unsets one."""
+    cpu_affinity: Collection[int] | None = None
+    """The numbers of the processors that its process may run on; None: those of its owner."""
+    nice: int = 0
+    """What is added to the niceness of its process: up to 19, the higher the more it gives way."""
+    logging: bool = True
+    """Whether the records that are logged over there reach the handlers of the owner's program."""
+    labelled_output: bool = False
+    """Whether each line that is printed over there begins with the actor's name."""
 
     @property
     def of_references(self) -> RefOptions:

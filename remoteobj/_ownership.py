@@ -112,7 +112,7 @@ class OwnedActor:
         self._errors = CallErrors(self.name, self.birth.error, _is_seen(self._witness, "work"))
         self._first = Connection(self.instance.data, self._errors.lost, self._errors.goodbye_error)
         self.birth.expect_by(self._first)
-        self.inspector = Inspector(self.instance, self.name, self.check_owner, self._gone)
+        self.inspector = Inspector(self.instance, spec, self.check_owner, self._gone)
         self.endpoint = Endpoint(actor_id, address, spec.wire_options, self._parts())
         self.forced = False  # its owner said kill or terminate
         self._ending = threading.RLock()
@@ -361,6 +361,7 @@ class OwnedActor:
         self.birth.close()
         self._record_unborn()
         self.endpoint.close()
+        self.inspector.close()
         self.instance.release()
         transport_of(self.address).remove(self.address)
         forget_at_exit(self)

@@ -6,16 +6,19 @@ import contextlib
 import time
 from collections.abc import Callable, Generator
 from functools import partial
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ._actor.function import FunctionCall, FunctionProgram
 from ._caller.answers import decode_answer
 from ._caller.connection import Connection
+from ._caller.control_client import ControlClient
 from ._caller.shared_reader import OVER
 from ._catching.catchers import Except, LocalExcept
 from ._engines.contract import LaunchSpec, unique_name
 from ._engines.process import ActorProcess
+from ._engines.process_options import ProcessOptions, levels_to_send
 from ._jobs import JOB_OPTIONS, Job, thread
+from ._os.lazy_import import import_lock
 from ._ownership import error_of_death
 from ._pickling.exceptions import pack_error, unpack_error
 from ._program_end import register_at_exit
@@ -24,6 +27,9 @@ from ._protocol.messages import INIT_ID, Frame, InterruptOrder, Kind
 from ._proxy import Proxy
 from ._wire.channel import ChannelClosedError
 from .errors import ActorDiedError, NotListeningError
+
+if TYPE_CHECKING:
+    from ._caller.log_intake import LogIntake
 
 __all__ = ["job", "listener", "process", "thread"]
 
@@ -65,9 +71,10 @@ class process(Job, ActorProcess):
     3
     """
 
-    OWNERS = ActorProcess.OWNERS | {"_connection", "_started_in", "_value", "exc"}
+    OWNERS = ActorProcess.OWNERS | {"_connection", "_intake", "_started_in", "_value", "exc"}
 
     _connection: Connection | None = None
+    _intake: LogIntake | None = None
     _value: Any = None
 
     def _set_up(
@@ -81,7 +88,8 @@ class process(Job, ActorProcess):
     ) -> None:
         self.exc = exc if exc is not None else Except()
         program = FunctionProgram(call, name, self.exc)
-        spec = LaunchSpec(program, name, daemon, start_method, main=main)
+        set_up = ProcessOptions(logging=levels_to_send())
+        spec = LaunchSpec(program, name, daemon, start_method, main=main, process_options=set_up)
         ActorProcess.__init__(self, spec)
         self._yields = call.yields
 
@@ -92,6 +100,10 @@ class process(Job, ActorProcess):
         self._begins()
         lost = partial(error_of_death, self)
         self._connection = Connection(self.data, lost, lambda _: lost)
+        if self._options.logging is not None:
+            with import_lock:
+                from ._caller.log_intake import LogIntake  # at start-up only where it is used
+            self._intake = LogIntake(ControlClient(self.control, self.name, lost))
         return self
 
     # --- its outcome ---------------------------------------------------------------------
@@ -162,6 +174,8 @@ class process(Job, ActorProcess):
         if self.runs():
             return False
         connection.close()
+        if self._intake is not None:
+            self._intake.close()
         self.release(keep_sentinel=True)
         if self._close:
             self.close()

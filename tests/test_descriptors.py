@@ -17,7 +17,7 @@ from remoteobj import remote, util
 from tests.tools import Scripts, pidfd_open, until
 
 PROGRAM = """
-import contextlib, multiprocessing, os, sys
+import contextlib, logging, multiprocessing, os, sys
 from remoteobj import remote
 
 def opened():

@@ -71,7 +71,7 @@ class ActorServer(Server):
     def open(self) -> None:
         """Begin to accept callers, at an address that was made for this server alone."""
         listener = transport_of(self.address).listen(self.address, fresh=True)
-        self.control.start(listener, self.link.control)
+        self.control.start(listener, self.link.line)
         self.register_local()
 
     def handle_order(self, order: Frame) -> Frame | None:

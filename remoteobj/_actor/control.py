@@ -19,12 +19,12 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from .._catching.unseen import tell
+from .._engines.owner_line import OwnerLine
 from .._os.fork_safety import fork_generation
 from .._os.wakeup import Wakeup
-from .._protocol.frames import encode
 from .._protocol.messages import Frame, MalformedFrameError, refusal
 from .._wire.auth import AuthenticationError
-from .._wire.channel import ChannelClosedError, StreamChannel
+from .._wire.channel import ChannelClosedError
 from .._wire.refusals import report_refusal
 from .._wire.transport import ByteStream, Handshake, Listener
 from ..errors import describe
@@ -36,6 +36,8 @@ HANDSHAKE_SECONDS = 5.0
 """How long a caller may take to prove itself."""
 HANDSHAKES = 256
 """How many callers may be at their handshake at once; the eldest is dropped for the next one."""
+ANSWER_SECONDS = 1.0
+"""How long an answer waits for room where the owner, who asked for it, does not read."""
 BREATHER = 0.2
 """Seconds without accepting when descriptors have run out."""
 NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -132,12 +134,12 @@ class Control:
         self._resting_until = 0.0
         self._thread = _Unawaited(self._run, f"remoteobj-control-{name}")
 
-    def start(self, listener: Listener | None, owner: ByteStream | None = None) -> None:
-        """Begin; `owner` is the other end of the owner's control channel."""
+    def start(self, listener: Listener | None, owner: OwnerLine | None = None) -> None:
+        """Begin; `owner` gives the orders."""
         self._listener = listener
         if owner is not None:
-            fd, channel = owner.fileno(), StreamChannel(owner)
-            self._on(fd, lambda: self.hear(fd, channel))
+            fd = owner.channel.fileno()
+            self._on(fd, lambda: self.hear(fd, owner))
         self._open_door()
         start(self._thread)
 
@@ -315,13 +317,13 @@ class Control:
 
     # --- the owner, and slow readers ---------------------------------------------------
 
-    def hear(self, fd: int, owner: StreamChannel) -> None:
+    def hear(self, fd: int, owner: OwnerLine) -> None:
         """Take in what the owner says, and answer it."""
         try:
-            for frame in owner.take():
+            for frame in owner.channel.take():
                 answer = self._follow(frame)
                 if answer is not None:
-                    owner.write(encode(answer))
+                    owner.say(answer, ANSWER_SECONDS)
         except (ChannelClosedError, MalformedFrameError):
             self._lose_owner(fd, owner)
         except BaseException:
@@ -338,9 +340,9 @@ class Control:
             tell("an order of the owner of a remote object failed", exc)
             return refusal(order, f"the order failed: {describe(exc)}")
 
-    def _lose_owner(self, fd: int, owner: StreamChannel) -> None:
+    def _lose_owner(self, fd: int, owner: OwnerLine) -> None:
         self._off(fd)
-        owner.close()
+        owner.channel.close()
         self._handler.owner_gone()
 
     def _watch(self, client: Client) -> None:

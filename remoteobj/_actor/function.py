@@ -135,7 +135,7 @@ class _Run:
     def _listen(self) -> None:
         """Hear orders from now on: what they raise is raised from now on too."""
         self._interrupter.install()
-        self._control.start(None, self._link.control)
+        self._control.start(None, self._link.line)
 
     def _push(self, iterator: Iterator[Any]) -> Any:
         """Send the items as they come; the value that the iterator returns."""

@@ -29,7 +29,6 @@ from .._protocol.lifecycle import Event
 from .._protocol.messages import INIT_ID, Frame, Kind
 from .._protocol.operations import describe_request
 from .._protocol.own_names import OF_SERVING
-from .._wire.channel import StreamChannel
 from .._wire.transport import Address
 from ..errors import COROUTINE_REMEDY
 from .actor_server import ActorServer
@@ -60,7 +59,9 @@ class ActorProgram:
         proxy: ProxyMaker,
         wire_options: WireOptions = DEFAULT_WIRE_OPTIONS,
         reentrant: bool = True,
+        initializer: Callable[[], object] | None = None,
     ) -> None:
+        self._initializer = initializer
         self._reentrant = reentrant
         self._make = (factory, args, kwargs)
         self._actor_id = actor_id
@@ -103,7 +104,9 @@ class ActorProgram:
 
     def parts(self) -> Iterable[tuple[str, object]]:
         what = "class" if isinstance(self._make[0], type) else "factory"
-        return named_parts(what, *self._make)
+        yield from named_parts(what, *self._make)
+        if self._initializer is not None:
+            yield "initializer", self._initializer
 
     @staticmethod
     def describe(request: bytes) -> str:
@@ -133,7 +136,7 @@ class ActorProgram:
         else:
             server.mailbox.clients.patience = 0.0  # nobody reads while we wait
             server.register_local()
-            self._orders = StreamChannel(link.control)
+            self._orders = link.line
         return server
 
     @contextlib.contextmanager
@@ -176,6 +179,8 @@ class ActorProgram:
 
     def _construct(self, server: ActorServer) -> None:
         """Make the object; it has its proxy before its `__init__` runs."""
+        if self._initializer is not None:
+            self._initializer()
         factory, args, kwargs = self._make
         del self._make
         cls = factory if isinstance(factory, type) else None

@@ -26,6 +26,14 @@ class ControlClient:
         self._lost = lost
         self._lock = threading.Lock()
         self._ids = itertools.count(1)
+        self.on_record: Callable[[bytes], object] = _ignore
+        """Gets what arrives without having been asked for: records of `logging`."""
+        self.ended = False
+        """Whether nothing more will be read."""
+
+    def fileno(self) -> int:
+        """What tells when there is something to read; -1 once closed."""
+        return self._channel.fileno()
 
     def request(self, kind: int, payload: bytes = b"", seconds: float | None = None) -> Any:
         """The answer to a question of this kind.
@@ -42,8 +50,8 @@ class ControlClient:
             call_id = next(self._ids)
             self._channel.write(encode(Frame(kind, call_id, payload, (), b"", Flag.ANSWER)))
             while True:
-                for frame in self._channel.take():
-                    if frame.call_id == call_id:
+                for frame in self._take():
+                    if frame.kind != Kind.LOG and frame.call_id == call_id:
                         return self._read(frame)
                 if deadline is not None and time.monotonic() >= deadline:
                     raise self._late(seconds)
@@ -52,6 +60,27 @@ class ControlClient:
             raise self._lost() from exc
         finally:
             self._lock.release()
+
+    def take_in(self, wait: bool = False) -> bool:
+        """Take in what is there; False: another thread is at it, for which this may `wait`."""
+        if not self._lock.acquire(blocking=wait):
+            return False
+        try:
+            while not self.ended and self._take():
+                pass
+        except (ChannelClosedError, MalformedFrameError):
+            self.ended = True
+        finally:
+            self._lock.release()
+        return True
+
+    def _take(self) -> list[Frame]:
+        """What is there; the records among it are handed on."""
+        frames = self._channel.take()
+        for frame in frames:
+            if frame.kind == Kind.LOG:
+                self.on_record(bytes(frame.payload))
+        return frames
 
     def _read(self, answer: Frame) -> Any:
         if answer.kind == Kind.REFUSED:
@@ -64,3 +93,7 @@ class ControlClient:
             f"{self._name} did not answer within {seconds} s what it is doing: it is stopped, or "
             "code that holds the interpreter keeps it busy; stack_() shows where"
         )
+
+
+def _ignore(record: bytes) -> None:
+    """Where records are the actor's own, none arrives."""

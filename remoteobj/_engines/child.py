@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import signal
+from collections.abc import Callable
 from functools import partial
 from multiprocessing import util as mp_util
 
@@ -25,13 +26,16 @@ from .child_signals import (
 from .contract import OwnerLink, Program, ProgramFailedError
 from .exit_handlers import leave_children_alone, run_exit_handlers
 from .flight_recorder import Outcome
+from .owner_line import OwnerLine
 from .packing import PackedProgram, unpack
 
 __all__ = ["run_program"]
 
 
-def run_program(program: Program | PackedProgram, link: OwnerLink) -> None:
-    """Run the program in this process, which is new, and has nothing else to do.
+def run_program(
+    program: Program | PackedProgram, link: OwnerLink, set_up: Callable[[OwnerLine], object]
+) -> None:
+    """Set this process up, which is new, and has nothing else to do; and run the program in it.
 
     Raises:
         SystemExit: with the exit code.
@@ -44,7 +48,7 @@ def run_program(program: Program | PackedProgram, link: OwnerLink) -> None:
     link.ignore_sigterm = ignore_sigterm
     try:
         try:
-            _run(program, link)
+            _run(program, link, set_up)
         finally:
             ignore_sigterm()
             leave_children_alone()
@@ -57,9 +61,11 @@ def run_program(program: Program | PackedProgram, link: OwnerLink) -> None:
         exit_by_signal(signal.SIGTERM)
 
 
-def _run(program: Program | PackedProgram, link: OwnerLink) -> None:
+def _run(
+    program: Program | PackedProgram, link: OwnerLink, set_up: Callable[[OwnerLine], object]
+) -> None:
     try:
-        program = _unpacked(program, link)
+        program = _unpacked(program, link, set_up)
         listen(link)
         if link.recorder is not None:
             link.recorder.install()
@@ -70,11 +76,14 @@ def _run(program: Program | PackedProgram, link: OwnerLink) -> None:
         raise SystemExit(1) from None
 
 
-def _unpacked(program: Program | PackedProgram, link: OwnerLink) -> Program:
-    if not isinstance(program, PackedProgram):
-        enter_fork()
-        return program
+def _unpacked(
+    program: Program | PackedProgram, link: OwnerLink, set_up: Callable[[OwnerLine], object]
+) -> Program:
     try:
+        set_up(link.line)
+        if not isinstance(program, PackedProgram):
+            enter_fork()
+            return program
         unpacked: Program = unpack(program)
     except BaseException as exc:
         error = pack_error(for_caller(exc))

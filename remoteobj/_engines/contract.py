@@ -42,6 +42,8 @@ from .._wire.channel import Channel
 from .._wire.transport import ByteStream
 from ..errors import ExitReason, ExitReport
 from .flight_recorder import FlightRecorder
+from .owner_line import OwnerLine
+from .process_options import NO_OPTIONS, ProcessOptions
 
 __all__ = [
     "Engine",
@@ -87,8 +89,16 @@ class OwnerLink:
         """Calls come in here, and replies go out."""
         self.control = control
         """Orders come in here; EOF means that the owner is gone."""
+        self._line: OwnerLine | None = None
         self.shared_process = shared_process
         """The owner lives in this process too: only the program's own threads are its home."""
+
+    @property
+    def line(self) -> OwnerLine:
+        """The control channel, as the program uses it: to be asked for where that runs."""
+        if self._line is None:
+            self._line = OwnerLine(self.control)
+        return self._line
 
 
 class ProgramFailedError(Exception):
@@ -144,6 +154,8 @@ class LaunchSpec(NamedTuple):
     wire_options: WireOptions = DEFAULT_WIRE_OPTIONS
     main: str = "value"
     """How `__main__` gets to a process that is no fork: by `value`, or by `import`."""
+    process_options: ProcessOptions = NO_OPTIONS
+    """How the process is set up, by an engine that has one for it."""
 
 
 class Instance(Protocol):

@@ -15,6 +15,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from functools import partial
 from multiprocessing import process as mp_process
 from multiprocessing import util as mp_util
 from multiprocessing.context import ForkProcess
@@ -77,12 +78,13 @@ class ActorProcess(multiprocessing.Process):
     def __init__(self, spec: LaunchSpec) -> None:
         before = set(vars(self))
         super().__init__(name=spec.name, daemon=spec.daemon)
-        self._plain = {*vars(self), "_link", "start_method"} - before
+        self._plain = {*vars(self), "_link", "_options", "start_method"} - before
         """What `multiprocessing`'s own pickler sends."""
         self.start_method: str = chosen_start_method(spec.start_method)
         if spec.main not in MAINS:
             raise ValueError(f"main {spec.main!r} is none of {', '.join(MAINS)}")
         self._main = spec.main
+        self._options = spec.process_options
         self._program: Program | PackedProgram | None = spec.program
         """Until it is started; packed in a new process that is no fork."""
         self._packed: object = None
@@ -361,7 +363,7 @@ class ActorProcess(multiprocessing.Process):
         self._config["daemon"] = False  # type: ignore[attr-defined]
         if self.start_method != "spawn":
             forget_inherited()
-        run_program(self._program, self._link)
+        run_program(self._program, self._link, partial(self._options.apply, self.name))
 
     def live(self) -> int:
         """Do all that the new process is for; its exit code."""

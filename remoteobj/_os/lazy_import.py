@@ -13,9 +13,11 @@ import sys
 import threading
 from collections.abc import Callable
 from importlib import import_module
+from importlib.machinery import PathFinder
+from types import ModuleType
 from typing import Any, Final
 
-__all__ = ["FORK_FAMILY", "import_lock", "late_names"]
+__all__ = ["FORK_FAMILY", "import_lock", "late_names", "when_imported"]
 
 import_lock: Final = threading.RLock()
 
@@ -53,3 +55,34 @@ def late_names(
         return found
 
     return get, lambda: sorted({*package, *package["__all__"]})
+
+
+def when_imported(name: str, act: Callable[[], object]) -> None:
+    """Do something as soon as a module of the standard library is imported: now, if it is."""
+    if name in sys.modules:
+        act()
+    else:
+        sys.meta_path.insert(0, _Watcher(name, act))
+
+
+class _Watcher:
+    """A finder that finds nothing, but notices that something is looked for."""
+
+    def __init__(self, name: str, act: Callable[[], object]) -> None:
+        self._name, self._act = name, act
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        if name != self._name:
+            return None
+        sys.meta_path.remove(self)
+        spec = PathFinder.find_spec(name)
+        if spec is None or spec.loader is None:
+            return None
+        execute = spec.loader.exec_module
+
+        def execute_and_act(module: ModuleType) -> None:
+            execute(module)
+            self._act()
+
+        vars(spec.loader)["exec_module"] = execute_and_act
+        return spec

@@ -101,6 +101,9 @@ class Kind:
     INTERRUPT: Final = 34
     EXPLAIN: Final = 35
     """STATUS and STACK at once, and then INTERRUPT, if there is a payload."""
+    # actor to owner, on the control channel
+    LOG: Final = 36
+    """A record of `logging`."""
     # about the shared memory of the connection, both ways (`_wire.buffer_exchange`)
     RELEASE: Final = 41
     FORGET: Final = 42

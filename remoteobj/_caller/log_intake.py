@@ -1,0 +1,149 @@
+"""Records of `logging` that actors send, handled by their owner's handlers in a thread for that.
+
+A handler is a user's code: it may wait for a lock, for a disk, or for another actor. So neither the
+I/O thread runs it, nor whoever asks an actor something. The thread is there while actors live that
+may send records, and sleeps in the kernel until one does.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import threading
+from collections import deque
+from typing import Final
+
+from .._engines.log_forwarding import unpacked
+from .._os.io_thread import report_callback_error
+from .._os.wakeup import Wakeup
+from .control_client import ControlClient
+
+__all__ = ["LogIntake"]
+
+LAST_SECONDS: Final = 1.0
+"""How long the end of an actor waits for a handler that is at one of its records."""
+RETRY: Final = 1e-3
+"""Seconds after which the thread looks again at a channel that another thread reads just now."""
+
+
+class LogIntake:
+    """The records of one actor, handled in the order in which they were logged."""
+
+    def __init__(self, client: ControlClient) -> None:
+        self._client = client
+        self._arrived: deque[bytes] = deque()
+        self._handling = threading.Lock()
+        client.on_record = self._add
+        self.fd = client.fileno()
+        _reader.follow(self)
+
+    def _add(self, payload: bytes) -> None:
+        """Called by whoever reads the channel."""
+        self._arrived.append(payload)
+        _reader.wake()
+
+    def read(self) -> bool:
+        """Take in what is there; False: another thread is at it."""
+        return self._client.take_in()
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come."""
+        return self._client.ended
+
+    def handle_all(self, seconds: float = -1) -> None:
+        """Handle what has arrived; gives up after `seconds` if another thread is at it."""
+        if self._arrived and self._handling.acquire(timeout=seconds):
+            try:
+                while self._arrived:
+                    _handle(self._arrived.popleft())
+            finally:
+                self._handling.release()
+
+    def close(self) -> None:
+        """The actor has ended: handle what it has left."""
+        _reader.forget(self)
+        self._client.take_in(wait=True)
+        self.handle_all(LAST_SECONDS)
+
+
+def _handle(payload: bytes) -> None:
+    """As if it had been logged here: by the levels, filters and handlers that there are now."""
+    try:
+        record = unpacked(payload)
+        logger = logging.getLogger(record.name)
+        if logger.isEnabledFor(record.levelno):
+            logger.handle(record)
+    except BaseException as exc:
+        report_callback_error(exc)
+
+
+class _Reader:
+    """Owns the thread, which starts and ends by itself."""
+
+    def __init__(self) -> None:
+        self._renew()
+        os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        """Begin anew: in a forked child the actors are the parent's."""
+        self._lock = threading.Lock()
+        self._intakes: dict[int, LogIntake] = {}
+        self._wakeup: Wakeup | None = None
+
+    def follow(self, intake: LogIntake) -> None:
+        """Read what this one gets, until it is forgotten or has ended."""
+        with self._lock:
+            self._intakes[intake.fd] = intake
+            if self._wakeup is None:
+                self._wakeup = Wakeup()
+                threading.Thread(
+                    target=self._run, args=(self._wakeup,), name="remoteobj-logs", daemon=True
+                ).start()
+            self._wakeup.set()
+
+    def forget(self, intake: LogIntake) -> None:
+        """Its descriptor is about to be closed."""
+        with self._lock:
+            if self._intakes.get(intake.fd) is intake:
+                del self._intakes[intake.fd]
+        self.wake()
+
+    def wake(self) -> None:
+        """Have the thread see what has changed."""
+        with self._lock:
+            if self._wakeup is not None:
+                self._wakeup.set()
+
+    def _run(self, wakeup: Wakeup) -> None:
+        while True:
+            with self._lock:
+                intakes = dict(self._intakes)
+                if not intakes:
+                    self._wakeup = None
+                    wakeup.close()
+                    return
+            ready = _wait(wakeup, intakes)
+            wakeup.clear()
+            busy = False
+            for fd, intake in intakes.items():
+                if fd in ready and not intake.read():
+                    busy = True
+                intake.handle_all()
+                if intake.ended:
+                    self.forget(intake)
+            if busy:
+                threading.Event().wait(RETRY)
+
+
+def _wait(wakeup: Wakeup, intakes: dict[int, LogIntake]) -> set[int]:
+    """Sleep until something is to be done; the descriptors that have something to read."""
+    poll = select.poll()
+    poll.register(wakeup.fileno(), select.POLLIN)
+    for fd in intakes:
+        poll.register(fd, select.POLLIN)
+    return {fd for fd, _ in poll.poll()}
+
+
+_reader = _Reader()
