@@ -270,6 +270,23 @@ def test_a_handler_that_hangs_holds_up_no_call_and_no_end(seen: pytest.LogCaptur
         until(lambda: len(words(seen)) == 2)
 
 
+def test_an_owner_that_takes_no_records_holds_an_actor_up_for_a_moment_and_is_told_what_is_lost(
+    seen: pytest.LogCaptureFixture,
+) -> None:
+    long = "x" * 4096
+    with stuck_handler() as go_on:
+        with Talker.spawn() as talker:
+            talker.say(*[long] * 500)
+            go_on.set()
+            until(lambda: words(seen))
+            talker.say("again")
+            talker.say("and again")
+    kept = words(seen).count(f"says {long}")
+    (word,) = (one.getMessage() for one in seen.records if one.name == "remoteobj")
+    assert word.startswith(f"{500 - kept} records of this actor are lost"), word
+    assert words(seen)[-2:] == ["says again", "says and again"]
+
+
 PROGRAM = """
 import logging, sys
 from remoteobj import remote
