@@ -49,6 +49,7 @@ lint: $(VENV)/lint.stamp
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy $(SOURCES)
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/pyright --pythonpath $(BIN)/python --verifytypes remoteobj --ignoreexternal
 
 format: $(VENV)/lint.stamp
 	$(BIN)/ruff check --fix $(SOURCES)

@@ -59,7 +59,7 @@ Manager.register("Adder", Adder)
 @contextmanager
 def manager() -> Iterator[Call]:
     with Manager(ctx=multiprocessing.get_context("fork")) as started:
-        adder: Any = started.Adder()
+        adder: Any = started.Adder()  # type: ignore[attr-defined]
         yield lambda: adder.add(1)
 
 

@@ -28,7 +28,7 @@ def answer(pipe: Connection[Any, Any]) -> None:
 
 
 def bare(start_method: str) -> Measure:
-    context = multiprocessing.get_context(start_method)
+    context: Any = multiprocessing.get_context(start_method)
 
     def measure() -> float:
         start = time.perf_counter()
@@ -47,7 +47,8 @@ def bare(start_method: str) -> Measure:
 
 
 def actor(start_method: str) -> Measure:
-    spawner = Greeter.options(start_method=start_method)
+    greeter: Any = Greeter
+    spawner = greeter.options(start_method=start_method)
 
     def measure() -> float:
         start = time.perf_counter()

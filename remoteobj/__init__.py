@@ -10,14 +10,16 @@ from ._os.lazy_import import late_names
 
 if TYPE_CHECKING:
     from . import errors, util
-    from ._access import current, get
+    from ._access import awaitable, current, future, get
     from ._actor.status import Status
+    from ._caller.streams import Stream
     from ._catching.catchers import Except, LocalExcept
     from ._each import Each, each
     from ._handle import Handle
+    from ._option_types import SpawnOptions
     from ._proxy import Proxy
     from ._remote import remote
-    from ._spawn import options, spawn
+    from ._spawn import Spawner, options, spawn
     from .errors import (
         ActorDiedError,
         CallTimeoutError,
@@ -43,12 +45,17 @@ __all__ = [
     "Proxy",
     "RemoteError",
     "RemoteObjError",
+    "SpawnOptions",
     "SpawnTimeoutError",
+    "Spawner",
     "Status",
+    "Stream",
     "UnsendableError",
+    "awaitable",
     "current",
     "each",
     "errors",
+    "future",
     "get",
     "options",
     "remote",
@@ -58,8 +65,10 @@ __all__ = [
 
 if not TYPE_CHECKING:  # to which a misspelt name would be an Any
     _homes = {"Proxy": "_proxy", "Handle": "_handle", "remote": "_remote", "util": "util"}
-    _homes |= {"spawn": "_spawn", "options": "_spawn"}
+    _homes |= dict.fromkeys(("Spawner", "options", "spawn"), "_spawn")
     _homes |= {"Each": "_each", "each": "_each"}
-    _homes |= {"current": "_access", "get": "_access", "Status": "_actor.status"}
+    _homes |= dict.fromkeys(("awaitable", "current", "future", "get"), "_access")
+    _homes |= {"SpawnOptions": "_option_types"}
+    _homes |= {"Status": "_actor.status", "Stream": "_caller.streams"}
     _homes |= {"Except": "_catching.catchers", "LocalExcept": "_catching.catchers"}
     __getattr__, __dir__ = late_names(globals(), _homes, otherwise="errors")

@@ -86,9 +86,11 @@ class Handle(Proxy, Generic[T]):
         def __getattr__(self, name: str) -> Any: ...
 
     @property
-    def pid_(self) -> int | None:
-        """The process in which the object lives."""
-        return self._actor.instance.pid
+    def pid_(self) -> int:
+        """The process in which the object lives, or has lived."""
+        pid = self._actor.instance.pid
+        assert pid is not None, "an actor has been started before it has a handle"
+        return pid
 
     @property
     def name_(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ._protocol.config import RefOptions, WireOptions
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from ._catching.catchers import Except
+    from ._option_types import SpawnOptions
 
 __all__ = ["Options"]
 
@@ -77,7 +78,7 @@ class Options(NamedTuple):
         """Those that concern connections."""
         return WireOptions(self.spin, self.writable)
 
-    def but(self, changes: dict[str, Any]) -> Options:
+    def but(self, changes: SpawnOptions) -> Options:
         """The same with some changed.
 
         Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack, overload
 
 from ._actor.roles import OPTIONS, REQUESTS, check_class, mark
 from ._options import Options
@@ -12,27 +12,29 @@ from ._spawn import launch
 
 if TYPE_CHECKING:
     from ._handle import Handle
+    from ._option_types import SpawnOptions
 
 __all__ = ["ClassSpawner", "remote"]
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
+T = TypeVar("T")
 Class = TypeVar("Class", bound=type)
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-class ClassSpawner:
+class ClassSpawner(Generic[T]):
     """Spawns actors of a class with some options changed: what `Cls.options(...)` gives."""
 
-    def __init__(self, cls: type, options: Options) -> None:
+    def __init__(self, cls: type[T], options: Options) -> None:
         self._cls = cls
         self._options = options
 
-    def spawn(self, /, *args: Any, **kwargs: Any) -> Handle[Any]:
+    def spawn(self, /, *args: Any, **kwargs: Any) -> Handle[T]:
         """Make an actor: `cls(*args, **kwargs)` in a process of its own."""
         return launch(self._cls, args, kwargs, self._options)
 
-    def options(self, **changes: Any) -> ClassSpawner:
+    def options(self, **changes: Unpack[SpawnOptions]) -> ClassSpawner[T]:
         """The same with further options changed."""
         return ClassSpawner(self._cls, self._options.but(changes))
 
@@ -40,7 +42,7 @@ class ClassSpawner:
         return f"<Spawner of {self._cls.__qualname__} with {self._options}>"
 
 
-def _spawn(cls: type, /, *args: Any, **kwargs: Any) -> Handle[Any]:
+def _spawn(cls: type[T], /, *args: Any, **kwargs: Any) -> Handle[T]:
     """Make an actor: an object of this class, in a process of its own.
 
     Returns its handle when `__init__` has finished over there.
@@ -54,7 +56,7 @@ def _spawn(cls: type, /, *args: Any, **kwargs: Any) -> Handle[Any]:
     return launch(cls, args, kwargs, getattr(cls, OPTIONS))
 
 
-def _options(cls: type, **changes: Any) -> ClassSpawner:
+def _options(cls: type[T], **changes: Unpack[SpawnOptions]) -> ClassSpawner[T]:
     """Spawn with other options than the class's own: `Cls.options(name="c").spawn()`.
 
     The options are `engine`, `start_method`, `main`, `name`, `daemon`, `exc`,
@@ -138,14 +140,16 @@ class _Remote:
     def __call__(self, cls: Class, /) -> Class: ...
 
     @overload
-    def __call__(self, cls: None = None, /, **options: Any) -> Callable[[Class], Class]: ...
+    def __call__(
+        self, cls: None = None, /, **options: Unpack[SpawnOptions]
+    ) -> Callable[[Class], Class]: ...
 
-    def __call__(self, cls: Any = None, /, **options: Any) -> Any:
+    def __call__(self, cls: Any = None, /, **options: Unpack[SpawnOptions]) -> Any:
         if cls is None:
             return lambda decorated: self._decorate(decorated, options)
         return self._decorate(cls, options)
 
-    def _decorate(self, cls: Any, options: dict[str, Any]) -> Any:
+    def _decorate(self, cls: Any, options: SpawnOptions) -> Any:
         if not isinstance(cls, type):
             raise TypeError(
                 f"@remote is for classes, and {cls!r} is none; see remoteobj.spawn for other "

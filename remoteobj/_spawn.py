@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
 
 from ._actor.roles import OPTIONS, check_class
 from ._options import Options
@@ -11,6 +11,7 @@ from ._os.lazy_import import import_lock
 
 if TYPE_CHECKING:
     from ._handle import Handle
+    from ._option_types import SpawnOptions
 
 __all__ = ["Spawner", "launch", "options", "spawn"]
 
@@ -33,7 +34,7 @@ def launch(
 class Spawner:
     """Spawns actors with some options changed: what `remoteobj.options(...)` gives."""
 
-    def __init__(self, changes: dict[str, Any]) -> None:
+    def __init__(self, changes: SpawnOptions) -> None:
         Options().but(changes)  # which refuses unknown ones now
         self._changes = changes
 
@@ -50,7 +51,7 @@ class Spawner:
         own: Options = getattr(factory, OPTIONS, None) or Options()
         return launch(factory, args, kwargs, own.but(self._changes))
 
-    def options(self, **changes: Any) -> Spawner:
+    def options(self, **changes: Unpack[SpawnOptions]) -> Spawner:
         """The same with further options changed."""
         return Spawner({**self._changes, **changes})
 
@@ -85,7 +86,7 @@ def spawn(factory: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Hand
     return Spawner({}).spawn(factory, *args, **kwargs)
 
 
-def options(**changes: Any) -> Spawner:
+def options(**changes: Unpack[SpawnOptions]) -> Spawner:
     """A spawner with options of your own: `options(name="cache", daemon=False).spawn(dict)`.
 
     The options are those of `Cls.options`. For all others, a decorated class uses its own.

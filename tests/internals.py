@@ -12,6 +12,7 @@ import contextlib
 import copy
 import fcntl
 import importlib
+import inspect
 import os
 import pkgutil
 import signal
@@ -47,6 +48,7 @@ from remoteobj._engines.flight_recorder import FlightRecorder
 from remoteobj._engines.process import ActorProcess
 from remoteobj._engines.registry import ENGINES, engine_named
 from remoteobj._inspection import EXPLAIN_SECONDS
+from remoteobj._options import Options
 from remoteobj._os import guardian_main, io_thread, lazy_import
 from remoteobj._os.thread_unwind import ThreadUnwind
 from remoteobj._pickling import codec, out_of_band
@@ -62,11 +64,10 @@ from remoteobj._protocol.frames import (
     MAX_BUFFERS,
     MAX_FRAME,
     Decoder,
-    MalformedFrameError,
     encode,
 )
 from remoteobj._protocol.identity import ActorId
-from remoteobj._protocol.messages import INIT_ID, WINDOW, Flag, Frame, Kind
+from remoteobj._protocol.messages import INIT_ID, WINDOW, Flag, Frame, Kind, MalformedFrameError
 from remoteobj._protocol.operations import describe_request
 from remoteobj._protocol.own_names import OF_HANDLES, OF_PROXIES
 from remoteobj._proxy import ref_of
@@ -131,6 +132,14 @@ def actor_id_of(proxy: Any) -> ActorId:
     """Which object a proxy stands for, by whatever address it is reached."""
     actor_id: ActorId = ref_of(proxy).actor_id
     return actor_id
+
+
+def annotations_of_options(cls: Any = Options) -> dict[str, str]:
+    """The options and their types, as they are written."""
+    return {
+        name: str(getattr(written, "__forward_arg__", written))
+        for name, written in inspect.get_annotations(cls).items()
+    }
 
 
 def options_of(proxy: Any) -> tuple[float | None, bool]:
@@ -776,8 +785,9 @@ def at_next_reading(proxy: Any, after: Callable[[], object]) -> None:
 class _TellingLock:
     def __init__(self, tell: Callable[[], object]) -> None:
         self._tell: Callable[[], object] | None = tell
-        self._lock: Any = threading.RLock()
-        self._is_owned, self.release = self._lock._is_owned, self._lock.release
+        lock: Any = threading.RLock()
+        self._lock = lock
+        self._is_owned, self.release = lock._is_owned, lock.release
 
     def acquire(self, *args: Any, **options: Any) -> bool:
         got = bool(self._lock.acquire(*args, **options))
@@ -873,7 +883,7 @@ def caught_types(exc: Except) -> Any:
 
 def at_next_unpacking(before: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
     """Act once, just before an exception that was caught is unpacked."""
-    original = store.unpack_error
+    original = unpack_error
 
     def act(data: bytes) -> BaseException:
         monkeypatch.setattr(store, "unpack_error", original)

@@ -6,7 +6,7 @@ import os
 import pickle
 import signal
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -321,7 +321,7 @@ def test_the_exception_of_a_stream_comes_after_its_items(clerk: Any) -> None:
 
 def test_leaving_a_stream_closes_it_over_there(clerk: Any) -> None:
     async def main() -> None:
-        items: AsyncIterator[Any] = aiter(clerk.async_.count(10_000))
+        items: AsyncGenerator[Any, None] = aiter(clerk.async_.count(10_000))
         assert await anext(items) == 0
         await items.aclose()
 

@@ -120,7 +120,7 @@ def test_an_exception_in_a_value_keeps_type_state_notes_chain_and_columns(
                 look(item)
 
     look(travel(within(exc)))
-    got = found[0]
+    got: Any = found[0]
     assert all(each is got for each in found)
     assert (type(got), got.code, got.args, got.__notes__) == (Misfit, 4, exc.args, ["noted"])
     assert type(got.__cause__) is KeyError

@@ -96,7 +96,7 @@ BUILTIN: list[BaseException] = [
     fail_by(lambda: open("/no/such/file")),  # noqa: SIM115
     ImportError("m", name="n", path="p"),
     fail_by(lambda: __import__("no_such_module")),
-    fail_by(lambda: object().missing),
+    fail_by(lambda: object().missing),  # type: ignore[attr-defined]
     fail_by(lambda: missing),  # type: ignore[name-defined]  # noqa: F821
     fail_by(lambda: compile("a b c", "f.py", "exec")),
     fail_by(lambda: b"\xff".decode()),
@@ -120,7 +120,7 @@ def test_exceptions_of_the_standard_library_keep_all_their_state(exc: BaseExcept
 
 
 def test_an_attribute_error_keeps_its_type_and_leaves_the_object_behind() -> None:
-    exc = fail_by(lambda: LOCK.missing)
+    exc = fail_by(lambda: LOCK.missing)  # type: ignore[attr-defined]
     got = travel(exc)
     assert type(got) is AttributeError
     assert (got.name, got.obj, str(got)) == ("missing", None, str(exc))
@@ -190,11 +190,12 @@ def test_exceptions_arrive_whole_though_their_init_takes_other_arguments(
     assert type(got) is type(exc)
     assert (got.args, str(got), vars(got)) == (exc.args, str(exc), vars(exc))
     assert got.__reduce__()[1:] == exc.__reduce__()[1:]
+    of_its_class: Any = got
     if isinstance(exc, Slotted):
-        assert (got.inner, got._Slotted__private) == (exc.inner, 1)
+        assert (of_its_class.inner, of_its_class._Slotted__private) == (exc.inner, 1)
         assert not hasattr(got, "never")
     if isinstance(exc, OSError):
-        assert (got.errno, got.filename) == (exc.errno, exc.filename)
+        assert (of_its_class.errno, of_its_class.filename) == (exc.errno, exc.filename)
 
 
 def test_a_local_exception_class_comes_back_as_that_very_class() -> None:
@@ -226,6 +227,9 @@ class Stated(Exception):
 
 class StatedSlots(Exception):
     __slots__ = ("kept", "lock")
+
+    kept: object
+    lock: object
 
     def __getstate__(self) -> Any:
         return None, {"kept": self.kept}
@@ -693,8 +697,9 @@ def test_a_part_that_fails_on_arrival_is_a_stand_in() -> None:
         got = travel(raised(exc, raised(Misfit(code))))
         assert type(got) is ValueError
         assert (got.args[0], got.args[1][0], vars(got.__cause__)) == ("words", 1, {"code": code})
-        assert got.part is got.args[1][1] is got.args[1][2]
-        assert f"SystemExit: {code}" in repr(got.part)
+        arrived = vars(got)["part"]
+        assert arrived is got.args[1][1] is got.args[1][2]
+        assert f"SystemExit: {code}" in repr(arrived)
         assert [f"SystemExit: {code}" in note for note in got.__notes__] == [True]
         assert "in raised" in shown(got)
     got = travel(ValueError({ExitingHash(): 1}, frozenset({ExitingHash()}), {ExitingHash()}))
@@ -706,7 +711,7 @@ def test_a_part_whose_class_is_not_known_here_is_a_stand_in() -> None:
     data = pack_error(raised(Misfit(3), ValueError(1, [Elsewhere()])))
     name = f"{__name__}\x94\x8c\tElsewhere".encode("latin-1")
     assert name in data
-    got = unpack_error(data.replace(name, name.replace(b"tests", b"fests")))
+    got: Any = unpack_error(data.replace(name, name.replace(b"tests", b"fests")))
     assert (type(got), got.code) == (Misfit, 3)
     assert got.__cause__ is not None
     assert "ModuleNotFoundError" in repr(got.__cause__.args[1][0])

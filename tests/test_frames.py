@@ -15,13 +15,13 @@ from remoteobj._protocol.frames import (
     MAX_BUFFERS,
     MAX_METADATA,
     Decoder,
-    MalformedFrameError,
     encode,
 )
 from remoteobj._protocol.messages import (
     Frame,
     InterruptOrder,
     Kind,
+    MalformedFrameError,
     StopOrder,
     credit_frame,
     read_credit,

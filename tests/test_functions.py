@@ -24,7 +24,7 @@ from remoteobj import (
     Proxy,
     RemoteError,
     UnsendableError,
-    remote,
+    options,
     util,
 )
 from remoteobj.testing import Gate
@@ -492,7 +492,7 @@ def test_a_process_can_be_made_in_a_thread(of: str, monkeypatch: pytest.MonkeyPa
         return p.result, p.exitcode
 
     def life() -> Any:
-        actor = remote(Count).options(start_method="fork").spawn()
+        actor = options(start_method="fork").spawn(Count)
         actor.stop_()
         return actor.exitcode_
 

@@ -314,7 +314,7 @@ def test_a_copy_that_has_travelled_must_not_be_pickled_there_either(safe: Any) -
 
 
 def test_a_proxy_that_must_not_be_pickled_is_part_of_what_is_started(start_method: str) -> None:
-    context = multiprocessing.get_context(start_method)
+    context: Any = multiprocessing.get_context(start_method)
     with Safe.options(start_method=start_method).spawn() as safe:
         with Keeper.options(start_method=start_method).spawn(safe) as keeper:
             assert keeper.ping() == "pong"

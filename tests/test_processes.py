@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 
 import pytest
@@ -106,8 +107,8 @@ def test_a_group_outlives_the_proof_of_its_leader_for_a_moment_alone(
     child = child_of(one)
     known = KnownProcess.meet(one.pid, os.getpid())
     known.held = False
-    now = [processes.time.monotonic()]
-    monkeypatch.setattr(processes.time, "monotonic", lambda: now[0])
+    now = [time.monotonic()]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     assert known.is_there()
     one.kill()
     one.wait()

@@ -15,13 +15,13 @@ from remoteobj import DeadlockError
 from remoteobj._actor.reentrancy import Reentrancy
 from remoteobj._actor.serving import Serving
 from remoteobj._protocol.chains import (
-    ActorId,
     BlockedCall,
     CallChain,
     Hop,
     Link,
     Probe,
 )
+from remoteobj._protocol.identity import ActorId
 from remoteobj._protocol.messages import Frame, Kind
 from remoteobj._protocol.requests import Metadata, pack_metadata, read_metadata
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remoteobj._protocol.chains import ActorId, CallChain, Link
+from remoteobj._protocol.chains import CallChain, Link
 from remoteobj._protocol.frames import MAX_METADATA
+from remoteobj._protocol.identity import ActorId
 from remoteobj._protocol.requests import Metadata, pack_metadata, read_metadata
 
 links_ = st.builds(Link, st.builds(ActorId, st.text(), st.text()), st.integers(0, 2**64))

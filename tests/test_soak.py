@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from remoteobj import ActorDiedError, NotListeningError, remote
+from remoteobj import ActorDiedError, NotListeningError, SpawnOptions, remote
 from tests import leaks
 
 SECONDS = float(os.environ.get("SOAK", "60"))
@@ -302,7 +302,7 @@ class Crew:
     def replace(self) -> None:
         """The next worker; it is announced when it can be called."""
         self._life += 1
-        options = {"start_method": "fork", "fulfill_final": self._rng.random() < 0.7}
+        options: SpawnOptions = {"start_method": "fork", "fulfill_final": self._rng.random() < 0.7}
         worker = Worker.options(**options).spawn(self.executed(self._life))
         self.current = (self._life, worker)
         self._desk.announce(self._life, worker)

@@ -117,9 +117,9 @@ def test_options_of_a_spawner_add_up_and_are_checked_at_once() -> None:
         assert (handle.name_, handle.pid()) == ("named", os.getpid())
     assert repr(spawner) == "<Spawner with engine='thread', name='named'>"
     with pytest.raises(TypeError, match="colour"):
-        options(colour="red")
+        options(colour="red")  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
     with pytest.raises(TypeError, match="colour"):
-        spawner.options(colour="red")
+        spawner.options(colour="red")  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
 
 
 def test_a_decorated_class_has_its_own_options_and_its_own_proxy() -> None:

@@ -61,7 +61,7 @@ def test_every_name_of_the_face_is_found_and_listed() -> None:
 
 def test_a_misspelt_name_of_the_face_is_an_error_with_a_hint() -> None:
     with pytest.raises(AttributeError, match="'remoteobj' has no attribute 'Handel'") as error:
-        _ = remoteobj.Handel
+        _ = remoteobj.Handel  # type: ignore[attr-defined]
     assert (error.value.name, error.value.obj) == ("Handel", remoteobj)
 
 

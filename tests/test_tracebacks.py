@@ -67,7 +67,7 @@ class Spelled:
         self.value = self.measure = 1
 
     def of_another(self) -> object:
-        return Spelled().valeu
+        return Spelled().valeu  # type: ignore[attr-defined]
 
     def of_self(self) -> object:
         return measure  # type: ignore[name-defined]  # noqa: F821
@@ -83,18 +83,18 @@ class Spelled:
         return pritn  # type: ignore[name-defined]  # noqa: F821
 
     def of_a_module(self) -> object:
-        return sys.exot
+        return sys.exot  # type: ignore[attr-defined]
 
     def of_a_class(self) -> object:
-        return Spelled.of_slef
+        return Spelled.of_slef  # type: ignore[attr-defined]
 
     def of_an_import(self) -> object:
-        from zipfile import ZipFlie
+        from zipfile import ZipFlie  # type: ignore[attr-defined]
 
         return ZipFlie
 
     def of_nothing(self) -> object:
-        return self.nothing_like_it
+        return self.nothing_like_it  # type: ignore[attr-defined]
 
 
 SCRIPT = """
@@ -150,7 +150,7 @@ def test_a_dir_of_the_users_is_not_called_for_a_hint() -> None:
 
         valu = 1
 
-    got = travel(fail_by(lambda: Odd().value))
+    got = travel(fail_by(lambda: Odd().value))  # type: ignore[attr-defined]
     assert (type(got), got.name) == (AttributeError, "value")
 
 

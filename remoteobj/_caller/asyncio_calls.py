@@ -7,9 +7,9 @@ another thread that does (`event_loop`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from .._protocol.calls import PendingCall
 from .._protocol.operations import Steps
@@ -25,18 +25,21 @@ __all__ = ["AwaitableCall", "call"]
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
+T = TypeVar("T")
+R_co = TypeVar("R_co", covariant=True)
+
 OWN_READS = 8
 """A loop that makes many calls in one turn takes outcomes in, once in so many calls: else an actor
 whose outcomes are big would have to wait until it can write any further."""
 
 
-class AwaitableCall(Coroutine[Any, Any, Any]):
+class AwaitableCall(Coroutine[Any, Any, R_co]):
     """A call that is made when it is awaited. `async for` goes over the stream it gives."""
 
-    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+    def __init__(self, coroutine: Coroutine[Any, Any, R_co]) -> None:
         self._coroutine = coroutine
 
-    def __await__(self) -> Generator[Any, Any, Any]:
+    def __await__(self) -> Generator[Any, Any, R_co]:
         return self._coroutine.__await__()
 
     def send(self, value: Any) -> Any:
@@ -48,8 +51,12 @@ class AwaitableCall(Coroutine[Any, Any, Any]):
     def close(self) -> None:
         self._coroutine.close()
 
-    async def __aiter__(self) -> AsyncIterator[Any]:
-        stream = await self
+    async def __aiter__(self: AwaitableCall[Iterator[T]]) -> AsyncIterator[T]:
+        stream: Any = await self
+        if not hasattr(stream, "__aiter__"):  # of an object that lives in this process
+            for item in stream:
+                yield item
+            return
         try:
             async for item in stream:
                 yield item

@@ -20,7 +20,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, InvalidStateError
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 from .._catching.unseen import Unseen, before_telling
 from .._os.fork_safety import fork_generation
@@ -39,6 +39,8 @@ from .endpoint import Endpoint, encode, result_of
 from .shared_reader import ANSWERED
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
+
+T = TypeVar("T")
 
 __all__ = ["RemoteFuture", "completed", "submit"]
 
@@ -349,9 +351,9 @@ def submit(
     return future
 
 
-def completed(act: Callable[[], Any]) -> Future[Any]:
+def completed(act: Callable[[], T]) -> Future[T]:
     """The future of something that is done right here."""
-    future: Future[Any] = Future()
+    future: Future[T] = Future()
     try:
         future.set_result(act())
     except Exception as exc:

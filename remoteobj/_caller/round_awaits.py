@@ -16,7 +16,7 @@ __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
 def await_of_round(
     calls: Sequence[Callable[[], Awaitable[Any]]], names: Sequence[str]
-) -> AwaitableCall:
+) -> AwaitableCall[list[Any]]:
     """One awaitable of the results of all these calls, each of which gives one of its own."""
     return AwaitableCall(_gathered(calls, names))
 

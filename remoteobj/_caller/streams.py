@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import cache, partial
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from .._os.fork_safety import fork_generation
 from .._os.lazy_import import import_lock
@@ -23,10 +23,12 @@ __all__ = ["Stream"]
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
+T_co = TypeVar("T_co", covariant=True)
+
 _ITEM = Kind.ITEM  # a bare name: see `endpoint`
 
 
-class Stream(Iterator[Any], AsyncIterator[Any]):
+class Stream(Iterator[T_co], AsyncIterator[T_co]):
     """The items of an iterator that lives in another process, as they come.
 
     It begins when it is asked to: `for`, and whatever else calls `iter`, lets it run ahead, by
@@ -39,7 +41,7 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
         self,
         connection: Connection,
         pending: PendingCall,
-        read: Callable[[Frame, Bytes], Any],
+        read: Callable[[Frame, Bytes], T_co],
         owner: object = None,
         *,
         window: int,
@@ -68,13 +70,13 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
 
     # --- iterating -------------------------------------------------------------------------
 
-    def __iter__(self) -> Stream:
+    def __iter__(self) -> Stream[T_co]:
         with self._lock, contextlib.suppress(StopIteration):
             self._run_ahead()
             self._request_items()
         return self
 
-    def __next__(self) -> Any:
+    def __next__(self) -> T_co:
         with self._lock:
             if (
                 self._requested <= self._refill_below
@@ -84,7 +86,7 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
                 self._request_items()
             return self.take() if self.pending.ready else self._next()
 
-    def send(self, value: Any) -> Any:
+    def send(self, value: Any) -> T_co:
         """Give the generator a value, as its own `send` does; the next item.
 
         Raises:
@@ -97,7 +99,7 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
             self._send_command(Kind.SEND, *dumps(value, "value", self.connection.writable))
             return self._next()
 
-    def throw(self, error: BaseException) -> Any:
+    def throw(self, error: BaseException) -> T_co:
         """Raise an exception in the generator, as its own `throw` does; the next item."""
         with self._lock:
             self._send_command(Kind.RAISE, pack_error(error))
@@ -114,21 +116,21 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
 
     # --- the same, awaited -----------------------------------------------------------------
 
-    def __aiter__(self) -> Stream:
+    def __aiter__(self) -> Stream[T_co]:
         self._run_ahead()
         return self
 
-    def __anext__(self) -> Awaitable[Any]:
+    def __anext__(self) -> Awaitable[T_co]:
         return self._step(partial(self._request_items, wait=False))
 
-    def asend(self, value: Any) -> Awaitable[Any]:
+    def asend(self, value: Any) -> Awaitable[T_co]:
         """`send`, awaited."""
         if value is None:
             return self.__anext__()
         said = dumps(value, "value", self.connection.writable)
         return self._step(partial(self._send_command, Kind.SEND, *said, wait=False))
 
-    def athrow(self, error: BaseException) -> Awaitable[Any]:
+    def athrow(self, error: BaseException) -> Awaitable[T_co]:
         """`throw`, awaited."""
         return self._step(partial(self._send_command, Kind.RAISE, pack_error(error), wait=False))
 
@@ -136,8 +138,8 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
         """`close`, which waits for nothing either."""
         self.close()
 
-    def _step(self, begin: Callable[[], None]) -> Awaitable[Any]:
-        step: Awaitable[Any] = _event_loop().step(self, begin)
+    def _step(self, begin: Callable[[], None]) -> Awaitable[T_co]:
+        step: Awaitable[T_co] = _event_loop().step(self, begin)
         return step
 
     # --- the steps of both -------------------------------------------------------------------
@@ -171,7 +173,7 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
         if self._over:
             raise StopIteration
 
-    def _next(self) -> Any:
+    def _next(self) -> T_co:
         deadline = None if self.timeout is None else time.monotonic() + self.timeout
         if not self.connection.wait(self.pending, deadline):
             error = self.timed_out()
@@ -190,7 +192,7 @@ class Stream(Iterator[Any], AsyncIterator[Any]):
         finally:
             self._being_awaited = False
 
-    def take(self) -> Any:
+    def take(self) -> T_co:
         """The item that is here; raises what ended the stream, be it StopIteration."""
         if self._over:
             raise StopIteration  # closed by another thread, meanwhile

@@ -81,7 +81,7 @@ class _Catcher:
         catch_once: bool | None = None,
         log: bool | logging.Logger | None = None,
         log_tb: bool | None = None,
-    ) -> Context:
+    ) -> Context[Self]:
         """A context of that name; what is not given is as it is for the whole.
 
         >>> exc = LocalExcept()
@@ -96,13 +96,13 @@ class _Catcher:
         return Context(self, self._store, valid_group(group, any_is_one=False), options)
 
     def __enter__(self) -> Self:
-        return self._unnamed.__enter__()  # type: ignore[no-any-return]
+        return self._unnamed.__enter__()
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
         return self._unnamed.__exit__(kind, error, traceback)
 
     @property
-    def _unnamed(self) -> Context:
+    def _unnamed(self) -> Context[Self]:
         return Context(self, self._store, None, self._options)
 
     def wrap(self, func: Callable[P, R], *, result: bool = False) -> Callable[P, R]:

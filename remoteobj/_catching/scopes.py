@@ -20,6 +20,7 @@ __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Owner = TypeVar("Owner")
 
 
 class Options(NamedTuple):
@@ -43,7 +44,7 @@ class Options(NamedTuple):
 class _Frame:
     """A context that was entered. It learns what the contexts inside it have recorded."""
 
-    def __init__(self, context: Context, outer: _Frame | None) -> None:
+    def __init__(self, context: Context[Any], outer: _Frame | None) -> None:
         self.context, self.outer, self.open = context, outer, True
         self.recorded: list[BaseException] = []
 
@@ -58,15 +59,15 @@ def _nearest(frame: _Frame | None, fits: Callable[[_Frame], bool]) -> _Frame | N
     return frame
 
 
-class Context(NamedTuple):
+class Context(NamedTuple, Generic[Owner]):
     """What `exc("name")` gives: to be entered with `with`, any number of times, by any thread."""
 
-    owner: Any
+    owner: Owner
     store: LocalStore
     group: Group
     options: Options
 
-    def __enter__(self) -> Any:
+    def __enter__(self) -> Owner:
         _innermost.set(_Frame(self, _nearest(_innermost.get(), lambda frame: True)))
         return self.owner
 
@@ -119,7 +120,7 @@ _SWALLOWED = object()
 class _Wrapped(Generic[P, R]):
     """A class, since a closure could not be the target of a process that is spawned."""
 
-    def __init__(self, context: Context, func: Callable[P, R], result: bool) -> None:
+    def __init__(self, context: Context[Any], func: Callable[P, R], result: bool) -> None:
         functools.update_wrapper(self, func)
         self._context, self._func, self._result = context, func, result
 

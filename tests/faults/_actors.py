@@ -66,7 +66,7 @@ class Subject:
         if how == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         elif how == "segfault":
-            faulthandler._sigsegv()
+            faulthandler._sigsegv()  # type: ignore[attr-defined]
         else:
             os._exit(3)
 

@@ -38,9 +38,9 @@ def test_names_count_per_class_and_can_be_given() -> None:
 
 def test_an_unknown_option_is_a_type_error_that_names_it() -> None:
     with pytest.raises(TypeError, match="colour"):
-        Counter.options(colour="red")
+        Counter.options(colour="red")  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="colour"):
-        remote(colour="red")(type("Plain", (), {}))
+        remote(colour="red")(type("Plain", (), {}))  # type: ignore[call-overload]
     with pytest.raises(ValueError, match="no engine 'cloud'"):
         Counter.options(engine="cloud").spawn()
     with pytest.raises(ValueError, match="teleport"):

@@ -308,7 +308,7 @@ def test_a_handle_that_leaves_before_the_birth_can_be_called_from_there(
     start_method: str, gate: Gate
 ) -> None:
     """Inherited by a fork, or pickled: the actor may not have begun to listen at that moment."""
-    context = multiprocessing.get_context(start_method)
+    context: Any = multiprocessing.get_context(start_method)
     camera = start({"start_method": start_method}, gate)
     process = context.Process(target=call_it, args=(camera,))
     process.start()

@@ -34,7 +34,7 @@ class Home:
         self._launch = launch
         self._ends: list[Callable[[], object]] = []
 
-    def start(self, cls: type, **options: Any) -> Any:
+    def start(self, cls: Any, **options: Any) -> Any:
         if "plain" not in self._launch:
             handle = cls.options(**self._launch, **options).spawn()
             self._ends.append(handle.stop_)

@@ -5,7 +5,6 @@ import os
 import pickle
 import threading
 import traceback
-from multiprocessing.context import BaseContext
 from typing import Any
 
 import pytest
@@ -139,7 +138,7 @@ def test_every_operation_works_from_other_processes_at_once(thing: Any) -> None:
 @homes(*APART)
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_a_proxy_travels_to_processes_that_are_started_anew(thing: Any, method: str) -> None:
-    context: BaseContext = multiprocessing.get_context(method)
+    context: Any = multiprocessing.get_context(method)
     run_all([context.Process(target=tour_or_report, args=(thing, "other"))])
 
 

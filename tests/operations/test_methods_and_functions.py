@@ -29,8 +29,8 @@ def test_any_keyword_can_be_passed_to_a_function(thing: Any) -> None:
 
 
 def test_any_keyword_can_be_passed_to_spawn() -> None:
-    for spawn in (Keywords.spawn, Keywords.options(engine="thread").spawn):
-        with spawn(cls=1, func=2, options=3) as handle:
+    for spawner in (Keywords, Keywords.options(engine="thread")):
+        with spawner.spawn(cls=1, func=2, options=3) as handle:
             assert handle.given.__ == {"cls": 1, "func": 2, "options": 3}
 
 

@@ -52,7 +52,7 @@ class Miller:
         yield 2
 
     def crash(self) -> None:
-        faulthandler._sigsegv()
+        faulthandler._sigsegv()  # type: ignore[attr-defined]
 
     def complain(self, count: int) -> None:
         for i in range(count):

@@ -1,0 +1,41 @@
+"""The options of `Options` as type checkers know them. Imported when somebody asks for it."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from ._catching.catchers import Except
+
+__all__ = ["SpawnOptions"]
+
+
+class SpawnOptions(TypedDict, total=False):
+    """The keywords of `remoteobj.options(...)`, `Cls.options(...)` and `@remote(...)`.
+
+    For functions of your own that pass them on: with `**kwargs: Unpack[SpawnOptions]` a type
+    checker flags a name that is no option, and an editor completes those that are.
+
+    >>> from typing import Any, Unpack
+    >>> from remoteobj import Handle, SpawnOptions, options
+    >>> def table(**kwargs: Unpack[SpawnOptions]) -> Handle[dict[Any, Any]]:
+    ...     return options(**kwargs).spawn(dict, a=1)
+    >>> with table(engine="thread") as made:
+    ...     len(made)
+    1
+    """
+
+    engine: str
+    start_method: str | None
+    main: str
+    name: str | None
+    daemon: bool
+    exc: Except | None
+    spawn_timeout: float | None
+    wait: bool
+    stop_timeout: float | None
+    fulfill_final: bool
+    eager_proxy: bool
+    reentrant: bool
+    spin: float | None
+    writable: bool
+    picklable: bool
