@@ -44,12 +44,13 @@ test-portable: $(VENV)/test.stamp bytecode
 test-all: $(VENV)/nox.stamp
 	$(BIN)/python -m nox --session tests
 
+# The last finds the package by the interpreter that comes first in the path, and takes no other.
 lint: $(VENV)/lint.stamp
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy $(SOURCES)
 	$(BIN)/pyright --pythonpath $(BIN)/python
-	$(BIN)/pyright --pythonpath $(BIN)/python --verifytypes remoteobj --ignoreexternal
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pyright --verifytypes remoteobj --ignoreexternal
 
 format: $(VENV)/lint.stamp
 	$(BIN)/ruff check --fix $(SOURCES)

@@ -240,7 +240,7 @@ class thread(Job, threading.Thread):
     ) -> None:
         threading.Thread.__init__(self, name=name, daemon=daemon)
         chosen_start_method(start_method)  # what a process would refuse is refused here as well
-        self.exc = exc if exc is not None else LocalExcept()
+        self.exc: Except | LocalExcept = exc if exc is not None else LocalExcept()
         self._call: FunctionCall | None = call
         self._failure: BaseException | None = None
         self._value: Any = None

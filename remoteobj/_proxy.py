@@ -91,7 +91,7 @@ class Proxy:
         VIEW_OF[cls] = _view_from
         if cls.__reduce__ is Proxy.__reduce__:
             OUR_WAYS[cls] = _reduced
-        cls.__getattribute__ = _reader_of(cls)  # type: ignore[method-assign, assignment]
+        type.__setattr__(cls, "__getattribute__", _reader_of(cls))
 
     if TYPE_CHECKING:
         __: Any

@@ -140,9 +140,8 @@ class ActorDiedError(RemoteObjError, RuntimeError):
 
     Attributes:
         report: the `ExitReport`, of which all but its name, pid and reason are attributes here too:
-            ``exitcode``, ``signal``, ``running``, ``last_stack``, ``last_output``,
-            ``peak_memory`` and ``out_of_memory``. Only the owner of an actor knows more of its end
-            than that it has come.
+            ``exitcode``, ``signal``, ``running``, ``last_stack``, ``last_output``, ``peak_memory``
+            and ``out_of_memory``. Only its owner knows more of its end than that it has come.
         maybe_executed: ``False`` only when the call surely had not begun.
 
     >>> error = ActorDiedError.from_exit(ExitReport("counter", exitcode=-9), maybe_executed=False)
@@ -160,12 +159,15 @@ class ActorDiedError(RemoteObjError, RuntimeError):
         maybe_executed: bool = True,
     ) -> None:
         super().__init__(message)
-        self.report = report = report or ExitReport()
+        self.report: ExitReport = report or ExitReport()
         self.maybe_executed = maybe_executed
-        self.exitcode, self.signal = report.exitcode, report.signal
-        self.running, self.last_stack = report.running, report.last_stack
-        self.last_output = report.last_output
-        self.peak_memory, self.out_of_memory = report.peak_memory, report.out_of_memory
+        self.exitcode: int | None = self.report.exitcode
+        self.signal: Signals | None = self.report.signal
+        self.running: str | None = self.report.running
+        self.last_stack: str | None = self.report.last_stack
+        self.last_output: str | None = self.report.last_output
+        self.peak_memory: int | None = self.report.peak_memory
+        self.out_of_memory: bool = self.report.out_of_memory
 
     @classmethod
     def from_exit(cls, report: ExitReport, maybe_executed: bool | None = None) -> Self:

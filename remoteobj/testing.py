@@ -275,7 +275,7 @@ class Gate:
 
     def __init__(self, directory: str | None = None) -> None:
         self._maker = os.getpid() if directory is None else None
-        self.directory = directory or tempfile.mkdtemp(prefix="remoteobj-gate-")
+        self.directory: str = directory or tempfile.mkdtemp(prefix="remoteobj-gate-")
         """For a program that can't be handed the gate: there, `Gate(directory)` is the same one."""
         paths = [os.path.join(self.directory, name) for name in ("arrived", "opened")]
         if directory is None:

@@ -86,7 +86,7 @@ class process(Job, ActorProcess):
         start_method: str | None,
         main: str,
     ) -> None:
-        self.exc = exc if exc is not None else Except()
+        self.exc: Except | LocalExcept = exc if exc is not None else Except()
         program = FunctionProgram(call, name, self.exc)
         set_up = ProcessOptions(logging=levels_to_send())
         spec = LaunchSpec(program, name, daemon, start_method, main=main, process_options=set_up)

@@ -65,7 +65,7 @@ class Connection:
 
     def __init__(self, channel: Channel, lost: ErrorFactory, goodbye_error: GoodbyeErrors) -> None:
         self._channel = channel
-        self.runs_inline = channel.runs_inline
+        self.runs_inline: bool = channel.runs_inline
         self._calls = CallTable()
         self._async_calls = AsyncCalls()
         self._incoming = Incoming(channel, self._calls, self._async_calls, lost, goodbye_error)
@@ -74,21 +74,21 @@ class Connection:
         self._background_io = BackgroundIO(
             channel, self._incoming, self._async_calls, self._reader, self._writer
         )
-        self.call_fast = FastCall(
+        self.call_fast: Callable[[bytes], Frame | PendingCall | None] = FastCall(
             channel, self._calls, self._incoming, self._reader, self._writer
         ).call
         """Makes a small call of a caller that waits, if nobody else uses the connection."""
-        self.hurry = self._background_io.hurry
+        self.hurry: Callable[[], None] = self._background_io.hurry
         """Has the outcomes of `call_async` taken in as soon as they come."""
-        self.caller_waits = self._background_io.caller_waits
+        self.caller_waits: Callable[[], None] = self._background_io.caller_waits
         """To be called by a thread that waits for such an outcome: it will for the next ones."""
         self._let_channel_use(weakref.ref(self))
-        self.init_call = self._calls.expect_birth()
+        self.init_call: PendingCall = self._calls.expect_birth()
         """Has an outcome once the actor's `__init__` has."""
-        self.closed = self._calls.expect_end()
+        self.closed: PendingCall = self._calls.expect_end()
         """Has an outcome once the connection has ended."""
-        self.writable = channel.writable
-        self.fileno = channel.fileno
+        self.writable: bool = channel.writable
+        self.fileno: Callable[[], int] = channel.fileno
         """The descriptor that tells when there is something to read; -1 once closed."""
 
     def _let_channel_use(self, mine: weakref.ref[Connection]) -> None:

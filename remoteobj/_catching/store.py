@@ -199,7 +199,7 @@ class SharedStore(LocalStore):
         self._part = part
         self._start = start
         self._projection = Projection(State(start, [], 0, None))
-        self.key = journal.key, part
+        self.key: object = (journal.key, part)
 
     def append(self, kind: int, group: Groups, value: Any = None) -> None:
         if kind == CLEAR and self._journal.closed:  # of an actor that has ended: nobody else looks

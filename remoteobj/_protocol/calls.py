@@ -83,13 +83,13 @@ class PendingCall:
     first: Frame | None = None
     items: deque[Frame] | None = None
     failure: Callable[[], BaseException] | None = None
-    over = False
+    over: bool = False
     """Nothing more will come."""
     closed = False
     """Nobody wants more items: its end alone is waited for."""
     left = False
     """Whoever waited for it was interrupted, by Ctrl-C, and has not come back to it."""
-    ready = False
+    ready: bool = False
     """Something is here to take: `first`, or once that was taken an item, or the failure."""
     on_ready: Callable[[PendingCall], object] | None = None
     """Called once, by the thread that reads, when something came: for callers that don't wait."""

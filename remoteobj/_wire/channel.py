@@ -171,7 +171,7 @@ class StreamChannel:
         weakref.finalize(self, stream.close).atexit = False
         weakref.finalize(self, self.buffer_exchange.close).atexit = False
         self._decoder = Decoder(self.buffer_exchange.lease, writable=wire_options.writable)
-        self.writable = wire_options.writable
+        self.writable: bool = wire_options.writable
         self._death = death
         self._wakeup: Wakeup | None = None
         self._poller = poller or SpinPoller(wire_options.spin)
