@@ -7,6 +7,7 @@ import asyncio
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -22,7 +23,9 @@ from remoteobj import (
     future,
     get,
     options,
+    spawn,
 )
+from remoteobj.testing import Gate
 from tests.conftest import Launch
 from tests.internals import annotations_of_options
 
@@ -39,6 +42,10 @@ class Counter:
 
     def rows(self, upto: int) -> Iterator[int]:
         yield from range(upto)
+
+    def meet_at(self, gate: Gate) -> str:
+        gate.park()
+        return "met"
 
     def fail(self) -> None:
         raise LookupError("no camera")
@@ -69,6 +76,24 @@ def test_future_and_awaitable_make_the_same_call_as_the_views(launch: Launch) ->
         assert isinstance(future(counter.fail)().exception(10), LookupError)
         with pytest.raises(LookupError):
             asyncio.run(awaitable(counter.fail)())
+
+
+def test_neither_waits_for_the_outcome() -> None:
+    async def meet(waiter: Counter, gate: Gate) -> str:
+        met = asyncio.create_task(awaitable(waiter.meet_at)(gate))
+        await asyncio.to_thread(gate.wait_for_arrival)
+        gate.open()
+        return await met
+
+    with spawn(Counter) as waiter:
+        with Gate() as gate:
+            made = future(waiter.meet_at)(gate)
+            gate.wait_for_arrival()
+            assert not made.done()
+            gate.open()
+            assert made.result(10) == "met"
+        with Gate() as gate:
+            assert asyncio.run(meet(waiter, gate)) == "met"
 
 
 def test_an_awaited_call_is_made_when_it_is_awaited(handle: Any) -> None:
@@ -204,7 +229,8 @@ def test_the_plugin_finds_all_that_the_typed_project_expects(tmp_path: Path) -> 
     """In a process of its own: mypy sets much that is of the whole process."""
     pytest.importorskip("mypy")
     program = tmp_path / "program.py"
-    program.write_text(PROGRAM.lstrip("\n"))
+    # Never twice the same text: mypy would know it from its cache, whatever the plugin has become.
+    program.write_text(f"{PROGRAM.lstrip()}# {time.time_ns()}\n")
     checked = subprocess.run(
         [sys.executable, "-c", RUN, "tests/typing", str(program)],
         cwd=ROOT,

@@ -1,5 +1,6 @@
 """What `@remote` adds to a class, as mypy knows it by the plugin `remoteobj.mypy`."""
 
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, assert_type, overload
 
 import remoteobj
@@ -100,6 +101,24 @@ def generic_classes_and_overloaded_constructors_keep_what_they_are() -> None:
     assert_type(Many.options().spawn("a", "b"), Handle[Many])
     Many.spawn("a")  # type: ignore[call-overload]
     Many.options().spawn("a")  # type: ignore[call-overload]
+
+
+class Outer:
+    @remote
+    @dataclass
+    class Point:
+        x: int
+        y: int = 0
+
+
+def so_do_dataclasses_and_classes_within_classes() -> None:
+    assert_type(Outer.Point.spawn(1, y=2), Handle[Outer.Point])
+    Outer.Point.spawn("x")  # type: ignore[arg-type]
+
+
+async def so_it_is_with_async_with() -> None:
+    async with Counter.spawn(10) as counter:
+        assert_type(counter, Counter)
 
 
 @remote
