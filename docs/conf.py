@@ -44,7 +44,8 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(asyncio|collections|concurrent|contextlib|inspect|logging|multiprocessing)\..*"),
     (r"py:.*", r"(os|pathlib|signal|threading|types|typing|typing_extensions)\..*"),
     (r"py:.*", r"remoteobj\.(_.*|.*\._.*)"),
-    (r"py:class", r"Context|ExitReason|Future|Groups?|Types|When"),  # as signatures are written
+    # As signatures are written.
+    (r"py:class", r"AwaitableCall|Context|ExitReason|Future|Groups?|Types|When"),
     (r"py:(class|obj)", r"(.*\.)?([A-Z]|_[A-Za-z]+|P\.(args|kwargs))"),
 ]
 

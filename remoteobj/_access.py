@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from types import MethodType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from ._actor.current import current_actor
@@ -56,7 +57,7 @@ def get(view: Any, default: Any = MISSING, *, default_local: bool = False) -> An
 
 
 def future(method: Callable[P, R]) -> Callable[P, Future[R]]:
-    """A method, whose calls give a `concurrent.futures.Future` of what they return, at once.
+    """Have the calls of a method give a `concurrent.futures.Future` of what it returns, at once.
 
     `future(counter.add)(1)` is the same call as `counter.future_.add(1)`, but type checkers know
     its arguments, and of what it is a future. A method of an object of this process is called right
@@ -86,7 +87,7 @@ def future(method: Callable[P, R]) -> Callable[P, Future[R]]:
 
 
 def awaitable(method: Callable[P, R]) -> Callable[P, AwaitableCall[R]]:
-    """A method, whose calls are made when they are awaited.
+    """Have the calls of a method be made when they are awaited.
 
     `await awaitable(counter.add)(1)` is the same call as `await counter.async_.add(1)`, but type
     checkers know its arguments, and what it gives. A method that yields is gone over by
@@ -138,10 +139,9 @@ def _through(view: str, method: Any, function: str) -> Any:
 
     if isinstance(method, Each):
         return getattr(method, view)
-    proxy = getattr(method, "__self__", None)
-    if not isinstance(proxy, Proxy | Each):
+    if not (isinstance(method, MethodType) and isinstance(method.__self__, Proxy | Each)):
         return None
-    name = method.__name__
+    proxy, name = method.__self__, method.__name__
     if name in EVALUATING:
         return getattr(getattr(proxy, view), name)
     raise TypeError(

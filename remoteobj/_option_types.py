@@ -13,7 +13,8 @@ class SpawnOptions(TypedDict, total=False):
     """The keywords of `remoteobj.options(...)`, `Cls.options(...)` and `@remote(...)`.
 
     For functions of your own that pass them on: with `**kwargs: Unpack[SpawnOptions]` a type
-    checker flags a name that is no option, and an editor completes those that are.
+    checker flags a name that is no option, and an editor completes those that are. What each of
+    them means is said of those of `Cls.options`.
 
     >>> from typing import Any, Unpack
     >>> from remoteobj import Handle, SpawnOptions, options

@@ -25,6 +25,7 @@ from remoteobj import (
     spawn,
 )
 from remoteobj.testing import Gate
+from tests import documents
 from tests.conftest import Launch
 from tests.internals import annotations_of_options
 
@@ -233,8 +234,10 @@ def test_the_plugin_finds_all_that_the_typed_project_expects(tmp_path: Path) -> 
     pytest.importorskip("mypy")
     program = tmp_path / "program.py"
     program.write_text(PROGRAM.lstrip())
+    page = tmp_path / "page.py"
+    page.write_text(documents.script((ROOT / "docs/guide/types.md").read_text("utf-8")))
     checked = subprocess.run(
-        [sys.executable, "-c", RUN, *CACHE, "tests/typing", str(program)],
+        [sys.executable, "-c", RUN, *CACHE, "tests/typing", str(program), str(page)],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -246,7 +249,9 @@ def test_the_plugin_finds_all_that_the_typed_project_expects(tmp_path: Path) -> 
     for (_, _, text), (_, _, begin) in zip(said, SAID, strict=True):
         assert text.startswith(begin)
     assert "Handle[program.Counter]" in said[4][2]
-    assert "Found 3 errors in 1 file" in checked.stdout, "there are none in the typed project"
+    assert "Found 3 errors in 1 file" in checked.stdout, (
+        "none are in the typed project, nor on the page"
+    )
 
 
 @pytest.mark.parametrize(
