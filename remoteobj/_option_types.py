@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping
 from typing import TypedDict
 
 from ._catching.catchers import Except
@@ -40,3 +41,9 @@ class SpawnOptions(TypedDict, total=False):
     spin: float | None
     writable: bool
     picklable: bool
+    initializer: Callable[[], object] | None
+    env: Mapping[str, str | None] | None
+    cpu_affinity: Collection[int] | None
+    nice: int
+    logging: bool
+    labelled_output: bool
