@@ -111,7 +111,7 @@ def packed(record: logging.LogRecord) -> bytes:
     try:
         payload, buffers = dumps({**told, **own})
     except UnsendableError:
-        buffers = [memoryview(b"")]
+        payload, buffers = b"", [memoryview(b"")]
     if buffers:
         payload, _ = dumps({**told, **{name: _sendable(value) for name, value in own.items()}})
     return payload

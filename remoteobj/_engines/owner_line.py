@@ -22,7 +22,7 @@ class OwnerLine:
     """The actor's end of the control channel. One thread reads from `channel`, any may `say`."""
 
     def __init__(self, control: ByteStream) -> None:
-        self.channel = StreamChannel(control)
+        self.channel: StreamChannel = StreamChannel(control)
         self._lock = threading.RLock()
         self._unsent: deque[Any] = deque()
 
