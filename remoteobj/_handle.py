@@ -18,8 +18,8 @@ from ._own_proxy import OwnProxy
 from ._ownership import SECOND_CTRL_C, OwnedActor, stop_in_background
 from ._process_setup import process_options
 from ._program_end import register_at_exit
+from ._protocol.descriptions import format_steps
 from ._protocol.identity import ActorId
-from ._protocol.operations import format_steps
 from ._proxy import Proxy, proxy_of
 from ._reference import RemoteRef
 from ._wire.registry import new_address

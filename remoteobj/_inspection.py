@@ -17,8 +17,8 @@ from ._engines.contract import Instance, LaunchSpec
 from ._os.lazy_import import import_lock
 from ._pickling.exceptions import pack_error
 from ._protocol.calls import PendingCall
+from ._protocol.descriptions import describe_request
 from ._protocol.messages import INIT_ID, Bytes, InterruptOrder, Kind
-from ._protocol.operations import describe_request
 from .errors import CallTimeoutError, RemoteObjError
 
 if TYPE_CHECKING:

@@ -55,6 +55,7 @@ from remoteobj._pickling.exceptions import pack_error, unpack_error
 from remoteobj._protocol import chains
 from remoteobj._protocol.calls import PendingCall
 from remoteobj._protocol.chains import BlockedCall
+from remoteobj._protocol.descriptions import describe_request
 from remoteobj._protocol.frames import (
     HEADER,
     IN_PLACE,
@@ -67,7 +68,6 @@ from remoteobj._protocol.frames import (
 )
 from remoteobj._protocol.identity import ActorId
 from remoteobj._protocol.messages import INIT_ID, WINDOW, Flag, Frame, Kind
-from remoteobj._protocol.operations import describe_request
 from remoteobj._protocol.own_names import OF_HANDLES, OF_PROXIES
 from remoteobj._proxy import ref_of
 from remoteobj._wire import buffer_exchange, registry, runtime_directory, unix

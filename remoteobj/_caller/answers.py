@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from .._pickling.codec import loads, unpickled
 from .._pickling.exceptions import add_note, for_caller, unpack_error
+from .._protocol.descriptions import describe_request
 from .._protocol.messages import Bytes, Frame, Kind
-from .._protocol.operations import describe_request
 
 __all__ = ["RETURNED_SELF", "Fallback", "decode_answer", "fallback_or_raise"]
 

@@ -14,10 +14,11 @@ from .._pickling.codec import dumps, dumps_call
 from .._pickling.exceptions import unpack_error
 from .._protocol.calls import ErrorFactory, PendingCall
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
+from .._protocol.descriptions import named_operands
 from .._protocol.frames import JOINED
 from .._protocol.identity import ActorId
 from .._protocol.messages import Bytes, Frame, Kind
-from .._protocol.operations import Steps, named_operands
+from .._protocol.operations import Steps
 from .._wire.auth import AuthenticationError
 from .._wire.channel import StreamChannel
 from .._wire.refusals import report_refusal
