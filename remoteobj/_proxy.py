@@ -25,7 +25,8 @@ from ._syntax import as_array, by_numpy, hash_of, operator_methods, refuse_part_
 from ._views import View
 
 if TYPE_CHECKING:
-    from ._operators import Operators
+    # A stub: at run time these methods are made from the table of operations, below.
+    from ._operators import Operators  # pyright: ignore[reportMissingModuleSource]
 else:
     Operators = object
 

@@ -16,7 +16,7 @@ from ._caller.call_options import CallMode
 from ._parts import VIEW_OF
 from ._protocol.descriptions import format_steps
 from ._protocol.operations import OPERATIONS, Steps
-from ._views import StoredView, View, value_of
+from ._views import View, value_of
 
 __all__ = [
     "ASK",
@@ -145,8 +145,8 @@ def _do_in_place(view: View, name: str, operands: tuple[Any, ...], proxy_on: Pro
     """Do what `part += other` says, in one step of the actor.
 
     Python then assigns what this gives to the place that it read the part from. If the part has a
-    place over there, the value is in it by then, and this gives the part, marked by its
-    `StoredView`: that assignment has nothing to send.
+    place over there, the value is in it by then, and this gives the part, marked as stored by its
+    view: that assignment has nothing to send.
 
     Raises:
         TypeError: the calls through the view don't wait for their end, or the operator gives
@@ -162,7 +162,7 @@ def _do_in_place(view: View, name: str, operands: tuple[Any, ...], proxy_on: Pro
     place = view.at_place()
     if place is not None:
         place.do(name, *operands)
-        return proxy_on(StoredView(*view))
+        return proxy_on(view.as_stored())
     result = view.do(name, *operands)
     if not view.steps and result is not view.whole:
         raise TypeError(

@@ -24,7 +24,7 @@ from ._protocol.parts import PARTS
 from ._reference import RemoteRef
 from .errors import ActorDiedError, NotListeningError
 
-__all__ = ["StoredView", "View", "value_of"]
+__all__ = ["View", "value_of"]
 
 # Bare names: on Python 3.11 to look a member up in its class takes longer than to compare it.
 _NOW, _FUTURE, _AWAIT = CallMode.NOW, CallMode.FUTURE, CallMode.AWAIT
@@ -88,7 +88,13 @@ class View(NamedTuple):
             return None
         name, *operands = steps[-1]
         place = OPERATIONS[name].place
-        return place and View(ref, (*steps[:-1], (place, *operands)), options, whole)
+        if place is None:
+            return None
+        return _new_tuple(View, (ref, (*steps[:-1], (place, *operands)), options, whole))
+
+    def as_stored(self) -> StoredView:
+        """The view of this part, marked as one whose value has just been stored in its place."""
+        return _new_tuple(StoredView, self)
 
     def in_mode_of(self, plain: CallOptions) -> View:
         """The view through which calls are made in the mode of `plain` options."""

@@ -4,7 +4,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from remoteobj import remote
+from remoteobj import current, remote
 
 Operator = Callable[[Any, Any], Any]
 
@@ -51,6 +51,9 @@ class Meters:
 
     def __init__(self, n: Any) -> None:
         self.n = n
+
+    def __repr__(self) -> str:
+        return f"{self.n} m"
 
     def __add__(self, other: object) -> Any:
         return ("sum", self.n, other.n) if isinstance(other, Meters) else NotImplemented
@@ -113,7 +116,7 @@ class Box:
         return self.items
 
     def add_at_home(self, n: int) -> Any:
-        me = self.remote  # type: ignore[attr-defined]
+        me: Any = current()
         me.value += n
         me.d["k"] += n
         me.items += [n]

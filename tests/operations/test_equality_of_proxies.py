@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from remoteobj import Proxy, remote
+from remoteobj import Proxy, UnsendableError, current, remote
 from tests.internals import close_connection, nothing_sent
 from tests.operations.boxes import Box, look_up
 from tests.operations.homes import APART, Home, homes
@@ -26,8 +26,13 @@ class Judge:
         self.seen.append(proxy)
         return known, len({*self.seen})
 
+    def hide_own_method(self, part: Any) -> Any:
+        method = self.is_me
+        self.is_me = part  # type: ignore[method-assign]
+        return method
+
     def is_me(self, proxy: Any) -> tuple[bool, bool]:
-        me = self.remote  # type: ignore[attr-defined]
+        me = current()
         return proxy == me, hash(proxy) == hash(me)
 
 
@@ -83,6 +88,15 @@ def test_an_actor_knows_itself(home: Home) -> None:
     judge = home.start(Judge)
     assert judge.is_me(judge) == (True, True)
     assert judge.is_me(home.start(Judge)) == (False, False)
+
+
+@homes("fork")
+def test_the_package_itself_compares_no_parts(home: Home, box: Any) -> None:
+    judge = home.start(Judge)
+    done = box.status_().done
+    with pytest.raises(UnsendableError, match="no attribute of it by its name"):
+        judge.hide_own_method(box.count)
+    assert box.status_().done == done
 
 
 def test_parts_are_compared_by_their_values(box: Any, home: Home) -> None:
