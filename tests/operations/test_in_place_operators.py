@@ -140,6 +140,16 @@ def test_a_part_that_was_changed_can_be_assigned_anywhere(box: Any, home: Home) 
     assert box.items.__ == here["part"].__ == [4, 2, 3, 4, 5]
 
 
+def test_places_are_told_apart_without_comparing_keys(box: Any) -> None:
+    both = np.array([0, 1])  # `==` of arrays decides nothing
+    box.value = np.zeros((2, 2))
+    part = box.value[both][both]
+    part += 1
+    box.value[np.array([0, 1])][np.array([0, 1])] = part
+    box.value[both] = part
+    assert box.value.__.tolist() == [[0, 0], [0, 0]]
+
+
 def test_what_a_call_gives_has_no_place_to_store_to(box: Any) -> None:
     count = box.count(_proxy=True)
     count += 1
