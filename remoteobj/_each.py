@@ -17,10 +17,9 @@ from ._caller.rounds import Outcome, RoundCall, outcome_of, results, run_round
 from ._names import refuse_own_name
 from ._os.lazy_import import import_lock
 from ._parts import VIEW_OF
-from ._protocol.descriptions import format_steps
 from ._protocol.operations import OPERATIONS, Operation, Steps, drop
 from ._protocol.own_names import OF_HANDLES
-from ._syntax import ASK
+from ._syntax import ASK, text_of
 from ._views import View, value_of
 
 __all__ = ["Each", "each"]
@@ -211,7 +210,7 @@ class Each:
         raise TypeError("a view by each() can't be pickled: send the proxies, and use each() there")
 
     def __repr__(self) -> str:
-        return f"<Each of {len(self._views)} : ({format_steps(self._steps)})>"
+        return f"<Each of {len(self._views)} : ({text_of(self._steps)})>"
 
     def __dir__(self) -> list[str]:
         return ["__", *(name for name in object.__dir__(self) if not name.startswith("_"))]

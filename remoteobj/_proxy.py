@@ -18,10 +18,9 @@ from ._parts import VIEW_OF
 from ._pickling.codec import HoldsPartError
 from ._pickling.our_ways import OUR_WAYS
 from ._protocol.config import RefOptions, WireOptions
-from ._protocol.descriptions import format_steps
 from ._protocol.operations import Steps
 from ._reference import Reference, RemoteRef, describe
-from ._syntax import as_array, by_numpy, hash_of, operator_methods, refuse_part_in_with
+from ._syntax import as_array, by_numpy, hash_of, operator_methods, refuse_part_in_with, text_of
 from ._views import View
 
 if TYPE_CHECKING:
@@ -327,7 +326,7 @@ class Proxy(Operators):
     def __repr__(self) -> str:
         ref, steps, _, _ = self._view
         name = ref.name if ref.local is MISSING else describe(ref.local)
-        return f"<Remote {name} : ({format_steps(steps)})>"
+        return f"<Remote {name} : ({text_of(steps)})>"
 
     def __dir__(self) -> list[str]:
         return ["__", *(name for name in object.__dir__(self) if not name.startswith("_"))]

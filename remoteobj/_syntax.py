@@ -13,8 +13,8 @@ from types import CodeType, FrameType
 from typing import Any, Final
 
 from ._caller.call_options import CallMode
+from ._os.lazy_import import import_lock
 from ._parts import VIEW_OF
-from ._protocol.descriptions import format_steps
 from ._protocol.operations import OPERATIONS, Steps
 from ._views import View, value_of
 
@@ -27,6 +27,7 @@ __all__ = [
     "keys_are_asked_for",
     "operator_methods",
     "refuse_part_in_with",
+    "text_of",
 ]
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
@@ -83,6 +84,17 @@ def _view_of(proxy: Any) -> View:
     return view
 
 
+# --- printing ----------------------------------------------------------------------------
+
+
+def text_of(steps: Steps) -> str:
+    """The steps of a proxy as Python."""
+    with import_lock:
+        from ._protocol.descriptions import format_steps  # for a faster start-up
+
+    return format_steps(steps)
+
+
 # --- what needs no trip ------------------------------------------------------------------
 
 ASK: Final[Any] = object()
@@ -126,7 +138,7 @@ def hash_of(view: View) -> int:
         TypeError: the view is of a part, which is equal to whatever its value is equal to.
     """
     if view.steps:
-        part = format_steps(view.steps)
+        part = text_of(view.steps)
         raise TypeError(
             f"unhashable: the part {part} of a remote object, whose value may change; fetch the "
             f"value to look it up in a set or a dict, `{_fetching(part)}` or `remoteobj.get(...)`"
@@ -155,7 +167,7 @@ def _do_in_place(view: View, name: str, operands: tuple[Any, ...], proxy_on: Pro
     mode = view.options.mode
     if mode is not CallMode.NOW:
         raise TypeError(
-            f"{format_steps((*view.steps, (name, *operands)))} is not done through {mode.value}, "
+            f"{text_of((*view.steps, (name, *operands)))} is not done through {mode.value}, "
             f"where nobody would wait for it: write it without {mode.value}, or have a function do "
             f"it over there, {mode.value}.passto(f)"
         )
@@ -166,7 +178,7 @@ def _do_in_place(view: View, name: str, operands: tuple[Any, ...], proxy_on: Pro
     result = view.do(name, *operands)
     if not view.steps and result is not view.whole:
         raise TypeError(
-            f"{format_steps(((name, *operands),))} gives another object, which can't take the "
+            f"{text_of(((name, *operands),))} gives another object, which can't take the "
             f"place of the actor's own; if you want its value, write the operator without ="
         )
     return result
@@ -259,7 +271,7 @@ def refuse_part_in_with(steps: Steps) -> None:
         TypeError: the steps lead to a part.
     """
     if steps:
-        part = format_steps(steps)
+        part = text_of(steps)
         raise TypeError(
             f"{part} can't be entered from here, where it is a proxy: pass a function that does "
             f"`with` over there, `handle.passto(f)`"

@@ -75,11 +75,14 @@ class Operation(NamedTuple):
     """True: what it gives is stored in the `Place` to which it is applied."""
 
 
-class Place(NamedTuple):
+class Place:
     """Where a value is kept: one attribute, or one item, of one object."""
 
-    get: Callable[[], Any]
-    put: Callable[[Any], object]
+    __slots__ = ("get", "put")
+
+    def __init__(self, get: Callable[[], Any], put: Callable[[Any], object]) -> None:
+        self.get = get
+        self.put = put
 
 
 def drop(value: object) -> None:
