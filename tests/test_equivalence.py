@@ -8,7 +8,8 @@ import copy
 import math
 import operator
 from collections.abc import Callable, Iterator
-from types import MethodType
+from contextlib import suppress
+from types import MethodType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from hypothesis.stateful import (
 )
 
 from remoteobj import Proxy, RemoteError, remote
+from tests.internals import methods_of_operations
 from tests.operations.boxes import BINARY, IN_PLACE, ON_ATTRIBUTE, ON_ITEM, Meters
 
 
@@ -423,6 +425,35 @@ def without_remote(value: Any) -> Any:
     if isinstance(value, list) and len(value) == 2 and isinstance(value[1], list):
         return [value[0], [name for name in value[1] if name != "remote"]]
     return value
+
+
+BY_RULES_OF_THEIR_OWN = {"getitem", "setitem", "delitem", "contains", "len", "bool", "iter"}
+
+
+def test_every_operator_is_among_those_that_are_tried() -> None:
+    tried: set[str] = set()
+
+    def method(name: str) -> Callable[..., Any]:
+        def ask(*_: Any) -> Any:
+            tried.add(name)
+            return NotImplemented
+
+        return ask
+
+    def attempt(do: Callable[..., Any], *operands: Any) -> None:
+        with suppress(Exception):
+            do(*operands)
+
+    names = methods_of_operations()
+    spy: Any = type("Spy", (), {name: method(name) for name in names})()
+    for operate in BINARY.values():
+        attempt(operate, spy, object())
+        attempt(operate, object(), spy)
+    for statement in ON_ATTRIBUTE.values():
+        attempt(statement, SimpleNamespace(value=spy), None, object())
+    for convert in [*CONVERSIONS, *COPIES]:
+        attempt(convert, spy)
+    assert tried | {f"__{name}__" for name in BY_RULES_OF_THEIR_OWN} >= names
 
 
 LIVES: dict[str, tuple[dict[str, Any], int]] = {
