@@ -48,7 +48,7 @@ def attribute_reader(
                 except AttributeError:
                     _refuse_owners_name(cls, name)
                     raise
-            keys_are_asked_for(sys._getframe(1))
+            keys_are_asked_for(sys._getframe(1))  # by `dict(part)`, perhaps
         if name[:1] == "_":
             return _underscored(self, name)
         # `_proxy_on(_view_from(self).then(...))`, spelled out: a fiftieth of the time of a call.

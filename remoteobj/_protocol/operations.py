@@ -11,6 +11,8 @@ The table is a seam: what can be done to a proxy is extended here alone. Its con
   which `evaluate` and the proxy spell out for speed, and the proxy's methods that are not
   operators.
 - One method may ask for several operations, which differ in how many operands they have.
+- An operation that stores, as `+=` does, is applied to a `Place`: whoever records it exchanges the
+  step before it, which would read the value, for the one that gives the place of it.
 - The name of a row travels, and so does the order of its operands.
 - Four names of operands have a meaning of their own. `name` is the name of an attribute: it
   comes first and prints bare. `func` prints by its own name. `args` and `kwargs` are the
@@ -72,7 +74,7 @@ class Operation(NamedTuple):
     writes: str | None = None
     """Of an operation that assigns: the one that reads what this writes."""
     stores: bool = False
-    """True: what it gives is stored in the `Place` to which it is applied."""
+    """True: applied to a `Place`, it stores there what it makes of the value, and gives nothing."""
 
 
 class Place:

@@ -47,9 +47,9 @@ def test_threads_that_add_at_once_lose_nothing(box: Any) -> None:
 
     def add_often() -> None:
         start.wait(10)
-        for _ in range(1000):
+        for n in range(1000):
             box.value += 1
-            if _ % 10 == 0:
+            if n % 10 == 0:
                 box.d["k"] += 1
 
     threads = [threading.Thread(target=add_often) for _ in range(8)]
