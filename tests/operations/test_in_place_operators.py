@@ -40,7 +40,7 @@ def test_each_does_to_an_attribute_and_to_an_item_what_it_does_here(box: Any) ->
             assert (box.value.__, box.d.__) == (here.value, here.d), (left, symbol, right)
 
 
-@homes("fork")
+@homes("fork", "thread", "inline")
 def test_threads_that_add_at_once_lose_nothing(box: Any) -> None:
     box.value = 0
     start = threading.Barrier(8)
