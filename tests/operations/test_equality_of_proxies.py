@@ -31,9 +31,9 @@ class Judge:
         self.is_me = part  # type: ignore[method-assign]
         return method
 
-    def is_me(self, proxy: Any) -> tuple[bool, bool]:
+    def is_me(self, proxy: Any) -> tuple[bool, bool, bool]:
         me = current()
-        return proxy == me, hash(proxy) == hash(me)
+        return proxy == me, hash(proxy) == hash(me), proxy == self
 
 
 @pytest.fixture
@@ -86,8 +86,8 @@ def test_in_other_processes_they_are_equal_too(box: Any, home: Home) -> None:
 @homes("fork", "thread", "inline")
 def test_an_actor_knows_itself(home: Home) -> None:
     judge = home.start(Judge)
-    assert judge.is_me(judge) == (True, True)
-    assert judge.is_me(home.start(Judge)) == (False, False)
+    assert judge.is_me(judge) == (True, True, False)
+    assert judge.is_me(home.start(Judge)) == (False, False, False)
 
 
 @homes("fork")
