@@ -17,8 +17,9 @@ from ._caller.rounds import Outcome, RoundCall, outcome_of, results, run_round
 from ._names import refuse_own_name
 from ._os.lazy_import import import_lock
 from ._parts import VIEW_OF
-from ._protocol.operations import OPERATIONS, Operation, Steps, drop, format_steps
+from ._protocol.operations import OPERATIONS, Operation, Steps, drop
 from ._protocol.own_names import OF_HANDLES
+from ._syntax import ASK, text_of
 from ._views import View, value_of
 
 __all__ = ["Each", "each"]
@@ -66,7 +67,7 @@ class Each:
     All calls of an operation are sent before any is waited for. When it returns or raises, all have
     ended. If one failed, its error is raised, with a note that names the actor; if several failed,
     an `ExceptionGroup`. A generator method returns a list of streams. Operations that need a single
-    value are refused: `len`, `bool`, `in`, `for` ... Write `passto(len)`, for example.
+    value are refused: operators, `len`, `bool`, `in`, `for` ... Write `passto(len)`, for example.
 
     Its own names are those below. All others are the objects'; `attrs_` reaches every name.
     """
@@ -209,7 +210,7 @@ class Each:
         raise TypeError("a view by each() can't be pickled: send the proxies, and use each() there")
 
     def __repr__(self) -> str:
-        return f"<Each of {len(self._views)} : ({format_steps(self._steps)})>"
+        return f"<Each of {len(self._views)} : ({text_of(self._steps)})>"
 
     def __dir__(self) -> list[str]:
         return ["__", *(name for name in object.__dir__(self) if not name.startswith("_"))]
@@ -241,7 +242,11 @@ def _operator(name: str, operation: Operation) -> Callable[..., Any]:
     def do(self: Each, *operands: Any) -> None:
         _do_statement(self, name, *operands)
 
-    def refuse(self: Each, *_: Any) -> Any:
+    without_trip = _WITHOUT_TRIP.get(operation.dunder or "")
+
+    def refuse(self: Each, *operands: Any) -> Any:
+        if without_trip is not None and (found := without_trip(self, *operands)) is not ASK:
+            return found
         raise TypeError(
             f"each() has no single value for {operation.form.format_map(_NAMES)}: there are "
             f"{len(self._views)} actors; passto() gives that of each"
@@ -252,6 +257,18 @@ def _operator(name: str, operation: Operation) -> Callable[..., Any]:
     return do if operation.returns is drop else refuse
 
 
+def _is_same(many: Each, _: object) -> Any:
+    return ASK if many._steps else NotImplemented  # so that Python goes by identity
+
+
+def _printed(many: Each, spec: str) -> Any:
+    return ASK if spec else str(many)
+
+
+_WITHOUT_TRIP: Final = {"__eq__": _is_same, "__ne__": _is_same, "__format__": _printed}
+"""What such a view is asked as an object of this process."""
+
+
 class _Names(dict[str, str]):
     def __missing__(self, operand: str) -> str:
         return operand
@@ -260,7 +277,7 @@ class _Names(dict[str, str]):
 _NAMES = _Names()
 
 for _name, _operation in OPERATIONS.items():
-    if _operation.dunder is not None:
+    if _operation.dunder is not None and _operation.dunder not in vars(Each):
         setattr(Each, _operation.dunder, _operator(_name, _operation))
 
 

@@ -19,9 +19,9 @@ from ._ownership import SECOND_CTRL_C, OwnedActor, stop_in_background
 from ._process_setup import process_options
 from ._program_end import register_at_exit
 from ._protocol.identity import ActorId
-from ._protocol.operations import format_steps
 from ._proxy import Proxy, proxy_of
 from ._reference import RemoteRef
+from ._syntax import text_of
 from ._wire.registry import new_address
 from .errors import ActorDiedError, ExitReport
 
@@ -305,7 +305,7 @@ class Handle(Proxy, Generic[T]):
             raise death
 
     def __repr__(self) -> str:
-        return f"<Remote {self.name_!r} (pid {self.pid_}) : ({format_steps(self._view.steps)})>"
+        return f"<Remote {self.name_!r} (pid {self.pid_}) : ({text_of(self._view.steps)})>"
 
 
 def spawn(

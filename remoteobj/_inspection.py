@@ -18,7 +18,6 @@ from ._os.lazy_import import import_lock
 from ._pickling.exceptions import pack_error
 from ._protocol.calls import PendingCall
 from ._protocol.messages import INIT_ID, Bytes, InterruptOrder, Kind
-from ._protocol.operations import describe_request
 from .errors import CallTimeoutError, RemoteObjError
 
 if TYPE_CHECKING:
@@ -120,6 +119,9 @@ class Inspector:
             pass  # it has ended: nothing is to be said of it
         if status is not None and status.call is not None and ahead:
             ahead = ahead[1:]  # the eldest is the one that runs
+        with import_lock:
+            from ._protocol.descriptions import describe_request  # for a faster start-up
+
         return CallTimeoutError.while_running(
             f"{self._name} {what} within {options.timeout} s",
             running=status and status.call,

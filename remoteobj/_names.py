@@ -6,10 +6,12 @@ All others are the object's.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
 from ._protocol.own_names import OF_HANDLES
+from ._syntax import KEYS, keys_are_asked_for
 from ._views import View
 
 __all__ = ["attribute_reader", "refuse_own_name"]
@@ -36,15 +38,17 @@ def attribute_reader(
         view_of: reads the slot of a proxy that holds its view.
         put_view: writes it.
     """
-    own = frozenset(dir(cls)) | OF_HANDLES
+    special = frozenset(dir(cls)) | OF_HANDLES | {KEYS}
 
     def read(self: Any, name: str) -> Any:
-        if name in own:
-            try:
-                return _own(self, name)
-            except AttributeError:
-                _refuse_owners_name(cls, name)
-                raise
+        if name in special:
+            if name != KEYS:
+                try:
+                    return _own(self, name)
+                except AttributeError:
+                    _refuse_owners_name(cls, name)
+                    raise
+            keys_are_asked_for(sys._getframe(1))  # by `dict(part)`, perhaps
         if name[:1] == "_":
             return _underscored(self, name)
         # `_proxy_on(_view_from(self).then(...))`, spelled out: a fiftieth of the time of a call.

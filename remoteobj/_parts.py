@@ -7,8 +7,8 @@ another's, an argument                    a proxy, so that it can be called back
 a whole object                            a proxy
 ========================================  =====================================================
 
-Parts are also found in the lists, tuples, dicts, sets and slices among the operands. What else
-holds a part keeps it as a proxy.
+Parts are also found in the lists, tuples, dicts and slices among the operands. What else holds a
+part keeps it as a proxy.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ A proxy holds one value, its `View`, and turns syntax into steps of it, by the t
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
 from ._actor.roles import check_served_class
@@ -18,22 +18,29 @@ from ._parts import VIEW_OF
 from ._pickling.codec import HoldsPartError
 from ._pickling.our_ways import OUR_WAYS
 from ._protocol.config import RefOptions, WireOptions
-from ._protocol.operations import OPERATIONS, Steps, format_steps
+from ._protocol.operations import Steps
 from ._reference import Reference, RemoteRef, describe
-from ._syntax import REFUSALS, as_array, operator_method, refuse_part_in_with
+from ._syntax import as_array, by_numpy, hash_of, operator_methods, refuse_part_in_with, text_of
 from ._views import View
+
+if TYPE_CHECKING:
+    # A stub: at run time these methods are made from the table of operations, below.
+    from ._operators import Operators  # pyright: ignore[reportMissingModuleSource]
+else:
+    Operators = object
 
 __all__ = ["Proxy", "part_of_whole", "proxy_from", "proxy_of", "ref_of"]
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
 
-class Proxy:
+class Proxy(Operators):
     """Stands for an object that lives in another process, or for a part of it.
 
     What is done to a proxy is done to the object: attributes and items give further
-    proxies, lazily; calls, assignments, deletions, `in`, `len`, `bool` and iteration are
-    evaluated there at once, and their value, or the exception that they raise, comes back.
+    proxies, lazily; calls, assignments, deletions, operators, `in`, `len`, `bool` and iteration
+    are evaluated there at once, and their value, or the exception that they raise, comes back.
+    But two proxies of whole objects are equal if it is the same object, and hash by that.
 
     The names of the proxy itself end in one underscore, except `__`, `passto`, `super`,
     `poll`, `process_requests` and `wait_until_listening`. Every other name is the object's.
@@ -99,14 +106,10 @@ class Proxy:
 
         def __getattr__(self, name: str) -> Proxy: ...
 
-        # These are made from the table of operations, below.
+        # These are made from the table of operations, below, as are all those of `Operators`.
         def __getitem__(self, key: Any) -> Proxy: ...
         def __setitem__(self, key: Any, value: Any) -> None: ...
         def __delitem__(self, key: Any) -> None: ...
-        def __contains__(self, item: Any) -> bool: ...
-        def __len__(self) -> int: ...
-        def __bool__(self) -> bool: ...
-        def __iter__(self) -> Iterator[Any]: ...
 
     # --- recording -----------------------------------------------------------------------
 
@@ -228,6 +231,9 @@ class Proxy:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         return as_array(_view_from(self), dtype, copy)
 
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        return by_numpy(ufunc, method, inputs, kwargs)
+
     def __aiter__(self) -> AsyncIterator[Any]:
         view = _view_from(self).in_mode_of(AWAITED)
         found: AsyncIterator[Any] = view.do("iter").__aiter__()
@@ -314,10 +320,13 @@ class Proxy:
     def __setstate__(self, local: Any) -> None:
         ref_of(self).local = local
 
+    def __hash__(self) -> int:
+        return hash_of(_view_of(self))
+
     def __repr__(self) -> str:
         ref, steps, _, _ = self._view
         name = ref.name if ref.local is MISSING else describe(ref.local)
-        return f"<Remote {name} : ({format_steps(steps)})>"
+        return f"<Remote {name} : ({text_of(steps)})>"
 
     def __dir__(self) -> list[str]:
         return ["__", *(name for name in object.__dir__(self) if not name.startswith("_"))]
@@ -346,11 +355,8 @@ def _proxy_on(view: View, cls: type[Proxy] = Proxy) -> Proxy:
     return proxy
 
 
-for _name, _operation in OPERATIONS.items():
-    if _operation.dunder is not None:
-        setattr(Proxy, _operation.dunder, operator_method(_name, _operation, _proxy_on))
-for _dunder, _refusal in REFUSALS.items():
-    setattr(Proxy, _dunder, _refusal)
+for _dunder, _method in operator_methods(_proxy_on):
+    setattr(Proxy, _dunder, _method)
 
 
 def _view_from(proxy: Proxy) -> View:

@@ -7,6 +7,7 @@ it, something to be awaited, or nothing.
 from __future__ import annotations
 
 import builtins
+import operator
 from collections.abc import Callable
 from functools import cache
 from types import ModuleType
@@ -18,7 +19,7 @@ from ._caller.call_options import MISSING, PLAIN, CallMode, CallOptions
 from ._os.lazy_import import import_lock
 from ._parts import VIEW_OF, settled
 from ._pickling.codec import HoldsPartError
-from ._protocol.operations import OPERATIONS, Steps, drop, evaluate
+from ._protocol.operations import OPERATIONS, Step, Steps, drop, evaluate
 from ._protocol.parts import PARTS
 from ._reference import RemoteRef
 from .errors import ActorDiedError, NotListeningError
@@ -79,6 +80,22 @@ class View(NamedTuple):
             raise ValueError(f"attrs_{paths} has an empty name in it")
         return self._replace(steps=(*self.steps, *(("attr", name) for name in names)))
 
+    def at_place(self) -> View | None:
+        """The view of the place that this part is read from; None: it is no attribute and no item,
+        but what a call gives, say."""
+        ref, steps, options, whole = self
+        if not steps:
+            return None
+        name, *operands = steps[-1]
+        place = OPERATIONS[name].place
+        if place is None:
+            return None
+        return _new_tuple(View, (ref, (*steps[:-1], (place, *operands)), options, whole))
+
+    def as_stored(self) -> StoredView:
+        """The view of this part, marked as one whose value has just been stored in its place."""
+        return _new_tuple(StoredView, self)
+
     def in_mode_of(self, plain: CallOptions) -> View:
         """The view through which calls are made in the mode of `plain` options."""
         ref, steps, options, whole = self
@@ -96,9 +113,12 @@ class View(NamedTuple):
             TypeError: the operation gives a future, or something to be awaited, and Python's
                 syntax would drop it.
         """
-        returns, mode = OPERATIONS[name].returns, self.options.mode
+        operation, mode = OPERATIONS[name], self.options.mode
+        returns, reads = operation.returns, operation.writes
         if returns is None:
             return self.do(name, *operands)
+        if reads is not None and _is_stored(operands[-1], self, (reads, operands[0])):
+            return None
         if mode is not _NOW and not (mode is CallMode.CAST and returns is drop):
             func = name if hasattr(builtins, name) else f"operator.{name}"
             raise TypeError(
@@ -146,6 +166,39 @@ class View(NamedTuple):
         """The steps with all parts among their operands as they have to travel."""
         new = settled(steps, self.ref.actor_id, fetch)
         return new if new[0] is PARTS else (PARTS, *new)
+
+
+class StoredView(View):
+    """The view of a part whose value an in-place operator, `part += 1`, has just stored over there.
+
+    To assign such a part to its own place is done already.
+    """
+
+    __slots__ = ()
+
+
+def _is_stored(value: object, parent: View, last: Step) -> bool:
+    """Whether the value is a part that has been stored where this step leads to."""
+    kind = type(value)
+    view = VIEW_OF[kind](value) if kind in VIEW_OF else None
+    if type(view) is not StoredView or view.ref.actor_id != parent.ref.actor_id:
+        return False
+    # By identity: `==` is the users' code, and a call if an operand is a part.
+    (name, operand), steps = view.steps[-1], view.steps[:-1]
+    return (
+        len(steps) == len(parent.steps)
+        and all(map(operator.is_, steps, parent.steps))
+        and name == last[0]
+        and _is_same_key(operand, last[1])
+    )
+
+
+def _is_same_key(one: Any, other: Any) -> bool:
+    """Whether one statement, `part[key] += 1`, has read and written the item of this key."""
+    if type(one) is type(other) is slice:  # Python makes one for each
+        bounds = [(key.start, key.stop, key.step) for key in (one, other)]
+        return all(map(operator.is_, *bounds))
+    return one is other
 
 
 def value_of(part: Any) -> Any:

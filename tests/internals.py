@@ -57,6 +57,7 @@ from remoteobj._pickling.exceptions import pack_error, unpack_error
 from remoteobj._protocol import chains
 from remoteobj._protocol.calls import PendingCall
 from remoteobj._protocol.chains import BlockedCall
+from remoteobj._protocol.descriptions import describe_request
 from remoteobj._protocol.frames import (
     HEADER,
     IN_PLACE,
@@ -68,7 +69,7 @@ from remoteobj._protocol.frames import (
 )
 from remoteobj._protocol.identity import ActorId
 from remoteobj._protocol.messages import INIT_ID, WINDOW, Flag, Frame, Kind, MalformedFrameError
-from remoteobj._protocol.operations import describe_request
+from remoteobj._protocol.operations import OPERATIONS
 from remoteobj._protocol.own_names import OF_HANDLES, OF_PROXIES
 from remoteobj._proxy import ref_of
 from remoteobj._wire import buffer_exchange, registry, runtime_directory, unix
@@ -966,6 +967,11 @@ def begin_work_after_the_end_of_the_owner(seconds: float) -> None:
 
     ActorServer.handle_order = handle_and_tell  # type: ignore[method-assign]
     ActorServer.run_in_background = begin_late  # type: ignore[method-assign]
+
+
+def methods_of_operations() -> set[str]:
+    """The methods by which Python's syntax asks a proxy for operations."""
+    return {row.dunder for row in OPERATIONS.values() if row.dunder is not None}
 
 
 def names_of_proxies() -> tuple[set[str], set[str]]:

@@ -182,6 +182,10 @@ def test_the_views_of_many_are_those_of_one(envs: list[Any]) -> None:
     assert asyncio.run(awaited()) == ([2, 3, 4], [0, 1, 2])
 
 
+def add_to_numbers(many: Any) -> None:
+    many.number += 1
+
+
 @pytest.mark.parametrize(
     ("wrong", "what"),
     [
@@ -190,6 +194,10 @@ def test_the_views_of_many_are_those_of_one(envs: list[Any]) -> None:
         (bool, "bool"),
         (lambda many: 1 in many, "in"),
         (int, "int"),
+        (lambda many: many.number == 1, "obj == other"),
+        (lambda many: 3**many, r"other \*\* obj"),
+        (add_to_numbers, r"obj \+= other"),
+        (lambda many: f"{many.number:.2f}", "format"),
         (lambda many: getattr(many, "_" + "private"), "underscore"),
         (lambda many: many.stop_, "one handle"),
         (lambda many: setattr(many, "map", 1), "own name"),
@@ -214,6 +222,10 @@ def test_each_takes_several_proxies_and_nothing_else() -> None:
     with pytest.raises(TypeError, match="number 1 is 3"):
         each([proxy, 3])
     assert repr(each([proxy] * 2).d["k"]) == "<Each of 2 : (?.d['k'])>"
+    many = each([proxy])
+    assert f"{many}" == str(many)
+    assert many in {many, 1}
+    assert many != each([proxy])
     assert {"map", "with_", "__", "future_"} <= set(dir(each([proxy])))
 
 

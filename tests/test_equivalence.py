@@ -4,7 +4,12 @@ Every rule does one thing to both and compares how it ended: the same value (of 
 an exception of the same type with the same arguments. After each the two objects must be equal.
 """
 
+import copy
+import math
+import operator
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from types import MethodType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +24,8 @@ from hypothesis.stateful import (
 )
 
 from remoteobj import Proxy, RemoteError, remote
+from tests.internals import methods_of_operations
+from tests.operations.boxes import BINARY, IN_PLACE, ON_ATTRIBUTE, ON_ITEM, Meters
 
 
 class Base:
@@ -52,6 +59,7 @@ class Model(Base):
         self.beta: Any = [1, 2, 3]
         self.gamma: Any = {"k": {"n": [1]}}
         self.store: dict[Any, Any] = {"k": 1}
+        self.value: Any = 0
 
     def who(self) -> Any:
         return "model"
@@ -126,11 +134,22 @@ def outcome(root: Any, do: Callable[[Any], Any]) -> Outcome:
         return failed(error)
     if value is root:
         return (ITSELF,)
+    if isinstance(value, (MethodType, Proxy)):
+        return ("method", str(value).count("who"))  # of the object, which travels as a proxy
     return ("value", type(value), value)
 
 
 def failed(error: BaseException) -> Outcome:
     return ("error", type(error), error.args, getattr(error, "code", None))
+
+
+def plainly(do: Callable[[], Any]) -> Any:
+    """What Python's own code, here, says of a `TypeError` is about the classes that it sees, in the
+    order in which it asks them."""
+    try:
+        return do()
+    except TypeError:
+        return TypeError
 
 
 def here(part: Any) -> Any:
@@ -159,6 +178,34 @@ links = st.one_of(
     st.tuples(st.just("item"), st.one_of(scalars, st.just(...), st.just(slice(0, 1)))),
 )
 paths = st.lists(links, max_size=3)
+operands = st.one_of(
+    values,
+    st.sampled_from([2.5, -1.5, 2 + 1j, b"x", {1, 2}, frozenset({2}), "%s"]).map(copy.copy),
+    st.builds(Meters, st.integers(0, 2)),
+)
+symbols = st.sampled_from(list(BINARY))
+
+CONVERSIONS: list[Callable[[Any], Any]] = [
+    operator.neg,
+    operator.pos,
+    operator.invert,
+    abs,
+    int,
+    float,
+    complex,
+    operator.index,
+    round,
+    lambda part: round(part, 1),
+    math.trunc,
+    math.floor,
+    math.ceil,
+    lambda part: f"{part:>5}",
+    lambda part: f"{part:.1f}",
+    lambda part: part in (1, "k", None, [1]),
+    lambda part: pow(part, 3, 5),
+    lambda part: list(reversed(part)),
+]
+COPIES: list[Callable[[Any], Any]] = [dict, lambda part: {**part}, lambda part: part | {}]
 Path = list[tuple[str, Any]]
 
 FUNCTIONS: list[Callable[..., Any]] = [
@@ -251,6 +298,56 @@ class Machine(RuleBasedStateMachine):
     def iterate(self, path: Path) -> None:
         self.same(lambda root: [item for item in walk(root, path)])  # noqa: C416  (list() asks len)
 
+    @rule(path=paths, symbol=symbols, other=operands)
+    def operate(self, path: Path, symbol: str, other: Any) -> None:
+        self.same(lambda root: BINARY[symbol](walk(root, path), other))
+
+    @rule(path=paths, symbol=symbols, other=operands)
+    def operate_reflected(self, path: Path, symbol: str, other: Any) -> None:
+        if symbol != "%" or not isinstance(other, (str, bytes)):  # which format what they get
+            self.same(lambda root: plainly(lambda: BINARY[symbol](other, walk(root, path))))
+
+    @rule(value=operands, symbol=symbols, other=operands)
+    def operate_on_any_value(self, value: Any, symbol: str, other: Any) -> None:
+        self.same(lambda root: setattr(root, "value", value))
+        self.same(lambda root: BINARY[symbol](root.value, other))
+        self.operate_reflected([("attr", "value")], symbol, other)
+
+    @rule(path=paths, symbol=symbols, second=paths)
+    def operate_on_two_parts(self, path: Path, symbol: str, second: Path) -> None:
+        if path and second:  # a whole object has no copy to be compared with
+            self.same(
+                lambda root: plainly(lambda: BINARY[symbol](walk(root, path), walk(root, second)))
+            )
+
+    @rule(path=paths, symbol=st.sampled_from(IN_PLACE), value=operands, other=operands)
+    def store_in_attribute(self, path: Path, symbol: str, value: Any, other: Any) -> None:
+        self.same(lambda root: setattr(walk(root, path), "value", value))
+        self.same(lambda root: ON_ATTRIBUTE[symbol](walk(root, path), None, other))
+
+    @rule(path=paths, key=keys, symbol=st.sampled_from(IN_PLACE), value=operands, other=operands)
+    def store_in_item(self, path: Path, key: Any, symbol: str, value: Any, other: Any) -> None:
+        def assign(root: Any) -> None:
+            walk(root, path)[key] = value
+
+        self.same(assign)
+        self.same(lambda root: ON_ITEM[symbol](walk(root, path), key, other))
+
+    @rule(value=operands, index=st.integers(0, len(CONVERSIONS) - 1))
+    def convert_any_value(self, value: Any, index: int) -> None:
+        self.same(lambda root: setattr(root, "value", value))
+        self.convert([("attr", "value")], index)
+
+    @rule(path=paths, copy=st.sampled_from(COPIES))
+    def copy_mapping(self, path: Path, copy: Callable[[Any], Any]) -> None:
+        path = [("attr", "gamma"), *path]
+        if outcome(self.model, lambda root: walk(root, path))[:2] == ("value", dict):
+            self.same(lambda root: copy(walk(root, path)))
+
+    @rule(path=paths, index=st.integers(0, len(CONVERSIONS) - 1))
+    def convert(self, path: Path, index: int) -> None:
+        self.same(lambda root: plainly(lambda: CONVERSIONS[index](walk(root, path))))
+
     @rule(path=paths, args=st.lists(values, max_size=2), name=names, value=values)
     def call(self, path: Path, args: list[Any], name: str, value: Any) -> None:
         self.same(lambda root: walk(root, path)(*args, **{name: value}))
@@ -328,6 +425,35 @@ def without_remote(value: Any) -> Any:
     if isinstance(value, list) and len(value) == 2 and isinstance(value[1], list):
         return [value[0], [name for name in value[1] if name != "remote"]]
     return value
+
+
+BY_RULES_OF_THEIR_OWN = {"getitem", "setitem", "delitem", "contains", "len", "bool", "iter"}
+
+
+def test_every_operator_is_among_those_that_are_tried() -> None:
+    tried: set[str] = set()
+
+    def method(name: str) -> Callable[..., Any]:
+        def ask(*_: Any) -> Any:
+            tried.add(name)
+            return NotImplemented
+
+        return ask
+
+    def attempt(do: Callable[..., Any], *operands: Any) -> None:
+        with suppress(Exception):
+            do(*operands)
+
+    names = methods_of_operations()
+    spy: Any = type("Spy", (), {name: method(name) for name in names})()
+    for operate in BINARY.values():
+        attempt(operate, spy, object())
+        attempt(operate, object(), spy)
+    for statement in ON_ATTRIBUTE.values():
+        attempt(statement, SimpleNamespace(value=spy), None, object())
+    for convert in [*CONVERSIONS, *COPIES]:
+        attempt(convert, spy)
+    assert tried | {f"__{name}__" for name in BY_RULES_OF_THEIR_OWN} >= names
 
 
 LIVES: dict[str, tuple[dict[str, Any], int]] = {

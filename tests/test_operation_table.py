@@ -12,15 +12,8 @@ from hypothesis import strategies as st
 
 from remoteobj import CallTimeoutError, Proxy, UnsendableError, remote
 from remoteobj._pickling.codec import dumps_call
-from remoteobj._protocol.operations import (
-    OPERATIONS,
-    Operation,
-    Steps,
-    describe_request,
-    evaluate,
-    format_steps,
-    named_operands,
-)
+from remoteobj._protocol.descriptions import describe_request, format_steps, named_operands
+from remoteobj._protocol.operations import OPERATIONS, Operation, Steps, evaluate
 from remoteobj._syntax import operator_method
 from remoteobj.testing import Gate
 
@@ -58,6 +51,22 @@ def double(thing: Thing, plus: int = 0) -> int:
 
 Row = tuple[str, tuple[Any, ...], str, Any]
 
+ARITHMETIC = {
+    "add": "+",
+    "sub": "-",
+    "mul": "*",
+    "truediv": "/",
+    "floordiv": "//",
+    "mod": "%",
+    "pow": "**",
+    "lshift": "<<",
+    "rshift": ">>",
+    "and": "&",
+    "xor": "^",
+    "or": "|",
+}
+COMPARISONS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+
 # One line per row of the table: operation, operands, how it prints, its value on Thing().
 # The ones that apply to something else than the root begin at `d` or `d["k"]`.
 ROOT: list[Row] = [
@@ -73,12 +82,34 @@ ROOT: list[Row] = [
     ("len", (), "len(?)", TypeError("object of type 'Thing' has no len()")),
     ("iter", (), "iter(?)", TypeError("'Thing' object is not iterable")),
     ("int", (), "int(?)", TypeError),
+    ("reversed", (), "reversed(?)", TypeError("'Thing' object is not reversible")),
 ]
 NUMBERS: list[Row] = [
-    ("int", (), "int(?)", 1),
-    ("float", (), "float(?)", 1.0),
-    ("complex", (), "complex(?)", 1 + 0j),
-    ("index", (), "index(?)", 1),
+    ("int", (), "int(?)", 5),
+    ("float", (), "float(?)", 5.0),
+    ("complex", (), "complex(?)", 5 + 0j),
+    ("index", (), "index(?)", 5),
+    ("neg", (), "-?", -5),
+    ("pos", (), "+?", 5),
+    ("invert", (), "~?", -6),
+    ("abs", (), "abs(?)", 5),
+    ("round", (), "round(?)", 5),
+    ("rounddigits", (-1,), "round(?, -1)", 0),
+    ("trunc", (), "trunc(?)", 5),
+    ("floor", (), "floor(?)", 5),
+    ("ceil", (), "ceil(?)", 5),
+    ("format", (".2f",), "format(?, '.2f')", "5.00"),
+    ("divmod", (2,), "divmod(?, 2)", (2, 1)),
+    ("rdivmod", (13,), "divmod(13, ?)", (2, 3)),
+    ("powmod", (2, 7), "pow(?, 2, 7)", 4),
+    ("rpowmod", (2, 7), "pow(2, ?, 7)", 4),
+    *((name, (2,), f"? {sign} 2", eval(f"5 {sign} 2")) for name, sign in ARITHMETIC.items()),
+    *((f"r{name}", (2,), f"2 {sign} ?", eval(f"2 {sign} 5")) for name, sign in ARITHMETIC.items()),
+    *((f"i{name}", (2,), f"? {sign}= 2", eval(f"5 {sign} 2")) for name, sign in ARITHMETIC.items()),
+    *((name, (2,), f"? {sign} 2", eval(f"5 {sign} 2")) for name, sign in COMPARISONS.items()),
+    ("matmul", (2,), "? @ 2", TypeError("unsupported operand type(s) for @: 'int' and 'int'")),
+    ("rmatmul", (2,), "2 @ ?", TypeError("unsupported operand type(s) for @: 'int' and 'int'")),
+    ("imatmul", (2,), "? @= 2", TypeError("unsupported operand type(s) for @=: 'int' and 'int'")),
 ]
 ITEMS: list[Row] = [
     ("item", (0,), "?[0]", 1),
@@ -91,6 +122,9 @@ ITEMS: list[Row] = [
     ("len", (), "len(?)", 3),
     ("bool", (), "bool(?)", True),
 ]
+LAZY = {"attr", "item", "super"}
+INSIDE = {"super", "parts", "attrplace", "itemplace"}
+"""Rows that are of use with others alone, and are tried with these."""
 
 
 def row_id(row: Row) -> str:
@@ -116,7 +150,7 @@ def test_an_operation_on_items_prints_as_python_and_does_what_it_prints(row: Row
 
 @pytest.mark.parametrize("row", NUMBERS, ids=row_id)
 def test_an_operation_on_numbers_prints_as_python_and_does_what_it_prints(row: Row) -> None:
-    check(row, True)
+    check(row, 5)
 
 
 def check(row: Row, obj: Any) -> None:
@@ -133,12 +167,24 @@ def check(row: Row, obj: Any) -> None:
 
 
 def test_every_row_of_the_table_is_tried_above() -> None:
-    assert {row[0] for row in ROOT + ITEMS + NUMBERS} | {"super", "parts"} == set(OPERATIONS)
+    assert {row[0] for row in ROOT + ITEMS + NUMBERS} | INSIDE == set(OPERATIONS)
 
 
 def test_only_attributes_items_and_super_go_on_lazily() -> None:
     lazy = {name for name, op in OPERATIONS.items() if not op.ends}
-    assert lazy - {"parts"} == {"attr", "item", "super"}
+    assert lazy - INSIDE == LAZY - INSIDE
+
+
+def test_an_operator_that_stores_is_applied_to_the_place_that_the_chain_leads_to() -> None:
+    thing = Thing()
+    of_attribute = (("attrplace", "n"), ("iadd", 4))
+    of_item = (("attr", "d"), ("item", "k"), ("itemplace", 0), ("imul", 10))
+    assert format_steps(of_attribute) == "?.n += 4"
+    assert format_steps(of_item) == "?.d['k'][0] *= 10"
+    assert evaluate(of_attribute, thing) is evaluate(of_item, thing) is None
+    assert vars(thing) == {"n": 5, "d": {"k": [10, 2, 3]}}
+    assert describe_request(dumps_call(of_item)[0]) == "?.d[...][...] *= ..."
+    assert list(named_operands(of_attribute)) == [("name", "n"), ("other", 4)]
 
 
 def test_assignments_and_deletions_change_the_object() -> None:
@@ -298,20 +344,19 @@ class Amount:
         return self.n // divisor
 
 
-HALVED = (("attr", "total"), ("floordiv", 2))
+HALVED = (("attr", "total"), ("share", 2))
 
 
 @pytest.fixture
-def floordiv(monkeypatch: pytest.MonkeyPatch) -> Operation:
-    """An operation that is not in the table, and then is."""
-    row = Operation("{obj} // {divisor}", lambda a, b: a // b, ("divisor",), dunder="__floordiv__")
-    monkeypatch.setitem(OPERATIONS, "floordiv", row)
-    method = operator_method("floordiv", row, lambda view: view)
-    monkeypatch.setattr(Proxy, "__floordiv__", method, raising=False)
-    return row
+def share(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operation that is not in the table, and then is, with a method that asks for it."""
+    row = Operation("{obj} // {divisor}", lambda a, b: a // b, ("divisor",))
+    monkeypatch.setitem(OPERATIONS, "share", row)
+    method = operator_method("__floordiv__", {1: "share"}, lambda view: view)
+    monkeypatch.setattr(Proxy, "__floordiv__", method)
 
 
-@pytest.mark.usefixtures("floordiv")
+@pytest.mark.usefixtures("share")
 def test_one_more_row_prints_applies_names_its_operand_and_is_described() -> None:
     class Purse:
         total = Amount(7)
@@ -323,7 +368,7 @@ def test_one_more_row_prints_applies_names_its_operand_and_is_described() -> Non
 
 
 @pytest.mark.engines(only=["process"], reason="the row is in the table of forks alone")
-@pytest.mark.usefixtures("floordiv")
+@pytest.mark.usefixtures("share")
 def test_one_more_row_makes_an_operator_of_proxies(gate: Gate) -> None:
     @remote
     class Purse:
@@ -351,10 +396,15 @@ def test_one_more_row_makes_an_operator_of_proxies(gate: Gate) -> None:
         assert queued.result() == 3
 
 
-def test_the_method_of_a_row_is_named_as_python_names_it(floordiv: Operation) -> None:
-    method = operator_method("floordiv", floordiv, lambda view: view)
-    assert method.__qualname__ == "Proxy.__floordiv__"
-    assert Proxy.__len__.__name__ == "__len__"
+def test_the_method_of_a_row_is_named_as_python_names_it() -> None:
+    method: Any = vars(Proxy)["__floordiv__"]
+    assert (method.__name__, method.__qualname__) == ("__floordiv__", "Proxy.__floordiv__")
+
+
+def test_a_method_says_how_many_operands_its_operations_have() -> None:
+    method: Any = vars(Proxy)["__pow__"]
+    with pytest.raises(TypeError, match="__pow__ takes 1 or 2 operands, and got 3"):
+        method(Proxy(Thing()).n, 1, 2, 3)
 
 
 @pytest.mark.parametrize("name", [name for name, row in OPERATIONS.items() if row.dunder])

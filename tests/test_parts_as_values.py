@@ -82,9 +82,9 @@ def test_a_part_of_the_same_object_is_evaluated_over_there(camera: Any) -> None:
 
 
 def test_parts_are_found_in_containers_of_any_depth(camera: Any, other: Any) -> None:
-    value = [camera.key, (camera.index, {"x": {camera.index}}), other.key]
+    value = [camera.key, (camera.index, {"x": (camera.index,)}), other.key]
     args, kwargs = camera.kinds(value, 1, key=value)
-    expected = ["a", (2, {"x": {2}}), "proxy"]
+    expected = ["a", (2, {"x": (2,)}), "proxy"]
     assert args == (expected, 1)
     assert kwargs == {"key": expected}
     assert isinstance(value[0], Proxy), "the caller's own list is left alone"

@@ -16,11 +16,8 @@ from remoteobj import (
     remote,
 )
 from remoteobj._pickling.codec import dumps_call
-from remoteobj._protocol.operations import (
-    OPERATIONS,
-    Steps,
-    describe_request,
-)
+from remoteobj._protocol.descriptions import describe_request
+from remoteobj._protocol.operations import OPERATIONS, Steps
 from remoteobj._protocol.pickle_outline import MARK, OPAQUE, outline
 from remoteobj.testing import Gate
 from tests.conftest import Launch

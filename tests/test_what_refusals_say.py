@@ -73,30 +73,7 @@ def forked() -> Iterator[Any]:
     handle.stop_()
 
 
-# ------------------------------------------------------------------ parts are fetched first
-
-OPERATORS: dict[str, Callable[[Any], Any]] = {
-    "+": lambda part: part + 1,
-    "-": lambda part: 1 - part,
-    "*": lambda part: part * part,
-    "%": lambda part: part % "x",
-    "**": lambda part: 2**part,
-    "<": lambda part: part < 4,
-    ">=": lambda part: part >= 4,
-    "unary -": lambda part: -part,
-    "abs()": lambda part: abs(part),
-    "round()": lambda part: round(part, 2),
-    "format": lambda part: f"{part:.2f}",
-}
-
-
-@pytest.mark.parametrize("symbol", OPERATORS)
-def test_an_operator_on_a_part_says_how_to_fetch_it(symbol: str, forked: Any) -> None:
-    with pytest.raises(TypeError) as refused:
-        OPERATORS[symbol](forked.value)
-    assert symbol in str(refused.value)
-    assert "`proxy.value.__`" in str(refused.value)
-    assert f"{forked.value}" == str(forked.value), "printing stays local"
+# ------------------------------------------------------------------ parts
 
 
 def test_a_conversion_gives_the_value(device: Any) -> None:
@@ -107,14 +84,6 @@ def test_a_conversion_gives_the_value(device: Any) -> None:
         int(device.lines)
     with pytest.raises(TypeError, match=r"use future_\.passto\(int, \.\.\.\)"):
         int(device.future_.value)
-
-
-def test_an_operand_that_knows_what_to_do_with_a_proxy_is_asked(forked: Any) -> None:
-    class Fetching:
-        def __radd__(self, other: Any) -> Any:
-            return other.get_() + 1
-
-    assert forked.value + Fetching() == 4
 
 
 def test_with_is_not_for_parts(forked: Any) -> None:

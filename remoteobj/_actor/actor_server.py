@@ -10,6 +10,7 @@ from typing import Any, Final
 from .._catching.catchers import USER_ERRORS, Except
 from .._engines.contract import OwnerLink
 from .._os.interrupter import Interrupter, run_loop
+from .._os.lazy_import import import_lock
 from .._os.poller import clock
 from .._pickling.exceptions import unpack_error
 from .._protocol.config import WireOptions
@@ -23,7 +24,6 @@ from .._protocol.messages import (
     StopOrder,
     refusal_of_unknown,
 )
-from .._protocol.operations import describe_request
 from .._wire.registry import transport_of
 from .._wire.runtime_directory import sweep_for_the_dead
 from .._wire.transport import Address
@@ -113,6 +113,10 @@ class ActorServer(Server):
 
     def status(self) -> Status:
         """What it is doing. From any thread."""
+        with import_lock:
+            # For a faster start-up: few owners ask.
+            from .._protocol.descriptions import describe_request
+
         mailbox, current = self.mailbox, self.executor.current
         return Status(
             state=mailbox.lifecycle.state.name.lower(),

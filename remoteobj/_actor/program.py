@@ -19,6 +19,7 @@ from .._catching.catchers import USER_ERRORS, Except
 from .._engines.contract import OwnerLink, ProgramFailedError, named_parts
 from .._os.breakpoints import refuse_breakpoints
 from .._os.interrupter import Interrupter
+from .._os.lazy_import import import_lock
 from .._os.thread_unwind import ThreadUnwind
 from .._pickling import own_objects
 from .._pickling.codec import pickled
@@ -27,7 +28,6 @@ from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.identity import ActorId
 from .._protocol.lifecycle import Event
 from .._protocol.messages import INIT_ID, Frame, Kind
-from .._protocol.operations import describe_request
 from .._protocol.own_names import OF_SERVING
 from .._wire.transport import Address
 from ..errors import COROUTINE_REMEDY
@@ -110,6 +110,10 @@ class ActorProgram:
 
     @staticmethod
     def describe(request: bytes) -> str:
+        with import_lock:
+            # For a faster start-up: it is asked about the dead.
+            from .._protocol.descriptions import describe_request
+
         return describe_request(request)
 
     # --- a life --------------------------------------------------------------------------

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from .._os.lazy_import import import_lock
 from .._pickling.codec import loads, unpickled
 from .._pickling.exceptions import add_note, for_caller, unpack_error
 from .._protocol.messages import Bytes, Frame, Kind
-from .._protocol.operations import describe_request
 
 __all__ = ["RETURNED_SELF", "Fallback", "decode_answer", "fallback_or_raise"]
 
@@ -37,6 +37,9 @@ def decode_answer(frame: Frame, sent: Bytes = b"") -> Any:
         # What a value does when it is unpickled must not end the caller's program, or loop.
         error = for_caller(exc)
         what = "an item" if frame[0] == Kind.ITEM else "the result"
+        with import_lock:
+            from .._protocol.descriptions import describe_request  # for a faster start-up
+
         call = f" of {describe_request(sent)}" if sent else ""
         add_note(error, f"This was raised here, while {what}{call} was unpickled.")
         sent = b""

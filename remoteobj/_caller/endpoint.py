@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from .._os.fork_safety import is_lean
+from .._os.lazy_import import import_lock
 from .._pickling.codec import dumps, dumps_call
 from .._pickling.exceptions import unpack_error
 from .._protocol.calls import ErrorFactory, PendingCall
@@ -17,7 +18,7 @@ from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.frames import JOINED
 from .._protocol.identity import ActorId
 from .._protocol.messages import Bytes, Frame, Kind
-from .._protocol.operations import Steps, named_operands
+from .._protocol.operations import Steps
 from .._wire.auth import AuthenticationError
 from .._wire.channel import StreamChannel
 from .._wire.refusals import report_refusal
@@ -373,6 +374,9 @@ def encode(steps: Steps, writable: bool = True) -> tuple[bytes, list[Any]]:
     except UnsendableError as exc:
         error = exc
     try:
+        with import_lock:
+            from .._protocol.descriptions import named_operands  # for a faster start-up
+
         for name, operand in named_operands(steps):
             dumps(operand, name)  # says which one it is
         raise error

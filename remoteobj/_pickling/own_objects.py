@@ -64,7 +64,8 @@ def _name_of(method: MethodType) -> str:
     name: str = method.__func__.__name__
     mangled = [f"_{base.__name__.lstrip('_')}{name}" for base in type(obj).__mro__]
     for one in [name, *(mangled if name.startswith("__") else [])]:
-        if getattr(obj, one, None) == method:
+        found = getattr(obj, one, None)
+        if type(found) is MethodType and found == method:  # `==` of a proxy would be a call
             return one
     raise TypeError(
         f"the method {method.__func__.__qualname__} of an actor's object is no attribute of it by "

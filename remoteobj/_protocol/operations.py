@@ -10,6 +10,9 @@ The table is a seam: what can be done to a proxy is extended here alone. Its con
   it. A new operation is one new row. Nothing else names the rows, but for `attr` and `call`,
   which `evaluate` and the proxy spell out for speed, and the proxy's methods that are not
   operators.
+- One method may ask for several operations, which differ in how many operands they have.
+- An operation that stores, as `+=` does, is applied to a `Place`: whoever records it exchanges the
+  step before it, which would read the value, for the one that gives the place of it.
 - The name of a row travels, and so does the order of its operands.
 - Four names of operands have a meaning of their own. `name` is the name of an attribute: it
   comes first and prints bare. `func` prints by its own name. `args` and `kwargs` are the
@@ -24,11 +27,10 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import takewhile
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from .._os.lazy_import import import_lock
-from .messages import Bytes
 from .own_names import hint_at_own_name
 from .parts import PARTS, Part, replaced
 
@@ -36,13 +38,11 @@ __all__ = [
     "OPERATIONS",
     "Operation",
     "OwnIterator",
+    "Place",
     "Step",
     "Steps",
-    "describe_request",
     "drop",
     "evaluate",
-    "format_steps",
-    "named_operands",
 ]
 
 Step = tuple[Any, ...]
@@ -69,6 +69,22 @@ class Operation(NamedTuple):
     returns: Callable[[Any], Any] | None = None
     """What Python makes of what the method gives: for instance an `int` of `len`, or nothing, by
     `drop`, of a statement. None: Python hands it on as it is, so it may be a future too."""
+    place: str | None = None
+    """Of an operation that reads an attribute or an item: the one that gives its `Place`."""
+    writes: str | None = None
+    """Of an operation that assigns: the one that reads what this writes."""
+    stores: bool = False
+    """True: applied to a `Place`, it stores there what it makes of the value, and gives nothing."""
+
+
+class Place:
+    """Where a value is kept: one attribute, or one item, of one object."""
+
+    __slots__ = ("get", "put")
+
+    def __init__(self, get: Callable[[], Any], put: Callable[[Any], object]) -> None:
+        self.get = get
+        self.put = put
 
 
 def drop(value: object) -> None:
@@ -91,6 +107,48 @@ def _itself(obj: Any) -> Any:
     return obj
 
 
+def _attribute_place(obj: Any, name: str) -> Place:
+    return Place(partial(getattr, obj, name), partial(setattr, obj, name))
+
+
+def _item_place(obj: Any, key: Any) -> Place:
+    return Place(partial(operator.getitem, obj, key), partial(operator.setitem, obj, key))
+
+
+def _in_place(operate: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """The operator as the statement `place += other` means it: read, operate, and store.
+
+    The result of a call has no place. There it is what it is in Python, an operator like others.
+    """
+
+    def apply(obj: Any, other: Any) -> Any:
+        if type(obj) is not Place:
+            return operate(obj, other)
+        obj.put(operate(obj.get(), other))
+        return None
+
+    return apply
+
+
+def _reflected(operate: Callable[..., Any]) -> Callable[..., Any]:
+    """The operator with the object as its second operand."""
+
+    def apply(obj: Any, other: Any, *more: Any) -> Any:
+        return operate(other, obj, *more)
+
+    return apply
+
+
+def _by_math(name: str) -> Callable[[Any], Any]:
+    def apply(obj: Any) -> Any:
+        with import_lock:
+            import math  # for a faster start-up: few programs ask for these
+
+        return getattr(math, name)(obj)
+
+    return apply
+
+
 class OwnIterator(Iterator[Any]):
     """The items of an object that is its own iterator, as `for` takes them: it takes one at a time,
     and whoever leaves the loop leaves the object as it is then, and open."""
@@ -107,15 +165,64 @@ def _iterate(obj: Any) -> Iterator[Any]:
     return OwnIterator(found) if found is obj else found
 
 
+BINARY: Final = {
+    "add": "+",
+    "sub": "-",
+    "mul": "*",
+    "matmul": "@",
+    "truediv": "/",
+    "floordiv": "//",
+    "mod": "%",
+    "pow": "**",
+    "lshift": "<<",
+    "rshift": ">>",
+    "and": "&",
+    "xor": "^",
+    "or": "|",
+}
+"""The binary operators that can be reflected, and in place: Python's name for each, its symbol."""
+
+COMPARISONS: Final = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+"""Python reflects these by one another: `1 < part` asks the part for `>`."""
+
+
+def _rows_of_operators() -> Iterator[tuple[str, Operation]]:
+    other = ("other",)
+    for name, symbol in BINARY.items():
+        operate, in_place = (getattr(operator, f"__{i}{name}__") for i in ("", "i"))
+        text, swapped = f"{{obj}} {symbol} {{other}}", f"{{other}} {symbol} {{obj}}"
+        yield name, Operation(text, operate, other, dunder=f"__{name}__")
+        yield f"r{name}", Operation(swapped, _reflected(operate), other, dunder=f"__r{name}__")
+        yield (
+            f"i{name}",
+            Operation(
+                f"{{obj}} {symbol}= {{other}}",
+                _in_place(in_place),
+                other,
+                dunder=f"__i{name}__",
+                stores=True,
+            ),
+        )
+    for name, symbol in COMPARISONS.items():
+        compare = getattr(operator, name)
+        yield name, Operation(f"{{obj}} {symbol} {{other}}", compare, other, dunder=f"__{name}__")
+
+
 OPERATIONS: Final[dict[str, Operation]] = {
-    "attr": Operation("{obj}.{name}", getattr, ("name",), ends=False),
-    "item": Operation("{obj}[{key}]", operator.getitem, ("key",), False, "__getitem__"),
+    "attr": Operation("{obj}.{name}", getattr, ("name",), ends=False, place="attrplace"),
+    "item": Operation(
+        "{obj}[{key}]", operator.getitem, ("key",), False, "__getitem__", place="itemplace"
+    ),
+    "attrplace": Operation("{obj}.{name}", _attribute_place, ("name",), ends=False),
+    "itemplace": Operation("{obj}[{key}]", _item_place, ("key",), ends=False),
     "super": Operation("super({obj})", _super, ends=False),
     # Says that there are parts of the object among the operands behind it: see `parts`.
     PARTS[0]: Operation("{obj}", _itself, ends=False),
     "call": Operation("{obj}({args})", _call, ("args", "kwargs")),
     "passto": Operation("{func}({obj}{more_args})", _pass_to, ("func", "args", "kwargs")),
-    "setattr": Operation("{obj}.{name} = {value}", setattr, ("name", "value"), returns=drop),
+    "setattr": Operation(
+        "{obj}.{name} = {value}", setattr, ("name", "value"), returns=drop, writes="attr"
+    ),
     "delattr": Operation("del {obj}.{name}", delattr, ("name",), returns=drop),
     "setitem": Operation(
         "{obj}[{key}] = {value}",
@@ -123,6 +230,7 @@ OPERATIONS: Final[dict[str, Operation]] = {
         ("key", "value"),
         dunder="__setitem__",
         returns=drop,
+        writes="item",
     ),
     "delitem": Operation(
         "del {obj}[{key}]", operator.delitem, ("key",), dunder="__delitem__", returns=drop
@@ -137,6 +245,30 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "complex": Operation("complex({obj})", complex, dunder="__complex__", returns=complex),
     "index": Operation("index({obj})", operator.index, dunder="__index__", returns=operator.index),
     "iter": Operation("iter({obj})", _iterate, dunder="__iter__", returns=iter),
+    "reversed": Operation("reversed({obj})", reversed, dunder="__reversed__"),
+    "format": Operation(
+        "format({obj}, {spec})", format, ("spec",), dunder="__format__", returns=str
+    ),
+    **dict(_rows_of_operators()),
+    "powmod": Operation(
+        "pow({obj}, {other}, {modulo})", pow, ("other", "modulo"), dunder="__pow__"
+    ),
+    "rpowmod": Operation(
+        "pow({other}, {obj}, {modulo})", _reflected(pow), ("other", "modulo"), dunder="__rpow__"
+    ),
+    "divmod": Operation("divmod({obj}, {other})", divmod, ("other",), dunder="__divmod__"),
+    "rdivmod": Operation(
+        "divmod({other}, {obj})", _reflected(divmod), ("other",), dunder="__rdivmod__"
+    ),
+    "neg": Operation("-{obj}", operator.neg, dunder="__neg__"),
+    "pos": Operation("+{obj}", operator.pos, dunder="__pos__"),
+    "invert": Operation("~{obj}", operator.invert, dunder="__invert__"),
+    "abs": Operation("abs({obj})", abs, dunder="__abs__"),
+    "round": Operation("round({obj})", round, dunder="__round__"),
+    "rounddigits": Operation("round({obj}, {ndigits})", round, ("ndigits",), dunder="__round__"),
+    "trunc": Operation("trunc({obj})", _by_math("trunc"), dunder="__trunc__"),
+    "floor": Operation("floor({obj})", _by_math("floor"), dunder="__floor__"),
+    "ceil": Operation("ceil({obj})", _by_math("ceil"), dunder="__ceil__"),
 }
 
 
@@ -188,118 +320,3 @@ def _filled(steps: Sequence[Any], root: Any) -> Iterator[Step]:
 
     for name, *operands in steps:
         yield (name, *(replaced(one, (Part,), value_of) for one in operands))
-
-
-# --- printing ----------------------------------------------------------------------------
-
-
-def format_steps(steps: Steps) -> str:
-    """A chain as Python, `?` being the object.
-
-    >>> format_steps((("attr", "d"), ("item", "k"), ("call", (1,), {"by": 2})))
-    "?.d['k'](1, by=2)"
-    >>> format_steps((("passto", len, (), {}),))
-    'len(?)'
-    """
-    text = "?"
-    for name, *operands in steps:
-        operation = OPERATIONS[name]
-        texts = _texts(dict(zip(operation.operands, operands, strict=True)))
-        text = operation.form.format(obj=text, **texts)
-    return text
-
-
-def _texts(operands: dict[str, Any]) -> dict[str, str]:
-    """What stands for the operands in the form of their operation."""
-    keywords = operands.pop("kwargs", {}).items()
-    args = [*map(_brief, operands.pop("args", ())), *(f"{k}={_brief(v)}" for k, v in keywords)]
-    texts = {operand: _PRINT.get(operand, _brief)(value) for operand, value in operands.items()}
-    texts["args"] = ", ".join(args)
-    texts["more_args"] = "".join(f", {arg}" for arg in args)
-    return texts
-
-
-def _brief(value: object) -> str:
-    """A repr that stays short and never raises, since printing a chain must not fail."""
-    try:
-        text = repr(value)
-    except Exception:
-        return object.__repr__(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _name_of(func: Any) -> str:
-    return getattr(func, "__qualname__", None) or _brief(func)
-
-
-_PRINT: Final[dict[str, Callable[[Any], str]]] = {"name": str, "func": _name_of}
-"""How those operands print that do not print by their repr."""
-
-
-def named_operands(steps: Steps) -> Iterator[tuple[str, Any]]:
-    """All operands of a chain, each with the name by which its user knows it.
-
-    >>> list(named_operands((("call", (1, 2), {"by": 3}), ("item", "k"))))
-    [('args[0]', 1), ('args[1]', 2), ('by', 3), ('key', 'k')]
-    """
-    for name, *operands in steps:
-        for operand, value in zip(OPERATIONS[name].operands, operands, strict=True):
-            if operand == "args":
-                yield from ((f"args[{i}]", one) for i, one in enumerate(value))
-            elif operand == "kwargs":
-                yield from value.items()
-            else:
-                yield operand, value
-
-
-# --- describing a request from its bytes --------------------------------------------------
-
-
-def describe_request(payload: Bytes) -> str:
-    """The chain of a request as Python, without its arguments, from the bytes that travel.
-
-    Nothing that is in them is run. They may be cut off anywhere: then it is the chain as far as
-    it is known, and an operation that was begun counts once its name has been read, and the name
-    of its attribute. Bytes that are no request give `?`.
-
-    >>> import pickle
-    >>> describe_request(pickle.dumps(("add", (1,)), 5))
-    '?.add(...)'
-    >>> describe_request(pickle.dumps([("attr", "d"), ("setitem", "k", 1)], 5))
-    '?.d[...] = ...'
-    """
-    with import_lock:
-        # For a faster start-up: few programs ask, and it needs `pickletools`.
-        from .pickle_outline import MARK, outline
-
-    match outline(bytes(payload[:LOOKED_AT])):
-        case [str(method), *_] | [(str(method), *_)]:
-            return _describe_steps([("attr", method), ("call",)])
-        case [[*steps], *cut_off]:
-            # Behind the list come the steps that were not put into it yet, the last one in parts.
-            parts = [part for part in cut_off if part is not MARK]
-            whole = list(takewhile(lambda part: type(part) is tuple, parts))
-            return _describe_steps([*steps, *whole, tuple(parts[len(whole) :])])
-    return "?"
-
-
-LOOKED_AT: Final = 2000
-"""Bytes of a request that are looked at: enough for any chain before its last arguments."""
-
-
-def _describe_steps(steps: Sequence[Any]) -> str:
-    text = "?"
-    for step in steps:
-        operation = OPERATIONS.get(step[0]) if step and type(step[0]) is str else None
-        if operation is None:
-            break
-        texts = dict.fromkeys(operation.operands, "...") | _LEFT_OUT
-        if "name" in texts:
-            if len(step) < 2 or type(step[1]) is not str:
-                break
-            texts["name"] = step[1]
-        text = operation.form.format(obj=text, **texts)
-    return text
-
-
-_LEFT_OUT: Final = {"func": "f", "args": "...", "more_args": ""}

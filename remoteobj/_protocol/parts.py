@@ -21,8 +21,9 @@ class Part(NamedTuple):
     steps: tuple[tuple[Any, ...], ...]
 
 
-CONTAINERS: Final = frozenset((list, tuple, dict, set, frozenset, slice))
-"""What is looked into. Whatever else holds a part keeps it as it is."""
+CONTAINERS: Final = frozenset((list, tuple, dict, slice))
+"""What is looked into. Whatever else holds a part keeps it as it is. No set holds one, and no dict
+has one for a key: parts can't be hashed."""
 
 
 def replaced(value: Any, kinds: Container[type], replace: Callable[[Any], Any]) -> Any:
@@ -53,8 +54,7 @@ def _replaced(
     if kind is slice:
         return slice(*new)
     if kind is dict:
-        half = len(new) // 2
-        return dict(zip(new[:half], new[half:], strict=True))
+        return dict(zip(value, new, strict=True))
     return kind(new)
 
 
@@ -62,5 +62,5 @@ def _items_of(value: Any) -> list[Any]:
     if type(value) is slice:
         return [value.start, value.stop, value.step]
     if type(value) is dict:
-        return [*value, *value.values()]
+        return list(value.values())
     return list(value)

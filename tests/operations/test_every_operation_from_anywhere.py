@@ -36,6 +36,11 @@ def tour(thing: Any, me: str) -> None:
     assert thing[me]["k"][0].__ == me
     del thing[me]["k"]
     assert not thing[me]
+    thing[me] = 1
+    thing[me] += 2
+    assert thing[me] == 3 == 4 - (thing[me] >> 1)
+    assert (thing[me] in (2, 3), f"{thing[me]:02d}", round(thing[me] / 2, 1)) == (True, "03", 1.5)
+    assert (thing == thing.future_, {thing: me}[thing]) == (True, me)
     del thing[me]
     with pytest.raises(KeyError) as missing:
         thing[me].get_()

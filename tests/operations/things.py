@@ -26,6 +26,7 @@ class Thing(Base):
     def __init__(self) -> None:
         self.n = 1
         self.items: dict[Any, Any] = {"a": [1, {"b": 2}]}
+        self.row = [0, 1, 2, 3]
         self.leaving = False
         self.hidden = 5
         self._private = "p"
@@ -102,6 +103,22 @@ def double(thing: Any, plus: int = 0) -> int:
     return 2 * int(thing.hidden) + plus
 
 
+def add_to_attribute(thing: Any) -> None:
+    thing.n += 1
+
+
+def add_to_item(thing: Any) -> None:
+    thing.row[1] += 1
+
+
+def add_to_slice(thing: Any) -> None:
+    thing.row[:1] += [7]
+
+
+def add_part(thing: Any) -> None:
+    thing.row[thing.row[0]] += thing.n
+
+
 OPERATIONS: dict[str, Callable[[Any], object]] = {
     "call": lambda thing: thing.items["a"].append(3),
     "get_": lambda thing: thing.items["a"][0].get_(),
@@ -117,4 +134,16 @@ OPERATIONS: dict[str, Callable[[Any], object]] = {
     "iter": lambda thing: next(iter(thing.items["a"])),
     "passto": lambda thing: thing.items["a"].passto(len),
     "super": lambda thing: thing.super.who(),
+    "operator": lambda thing: thing.row[0] + 1,
+    "reflected operator": lambda thing: 1 - thing.row[0],
+    "operator on two parts": lambda thing: thing.row[0] * thing.n,
+    "comparison": lambda thing: thing.row[0] == 1,
+    "in a tuple": lambda thing: thing.row[1] in (1, 2, 3),
+    "round": lambda thing: round(thing.row[0]),
+    "format": lambda thing: f"{thing.n:.2f}",
+    "reversed": lambda thing: next(reversed(thing.row)),
+    "+= on an attribute": add_to_attribute,
+    "+= on an item": add_to_item,
+    "+= on a slice": add_to_slice,
+    "+= with a part": add_part,
 }
