@@ -17,7 +17,7 @@ from typing import Any
 
 from .._catching.catchers import USER_ERRORS, Except
 from .._engines.contract import OwnerLink, ProgramFailedError, named_parts
-from .._os.breakpoints import refuse_breakpoints
+from .breakpoints import answer_breakpoints
 from .._os.interrupter import Interrupter
 from .._os.thread_unwind import ThreadUnwind
 from .._pickling import own_objects
@@ -124,7 +124,7 @@ class ActorProgram:
         link.on_sigterm = server.end_now
         self._owner = server.owner = server.mailbox.clients.attach(link.data)
         if not link.shared_process:
-            refuse_breakpoints()
+            answer_breakpoints()
             server.interrupter = Interrupter(USER_ENTRY_POINTS, INTERNAL_CODE)
             server.interrupter.install()
             server.mailbox.safe_point = server.interrupter.raise_pending

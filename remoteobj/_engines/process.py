@@ -23,6 +23,7 @@ from typing import Any, ClassVar
 
 from .._os.descriptors import need_descriptors
 from .._os.io_thread import reactor
+from .._os.job_control import remember_group
 from .._os.lazy_import import import_lock
 from .._os.processes import KnownProcess
 from .._pickling.exceptions import unpack_error
@@ -78,6 +79,7 @@ class ActorProcess(multiprocessing.Process):
     def __init__(self, spec: LaunchSpec) -> None:
         before = set(vars(self))
         super().__init__(name=spec.name, daemon=spec.daemon)
+        remember_group(self)
         self._plain = {*vars(self), "_link", "_options", "start_method"} - before
         """What `multiprocessing`'s own pickler sends."""
         self.start_method: str = chosen_start_method(spec.start_method)
