@@ -28,6 +28,7 @@ from .._wire.registry import transport_of
 from .._wire.runtime_directory import sweep_for_the_dead
 from .._wire.transport import Address
 from ..errors import NotListeningError
+from .breakpoints import open_prompts
 from .clients import Client
 from .execution import USER_ENTRY_POINTS
 from .interrupting import CallsOfClient, is_taking_in
@@ -123,6 +124,7 @@ class ActorServer(Server):
             memory=memory(),
             threads=tuple(one.name for one in threading.enumerate()),
             waits_for=_threads_that_last() if self._closed else (),
+            debugged=bool(open_prompts),
         )
 
     # --- interrupting ----------------------------------------------------------------------

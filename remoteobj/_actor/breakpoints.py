@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from typing import Any, Final
 
 from .._os.lazy_import import import_lock
 
-__all__ = ["answer_breakpoints"]
+__all__ = ["answer_breakpoints", "open_prompts"]
+
+open_prompts: Final[set[object]] = set()
+"""The debuggers that ask in the terminal, or wait for their turn there."""
 
 
 def answer_breakpoints() -> None:
     """From now on a `breakpoint()` opens pdb in the terminal, where that of the interpreter would
     read the standard input, which an actor has not. Debuggers of the program's own are left."""
-    hook = sys.breakpointhook
-    # That of pytest asks through its own standard input, which is the test process's alone.
-    if hook is sys.__breakpointhook__ or getattr(hook, "__module__", "") == "_pytest.debugging":
+    if sys.breakpointhook is sys.__breakpointhook__:
         sys.breakpointhook = _answer
 
 

@@ -6,6 +6,7 @@ import pdb
 from types import FrameType
 from typing import Any
 
+from .breakpoints import open_prompts
 from .terminal import SharedTerminal, find_terminal
 
 __all__ = ["stop_at"]
@@ -42,7 +43,11 @@ class ActorDebugger(pdb.Pdb):
     def interaction(self, frame: FrameType | None, *args: Any) -> None:
         if frame is not None and not _is_within(self._outermost, frame):
             self._outermost = _outermost(frame)
-        super().interaction(frame, *args)
+        open_prompts.add(self)
+        try:
+            super().interaction(frame, *args)
+        finally:
+            open_prompts.discard(self)
 
     def get_stack(self, frame: FrameType | None, traceback: Any) -> tuple[list[Any], int]:
         """The stack, without the frames of ours that have led to users' code."""

@@ -35,6 +35,8 @@ class Status(NamedTuple):
     """The names of the threads of its process."""
     waits_for: tuple[str, ...] = ()
     """Those of them, which are no daemons, that its process waits for: it has ended otherwise."""
+    debugged: bool = False
+    """Whether it asks in the terminal, since it has come to a `breakpoint()`."""
 
 
 def memory() -> int:
