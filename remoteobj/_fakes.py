@@ -51,8 +51,8 @@ def mocked(cls: type[T], /, **attributes: Any) -> Handle[T]:
     """A handle over a mock of `unittest.mock`, that has the names and the signatures of a class.
 
     Its methods do nothing and return None until they are told otherwise, and remember their calls;
-    its properties are None. A name that the class has not is an AttributeError, and wrong arguments are a TypeError. All
-    that a mock understands is said through the handle.
+    its properties are None. A name that the class has not is an AttributeError, and wrong arguments
+    are a TypeError. All that a mock understands is said through the handle.
 
     Args:
         attributes: values of attributes, among them those that `__init__` would set, which the

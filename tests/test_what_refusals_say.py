@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-import remoteobj
 from remoteobj import CallTimeoutError, Handle, Proxy, UnsendableError, current, options, remote
 from remoteobj.testing import Gate
 from tests.conftest import Launch

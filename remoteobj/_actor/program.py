@@ -17,7 +17,6 @@ from typing import Any
 
 from .._catching.catchers import USER_ERRORS, Except
 from .._engines.contract import OwnerLink, ProgramFailedError, named_parts
-from .breakpoints import answer_breakpoints
 from .._os.interrupter import Interrupter
 from .._os.thread_unwind import ThreadUnwind
 from .._pickling import own_objects
@@ -32,6 +31,7 @@ from .._protocol.own_names import OF_SERVING
 from .._wire.transport import Address
 from ..errors import COROUTINE_REMEDY
 from .actor_server import ActorServer
+from .breakpoints import answer_breakpoints
 from .current import ProxyMaker, current_actor, give_own_proxy
 from .execution import USER_ENTRY_POINTS
 from .mailbox import INTERNAL_CODE
