@@ -15,8 +15,8 @@ import threading
 from multiprocessing import current_process
 from typing import Final
 
-from .._os.job_control import in_group_of_program
 from .._wire.turns import Turn
+from .job_control import in_group_of_program
 
 __all__ = ["SharedTerminal", "find_terminal"]
 

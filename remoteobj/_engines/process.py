@@ -23,13 +23,13 @@ from typing import Any, ClassVar
 
 from .._os.descriptors import need_descriptors
 from .._os.io_thread import reactor
-from .._os.job_control import remember_group
 from .._os.lazy_import import import_lock
 from .._os.processes import KnownProcess
 from .._pickling.exceptions import unpack_error
 from .._pickling.fork_classes import share_classes
 from .._wire.channel import StreamChannel
 from .child import run_program
+from .child_signals import PROGRAM_GROUP
 from .contract import (
     ExitCallback,
     ExitCallbacks,
@@ -79,7 +79,7 @@ class ActorProcess(multiprocessing.Process):
     def __init__(self, spec: LaunchSpec) -> None:
         before = set(vars(self))
         super().__init__(name=spec.name, daemon=spec.daemon)
-        remember_group(self)
+        self._config.setdefault(PROGRAM_GROUP, os.getpgrp())  # type: ignore[attr-defined]
         self._plain = {*vars(self), "_link", "_options", "start_method"} - before
         """What `multiprocessing`'s own pickler sends."""
         self.start_method: str = chosen_start_method(spec.start_method)
@@ -138,7 +138,7 @@ class ActorProcess(multiprocessing.Process):
                 known = KnownProcess.meet(popen.pid, self._parent_of(popen))
                 guardian.watch(known)
                 death = lines.open_death(known, popen.sentinel, self._by_server)
-                self._reaper = Reaper(popen, known, death, self._by_server)
+                self._reaper = Reaper(popen, known, death, self._by_server, lines.measurement)
                 weakref.finalize(self, self._reaper.close).atexit = False
                 if death is None and not self._by_server:
                     self._be_its_own_sentinel(popen, self._reaper)

@@ -12,25 +12,16 @@ import contextlib
 import multiprocessing
 import os
 from collections.abc import Iterator
-from typing import Any, Final
 
-__all__ = ["in_group_of_program", "remember_group"]
+from .._engines.child_signals import PROGRAM_GROUP
 
-KEY: Final = "remoteobj_group"
-
-
-def remember_group(process: Any) -> None:
-    """Let a process, of `multiprocessing`, that is about to be started know the program's group.
-
-    What it starts itself gets to know it too, since the settings of a process are handed on.
-    """
-    process._config.setdefault(KEY, os.getpgrp())
+__all__ = ["in_group_of_program"]
 
 
 @contextlib.contextmanager
 def in_group_of_program(terminal: int) -> Iterator[None]:
     """Be in the program's group meanwhile, if the terminal is that of our session, and minds."""
-    group = multiprocessing.current_process()._config.get(KEY)  # type: ignore[attr-defined]
+    group = multiprocessing.current_process()._config.get(PROGRAM_GROUP)  # type: ignore[attr-defined]
     before = os.getpgrp()
     joined = False
     with contextlib.suppress(OSError):
