@@ -85,8 +85,7 @@ def mocked(cls: type[T], /, **attributes: Any) -> Handle[T]:
 
 def _make_plain(made: Any, name: str, in_class: object) -> None:
     """Have a name of a mock give what can be sent, where it would give a further mock."""
-    child = getattr(made, name)
-    if callable(child) and hasattr(child, "return_value"):
-        child.return_value = None
+    if callable(getattr(in_class, "__func__", in_class)):
+        getattr(made, name).return_value = None
     else:
         setattr(made, name, None if hasattr(in_class, "__get__") else in_class)

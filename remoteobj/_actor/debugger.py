@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pdb
+import sys
 from types import FrameType
 from typing import Any
 
@@ -48,6 +49,15 @@ class ActorDebugger(pdb.Pdb):
             super().interaction(frame, *args)
         finally:
             open_prompts.discard(self)
+
+    def do_interact(self, arg: str) -> Any:
+        """Begin a Python prompt: it reads from the standard input, which an actor has not."""
+        before = sys.stdin, sys.stdout
+        sys.stdin = sys.stdout = self._terminal
+        try:
+            return super().do_interact(arg)
+        finally:
+            sys.stdin, sys.stdout = before
 
     def get_stack(self, frame: FrameType | None, traceback: Any) -> tuple[list[Any], int]:
         """The stack, without the frames of ours that have led to users' code."""
