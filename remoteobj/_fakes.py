@@ -42,9 +42,9 @@ def fake(factory: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Handl
     Raises:
         Exception: what the factory raised, and what `remoteobj.spawn` raises.
     """
-    works = isinstance(factory, type) and role_of(factory, "work") is not None
-    engine = "thread" if works else "inline"
-    return options(engine=engine).spawn(factory, *args, **kwargs)
+    cls: Any = factory
+    works = isinstance(cls, type) and role_of(cls, "work") is not None
+    return options(engine="thread" if works else "inline").spawn(factory, *args, **kwargs)
 
 
 def mocked(cls: type[T], /, **attributes: Any) -> Handle[T]:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -52,9 +52,9 @@ class Worker:
 
     @remote.work
     def run(self) -> None:
-        while self.remote.listening_:  # type: ignore[attr-defined]
+        while self.remote.listening_:
             self.turns += 1
-            self.remote.poll(0.01)  # type: ignore[attr-defined]
+            self.remote.poll(0.01)
 
     @remote.cleanup
     def close(self) -> None:
@@ -82,7 +82,7 @@ def test_a_fake_has_the_whole_face_of_a_handle_and_no_process() -> None:
         with pytest.raises(LookupError, match="no picture"):
             camera.fail()
         assert camera.status_().state == "running"
-        ended = []
+        ended: list[Any] = []
         camera.on_exit_(ended.append)
         exited = camera.exited_
     assert exited.result(10).reason == "stopped"
@@ -126,7 +126,7 @@ def test_a_fake_takes_the_place_of_spawn(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(Worker, "spawn", lambda: fake(Camera, 4), raising=False)
 
     def program() -> Any:
-        with Worker.spawn() as worker:  # type: ignore[attr-defined]
+        with Worker.spawn() as worker:
             return worker.grab(2.0)
 
     assert program() == 8.0
@@ -160,17 +160,19 @@ def test_a_mock_does_what_it_is_told_and_remembers(mock: Any) -> None:
 
 
 def test_a_mock_has_the_names_and_signatures_of_the_class_and_no_others(mock: Any) -> None:
-    for wrong in (
+    wrong: list[Callable[[], Any]] = [
         lambda: mock.grab(1.0, 2.0),
         lambda: mock.grab(expose=1.0),
         lambda: mock.version(),
         lambda: mock.frames(),
-    ):
+    ]
+    for call in wrong:
         with pytest.raises(TypeError):
-            wrong()
-    for unknown in (lambda: mock.garb(1.0), lambda: mock.zoom.__):
+            call()
+    unknown: list[Callable[[], Any]] = [lambda: mock.garb(1.0), lambda: mock.zoom.__]
+    for call in unknown:
         with pytest.raises(AttributeError, match="has no attribute"):
-            unknown()
+            call()
     assert mock.version(3) is None
 
 

@@ -28,14 +28,13 @@ from .._wire.registry import transport_of
 from .._wire.runtime_directory import sweep_for_the_dead
 from .._wire.transport import Address
 from ..errors import NotListeningError
-from .breakpoints import open_prompts
 from .clients import Client
 from .execution import USER_ENTRY_POINTS
 from .interrupting import CallsOfClient, is_taking_in
 from .replies import value_frame
 from .roles import takes_requests
 from .server import Server
-from .status import Status, memory, stacks
+from .status import Status, memory, open_prompts, stacks
 
 __all__ = ["ActorServer"]
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any, Final
+from typing import Any
 
 from .._os.lazy_import import import_lock
 
-__all__ = ["answer_breakpoints", "open_prompts"]
-
-open_prompts: Final[set[object]] = set()
-"""The debuggers that ask in the terminal, or wait for their turn there."""
+__all__ = ["answer_breakpoints"]
 
 
 def answer_breakpoints() -> None:

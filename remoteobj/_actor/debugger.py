@@ -7,7 +7,7 @@ import sys
 from types import FrameType
 from typing import Any
 
-from .breakpoints import open_prompts
+from .status import open_prompts
 from .terminal import SharedTerminal, find_terminal
 
 __all__ = ["stop_at"]
@@ -36,32 +36,33 @@ class ActorDebugger(pdb.Pdb):
 
     def __init__(self, terminal: SharedTerminal) -> None:
         # Ctrl-C is the owner's. And to step on from users' code is not to step into ours.
-        super().__init__(stdin=terminal, stdout=terminal, nosigint=True, skip=[f"{PACKAGE}.*"])
+        file: Any = terminal
+        super().__init__(stdin=file, stdout=file, nosigint=True, skip=[f"{PACKAGE}.*"])
         self._terminal = terminal
         self._outermost: FrameType | None = None
         """Of the user's frames that led to the prompt, the one that we have called."""
 
-    def interaction(self, frame: FrameType | None, *args: Any) -> None:
+    def interaction(self, frame: FrameType | None, traceback: Any = None) -> None:
         if frame is not None and not _is_within(self._outermost, frame):
             self._outermost = _outermost(frame)
         open_prompts.add(self)
         try:
-            super().interaction(frame, *args)
+            super().interaction(frame, traceback)
         finally:
             open_prompts.discard(self)
 
     def do_interact(self, arg: str) -> Any:
         """Begin a Python prompt: it reads from the standard input, which an actor has not."""
         before = sys.stdin, sys.stdout
-        sys.stdin = sys.stdout = self._terminal
+        sys.stdin = sys.stdout = self.stdin
         try:
             return super().do_interact(arg)
         finally:
             sys.stdin, sys.stdout = before
 
-    def get_stack(self, frame: FrameType | None, traceback: Any) -> tuple[list[Any], int]:
+    def get_stack(self, f: FrameType | None, t: Any) -> tuple[list[Any], int]:
         """The stack, without the frames of ours that have led to users' code."""
-        stack, current = super().get_stack(frame, traceback)
+        stack, current = super().get_stack(f, t)
         ours = next((i for i, (one, _) in enumerate(stack) if one is self._outermost), 0)
         return stack[ours:], max(0, current - ours)
 

@@ -64,7 +64,7 @@ class Measurement:
             with contextlib.suppress(Exception):  # this coverage has no such option
                 options[name] = coverage.get_option(name)
         self.settings = Settings(
-            os.path.abspath(coverage.get_option("run:data_file")),
+            os.path.abspath(str(coverage.get_option("run:data_file"))),
             f"actor-{os.urandom(8).hex()}",
             coverage.config.config_file or False,
             options,
