@@ -103,3 +103,30 @@ def test_the_report_has_the_lines_of_all_actors_but_of_a_killed_one(directory: P
     assert missing(directory, "actors.py") == {'self.ended = "by SIGKILL"'}
     assert missing(directory, "program.py") == set()
     assert {name for name in os.listdir(directory) if "coverage" in name} == {".coverage"}
+
+
+def test_a_file_that_can_not_be_read_is_told_and_left(directory: Path) -> None:
+    """As of an actor that was killed while it wrote."""
+    (directory / "broken.py").write_text(
+        """
+import glob, warnings
+from actors import Ended
+
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    ended = Ended.spawn()
+    ended.passto(lambda obj, source: exec(source), '''
+import atexit, coverage
+def save(self):
+    with open(self.get_data().data_filename(), "w") as file:
+        file.write("half of it")
+coverage.Coverage.save = save
+''')
+    ended.stop_()
+print([str(one.message) for one in caught], glob.glob(".coverage.*"))
+"""
+    )
+    ended = run(directory, "run", "broken.py")
+    assert ended.returncode == 0, ended.stderr
+    assert "the coverage of an actor is left in" in ended.stdout
+    assert "['.coverage.actor-" in ended.stdout

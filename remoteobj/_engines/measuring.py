@@ -18,9 +18,11 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import warnings
 from typing import Any, Final, NamedTuple
 
 from coverage import Coverage, CoverageData
+from coverage.exceptions import CoverageException
 
 __all__ = ["Measurement", "Settings", "measure", "measurement_here"]
 
@@ -61,7 +63,7 @@ class Measurement:
         self._coverage = coverage
         options = {}
         for name in SETTINGS:
-            with contextlib.suppress(Exception):  # this coverage has no such option
+            with contextlib.suppress(CoverageException):  # this version has no such option
                 options[name] = coverage.get_option(name)
         self.settings = Settings(
             os.path.abspath(str(coverage.get_option("run:data_file"))),
@@ -72,13 +74,21 @@ class Measurement:
 
     def take_in(self) -> None:
         """The actor has ended: add what it has written to what its owner has."""
-        settings = self.settings
-        path = f"{settings.data_file}.{settings.suffix}"
-        if os.path.exists(path):
-            data = CoverageData(path)
-            data.read()
-            self._coverage.get_data().update(data)
-            data.erase()
+        path = f"{self.settings.data_file}.{self.settings.suffix}"
+        if not os.path.exists(path):
+            return
+        try:
+            data = self._coverage.get_data()
+            if self._coverage is not Coverage.current() and not os.path.exists(
+                data.data_filename()
+            ):
+                return  # it was saved and combined with others': so may this be, by the next
+            actors = CoverageData(path)
+            actors.read()
+            data.update(actors)
+            actors.erase()
+        except CoverageException as exc:  # it was killed while it wrote, say
+            warnings.warn(f"the coverage of an actor is left in {path}: {exc}", stacklevel=1)
 
 
 def measurement_here() -> Measurement | None:
