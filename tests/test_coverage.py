@@ -100,9 +100,9 @@ def directory(tmp_path: Path) -> Path:
 def test_the_report_has_the_lines_of_all_actors_but_of_a_killed_one(directory: Path) -> None:
     ended = run(directory, "run", "--branch", "--source=.", "program.py")
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+    assert {name for name in os.listdir(directory) if "coverage" in name} == {".coverage"}
     assert missing(directory, "actors.py") == {'self.ended = "by SIGKILL"'}
     assert missing(directory, "program.py") == set()
-    assert {name for name in os.listdir(directory) if "coverage" in name} == {".coverage"}
 
 
 def test_a_file_that_can_not_be_read_is_told_and_left(directory: Path) -> None:

@@ -55,7 +55,7 @@ def test_breakpoint_opens_pdb_in_the_terminal_of_the_program(
         """
         method = sys.argv[1]
         with Device.options(start_method=method).spawn() as device:
-            print(device.look(3), flush=True)
+            print(device.look(3), device.shine(), flush=True)
             try:
                 device.look(4)
             except Exception as error:
@@ -78,7 +78,7 @@ def test_breakpoint_opens_pdb_in_the_terminal_of_the_program(
     while "--Return--" not in (shown := terminal.ask("n")):
         assert "---" not in shown
     terminal.type("n")  # past the end of the method, which ends the session
-    assert program.line() == "4"
+    assert program.line() == "4 on"
 
     terminal.prompt()
     terminal.type("q")
