@@ -101,11 +101,11 @@ class SharedTerminal(io.TextIOBase):
         with self._lock:
             self._reading = False
             self._cancel()
-            if self._turn is not None:
-                self._show()
-                os.close(self._fd)
-                turn, self._turn, self._fd = self._turn, None, -1
+            turn, fd = self._turn, self._fd
+            self._turn, self._fd = None, -1
+            if turn is not None:
                 turn.give()
+                os.close(fd)
 
     def _take(self) -> None:
         with self._lock:
