@@ -130,3 +130,30 @@ print([str(one.message) for one in caught], glob.glob(".coverage.*"))
     assert ended.returncode == 0, ended.stderr
     assert "the coverage of an actor is left in" in ended.stdout
     assert "['.coverage.actor-" in ended.stdout
+
+
+def test_what_comes_after_the_owner_s_own_was_combined_waits_for_the_next(directory: Path) -> None:
+    (directory / "combined.py").write_text(
+        """
+import os, coverage
+from actors import Ended
+
+measured = coverage.Coverage()
+measured.start()
+ended = Ended.spawn()
+ended.by_sigterm()
+measured.stop()
+measured.save()
+os.remove(".coverage")
+ended.stop_()
+print([name[:16] for name in os.listdir() if name.startswith(".coverage")])
+"""
+    )
+    command = [sys.executable, "combined.py"]
+    ended = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=25)
+    assert (ended.stdout, ended.stderr) == (
+        "['.coverage.actor-']\n".replace("actor-", "actor-"),
+        "",
+    )
+    assert run(directory, "combine").returncode == 0
+    assert 'self.ended = "by SIGTERM"' not in missing(directory, "actors.py")

@@ -7,6 +7,7 @@ import pytest
 
 from remoteobj._actor import terminal as module
 from remoteobj._actor.terminal import SharedTerminal
+from remoteobj._wire.turns import Turn
 from tests.pseudo_terminals import PseudoTerminal
 from tests.tools import Call, until
 
@@ -39,7 +40,7 @@ def test_the_turn_is_kept_between_lines_and_given_up_at_the_end(
     assert first.readline() == "one\n"
     second.write("second asks> ")
     waiting = Call(second.readline)
-    until(lambda: waiting.is_in(SharedTerminal.readline))
+    until(lambda: waiting.is_in(Turn.take))
     screen.type("two")
     first.write("again> ")
     assert first.readline() == "two\n"
