@@ -318,9 +318,11 @@ def test_an_interruption_and_the_end_of_the_input_quit(
             except Exception as error:
                 return type(error).__name__
 
+        import signal
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
         with Device.spawn() as device:
             call = device.future_.look(1)
-            come_to_it(device)
+            signal.sigwait({signal.SIGUSR1})
             print(device.interrupt_(), outcome(call), flush=True)
             print(outcome(device.future_.look(1)), device.shine(), flush=True)
             try:
@@ -333,6 +335,7 @@ def test_an_interruption_and_the_end_of_the_input_quit(
         prelude=TAKE + CLASS,
     )
     terminal.prompt()
+    program.process.send_signal(signal.SIGUSR1)
     assert program.line() == "True BdbQuit"
     terminal.prompt()
     terminal.press(b"\x04")

@@ -51,6 +51,14 @@ class ActorDebugger(pdb.Pdb):
         finally:
             open_prompts.discard(self)
 
+    def _cmdloop(self) -> None:
+        """Ask for commands. An interruption quits, where pdb, which takes it for a Ctrl-C, would
+        ask again: nobody may be left who waits for the call."""
+        try:
+            self.cmdloop()
+        except KeyboardInterrupt:
+            self.set_quit()
+
     def do_interact(self, arg: str) -> Any:
         """Begin a Python prompt: it reads from the standard input, which an actor has not."""
         before = sys.stdin, sys.stdout
