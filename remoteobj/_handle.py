@@ -145,7 +145,8 @@ class Handle(Proxy, Generic[T]):
 
         If it has ended already, nothing happens. If it has not ended after `timeout` seconds
         (by default the option `stop_timeout`), it gets SIGTERM, then SIGKILL, and `exc_`
-        records that in the group `cleanup`.
+        records that in the group `cleanup`. While somebody debugs it at a `breakpoint()`, no
+        time limit ends it.
         """
         self._actor.stop(self._actor.options.stop_timeout if timeout is None else timeout)
 
@@ -250,6 +251,8 @@ class Handle(Proxy, Generic[T]):
         C code that holds the interpreter is interrupted only when it releases it. A request that
         runs in a second thread, beside a work loop that does not ask for requests, is not
         interrupted.
+
+        A call that somebody debugs at a `breakpoint()` ends with `bdb.BdbQuit` instead.
 
         Args:
             exc: the exception, or its class. It is sent like any other.

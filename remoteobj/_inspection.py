@@ -32,6 +32,9 @@ EXPLAIN_SECONDS = 0.25
 ANSWER_SECONDS = 0.15
 """How much of that the actor itself has to say so; the rest is for faulthandler."""
 
+DEBUGGED_SECONDS = 0.5
+"""How long one that has not ended in time may take to say that somebody debugs it."""
+
 
 class Inspector:
     """The questions of one owner.
@@ -90,6 +93,19 @@ class Inspector:
         """Raise something in what it runs; False: it runs nothing."""
         order = InterruptOrder(pack_error(error), INIT_ID)
         return bool(self._ask(Kind.INTERRUPT, order.payload(), timeout))
+
+    def wait_for_end(self, seconds: float | None) -> bool:
+        """Wait for its end; False when that did not come in time, and nobody debugs it."""
+        while not self._instance.wait(seconds):
+            if not self._is_debugged():
+                return False
+            seconds = max(seconds or 0.0, 1.0)  # so long when somebody has debugged it
+        return True
+
+    def _is_debugged(self) -> bool:
+        with contextlib.suppress(RemoteObjError):
+            return self.status(DEBUGGED_SECONDS).debugged
+        return False
 
     def explain(
         self,

@@ -271,7 +271,7 @@ class OwnedActor:
         if self.instance.runs_by_itself:
             self._drain_goodbye(limit)
         left = None if limit is None else max(0.0, limit - time.monotonic())
-        if not self.instance.wait(left):
+        if not self.inspector.wait_for_end(left):
             self._force(timeout)
         self._close()
 

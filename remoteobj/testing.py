@@ -1,7 +1,10 @@
-"""For tests of programs that use actors: faults at a moment of your choice, gates, a leak check.
+"""For tests of programs that use actors: fakes, faults at a moment of your choice, gates, a leak
+check.
 
 ::
 
+    fake(Cls, ...)                                       a handle over an object in this process
+    mocked(Cls)                                          ... over a mock that has the same names
     script(handle, die(at=3, when="after execution"))    the third call from now on is carried out,
                                                          and then the actor dies without a reply
     with Gate() as gate:                                 an actor that calls gate.park() waits there
@@ -28,6 +31,7 @@ from ._actor.client_set import ClientSet
 from ._actor.clients import Client, StreamProducer
 from ._actor.execution import Executor, Running
 from ._actor.server import Server
+from ._fakes import fake, mocked
 from ._handle import Handle
 from ._leaks import no_leaks
 from ._protocol.frames import encode
@@ -40,10 +44,12 @@ __all__ = [
     "bad_pickle",
     "delay",
     "die",
+    "dies_in_init",
     "drop",
+    "fake",
+    "mocked",
     "no_leaks",
     "script",
-    "dies_in_init",
 ]
 
 When = Literal["before receive", "after receive", "after execution", "in mid-frame", "in handshake"]

@@ -353,6 +353,7 @@ OF_ONE_MODULE = {
     "test_requests",
     "test_schedule",
     "test_shared_reader",
+    "test_shared_terminal",
     "test_sharing",
     "test_sigpipe",
     "test_transports",

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-import remoteobj
 from remoteobj import CallTimeoutError, Handle, Proxy, UnsendableError, current, options, remote
 from remoteobj.testing import Gate
 from tests.conftest import Launch
@@ -29,9 +28,6 @@ class Device:
 
     def own(self, name: str) -> Any:
         return getattr(current(), name)()
-
-    def breaks(self) -> None:
-        breakpoint()
 
     async def later(self) -> int:
         return 1
@@ -204,27 +200,7 @@ def test_an_open_file_is_never_silently_read(forked: Any, tmp_path: Path) -> Non
     assert forked.give(io.StringIO("mine"))[0].read() == "mine"
 
 
-# ------------------------------------------------------------------ debuggers, loops, time limits
-
-
-def test_breakpoint_says_that_there_is_no_terminal(start_method: str) -> None:
-    with options(start_method=start_method).spawn(Device) as device:
-        with pytest.raises(RuntimeError, match=r"no terminal.*engine=\"thread\""):
-            device.breaks()
-    job = remoteobj.util.process(Device().breaks)
-    with pytest.raises(RuntimeError, match="no terminal"), job:
-        pass
-
-
-def test_a_debugger_of_the_program_s_own_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONBREAKPOINT", "tests.test_what_refusals_say.debugger")
-    with options(start_method="fork").spawn(Device) as device:
-        with pytest.raises(LookupError, match="a debugger"):
-            device.breaks()
-
-
-def debugger() -> None:
-    raise LookupError("a debugger")
+# ------------------------------------------------------------------ loops, time limits
 
 
 def test_async_says_that_it_needs_asyncio(forked: Any) -> None:

@@ -34,7 +34,7 @@ from .interrupting import CallsOfClient, is_taking_in
 from .replies import value_frame
 from .roles import takes_requests
 from .server import Server
-from .status import Status, memory, stacks
+from .status import Status, memory, open_prompts, stacks
 
 __all__ = ["ActorServer"]
 
@@ -127,6 +127,7 @@ class ActorServer(Server):
             memory=memory(),
             threads=tuple(one.name for one in threading.enumerate()),
             waits_for=_threads_that_last() if self._closed else (),
+            debugged=bool(open_prompts),
         )
 
     # --- interrupting ----------------------------------------------------------------------

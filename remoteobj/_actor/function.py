@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 from .._catching.catchers import USER_ERRORS, Except, LocalExcept
 from .._engines.contract import OwnerLink, ProgramFailedError, named_parts
-from .._os.breakpoints import refuse_breakpoints
 from .._os.interrupter import Interrupter, run_loop
 from .._os.lazy_import import import_lock
 from .._os.thread_unwind import ThreadUnwind
@@ -21,6 +20,7 @@ from .._pickling.exceptions import unpack_error
 from .._protocol.messages import INIT_ID, Frame, InterruptOrder, Kind
 from .._wire.channel import StreamChannel
 from .._wire.transport import ByteStream
+from .breakpoints import answer_breakpoints
 from .clients import Client
 from .control import Control
 from .iterators import data_frame, is_iterator
@@ -69,7 +69,7 @@ class FunctionProgram:
             ProgramFailedError: the function raised, or its result can't be sent.
             SystemExit: the function did.
         """
-        refuse_breakpoints()
+        answer_breakpoints()
         run = _Run(link, self._name, self._call.results)
         try:
             with self._exc(types=USER_ERRORS, raises=True):

@@ -17,7 +17,6 @@ from typing import Any
 
 from .._catching.catchers import USER_ERRORS, Except
 from .._engines.contract import OwnerLink, ProgramFailedError, named_parts
-from .._os.breakpoints import refuse_breakpoints
 from .._os.interrupter import Interrupter
 from .._os.lazy_import import import_lock
 from .._os.thread_unwind import ThreadUnwind
@@ -32,6 +31,7 @@ from .._protocol.own_names import OF_SERVING
 from .._wire.transport import Address
 from ..errors import COROUTINE_REMEDY
 from .actor_server import ActorServer
+from .breakpoints import answer_breakpoints
 from .current import ProxyMaker, current_actor, give_own_proxy
 from .execution import USER_ENTRY_POINTS
 from .mailbox import INTERNAL_CODE
@@ -128,7 +128,7 @@ class ActorProgram:
         link.on_sigterm = server.end_now
         self._owner = server.owner = server.mailbox.clients.attach(link.data)
         if not link.shared_process:
-            refuse_breakpoints()
+            answer_breakpoints()
             server.interrupter = Interrupter(USER_ENTRY_POINTS, INTERNAL_CODE)
             server.interrupter.install()
             server.mailbox.safe_point = server.interrupter.raise_pending

@@ -7,11 +7,14 @@ import sys
 import threading
 from collections.abc import Container
 from types import CodeType, FrameType
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from .._os.lazy_import import import_lock
 
-__all__ = ["Status", "memory", "stack_here", "stacks"]
+__all__ = ["Status", "memory", "open_prompts", "stack_here", "stacks"]
+
+open_prompts: Final[set[object]] = set()
+"""The debuggers that ask in the terminal, or wait for their turn there."""
 
 
 class Status(NamedTuple):
@@ -35,6 +38,8 @@ class Status(NamedTuple):
     """The names of the threads of its process."""
     waits_for: tuple[str, ...] = ()
     """Those of them, which are no daemons, that its process waits for: it has ended otherwise."""
+    debugged: bool = False
+    """Whether it asks in the terminal, since it has come to a `breakpoint()`."""
 
 
 def memory() -> int:

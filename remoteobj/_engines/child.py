@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from multiprocessing import util as mp_util
 
+from .._os.lazy_import import import_lock
 from .._os.thread_unwind import ThreadUnwind
 from .._pickling.exceptions import for_caller, pack_error
 from .._pickling.main_module import enter_fork
@@ -44,6 +45,11 @@ def run_program(
     # it, and so would in time make a copy of all the memory that a fork shares.
     gc.freeze()
     lead_group()
+    if link.measured is not None:
+        with import_lock:
+            from .measuring import measure  # for a faster start-up of what is not measured
+
+        measure(link.measured)
     link.end_orphan = partial(end_soon, link)
     link.ignore_sigterm = ignore_sigterm
     try:

@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable
 from functools import partial
 from multiprocessing import util as mp_util
-from typing import Any
+from typing import Any, Final
 
 from .._os import own_signals
 from .._os.thread_unwind import ThreadUnwind
 from .contract import OwnerLink
 
 __all__ = [
+    "PROGRAM_GROUP",
     "exit_by_signal",
     "end_soon",
     "ignore_sigterm",
@@ -26,6 +27,9 @@ __all__ = [
     "listen_to_the_end",
 ]
 
+PROGRAM_GROUP: Final = "remoteobj_group"
+"""By which the settings of a process of `multiprocessing`, which it hands on to all that it starts,
+have the group of the program, to which the terminal belongs."""
 ORPHAN_SECONDS = 1.5
 """How long an actor whose owner is gone has for its cleanup."""
 
@@ -82,8 +86,9 @@ def lead_group() -> None:
 
 def kill_own_group() -> None:
     """End this process, and what it has started."""
-    if os.getpgrp() == os.getpid():
-        os.killpg(0, signal.SIGKILL)
+    # By its number, which is nobody else's: at a prompt we are in the program's group for a while.
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is in it
+        os.killpg(os.getpid(), signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)
 
 

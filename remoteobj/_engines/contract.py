@@ -33,7 +33,7 @@ import itertools
 import multiprocessing
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from .._os.io_thread import report_callback_error
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
@@ -44,6 +44,9 @@ from ..errors import ExitReason, ExitReport
 from .flight_recorder import FlightRecorder
 from .owner_line import OwnerLine
 from .process_options import NO_OPTIONS, ProcessOptions
+
+if TYPE_CHECKING:
+    from .measuring import Settings
 
 __all__ = [
     "Engine",
@@ -83,6 +86,8 @@ class OwnerLink:
     """What closes when the process ends, where the owner needs that."""
     recorder: FlightRecorder | None = None
     """Where a process leaves word of what it runs, and of its end."""
+    measured: Settings | None = None
+    """How its coverage is to be measured, where that of its owner is."""
 
     def __init__(self, data: ByteStream, control: ByteStream, shared_process: bool = False) -> None:
         self.data = data

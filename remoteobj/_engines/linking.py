@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import NamedTuple
+import sys
+from typing import TYPE_CHECKING, NamedTuple
 
 from .._os.descriptors import has_pidfds
 from .._os.fork_safety import keep_in_child
+from .._os.lazy_import import import_lock
 from .._os.processes import KnownProcess
 from .._wire.duplex import duplex_pair, socket_pair
 from .._wire.transport import ByteStream
@@ -15,6 +17,9 @@ from .contract import OwnerLink
 from .flight_recorder import FlightRecorder
 from .forking import ended_line
 from .reaper import readable
+
+if TYPE_CHECKING:
+    from .measuring import Measurement
 
 __all__ = ["Lines", "link_up"]
 
@@ -29,6 +34,7 @@ class Lines(NamedTuple):
     never writes to."""
     recorder: FlightRecorder
     link: OwnerLink
+    measurement: Measurement | None
 
     def open_death(self, known: KnownProcess, sentinel: int, by_server: bool) -> int | None:
         """A descriptor that gets readable when the process ends; None: that of the process itself.
@@ -61,6 +67,19 @@ def link_up(ours: contextlib.ExitStack, theirs: contextlib.ExitStack, is_fork: b
     link = OwnerLink(its[0], its[1])
     link.death_lines = its[2:]
     link.recorder = recorder = FlightRecorder(is_fork)
+    measurement = _measurement_here()
+    link.measured = None if measurement is None else measurement.settings
     ours.callback(recorder.abandon)
     theirs.enter_context(keep_in_child(*its, recorder.kept_by_fork))
-    return Lines(ends[0], ends[1], ends[2] if ends[2:] else None, recorder, link)
+    death = ends[2] if ends[2:] else None
+    return Lines(ends[0], ends[1], death, recorder, link, measurement)
+
+
+def _measurement_here() -> Measurement | None:
+    """That of the coverage of an actor; None: that of its owner is not measured."""
+    if "coverage" not in sys.modules:
+        return None
+    with import_lock:
+        from .measuring import measurement_here  # for a faster start-up of what is not measured
+
+    return measurement_here()

@@ -29,6 +29,7 @@ from .._pickling.exceptions import unpack_error
 from .._pickling.fork_classes import share_classes
 from .._wire.channel import StreamChannel
 from .child import run_program
+from .child_signals import PROGRAM_GROUP
 from .contract import (
     ExitCallback,
     ExitCallbacks,
@@ -78,6 +79,7 @@ class ActorProcess(multiprocessing.Process):
     def __init__(self, spec: LaunchSpec) -> None:
         before = set(vars(self))
         super().__init__(name=spec.name, daemon=spec.daemon)
+        self._config.setdefault(PROGRAM_GROUP, os.getpgrp())  # type: ignore[attr-defined]
         self._plain = {*vars(self), "_link", "_options", "start_method"} - before
         """What `multiprocessing`'s own pickler sends."""
         self.start_method: str = chosen_start_method(spec.start_method)
@@ -136,7 +138,7 @@ class ActorProcess(multiprocessing.Process):
                 known = KnownProcess.meet(popen.pid, self._parent_of(popen))
                 guardian.watch(known)
                 death = lines.open_death(known, popen.sentinel, self._by_server)
-                self._reaper = Reaper(popen, known, death, self._by_server)
+                self._reaper = Reaper(popen, known, death, self._by_server, lines.measurement)
                 weakref.finalize(self, self._reaper.close).atexit = False
                 if death is None and not self._by_server:
                     self._be_its_own_sentinel(popen, self._reaper)

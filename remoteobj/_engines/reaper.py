@@ -7,10 +7,13 @@ import os
 import select
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._os.processes import KnownProcess
 from .guardian import guardian
+
+if TYPE_CHECKING:
+    from .measuring import Measurement
 
 __all__ = ["Reaper", "State", "readable"]
 
@@ -50,9 +53,17 @@ class Reaper:
         death: a descriptor that gets readable when the process ends; owned by the reaper.
             None: that of the process itself.
         by_server: whether the process is a child of a fork server, which tells the exit code.
+        measurement: what takes in the coverage that it has left, once its code is collected.
     """
 
-    def __init__(self, popen: Any, known: KnownProcess, death: int | None, by_server: bool) -> None:
+    def __init__(
+        self,
+        popen: Any,
+        known: KnownProcess,
+        death: int | None,
+        by_server: bool,
+        measurement: Measurement | None = None,
+    ) -> None:
         self.state = State.AWAITED
         self.exitcode: int | None = None
         self.peak_memory: int | None = None
@@ -62,6 +73,7 @@ class Reaper:
         self._closed = False
         self._popen = popen
         self._by_server = by_server
+        self._measurement = measurement
 
     @property
     def death(self) -> int:
@@ -99,6 +111,8 @@ class Reaper:
         code, peeked = self.exitcode, CAN_PEEK and not self._by_server
         if code is not None and code < 0 and not peeked:
             self.known.kill_group()  # it has been reaped already, by the server say
+        if self._over and self._measurement is not None:
+            self._measurement.take_in()
         return self._over
 
     def close(self) -> None:

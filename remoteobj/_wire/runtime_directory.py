@@ -29,6 +29,7 @@ __all__ = [
     "SocketDirectory",
     "bind",
     "lock_shared",
+    "open_root",
     "runtime_directory",
     "sweep",
     "sweep_for_the_dead",
@@ -142,7 +143,7 @@ def sweep_for_the_dead() -> None:
 
 def sweep() -> None:
     """Remove the directories of processes that were killed, which nobody holds any more."""
-    if (opened := _open_root()) is None:
+    if (opened := open_root()) is None:
         return
     _, root = opened
     try:
@@ -167,7 +168,7 @@ def _sweep_one(name: str, root: int) -> None:
 def _make_directory() -> SocketDirectory:
     """A new directory, with the lock that holds it."""
     sweep()
-    if (opened := _open_root()) is None:
+    if (opened := open_root()) is None:
         return _make_alone()
     path, root = opened
     try:
@@ -196,7 +197,7 @@ def _make_alone() -> SocketDirectory:
     return SocketDirectory(path, _checked(path, lock_shared(path)))
 
 
-def _open_root() -> tuple[str, int] | None:
+def open_root() -> tuple[str, int] | None:
     """The directory above those of all processes of this user, proved to be this user's alone; and
     a descriptor of it. None where there is no safe place for it."""
     places = (os.path.join(base, f"{NAME_OF_OURS}{os.geteuid()}") for base in _bases())
