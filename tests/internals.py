@@ -385,6 +385,13 @@ def hold_reactor() -> Iterator[None]:
         go_on.set()
 
 
+def wait_for_number_of_own(remote: Any) -> bool:
+    """Have an actor wait, as for another one, for the number by which its own threads wake it."""
+    clients = mailbox_of(remote).clients
+    waited: bool = clients.wait_for({clients._wakeup.fileno(): 1}, 0.0)[0]
+    return waited
+
+
 @contextlib.contextmanager
 def locks_of_future(future: Any) -> Iterator[None]:
     """Hold what a thread holds that settles it."""

@@ -89,6 +89,8 @@ class ClientSet:
         """
         self._blocked += 1
         self._update_all()
+        # A number that is watched already is of ours by now, and no more what the caller means.
+        watched = {fd: events for fd, events in watched.items() if fd not in self._poller.watched}
         for fd, events in watched.items():
             self._poller.register(fd, events)
         try:

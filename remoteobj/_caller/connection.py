@@ -292,6 +292,7 @@ class Connection:
 
         blocked = BlockedCall(call.token or new_call_token(), send_probe)
         call.add_waiter(host)  # another thread may be the one that reads
+        self._incoming.fail_if_closed(call)  # in a fork, its numbers are those of other files
         try:
             with host.blocked(blocked):
                 while not done(call):

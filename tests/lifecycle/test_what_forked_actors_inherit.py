@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
+import remoteobj
 from remoteobj import NotListeningError, remote
 from tests.forks import code_of, in_child
-from tests.internals import locks_of_future
+from tests.internals import locks_of_future, wait_for_number_of_own
 from tests.tools import until
 
 SIBLINGS = 100
@@ -73,6 +74,10 @@ class Heir:
             return str(inherited[0].result())
         except NotListeningError as exc:
             return str(exc)
+
+    def wait_by_own_number(self) -> bool:
+        """Wait for another actor with a number that is meanwhile one's own."""
+        return wait_for_number_of_own(remoteobj.current())
 
     def drop_all(self) -> bool:
         return drop_all()
@@ -149,6 +154,13 @@ def test_a_future_of_the_owner_s_ends_in_an_actor() -> None:
             said = heir.wait_for_inherited()
         assert future.result() == 2
     assert said == "2" or "parent" in said
+
+
+def test_an_actor_can_be_woken_after_a_wait_for_a_number_that_has_become_its_own() -> None:
+    with FORK.options(stop_timeout=5).spawn() as heir:
+        assert not heir.wait_by_own_number()
+        assert heir.add(1) == 2
+        assert heir.future_.add(1).result() == 2
 
 
 def test_a_future_ends_in_an_actor_though_a_thread_of_the_owner_s_was_about_to_settle_it() -> None:
