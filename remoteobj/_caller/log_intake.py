@@ -91,6 +91,7 @@ class _Reader:
         self._lock = threading.Lock()
         self._intakes: dict[int, LogIntake] = {}
         self._wakeup: Wakeup | None = None
+        self._thread: threading.Thread | None = None
 
     def follow(self, intake: LogIntake) -> None:
         """Read what this one gets, until it is forgotten or has ended."""
@@ -98,17 +99,22 @@ class _Reader:
             self._intakes[intake.fd] = intake
             if self._wakeup is None:
                 self._wakeup = Wakeup()
-                threading.Thread(
+                self._thread = threading.Thread(
                     target=self._run, args=(self._wakeup,), name="remoteobj-logs", daemon=True
-                ).start()
+                )
+                self._thread.start()
             self._wakeup.set()
 
     def forget(self, intake: LogIntake) -> None:
-        """Its descriptor is about to be closed."""
+        """Its descriptor is about to be closed. With the last one the thread has ended, unless a
+        handler keeps it."""
         with self._lock:
             if self._intakes.get(intake.fd) is intake:
                 del self._intakes[intake.fd]
+            thread = None if self._intakes else self._thread
         self.wake()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(LAST_SECONDS)
 
     def wake(self) -> None:
         """Have the thread see what has changed."""

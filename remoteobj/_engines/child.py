@@ -86,10 +86,12 @@ def _unpacked(
     program: Program | PackedProgram, link: OwnerLink, set_up: Callable[[OwnerLine], object]
 ) -> Program:
     try:
-        set_up(link.line)
         if not isinstance(program, PackedProgram):
+            set_up(link.line)
             enter_fork()
             return program
+        program.enter_environment()
+        set_up(link.line)
         unpacked: Program = unpack(program)
     except BaseException as exc:
         error = pack_error(for_caller(exc))

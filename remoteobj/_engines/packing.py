@@ -97,6 +97,11 @@ class PackedProgram(NamedTuple):
     environment: dict[str, str] | None
     """None: it is inherited."""
 
+    def enter_environment(self) -> None:
+        """Have the variables that the owner has; before any code of the program's."""
+        if self.environment is not None:
+            _set_environment(self.environment)
+
     def __repr__(self) -> str:
         return f"<packed program of {self.pickles.size} bytes>"  # of which some are its key
 
@@ -149,9 +154,7 @@ def _by_name(action: str, message: Any, category: Any, module: Any, line: int) -
 
 
 def unpack(packed: PackedProgram) -> Any:
-    """Make everything as it was, and then the program. Raises whatever the unpickling raises."""
-    if packed.environment is not None:
-        _set_environment(packed.environment)
+    """Make all else as it was, and then the program. Raises whatever the unpickling raises."""
     _set_filters(packed.filters)
     (import_script if packed.imports else enter_anew)(packed.script)
     program = loads(packed.pickles.payload, packed.pickles.buffers)

@@ -76,6 +76,7 @@ def _revive(
     """The process, over there."""
     theirs: dict[str, Any] = {}
     if packed is not None:
+        packed.enter_environment()
         cls, theirs = unpack(packed)
     assert cls is not None
     process = cls.__new__(cls)

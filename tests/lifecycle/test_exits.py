@@ -252,7 +252,7 @@ def test_an_end_is_told_though_its_descriptors_are_let_go_of_meanwhile(launch: L
 
 def test_however_many_are_watched_there_is_one_thread_for_it() -> None:
     before = set(threading.enumerate())
-    counters = [Counter.spawn() for _ in range(20)]
+    counters = [Counter.options(logging=False).spawn() for _ in range(20)]
     assert set(threading.enumerate()) == before
     exits = [counter.exited_ for counter in counters]
     assert len(set(threading.enumerate()) - before) <= 1
