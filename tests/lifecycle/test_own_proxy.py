@@ -126,7 +126,7 @@ class WithDict:
 def test_an_object_that_replaces_its_dict_finds_its_proxy(launch: Launch) -> None:
     with WithDict.options(**launch).spawn() as actor:
         assert actor.own() == (4, "no missing")
-    assert WithDict().remote == "no remote"  # type: ignore[comparison-overlap]
+    assert WithDict().remote == "no remote"
 
 
 def test_current_is_an_error_outside_of_actors() -> None:
