@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ._actor.server import local_server, local_servers
 from ._caller.call_options import AWAITED, CASTS, FUTURES, MISSING, PLAIN, CallMode, CallOptions
 from ._caller.rounds import Outcome, RoundCall, outcome_of, results, run_round
-from ._names import refuse_own_name
+from ._names import names_of, refuse_own_name
 from ._os.lazy_import import import_lock
 from ._parts import VIEW_OF
 from ._protocol.operations import OPERATIONS, Operation, Steps, drop, format_steps
@@ -213,8 +213,8 @@ class Each:
     def __repr__(self) -> str:
         return f"<Each of {len(self._views)} : ({format_steps(self._steps)})>"
 
-    def __dir__(self) -> list[str]:
-        return ["__", *(name for name in object.__dir__(self) if not name.startswith("_"))]
+    def __dir__(self) -> Iterable[str]:
+        return names_of(self, self._views[0]._replace(steps=self._steps)) if self._views else []
 
 
 _put_views, _put_steps, _put_mode = (

@@ -13,7 +13,7 @@ from ._spawn import launch
 if TYPE_CHECKING:
     from ._handle import Handle
 
-__all__ = ["ClassSpawner", "remote"]
+__all__ = ["ClassSpawner", "is_added", "remote"]
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
@@ -102,6 +102,11 @@ def _add_names(cls: type) -> None:
                 f"{cls.__qualname__} can't be changed, as is so with classes written in C: use "
                 f"remoteobj.spawn({cls.__name__}, ...), or decorate a subclass of it"
             ) from exc
+
+
+def is_added(value: object) -> bool:
+    """Whether what a class has under a name is of `@remote`, and not of the class's own."""
+    return type(value) is classmethod and value.__func__ in _ADDED.values()
 
 
 class _Remote:

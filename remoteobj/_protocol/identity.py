@@ -1,11 +1,11 @@
-"""Which actor: a value that stays the same wherever the actor can be reached."""
+"""Which actor, by a value that stays the same wherever it can be reached; and of which class."""
 
 from __future__ import annotations
 
 import os
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-__all__ = ["NOBODY", "ActorId"]
+__all__ = ["NOBODY", "ActorId", "class_name"]
 
 
 class ActorId(NamedTuple):
@@ -31,3 +31,19 @@ class ActorId(NamedTuple):
 
 NOBODY: Final = ActorId("", "")
 """Stands where no actor is known."""
+
+_module_of, _qualname_of = (vars(type)[name].__get__ for name in ("__module__", "__qualname__"))
+
+
+def class_name(cls: type[Any]) -> str | None:
+    """What another process may find a class by, if it has it: `"module:qualname"`.
+
+    None: it can't, since the class was made within a function. No code of a metaclass runs.
+
+    >>> class_name(ActorId)
+    'remoteobj._protocol.identity:ActorId'
+    """
+    module, qualname = _module_of(cls), _qualname_of(cls)
+    if type(module) is not str or "<locals>" in qualname:
+        return None
+    return f"{module}:{qualname}"
