@@ -2,7 +2,7 @@
 
 ::
 
-    start ──> VALUE   it is born, and says which names of ours its object has, and of what class it is
+    start ──> VALUE   it is born, and says of what class, with which names of ours
           ├─> ERROR   its `__init__` raised           ┐
           ├─> death   its process ended before that   ├ what `spawn` raises ends the connection
           └─> time    `spawn_timeout` has passed      ┘

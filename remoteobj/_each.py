@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ._actor.server import local_server, local_servers
 from ._caller.call_options import AWAITED, CASTS, FUTURES, MISSING, PLAIN, CallMode, CallOptions
 from ._caller.rounds import Outcome, RoundCall, outcome_of, results, run_round
-from ._names import names_of, refuse_own_name
+from ._names import is_for_tool, names_of, refuse_own_name
 from ._os.lazy_import import import_lock
 from ._parts import VIEW_OF
 from ._protocol.operations import OPERATIONS, Operation, Steps, drop, format_steps
@@ -97,6 +97,8 @@ class Each:
                 f"{name!r} begins with an underscore, and such names are never remote; "
                 f"attrs_({name!r}) reaches it"
             )
+        if is_for_tool(name):
+            raise AttributeError(f"{name!r} of these would be a call to all of them")
         if name in OF_HANDLES:
             raise AttributeError(f"{name!r} is of one handle: [h.{name} ... for h in handles]")
         return _each_of(self._views, (*self._steps, ("attr", name)), self._mode)
@@ -214,7 +216,8 @@ class Each:
         return f"<Each of {len(self._views)} : ({format_steps(self._steps)})>"
 
     def __dir__(self) -> Iterable[str]:
-        return names_of(self, self._views[0]._replace(steps=self._steps)) if self._views else []
+        views = (view._replace(steps=(*view.steps, *self._steps)) for view in self._views)
+        return names_of(self, views)
 
 
 _put_views, _put_steps, _put_mode = (

@@ -19,6 +19,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial, partialmethod, singledispatchmethod
+from itertools import pairwise
 from types import CodeType, FunctionType, MethodType, MethodWrapperType
 from typing import Any, Final
 
@@ -197,9 +198,8 @@ def _set_by(method: CodeType) -> Iterator[str]:
     with import_lock:
         import dis  # only for this: start-up
 
-    before = None
-    for one in dis.get_instructions(method):
-        if one.opname == "STORE_ATTR" and before is not None and before.opname[:5] == "LOAD_":
-            if method.co_argcount and before.argval == method.co_varnames[0]:
+    if method.co_argcount:
+        for before, one in pairwise(dis.get_instructions(method)):
+            of_self = before.opname[:5] == "LOAD_" and before.argval == method.co_varnames[0]
+            if of_self and one.opname == "STORE_ATTR":
                 yield one.argval
-        before = one

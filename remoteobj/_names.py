@@ -17,7 +17,14 @@ from ._os.lazy_import import import_lock
 from ._protocol.own_names import OF_HANDLES
 from ._views import View
 
-__all__ = ["ClassDoc", "attribute_reader", "kept_from_tools", "names_of", "refuse_own_name"]
+__all__ = [
+    "ClassDoc",
+    "attribute_reader",
+    "is_for_tool",
+    "kept_from_tools",
+    "names_of",
+    "refuse_own_name",
+]
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
@@ -69,7 +76,7 @@ def attribute_reader(
             try:
                 return _own(self, name)
             except AttributeError:
-                if name in CALLED_BY_TOOLS and not _is_asked_by_tool(name):
+                if name in CALLED_BY_TOOLS and not is_for_tool(name):
                     return self.attrs_(name)
                 _refuse_owners_name(cls, name)
                 raise
@@ -140,16 +147,17 @@ def kept_from_tools(dunder: str, method: Callable[..., Any]) -> Callable[..., An
 
     @wraps(method)
     def guarded(self: Any) -> Any:
-        if _is_asked_by_tool(dunder):
+        if is_for_tool(dunder):
             raise TypeError(f"{dunder} of a proxy is a call to its object")
         return method(self)
 
     return guarded
 
 
-def _is_asked_by_tool(name: str) -> bool:
-    """Whether the code that asks our caller for something is that of the tool."""
-    return sys._getframe(2).f_globals.get("__name__") == CALLED_BY_TOOLS[name]
+def is_for_tool(name: str) -> bool:
+    """Whether what our caller was asked for is what a tool calls, and the tool has asked for it."""
+    tool = CALLED_BY_TOOLS.get(name)
+    return tool is not None and sys._getframe(2).f_globals.get("__name__") == tool
 
 
 # --- what the object's class tells ---------------------------------------------------------
@@ -172,11 +180,11 @@ class ClassDoc:
         return found
 
 
-def names_of(proxy: Any, view: View) -> Iterable[str]:
-    """What `dir` lists: the names that are the proxy's own, and the object's as far as its class
-    has them. `__` is none of them, since who reads all that there is would fetch the value."""
-    own = {name for name in dir(type(proxy)) if name[:1] != "_"}
-    return own | _introspection().public_names(view)
+def names_of(proxy: Any, views: Iterable[View]) -> Iterable[str]:
+    """What `dir` lists: the names that are the proxy's own, and the objects' as far as their
+    classes have them. Not `__`: who reads all that there is would fetch the value."""
+    own = [name for name in dir(type(proxy)) if name[:1] != "_"]
+    return {*own}.union(*map(_introspection().public_names, views))
 
 
 @cache

@@ -321,7 +321,7 @@ class Proxy:
         return f"<Remote {name} : ({format_steps(steps)})>"
 
     def __dir__(self) -> Iterable[str]:
-        return names_of(self, _view_of(self))
+        return names_of(self, [_view_of(self)])
 
 
 # The slots themselves: to write them around the proxy's own `__setattr__`, which sets the

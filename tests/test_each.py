@@ -214,7 +214,8 @@ def test_each_takes_several_proxies_and_nothing_else() -> None:
     with pytest.raises(TypeError, match="number 1 is 3"):
         each([proxy, 3])
     assert repr(each([proxy] * 2).d["k"]) == "<Each of 2 : (?.d['k'])>"
-    assert {"map", "with_", "__", "future_"} <= set(dir(each([proxy])))
+    assert {"map", "with_", "future_", "step"} <= set(dir(each([proxy])))
+    assert "with_" in dir(each([]))
 
 
 # ------------------------------------------------------------------ what it raises

@@ -337,7 +337,7 @@ def test_what_a_factory_made_is_known_by_the_name_of_its_class(launch: Launch) -
     with options(**launch).spawn(make_player) as player:
         assert inspect.signature(player.start) == inspect.signature(Player().start)
         assert player.__doc__ == "Plays tapes."
-    with options(**launch).spawn(lambda: {}) as table:
+    with options(**launch).spawn(lambda: {"a": 1}) as table:
         assert "(key, default=None, /)" in str(inspect.signature(table.get))
         assert table.update.__doc__ == dict.update.__doc__
         assert "setdefault" in dir(table)
@@ -380,6 +380,8 @@ class Trap:
         raise AssertionError("a descriptor was run")
 
     def __getattribute__(self, name: str) -> Any:
+        if name == "__class__":
+            return Trap
         raise RuntimeError(name)
 
     def __call__(self) -> None: ...
@@ -514,7 +516,6 @@ TOOLS: list[Callable[[Any], object]] = [
     pydoc.render_doc,
     reprlib.repr,
     typing.get_origin,
-    typing.get_type_hints,
     find_doctests,
     mimic,
     show_by_rich,

@@ -92,5 +92,3 @@ def test_the_notebook_runs_and_its_kernel_leaves_no_actor_behind(tmp_path: Path)
     assert len(pids) == 2
     for pid in pids:
         assert until_gone(pid, ENDING), "the kernel has ended, and its actor has not"
-
-
