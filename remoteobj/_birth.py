@@ -65,7 +65,7 @@ class Birth:
         self._told = told
         self._untold = True
         self._timer: Timer | None = None
-        self._about: tuple[Collection[str], str | None] | None = None
+        self._about: tuple[Collection[str], str] | None = None
 
     def expect_by(self, connection: Connection) -> None:
         """This is the connection by which the actor will say that it is born."""
@@ -127,7 +127,7 @@ class Birth:
         """What the object's class is called over there, once that is known."""
         return self._told_of_object()[1] if self.over and not self.failed else None
 
-    def _told_of_object(self) -> tuple[Collection[str], str | None]:
+    def _told_of_object(self) -> tuple[Collection[str], str]:
         if self._about is None:
             assert self._call.first is not None
             self._about = decode_answer(self._call.first)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from html import escape
 
 from ._ownership import OwnedActor
+from ._protocol.identity import class_name
 
 __all__ = ["as_html"]
 
@@ -34,9 +35,7 @@ def as_html(actor: OwnedActor, object_class: Callable[[], type | str | None]) ->
 def _called(cls: type | str | None) -> str:
     if cls is None:
         return "not known here"
-    if isinstance(cls, str):
-        return cls.replace(":", ".")
-    return f"{cls.__module__}.{cls.__qualname__}"
+    return (cls if isinstance(cls, str) else class_name(cls)).replace(":", ".")
 
 
 def _state(actor: OwnedActor) -> str:

@@ -111,7 +111,7 @@ def _class_named(name: str) -> type | None:
             found = object.__getattribute__(found, "__dict__").get(part)
         except AttributeError:
             return None
-    return found if isinstance(found, type) else None
+    return found if issubclass(type(found), type) else None
 
 
 def _member(view: View) -> Any:

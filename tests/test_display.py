@@ -12,7 +12,7 @@ from remoteobj import Proxy, options, remote
 from remoteobj.testing import Gate
 from tests.conftest import Launch
 from tests.forks import code_of, in_child
-from tests.tools import Call
+from tests.tools import Call, until
 
 
 @remote
@@ -50,13 +50,13 @@ def start_late(gate: Gate) -> Any:
 
 
 def test_one_that_starts_says_so_until_it_is_ready_though_nobody_waits(gate: Gate) -> None:
-    with options(wait=False).spawn(start_late, gate) as handle:
-        gate.wait_for_arrival()
-        assert (table(handle)["state"], table(handle)["class"]) == ("starting", "not known here")
-        gate.open()
-        handle.status_()  # it takes orders in their order
-        handle["a"] = 1
-        assert (table(handle)["state"], table(handle)["class"]) == ("running", "builtins.dict")
+    handle = options(wait=False).spawn(start_late, gate)
+    gate.wait_for_arrival()
+    assert (table(handle)["state"], table(handle)["class"]) == ("starting", "not known here")
+    gate.open()
+    until(lambda: table(handle)["state"] == "running")
+    assert table(handle)["class"] == "builtins.dict"
+    handle.stop_()
 
 
 def fail() -> Any:
@@ -91,7 +91,7 @@ def test_names_are_shown_as_they_are_and_never_as_html() -> None:
 def test_a_forked_copy_of_the_owner_can_show_it_too() -> None:
     with options().spawn(dict) as handle:
         assert code_of(in_child(lambda: table(handle)["state"] == "running")) == 0
-    assert code_of(in_child(lambda: table(handle)["state"] == "stopped")) == 0
+    assert code_of(in_child(lambda: table(handle)["state"] == "ended")) == 0
 
 
 def test_a_proxy_that_is_no_handle_shows_as_text_alone() -> None:

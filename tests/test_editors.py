@@ -11,7 +11,7 @@ from remoteobj.testing import Gate
 from tests.tools import Call
 
 jedi = pytest.importorskip("jedi")
-pytest.importorskip("IPython")
+IPython = pytest.importorskip("IPython")
 
 
 @remote
@@ -49,7 +49,7 @@ def lamp(gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
         status = handle.status_()
         gate.open()
         call.result()
-        assert (status.done, status.queued) == (0, 0)
+        assert (status.done, status.queued) == (0, ())
         assert (handle.getdoc(), len(handle)) == ("the lamp's own", 3)
 
 
@@ -67,8 +67,9 @@ def test_ipython_completes_the_names_of_the_object(lamp: Any, by_jedi: bool) -> 
     assert "brighten" in completed("lamp.bri")
     assert "brightness" in completed("lamp.bri")
     assert "stop_" in completed("lamp.st")
-    assert "by=" in completed("lamp.brighten(b")
-    assert ("brighten" in completed("lamp.future_.bri")) is by_jedi
+    if by_jedi:  # without it IPython looks no further than the first dot
+        assert "by=" in completed("lamp.brighten(b")
+        assert "brighten" in completed("lamp.future_.bri")
 
 
 def test_jedi_completes_and_knows_the_signatures(lamp: Any) -> None:
@@ -89,7 +90,7 @@ def test_jedi_completes_and_knows_the_signatures(lamp: Any) -> None:
 def test_a_question_mark_in_ipython_shows_what_the_class_says(lamp: Any) -> None:
     from IPython.core.oinspect import Inspector  # takes long: start-up
 
-    inspector = Inspector()
+    inspector = Inspector(theme_name="nocolor") if IPython.version_info >= (9,) else Inspector()
     method = inspector.info(lamp.brighten, "lamp.brighten")
     assert method["definition"] == "lamp.brighten(by: int = 1, *, slowly: bool = False) -> int"
     assert method["docstring"] == "Make it brighter."

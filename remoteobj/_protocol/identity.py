@@ -35,15 +35,13 @@ NOBODY: Final = ActorId("", "")
 _module_of, _qualname_of = (vars(type)[name].__get__ for name in ("__module__", "__qualname__"))
 
 
-def class_name(cls: type[Any]) -> str | None:
+def class_name(cls: type[Any]) -> str:
     """What another process may find a class by, if it has it: `"module:qualname"`.
 
-    None: it can't, since the class was made within a function. No code of a metaclass runs.
+    No code of a metaclass is run for it.
 
     >>> class_name(ActorId)
     'remoteobj._protocol.identity:ActorId'
     """
-    module, qualname = _module_of(cls), _qualname_of(cls)
-    if type(module) is not str or "<locals>" in qualname:
-        return None
-    return f"{module}:{qualname}"
+    module = _module_of(cls)
+    return f"{module if type(module) is str else '?'}:{_qualname_of(cls)}"
