@@ -128,10 +128,11 @@ class Birth:
         return self._told_of_object()[1] if self.over and not self.failed else None
 
     def _told_of_object(self) -> tuple[Collection[str], str]:
-        if self._about is None:
+        about = self._about
+        if about is None:
             assert self._call.first is not None
-            self._about = decode_answer(self._call.first)
-        return self._about
+            about = self._about = decode_answer(self._call.first)
+        return about
 
     def keep_time(self, destroy: Callable[[], object]) -> None:
         """See to it that it fails when its time is up, although nobody may wait for it then;

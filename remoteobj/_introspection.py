@@ -119,9 +119,8 @@ def _member(view: View) -> Any:
     bases, steps = _bases(view), _path(view.steps)
     if not steps:
         return MISSING
-    if not bases or len(steps) > 1 or steps[0][0] != "attr":
-        return _UNKNOWN
-    return _find(bases, steps[0][1])
+    (name, *operands), *more = steps
+    return _find(bases, operands[0]) if bases and name == "attr" and not more else _UNKNOWN
 
 
 def _find(bases: Sequence[type], name: str) -> Any:

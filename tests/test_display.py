@@ -14,6 +14,8 @@ from tests.conftest import Launch
 from tests.forks import code_of, in_child
 from tests.tools import Call, until
 
+TABLE: Any = dict
+
 
 @remote
 class Shown:
@@ -69,11 +71,11 @@ def test_an_end_is_shown_with_its_reason() -> None:
         handle.ready_()
     assert table(handle)["state"] == "failed: failed with ValueError: <b>bold</b>"
     assert "<b>" not in handle._repr_html_()
-    with options().spawn(dict) as handle:
+    with options().spawn(TABLE) as handle:
         handle.kill_()
         handle.join_()
         assert table(handle)["state"] == "killed"
-    handle = options().spawn(dict)
+    handle = options().spawn(TABLE)
     os.kill(handle.pid_ or 0, signal.SIGKILL)
     handle.join_()
     assert table(handle)["state"] == "died: was killed by SIGKILL"
@@ -83,18 +85,18 @@ def test_an_end_is_shown_with_its_reason() -> None:
 
 def test_names_are_shown_as_they_are_and_never_as_html() -> None:
     name = "<script>alert(\"1\" & '2')</script>"
-    with options(name=name).spawn(dict) as handle:
+    with options(name=name).spawn(TABLE) as handle:
         assert table(handle)["name"] == name
         assert "<script>" not in handle._repr_html_()
 
 
 def test_a_forked_copy_of_the_owner_can_show_it_too() -> None:
-    with options().spawn(dict) as handle:
+    with options().spawn(TABLE) as handle:
         assert code_of(in_child(lambda: table(handle)["state"] == "running")) == 0
     assert code_of(in_child(lambda: table(handle)["state"] == "ended")) == 0
 
 
 def test_a_proxy_that_is_no_handle_shows_as_text_alone() -> None:
-    with options().spawn(dict) as handle:
+    with options().spawn(TABLE) as handle:
         for proxy in (Proxy({}), handle.future_, handle["a"]):
             assert not hasattr(proxy, "_repr_html_")

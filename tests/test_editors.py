@@ -55,13 +55,14 @@ def lamp(gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 @pytest.mark.parametrize("by_jedi", [True, False])
 def test_ipython_completes_the_names_of_the_object(lamp: Any, by_jedi: bool) -> None:
-    from IPython.core.completer import IPCompleter, provisionalcompleter  # takes long: start-up
+    from IPython.core import completer as ipython  # takes long: start-up
 
-    completer = IPCompleter(shell=None, namespace={"lamp": lamp}, use_jedi=by_jedi)
+    make: Any = ipython.IPCompleter
+    completer = make(shell=None, namespace={"lamp": lamp}, use_jedi=by_jedi)
     completer.disable_matchers = ["IPCompleter.magic_matcher"]  # it asks the shell
 
     def completed(text: str) -> set[str]:
-        with provisionalcompleter():
+        with ipython.provisionalcompleter():
             return {one.text.rpartition(".")[2] for one in completer.completions(text, len(text))}
 
     assert "brighten" in completed("lamp.bri")
@@ -84,13 +85,15 @@ def test_jedi_completes_and_knows_the_signatures(lamp: Any) -> None:
         assert "Make it brighter." in signature.docstring()
     for text in ("lamp", "lamp.brighten", "lamp.bulbs", "lamp.bulbs['left']", "lamp.future_"):
         script = interpreter(text)
-        script.infer(), script.help(), script.goto(), interpreter(f"{text}.").complete()
+        for look in (script.infer, script.help, script.goto, interpreter(f"{text}.").complete):
+            look()
 
 
 def test_a_question_mark_in_ipython_shows_what_the_class_says(lamp: Any) -> None:
-    from IPython.core.oinspect import Inspector  # takes long: start-up
+    from IPython.core import oinspect  # takes long: start-up
 
-    inspector = Inspector(theme_name="nocolor") if IPython.version_info >= (9,) else Inspector()
+    make: Any = oinspect.Inspector
+    inspector = make(theme_name="nocolor") if IPython.version_info >= (9,) else make()
     method = inspector.info(lamp.brighten, "lamp.brighten")
     assert method["definition"] == "lamp.brighten(by: int = 1, *, slowly: bool = False) -> int"
     assert method["docstring"] == "Make it brighter."
@@ -106,10 +109,11 @@ def test_a_question_mark_in_ipython_shows_what_the_class_says(lamp: Any) -> None
 
 
 def test_a_notebook_shows_a_handle_as_a_table_and_the_rest_by_its_repr(lamp: Any) -> None:
-    from IPython.core.formatters import DisplayFormatter  # takes long: start-up
+    from IPython.core import formatters  # takes long: start-up
 
-    shown, _ = DisplayFormatter().format(lamp)
+    formatter: Any = formatters.DisplayFormatter()
+    shown, _ = formatter.format(lamp)
     assert shown["text/plain"] == repr(lamp)
     assert ">running</td>" in shown["text/html"]
     for other in (lamp.bulbs, lamp.brighten, lamp.cast_):
-        assert DisplayFormatter().format(other) == ({"text/plain": repr(other)}, {})
+        assert formatter.format(other) == ({"text/plain": repr(other)}, {})

@@ -115,6 +115,7 @@ class Player(Device):
 Tape = Player.Tape
 METHODS = ["play", "start", "wind", "formats", "made_by", "search", "Tape"]
 PLAIN = "(*args, **kwargs)"
+TABLE: Any = dict
 
 
 def told(of: Any) -> tuple[object, ...]:
@@ -174,7 +175,7 @@ def test_a_busy_actor_s_methods_are_told_as_by_the_object_itself(
 def test_what_a_method_is_wrapped_around_is_that_of_the_class_or_else_the_class_s_function(
     busy: Any,
 ) -> None:
-    assert busy.wind.__wrapped__ is Player.wind.__wrapped__  # type: ignore[attr-defined]
+    assert busy.wind.__wrapped__ is inspect.unwrap(Player.wind)
     assert busy.play.__wrapped__ is Player.play
     assert inspect.getsource(busy.start) == inspect.getsource(Device.start)
     assert typing.get_type_hints(busy.play) == typing.get_type_hints(Player.play)
@@ -296,7 +297,7 @@ def tell_elsewhere(self: object, proxy: Any, name: str) -> tuple[str, list[str]]
 
 
 def test_it_is_known_in_other_processes_that_have_its_module(busy: Any) -> None:
-    with options(start_method="spawn").spawn(dict) as other:
+    with options(start_method="spawn").spawn(TABLE) as other:
         signature, names = other.passto(tell_elsewhere, busy, "start")
         assert signature == "start(level: int = 1) -> bool"
         assert "playing" in names
@@ -309,7 +310,7 @@ def test_where_it_is_not_known_nothing_is_asked_and_a_method_takes_everything() 
             """Told here."""
             return n
 
-    with spawn(Hidden) as hidden, spawn(dict) as other:
+    with spawn(Hidden) as hidden, spawn(TABLE) as other:
         assert str(inspect.signature(hidden.method)) == "(n: int) -> int"
         signature, names = other.passto(tell_elsewhere, hidden, "method")
         assert signature == f"method{PLAIN}"
@@ -405,7 +406,7 @@ def odd_class() -> type:
 
         def without_self() -> None: ...  # type: ignore[misc]
 
-        def misspelt(self, a: "NoSuch") -> "NoSuch": ...  # type: ignore[name-defined, empty-body]  # noqa: F821
+        def misspelt(self, a: "NoSuch") -> "NoSuch": ...  # type: ignore[name-defined]  # noqa: F821
 
         def __getattr__(self, name: str) -> Any:
             raise AssertionError("the object was asked")

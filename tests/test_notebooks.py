@@ -52,7 +52,8 @@ def run(directory: Path, *more_cells: str) -> list[tuple[str, list[dict[str, Any
             os.killpg(process.pid, signal.SIGKILL)
             pytest.fail(f"still running after {SECONDS} s: {process.communicate()}")
     assert process.returncode == 0, errors
-    return [(source, outputs) for source, outputs in json.loads(output)]
+    *_, result = output.splitlines()  # behind what the actors print to the terminal, too
+    return [(source, outputs) for source, outputs in json.loads(result)]
 
 
 def texts(outputs: list[dict[str, Any]]) -> str:
@@ -67,13 +68,6 @@ LEFT_BEHIND = """
 left = [options(start_method=how).spawn(dict) for how in ("fork", "spawn")]
 [one.pid_ for one in left]
 """
-COMPLETED = """
-shell = get_ipython()
-completed = [
-    [one.text for one in shell.Completer.completions(text, len(text))]
-    for text in ("left[0].setd", "spawned.ad")
-]
-"""
 
 
 @pytest.mark.timeout(SECONDS + 15)
@@ -84,9 +78,14 @@ def test_the_notebook_runs_and_its_kernel_leaves_no_actor_behind(tmp_path: Path)
     assert texts(shown["counter.value"]) == "<Remote by fork : (?.value)>"
     assert texts(shown["counter.value.__"]) == "15"
     assert "add(n: int = 1) -> int\n    Add a number" in texts(shown["help(counter.add)"])
+    (table,) = [output for output in shown["counter"] if "text/html" in output["data"]]
+    assert "__main__.Counter</td>" in table["data"]["text/html"]
+    assert ">stopped</td>" in table["data"]["text/html"], "the last cell that shows it"
     assert texts(shown["await counter.async_.add(1)"]) == "16"
     assert texts(shown["spawned.add(1)"]) == "101"
     assert texts(shown["spawned.passto(lambda c: c.value * scale)"]) == "303"
+    printed = "counter.report() != os.getpid(), spawned.report() != os.getpid()"
+    assert texts(shown[printed]).endswith("(True, True)"), "before that what the actors print"
     assert texts(shown["    print(other.add(1), counter.add(1))"]) == "-1 17\n"
     pids = json.loads(texts(shown[LEFT_BEHIND.splitlines()[-1]]))
     assert len(pids) == 2
