@@ -24,10 +24,10 @@ from types import CodeType, FunctionType, MethodType, MethodWrapperType
 from typing import Any, Final
 
 from ._actor.current import own_proxy
+from ._actor.roles import is_added
 from ._caller.call_options import MISSING
 from ._os.lazy_import import import_lock
 from ._protocol.operations import Steps
-from ._remote import is_added
 from ._views import View
 
 __all__ = ["attribute", "doc", "public_names"]

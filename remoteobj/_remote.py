@@ -6,14 +6,14 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from ._actor.roles import OPTIONS, REQUESTS, check_class, mark
+from ._actor.roles import OPTIONS, REQUESTS, check_class, mark, mark_added
 from ._options import Options
 from ._spawn import launch
 
 if TYPE_CHECKING:
     from ._handle import Handle
 
-__all__ = ["ClassSpawner", "is_added", "remote"]
+__all__ = ["ClassSpawner", "remote"]
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
@@ -64,7 +64,7 @@ def _options(cls: type, **changes: Any) -> ClassSpawner:
     return ClassSpawner(cls, getattr(cls, OPTIONS).but(changes))
 
 
-_ADDED: dict[str, Any] = {"spawn": _spawn, "options": _options}
+_ADDED: dict[str, Any] = {"spawn": mark_added(_spawn), "options": mark_added(_options)}
 
 
 class _OfClass:
@@ -102,11 +102,6 @@ def _add_names(cls: type) -> None:
                 f"{cls.__qualname__} can't be changed, as is so with classes written in C: use "
                 f"remoteobj.spawn({cls.__name__}, ...), or decorate a subclass of it"
             ) from exc
-
-
-def is_added(value: object) -> bool:
-    """Whether what a class has under a name is of `@remote`, and not of the class's own."""
-    return type(value) is classmethod and value.__func__ in _ADDED.values()
 
 
 class _Remote:
