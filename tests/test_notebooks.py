@@ -65,6 +65,7 @@ def texts(outputs: list[dict[str, Any]]) -> str:
 
 
 LEFT_BEHIND = """
+from remoteobj import options
 left = [options(start_method=how).spawn(dict) for how in ("fork", "spawn")]
 [one.pid_ for one in left]
 """
