@@ -98,7 +98,7 @@ def _underscored(proxy: Any, view: View, name: str) -> Any:
         # Here and not as a property: an AttributeError of the evaluation, raised in a
         # property, would be taken for the lack of it.
         return proxy.get_()
-    if name in OF_METHODS:
+    if name in OF_METHODS and (view.steps or name == "__signature__"):
         found = _introspection().attribute(view, name)
         if found is not MISSING:
             return found
