@@ -183,7 +183,8 @@ def test_what_a_method_is_wrapped_around_is_that_of_the_class_or_else_the_class_
 
 def test_help_shows_the_signature_and_the_doc_of_a_method(busy: Any) -> None:
     page = pydoc.plain(pydoc.render_doc(busy.play))
-    assert "play(tape: 'Tape', /, speed: float = 1.0, *, loop: bool = False)" in page
+    assert "\nplay(" in page
+    assert "speed: float = 1.0," in page
     assert "    Play a tape." in page
     assert "start(level: int = 1) -> bool\n    Switch it on." in pydoc.plain(
         pydoc.render_doc(busy.start)
