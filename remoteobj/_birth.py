@@ -2,7 +2,7 @@
 
 ::
 
-    start ──> VALUE   it is born, and says which names of ours its object has
+    start ──> VALUE   it is born, and says of what class, with which names of ours
           ├─> ERROR   its `__init__` raised           ┐
           ├─> death   its process ended before that   ├ what `spawn` raises ends the connection
           └─> time    `spawn_timeout` has passed      ┘
@@ -65,7 +65,7 @@ class Birth:
         self._told = told
         self._untold = True
         self._timer: Timer | None = None
-        self._names: Collection[str] | None = None
+        self._about: tuple[Collection[str], str] | None = None
 
     def expect_by(self, connection: Connection) -> None:
         """This is the connection by which the actor will say that it is born."""
@@ -77,6 +77,12 @@ class Birth:
     def over(self) -> bool:
         """Whether it is known how it went."""
         return self._call.over
+
+    def seems_over(self) -> bool:
+        """The same, by what has arrived up to now, of which nobody may have taken notice."""
+        if not self.over:
+            self._connection.poll()
+        return self.over
 
     @property
     def failed(self) -> bool:
@@ -115,10 +121,18 @@ class Birth:
 
     def taken_names(self) -> Collection[str]:
         """Those of `OF_SERVING` that the object has; only for one that is born."""
-        if self._names is None:
+        return self._told_of_object()[0]
+
+    def class_name(self) -> str | None:
+        """What the object's class is called over there, once that is known."""
+        return self._told_of_object()[1] if self.over and not self.failed else None
+
+    def _told_of_object(self) -> tuple[Collection[str], str]:
+        about = self._about
+        if about is None:
             assert self._call.first is not None
-            self._names = tuple(decode_answer(self._call.first))
-        return self._names
+            about = self._about = decode_answer(self._call.first)
+        return about
 
     def keep_time(self, destroy: Callable[[], object]) -> None:
         """See to it that it fails when its time is up, although nobody may wait for it then;

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ._actor.server import local_server, local_servers
 from ._caller.call_options import AWAITED, CASTS, FUTURES, MISSING, PLAIN, CallMode, CallOptions
 from ._caller.rounds import Outcome, RoundCall, outcome_of, results, run_round
-from ._names import refuse_own_name
+from ._names import is_for_tool, names_of, refuse_own_name
 from ._os.lazy_import import import_lock
 from ._parts import VIEW_OF
 from ._protocol.operations import OPERATIONS, Operation, Steps, drop
@@ -97,6 +97,8 @@ class Each:
                 f"{name!r} begins with an underscore, and such names are never remote; "
                 f"attrs_({name!r}) reaches it"
             )
+        if is_for_tool(name):
+            raise AttributeError(f"{name!r} of these would be a call to all of them")
         if name in OF_HANDLES:
             raise AttributeError(f"{name!r} is of one handle: [h.{name} ... for h in handles]")
         return _each_of(self._views, (*self._steps, ("attr", name)), self._mode)
@@ -212,8 +214,9 @@ class Each:
     def __repr__(self) -> str:
         return f"<Each of {len(self._views)} : ({text_of(self._steps)})>"
 
-    def __dir__(self) -> list[str]:
-        return ["__", *(name for name in object.__dir__(self) if not name.startswith("_"))]
+    def __dir__(self) -> Iterable[str]:
+        views = (view._replace(steps=(*view.steps, *self._steps)) for view in self._views)
+        return names_of(self, views)
 
 
 _put_views, _put_steps, _put_mode = (

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ._actor.program import ActorProgram
 from ._actor.status import Status
+from ._birth import Birth
 from ._catching.catchers import Except
 from ._engines.contract import LaunchSpec, unique_name
 from ._options import Options
@@ -18,8 +20,8 @@ from ._own_proxy import OwnProxy
 from ._ownership import SECOND_CTRL_C, OwnedActor, stop_in_background
 from ._process_setup import process_options
 from ._program_end import register_at_exit
-from ._protocol.identity import ActorId
-from ._proxy import Proxy, proxy_of
+from ._protocol.identity import ActorId, class_name
+from ._proxy import Proxy, proxy_of, ref_of
 from ._reference import RemoteRef
 from ._syntax import text_of
 from ._wire.registry import new_address
@@ -307,6 +309,13 @@ class Handle(Proxy, Generic[T]):
         if death is not None and not isinstance(exc, ActorDiedError):
             raise death
 
+    def _repr_html_(self) -> str:
+        """How notebooks show it: with what its owner knows of it. The actor is not asked."""
+        with import_lock:
+            from ._display import as_html  # only for notebooks, so not at start-up
+
+        return as_html(self._actor, ref_of(self).object_class)
+
     def __repr__(self) -> str:
         return f"<Remote {self.name_!r} (pid {self.pid_}) : ({text_of(self._view.steps)})>"
 
@@ -344,7 +353,7 @@ def spawn(
     actor = OwnedActor(spec, actor_id, address, options, exc)
     try:
         register_at_exit(actor)
-        handle: Handle[T] = _handle_of(actor, exc)  # made while the process starts
+        handle: Handle[T] = _handle_of(actor, exc, factory)  # made while the process starts
         if options.wait:
             actor.ready()
         else:
@@ -360,11 +369,19 @@ def _name_of(factory: Any) -> str:
     return str(getattr(func, "__name__", type(factory).__name__)).strip("<>")
 
 
-def _handle_of(actor: OwnedActor, exc: Except) -> Handle[Any]:
+def _class_of(made_by: type | None, birth: Birth) -> type | str | None:
+    """The object's class: that which was to make it, unless the actor has told of another one."""
+    told = birth.class_name()
+    return made_by if made_by is not None and told in (None, class_name(made_by)) else told
+
+
+def _handle_of(actor: OwnedActor, exc: Except, factory: object) -> Handle[Any]:
     options = actor.options.of_references
     ref = RemoteRef(actor.actor_id, actor.address, options, endpoint=actor.endpoint)
     ref.taken_names = actor.taken_names
     ref.wait_for_door = actor.wait_for_door
+    made_by = factory if isinstance(factory, type) else None  # a function may lead to much data
+    ref.told_class = partial(_class_of, made_by, actor.birth)
     handle: Handle[Any] = proxy_of(ref, Handle)
     object.__setattr__(handle, "_actor", actor)
     object.__setattr__(handle, "_exc", exc)

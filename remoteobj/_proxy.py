@@ -5,7 +5,7 @@ A proxy holds one value, its `View`, and turns syntax into steps of it, by the t
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from ._actor.roles import check_served_class
@@ -13,7 +13,7 @@ from ._actor.server import Mode, local_servers
 from ._caller.answers import RETURNED_SELF
 from ._caller.call_options import AWAITED, CASTS, FUTURES, MISSING, PLAIN
 from ._listening import ListenScope, about_serving
-from ._names import attribute_reader, refuse_own_name
+from ._names import ClassDoc, attribute_reader, kept_from_tools, names_of, refuse_own_name
 from ._parts import VIEW_OF
 from ._pickling.codec import HoldsPartError
 from ._pickling.our_ways import OUR_WAYS
@@ -99,6 +99,7 @@ class Proxy(Operators):
         if cls.__reduce__ is Proxy.__reduce__:
             OUR_WAYS[cls] = _reduced
         type.__setattr__(cls, "__getattribute__", _reader_of(cls))
+        type.__setattr__(cls, "__doc__", ClassDoc(vars(cls).get("__doc__"), _view_of))
 
     if TYPE_CHECKING:
         __: Any
@@ -328,8 +329,8 @@ class Proxy(Operators):
         name = ref.name if ref.local is MISSING else describe(ref.local)
         return f"<Remote {name} : ({text_of(steps)})>"
 
-    def __dir__(self) -> list[str]:
-        return ["__", *(name for name in object.__dir__(self) if not name.startswith("_"))]
+    def __dir__(self) -> Iterable[str]:
+        return names_of(self, [_view_of(self)])
 
 
 # The slots themselves: to write them around the proxy's own `__setattr__`, which sets the
@@ -356,7 +357,10 @@ def _proxy_on(view: View, cls: type[Proxy] = Proxy) -> Proxy:
 
 
 for _dunder, _method in operator_methods(_proxy_on):
-    setattr(Proxy, _dunder, _method)
+    setattr(Proxy, _dunder, kept_from_tools(_dunder, _method))
+for _name in ("async_", "cast_", "future_", "super"):
+    # jedi takes a property for what its annotation says, if it has one, and looks no further.
+    vars(Proxy)[_name].fget.__annotations__.clear()
 
 
 def _view_from(proxy: Proxy) -> View:

@@ -14,12 +14,12 @@ from collections.abc import Callable, Collection
 from multiprocessing.context import get_spawning_popen
 from typing import Any
 
-from ._actor.server import Mode, Server, local_server
+from ._actor.server import Mode, Server, local_server, local_servers
 from ._caller.answers import Fallback
 from ._caller.call_options import MISSING
 from ._caller.endpoint import Endpoint
 from ._protocol.config import RefOptions
-from ._protocol.identity import ActorId
+from ._protocol.identity import ActorId, class_name
 from ._protocol.operations import Steps, evaluate
 from ._wire.registry import new_address, transport_of
 from ._wire.transport import Address, ListenEvent
@@ -33,9 +33,10 @@ thread has no descriptor that could be waited for."""
 LISTEN_CHECK = 0.02
 """Seconds between two attempts to reach a listener whose transport can't tell when it begins."""
 
-Reference = tuple[ActorId, Address, tuple[Any, ...], Any]
+Reference = tuple[ActorId, Address, tuple[Any, ...], Any, str | None]
 """All that another process needs in order to call an object: in the end the `RefOptions`, as a
-plain tuple, since each class that a pickle names costs time, and the `default`."""
+plain tuple, since each class that a pickle names costs time, the `default`, and what the object's
+class is called, as far as that is known."""
 
 
 class RemoteRef:
@@ -67,6 +68,8 @@ class RemoteRef:
         """Of `OF_SERVING`, the names that the object has itself, as its handle learns from it."""
         self.wait_for_door: Callable[[], object] = tuple
         """Called before this leaves for another process, which is to find somebody to call."""
+        self.told_class: Callable[[], type | str | None] = _nothing
+        """The object's class, or what it is called, as the owner or the sender of this knows it."""
         self.wire_options = options.wire_options
         self.endpoint = endpoint or Endpoint(actor_id, address, wire_options=self.wire_options)
 
@@ -80,13 +83,18 @@ class RemoteRef:
     def reference(self) -> Reference:
         """All that another process needs in order to call the object."""
         self.wait_for_door()
-        return (self.actor_id, self.address, tuple(self.options), self.default)
+        found = self.object_class()
+        named = class_name(found) if isinstance(found, type) else found
+        return (self.actor_id, self.address, tuple(self.options), self.default, named)
 
     @classmethod
     def from_reference(cls, reference: Reference) -> RemoteRef:
         """The other way round: the reference, in a process that was sent this."""
-        actor_id, address, options, default = reference
-        return cls(actor_id, address, RefOptions(*options), default=default)
+        actor_id, address, options, default, class_named = reference
+        ref = cls(actor_id, address, RefOptions(*options), default=default)
+        if class_named is not None:
+            ref.told_class = lambda: class_named
+        return ref
 
     def check_picklable(self) -> None:
         """To be asked where a pickler is at work that is none of ours.
@@ -108,6 +116,15 @@ class RemoteRef:
         if get_spawning_popen() is None or self.local is MISSING or self.listening:
             return ()
         return (self.local,)
+
+    # --- what it is ----------------------------------------------------------------------
+
+    def object_class(self) -> type | str | None:
+        """The object's class, or what it is called, as far as this process knows it: the actor is
+        not asked."""
+        home = local_servers.get(self.actor_id)
+        local = self.local if home is None else home.root
+        return self.told_class() if local is MISSING or local is None else type(local)
 
     # --- calling -----------------------------------------------------------------------
 
@@ -265,3 +282,7 @@ def describe(obj: object) -> str:
     """A name for an object, for texts in which its own repr might be long, or fail, or be a
     remote call."""
     return f"<{type(obj).__name__} object at {id(obj):#x}>"
+
+
+def _nothing() -> None:
+    """Gives None."""

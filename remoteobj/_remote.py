@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack, overload
 
-from ._actor.roles import OPTIONS, REQUESTS, check_class, mark
+from ._actor.roles import OPTIONS, REQUESTS, check_class, mark, mark_added
 from ._options import Options
 from ._spawn import launch
 
@@ -66,7 +66,7 @@ def _options(cls: type[T], **changes: Unpack[SpawnOptions]) -> ClassSpawner[T]:
     return ClassSpawner(cls, getattr(cls, OPTIONS).but(changes))
 
 
-_ADDED: dict[str, Any] = {"spawn": _spawn, "options": _options}
+_ADDED: dict[str, Any] = {"spawn": mark_added(_spawn), "options": mark_added(_options)}
 
 
 class _OfClass:

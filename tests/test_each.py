@@ -226,7 +226,8 @@ def test_each_takes_several_proxies_and_nothing_else() -> None:
     assert f"{many}" == str(many)
     assert many in {many, 1}
     assert many != each([proxy])
-    assert {"map", "with_", "__", "future_"} <= set(dir(each([proxy])))
+    assert {"map", "with_", "future_", "step"} <= set(dir(each([proxy])))
+    assert "with_" in dir(each([]))
 
 
 # ------------------------------------------------------------------ what it raises

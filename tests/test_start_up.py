@@ -85,6 +85,16 @@ def test_an_actor_that_only_serves_does_not_load_the_code_of_proxies(tmp_path: P
     ) == {"False-True-True"}
 
 
+def test_a_program_that_only_calls_does_not_load_the_code_that_tells_of_classes() -> None:
+    assert printed_by(
+        "from remoteobj import spawn\n"
+        "with spawn(dict, a=1) as table, spawn(dict) as other:\n"
+        "    other['it'] = table, isinstance(table, int), table['a'], table.get('a'), repr(table)\n"
+        "    late = ('_introspection', '_display')\n"
+        "    print(sorted(name for name in sys.modules if name.rpartition('.')[2] in late))\n"
+    ) == {"[]"}
+
+
 def test_an_actor_of_a_module_needs_no_cloudpickle(tmp_path: Path) -> None:
     (tmp_path / "parts.py").write_text(
         "from remoteobj import remote\n"

@@ -24,7 +24,7 @@ from .._pickling import own_objects
 from .._pickling.codec import pickled
 from .._pickling.exceptions import pack_error
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
-from .._protocol.identity import ActorId
+from .._protocol.identity import ActorId, class_name
 from .._protocol.lifecycle import Event
 from .._protocol.messages import INIT_ID, Frame, Kind
 from .._protocol.own_names import OF_SERVING
@@ -177,8 +177,8 @@ class ActorProgram:
         server.born = True
         server.has_work = role_of(type(server.root), "work") is not None
         server.mailbox.lifecycle.on(Event.READY)
-        names = pickled(_names_of_serving(server.root), 5)
-        self._owner.send(Frame(Kind.VALUE, INIT_ID, names))
+        about = _names_of_serving(server.root), class_name(type(server.root))
+        self._owner.send(Frame(Kind.VALUE, INIT_ID, pickled(about, 5)))
         return None
 
     def _construct(self, server: ActorServer) -> None:

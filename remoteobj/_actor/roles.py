@@ -15,13 +15,16 @@ __all__ = [
     "REQUESTS",
     "check_class",
     "check_served_class",
+    "is_added",
     "mark",
+    "mark_added",
     "role_of",
     "takes_requests",
 ]
 
 MARK = "_remoteobj_role"
 REQUESTS_MARK = "_remoteobj_requests"
+ADDED_MARK = "_remoteobj_added"
 REQUESTS: Final = ("loop", "thread")
 """Where requests run, beside or within a work loop."""
 TAKERS: Final = frozenset(("process_requests", "poll", "every_"))
@@ -56,6 +59,17 @@ def mark(method: Any, role: str, requests: str | None = None) -> Any:
     setattr(method, MARK, role)
     setattr(method, REQUESTS_MARK, requests)
     return method
+
+
+def mark_added(function: Any) -> Any:
+    """Mark what a class is given by `@remote`."""
+    setattr(function, ADDED_MARK, True)
+    return function
+
+
+def is_added(value: object) -> bool:
+    """Whether what a class has under a name was given to it by `@remote`."""
+    return type(value) is classmethod and ADDED_MARK in getattr(value.__func__, "__dict__", ())
 
 
 def takes_requests(loop: Any) -> bool:

@@ -1,11 +1,11 @@
-"""Which actor: a value that stays the same wherever the actor can be reached."""
+"""Which actor, by a value that stays the same wherever it can be reached; and of which class."""
 
 from __future__ import annotations
 
 import os
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-__all__ = ["NOBODY", "ActorId"]
+__all__ = ["NOBODY", "ActorId", "class_name"]
 
 
 class ActorId(NamedTuple):
@@ -31,3 +31,17 @@ class ActorId(NamedTuple):
 
 NOBODY: Final = ActorId("", "")
 """Stands where no actor is known."""
+
+_module_of, _qualname_of = (vars(type)[name].__get__ for name in ("__module__", "__qualname__"))
+
+
+def class_name(cls: type[Any]) -> str:
+    """What another process may find a class by, if it has it: `"module:qualname"`.
+
+    No code of a metaclass is run for it.
+
+    >>> class_name(ActorId)
+    'remoteobj._protocol.identity:ActorId'
+    """
+    module = _module_of(cls)
+    return f"{module if type(module) is str else '?'}:{_qualname_of(cls)}"
