@@ -4,11 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-pytest.importorskip("coverage")
+pytestmark = pytest.mark.skipif(find_spec("coverage") is None, reason="coverage is not there")
 
 ACTORS = """
 import os

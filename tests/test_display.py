@@ -37,6 +37,7 @@ def test_it_has_name_class_process_and_state(launch: Launch) -> None:
 
 
 def test_a_busy_actor_is_shown_and_asked_nothing(gate: Gate) -> None:
+    handle: Any
     with options(start_method="fork").spawn(Shown) as handle:
         call = Call(handle.wait, gate)
         gate.wait_for_arrival()

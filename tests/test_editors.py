@@ -42,6 +42,7 @@ def lamp(gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     """One that has been asked for nothing, at the end, but to wait."""
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
     monkeypatch.setattr(jedi.settings, "cache_directory", str(tmp_path))
+    handle: Any
     with options(start_method="fork").spawn(Lamp) as handle:
         call = Call(handle.wait, gate)
         gate.wait_for_arrival()

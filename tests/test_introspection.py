@@ -311,6 +311,7 @@ def test_where_it_is_not_known_nothing_is_asked_and_a_method_takes_everything() 
             """Told here."""
             return n
 
+    hidden: Any
     with spawn(Hidden) as hidden, spawn(TABLE) as other:
         assert str(inspect.signature(hidden.method)) == "(n: int) -> int"
         signature, names = other.passto(tell_elsewhere, hidden, "method")
@@ -321,6 +322,7 @@ def test_where_it_is_not_known_nothing_is_asked_and_a_method_takes_everything() 
 
 
 def test_an_actor_knows_its_own(launch: Launch) -> None:
+    player: Any
     with options(**launch).spawn(Player) as player:
         assert player.passto(lambda _: "play" in dir(remoteobj.current()))
         own = player.passto(lambda _: remoteobj.current())
@@ -350,6 +352,7 @@ def test_what_a_factory_made_is_known_by_the_name_of_its_class(launch: Launch) -
         assert "(key, default=None, /)" in str(inspect.signature(table.get))
         assert table.update.__doc__ == dict.update.__doc__
         assert "setdefault" in dir(table)
+    hidden: Any
     with options(**launch).spawn(make_hidden) as hidden:
         assert str(inspect.signature(hidden.method)) == PLAIN
         assert hidden.method.__name__ == "method"
