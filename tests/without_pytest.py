@@ -3,7 +3,8 @@
 An actor that is started anew imports the module of its class. That this is a module of tests means
 nothing to it, and yet `import pytest` would take five times as long there as all of `remoteobj`
 does. So it gets a stand-in: marks and fixtures leave what they decorate as it is, a type is a mere
-name in an annotation, a library that a test may do without is not imported, and all else, `pytest.raises` say, loads pytest at its first use.
+name in an annotation, a library that a test may do without is not imported, and all else,
+`pytest.raises` say, loads pytest at its first use.
 """
 
 import importlib
