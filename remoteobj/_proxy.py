@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
+from . import _loops
 from ._actor.roles import check_served_class
 from ._actor.server import Mode, local_servers
 from ._caller.answers import RETURNED_SELF
@@ -301,6 +302,10 @@ class Proxy(Operators):
             SpawnTimeoutError: the time was up first.
         """
         return ref_of(self).wait(process, fail, timeout)
+
+    every_ = _loops.every_
+    publish_ = _loops.publish_
+    follow_ = _loops.follow_
 
     def __enter__(self) -> Any:
         refuse_part_in_with(self._view.steps)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -19,8 +18,8 @@ from .._protocol.frames import JOINED
 from .._protocol.identity import ActorId
 from .._protocol.messages import Bytes, Frame, Kind
 from .._protocol.operations import Steps
-from .._wire.auth import AuthenticationError
-from .._wire.channel import StreamChannel
+from .._wire.auth import CALLS, AuthenticationError
+from .._wire.channel import Channel, StreamChannel
 from .._wire.refusals import report_refusal
 from .._wire.registry import transport_of
 from .._wire.transport import Address
@@ -226,7 +225,7 @@ class Endpoint:
                 continue  # nothing was sent: try a new one
             except ReenteredError:
                 # From a signal handler or a finalizer, on top of a call of this very thread.
-                connection = self._connect()
+                connection = self.connect()
                 return connection, act(connection)
 
     def _exchange(
@@ -245,8 +244,7 @@ class Endpoint:
             if not opened:
                 self.with_connection(lambda at: at.call(payload, buffers, opened))
             connection, pending = opened[-1]
-            deadline = None if options.timeout is None else time.monotonic() + options.timeout
-            if not connection.wait(pending, deadline):
+            if not connection.wait(pending, options.deadline()):
                 raise self.timed_out(options, pending)
         except BaseException as exc:
             payload = b""  # as in `call`
@@ -308,14 +306,15 @@ class Endpoint:
             if connection is None or connection.closed_because is not None:
                 if connection is not None:
                     connection.close()
-                connection = self._connection = self._connect()
+                connection = self._connection = self.connect()
             return connection
 
-    def _connect(self) -> Connection:
+    def connect(self, purpose: int = CALLS) -> Connection:
+        """A new connection; raises as `ensure_connected`."""
         if self._owned is not None:
             self._owned.check_connecting()
         try:
-            stream = transport_of(self._address).connect(self._address)
+            stream = transport_of(self._address).connect(self._address, purpose)
         except AuthenticationError as exc:
             report_refusal(exc.reason, str(exc))
             raise self._errors.not_listening(str(exc)) from exc
@@ -325,7 +324,10 @@ class Endpoint:
             ) from exc
         except OSError as exc:
             raise self._errors.not_listening() from exc
-        channel = StreamChannel(stream, wire_options=self._wire_options)
+        return self.over(StreamChannel(stream, wire_options=self._wire_options))
+
+    def over(self, channel: Channel) -> Connection:
+        """A connection over a channel to the object, whose errors name it."""
         return Connection(channel, self._errors.lost, self._errors.goodbye_error)
 
     def listening(self) -> bool:
