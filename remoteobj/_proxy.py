@@ -25,6 +25,9 @@ from ._syntax import as_array, by_numpy, hash_of, operator_methods, refuse_part_
 from ._views import View
 
 if TYPE_CHECKING:
+    from ._actor.pacing import Pacer
+    from ._caller.following import Follower
+
     # A stub: at run time these methods are made from the table of operations, below.
     from ._operators import Operators  # pyright: ignore[reportMissingModuleSource]
 else:
@@ -111,6 +114,13 @@ class Proxy(Operators):
         def __getitem__(self, key: Any) -> Proxy: ...
         def __setitem__(self, key: Any, value: Any) -> None: ...
         def __delitem__(self, key: Any) -> None: ...
+
+        def every_(self, period: float) -> Pacer: ...
+        def publish_(self, item: Any) -> None: ...
+        def follow_(self, latest: bool = True, *, window: int | None = None) -> Follower: ...
+
+    else:
+        every_, publish_, follow_ = _loops.every_, _loops.publish_, _loops.follow_
 
     # --- recording -----------------------------------------------------------------------
 
@@ -302,10 +312,6 @@ class Proxy(Operators):
             SpawnTimeoutError: the time was up first.
         """
         return ref_of(self).wait(process, fail, timeout)
-
-    every_ = _loops.every_
-    publish_ = _loops.publish_
-    follow_ = _loops.follow_
 
     def __enter__(self) -> Any:
         refuse_part_in_with(self._view.steps)

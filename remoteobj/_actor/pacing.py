@@ -59,7 +59,7 @@ class Pacer(Iterator[Tick]):
         self._clock = clock
         self._start = 0.0
         self._tick: Tick | None = None
-        self.open = True
+        self.open: bool = True
         """Whether there may be another tick."""
 
     def __next__(self) -> Tick:

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 from .._os.fork_safety import is_lean
 from .._os.lazy_import import import_lock
 from .._pickling.codec import dumps, dumps_call
-from .._pickling.exceptions import unpack_error
-from .._protocol.calls import ErrorFactory, PendingCall
+from .._protocol.calls import PendingCall
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.frames import JOINED
 from .._protocol.identity import ActorId
@@ -26,11 +25,11 @@ from .._wire.transport import Address
 from ..errors import (
     ActorDiedError,
     CallTimeoutError,
-    ExitReport,
     NotListeningError,
     UnsendableError,
 )
 from .answers import RETURNED_SELF, Fallback, decode_answer, fallback_or_raise
+from .call_errors import CallErrors
 from .call_options import PLAIN, CallOptions
 from .connection import Connection, ConnectionEndedError, OpenedCall, ReenteredError
 from .incoming import Incoming
@@ -38,7 +37,6 @@ from .streams import Stream
 
 __all__ = [
     "Endpoint",
-    "CallErrors",
     "OwnedParts",
     "encode",
     "result_of",
@@ -47,51 +45,6 @@ __all__ = [
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
 T = TypeVar("T")
-
-
-class CallErrors:
-    """The errors of calls that get no answer, which name the actor.
-
-    Apart from `Endpoint`, so that a connection, which needs these, does not lead back to the
-    endpoint that holds it: a dropped proxy lets go of its socket at once.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        lost: ErrorFactory | None = None,
-        told: Callable[[], object] = lambda: None,
-    ) -> None:
-        self.name = name
-        self._lost = lost
-        """Its owner's, who knows how it died."""
-        self._told = told
-        """Called when somebody is told what it failed with."""
-
-    def lost(self, maybe_executed: bool) -> BaseException:
-        """The error when the actor is gone without a word."""
-        if self._lost is not None:
-            error = self._lost(maybe_executed)
-            if error.__cause__ is not None:
-                self._told()
-            return error
-        return ActorDiedError.from_exit(ExitReport(self.name), maybe_executed)
-
-    def goodbye_error(self, payload: Bytes) -> ErrorFactory:
-        """The error when the actor said that it closes, and why."""
-        if payload:
-            reason = bytes(payload)
-
-            def failed(maybe_executed: bool) -> BaseException:
-                self._told()
-                report = ExitReport(self.name, reason="failed", error=unpack_error(reason))
-                return ActorDiedError.from_exit(report, maybe_executed)
-
-            return failed
-        return lambda maybe_executed: self.not_listening("it has stopped listening")
-
-    def not_listening(self, why: str = "nobody listens") -> NotListeningError:
-        return NotListeningError(f"{self.name} can't be called: {why}")
 
 
 class OwnedParts(NamedTuple):

@@ -27,8 +27,8 @@ class _Count:
     """How many items were published, and how many of them came here."""
 
     def __init__(self, before: Frame) -> None:
-        (self._last,) = _NUMBER.unpack(before.metadata)
-        self.dropped = 0
+        self._last: int = _NUMBER.unpack(before.metadata)[0]
+        self.dropped: int = 0
 
     def read(self, frame: Frame, sent: Bytes) -> Any:
         """The item in a frame."""
@@ -47,7 +47,7 @@ class Follower(Iterator[Any], AsyncIterator[Any]):
     ask it for an item.
     """
 
-    def __init__(self, stream: Stream, connection: Connection, count: _Count) -> None:
+    def __init__(self, stream: Stream[Any], connection: Connection, count: _Count) -> None:
         self._stream = stream
         self._connection = connection
         self._count = count
