@@ -45,7 +45,10 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(os|pathlib|signal|threading|types|typing|typing_extensions)\..*"),
     (r"py:.*", r"remoteobj\.(_.*|.*\._.*)"),
     # As signatures are written.
-    (r"py:class", r"AwaitableCall|Context|ExitReason|Future|Groups?|Types|When"),
+    (
+        r"py:class",
+        r"AwaitableCall|Context|ExitReason|Follower|Future|Groups?|Pacer|Types|When",
+    ),
     (r"py:(class|obj)", r"(.*\.)?([A-Z]|_[A-Za-z]+|P\.(args|kwargs))"),
 ]
 

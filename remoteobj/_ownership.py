@@ -12,9 +12,10 @@ from functools import partial
 from typing import Any
 
 from ._birth import Birth
+from ._caller.call_errors import CallErrors
 from ._caller.call_options import CallOptions
 from ._caller.connection import Connection, ReenteredError
-from ._caller.endpoint import CallErrors, Endpoint, OwnedParts
+from ._caller.endpoint import Endpoint, OwnedParts
 from ._caller.shared_reader import OVER
 from ._catching.catchers import Except
 from ._catching.unseen import Witness, tell, witness_of

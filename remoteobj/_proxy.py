@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from . import _loops
 from ._actor.roles import check_served_class
 from ._actor.server import Mode, local_servers
 from ._caller.answers import RETURNED_SELF
@@ -24,6 +25,9 @@ from ._syntax import as_array, by_numpy, hash_of, operator_methods, refuse_part_
 from ._views import View
 
 if TYPE_CHECKING:
+    from ._actor.pacing import Pacer
+    from ._caller.following import Follower
+
     # A stub: at run time these methods are made from the table of operations, below.
     from ._operators import Operators  # pyright: ignore[reportMissingModuleSource]
 else:
@@ -111,6 +115,13 @@ class Proxy(Operators):
         def __getitem__(self, key: Any) -> Proxy: ...
         def __setitem__(self, key: Any, value: Any) -> None: ...
         def __delitem__(self, key: Any) -> None: ...
+
+        def every_(self, period: float) -> Pacer: ...
+        def publish_(self, item: Any) -> None: ...
+        def follow_(self, latest: bool = True, *, window: int | None = None) -> Follower: ...
+
+    else:
+        every_, publish_, follow_ = _loops.every_, _loops.publish_, _loops.follow_
 
     # --- recording -----------------------------------------------------------------------
 

@@ -5,6 +5,8 @@ All proxies of one object in one process share its reference.
 
 from __future__ import annotations
 
+import math
+import os
 import pickle
 import select
 import sys
@@ -12,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from multiprocessing.context import get_spawning_popen
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._actor.server import Mode, Server, local_server, local_servers
 from ._caller.answers import Fallback
@@ -24,6 +26,9 @@ from ._protocol.operations import Steps, evaluate
 from ._wire.registry import new_address, transport_of
 from ._wire.transport import Address, ListenEvent
 from .errors import ActorDiedError, ExitReport, NotListeningError, SpawnTimeoutError
+
+if TYPE_CHECKING:
+    from ._actor.pacing import Pacer
 
 __all__ = ["Reference", "RemoteRef", "describe"]
 
@@ -62,6 +67,8 @@ class RemoteRef:
         self.local = local
         self.options = options
         self.eager = options.eager
+        self._served_in = 0
+        """The process that last served it, of those that share this copy of the reference."""
         self.default = default
         """The value where nobody listens, or what makes it; `MISSING`: that is an error."""
         self.taken_names: Callable[[], Collection[str]] = tuple
@@ -164,9 +171,15 @@ class RemoteRef:
         except FileExistsError:
             server.abort()
             raise RuntimeError(f"{self.name} is listening already, in another process") from None
+        self._served_in = os.getpid()
         if mode is not Mode.MANUAL:
             server.run_in_background()
         return server
+
+    @property
+    def was_served_here(self) -> bool:
+        """Whether this process serves the object, or did."""
+        return self._served_in == os.getpid()
 
     def stop(self) -> None:
         """Stop serving the object, if it is served from here."""
@@ -198,6 +211,23 @@ class RemoteRef:
             return home.stand_by(timeout)
         home.take_over()
         return home.process(timeout, limit)
+
+    def paced(self, period: float) -> Pacer:
+        """The ticks of a loop in this thread, which runs requests in between.
+
+        Raises:
+            ValueError, NotListeningError, RuntimeError: see `every_`.
+        """
+        seconds = float(period)
+        if not 0 < seconds < math.inf:
+            raise ValueError(f"the period must be some seconds, above zero: {period!r}")
+        home = local_server(self.actor_id)
+        if home is None:
+            raise NotListeningError(
+                f"{self.name} does not listen in this process, and every_ is for the loop of the "
+                "process in which it lives"
+            )
+        return home.paced(seconds)
 
     def serve(self) -> None:
         """Run requests until the object is served no more, in this thread or in the background, as

@@ -176,9 +176,10 @@ class _Remote:
 
         Args:
             requests: where requests run meanwhile. "loop": only in the loop, where it calls
-                `self.remote.process_requests()` or `poll()`. "thread": in a second thread, until
-                the loop first calls one of these, which takes over. Unsaid, the loop's own code
-                decides: if it names one of these, "loop", else "thread".
+                `self.remote.process_requests()` or `poll()`, or paces itself by `every_`. "thread":
+                in a second thread, until the loop first calls one of these, which takes over.
+                Unsaid, the loop's own code decides: if it names one of these, "loop", else
+                "thread".
 
         Raises:
             TypeError: it is no method that can be run so: a generator, say, or `async def`.

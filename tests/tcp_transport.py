@@ -21,6 +21,7 @@ from remoteobj._os.sigpipe import sigpipe_blocked_if_default
 from remoteobj._wire import registry
 from remoteobj._wire.auth import (
     ANSWER,
+    CALLS,
     DIGEST,
     GREETING,
     Challenge,
@@ -59,10 +60,11 @@ class TcpTransport:
         self._reserved[location] = sock
         return TcpAddress(self.name, location, Key.new())
 
-    def connect(self, address: Address) -> "TcpStream":
+    def connect(self, address: Address, purpose: int = CALLS) -> "TcpStream":
         sock = dial(address.location)
         try:
-            answer, expected = answer_to(receive_exactly(sock, GREETING), address.key)
+            greeting = receive_exactly(sock, GREETING)
+            answer, expected = answer_to(greeting, address.key, purpose=purpose)
             with sigpipe_blocked_if_default():
                 sock.sendall(answer)
             check_proof(receive_exactly(sock, DIGEST), expected)
@@ -125,6 +127,10 @@ class TcpHandshake:
         sock.setblocking(False)
         with sigpipe_blocked_if_default():
             sock.send(self._challenge.greeting)
+
+    @property
+    def purpose(self) -> int:
+        return self._challenge.purpose
 
     def fileno(self) -> int:
         return self._socket.fileno()

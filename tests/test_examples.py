@@ -65,6 +65,12 @@ PROMISES: dict[str, list[str]] = {
         r"by leaving with: RuntimeError: broken in work \(raised in check\)",
         r"by raise_any: RuntimeError: broken in cleanup \(raised in check\)",
     ],
+    "camera": [
+        "the viewer sees that the exposure has changed",
+        "recorded: 30 pictures, missed: 0",
+        r"they were taken in 1\.\d s, at 30 a second",
+        "the viewer missed some: True",
+    ],
     "many_clients": [
         *(f"{name} is done" for name in ("ann", "bob", "cyd", "dan", "eve", "fay")),
         "balance: 3000 of 3000",

@@ -1,5 +1,8 @@
 """How one end of a line waits for the other: it polls, and then it sleeps."""
 
+import os
+import select
+import time
 from typing import Any
 
 import pytest
@@ -254,3 +257,36 @@ def test_losses_are_forgiven_once_it_has_given_way_often_without_one(line: Line)
         long_hit(one, line)
     lose_a_slice(one, line)
     assert wary_polls(one, line) == WARY[0]
+
+
+@pytest.mark.parametrize("too_high", [False, True], ids=["", "above the numbers that select takes"])
+def test_a_wait_with_a_deadline_ends_there_and_not_with_its_millisecond(
+    monkeypatch: pytest.MonkeyPatch, too_high: bool
+) -> None:
+    one = SpinPoller(spin=0)
+    if too_high:
+
+        def refuse(*_: object) -> Ready:
+            raise ValueError("filedescriptor out of range in select()")
+
+        monkeypatch.setattr(select, "select", refuse)
+    took = []
+    for _ in range(30):
+        begun = time.monotonic()
+        assert one.wait(begun + 0.0002) == []
+        took.append(time.monotonic() - begun)
+    assert min(took) >= 0.0002
+    assert (min(took) < 0.0009) is not too_high  # of 30, one at least is not held up by others
+
+
+def test_what_comes_in_the_last_millisecond_before_a_deadline_ends_the_wait() -> None:
+    reads, writes = os.pipe()
+    try:
+        one = SpinPoller(spin=0)
+        one.register(reads)
+        os.write(writes, b"!")
+        assert one.wait(time.monotonic() + 0.0009) == [(reads, select.POLLIN)]
+        assert one.wait(time.monotonic() + 60) == [(reads, select.POLLIN)]
+    finally:
+        os.close(reads)
+        os.close(writes)

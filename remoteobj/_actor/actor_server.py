@@ -87,7 +87,7 @@ class ActorServer(Server):
         if stop.after_work and self.has_work:
             self._stop_after_work = True
         else:
-            self.mailbox.stop()
+            self.begin_to_end()
         if stop.none_waits or stop.given_up:
             ids = None if stop.none_waits else frozenset(stop.given_up)
             self._interrupt_given_up(ids)
@@ -184,7 +184,7 @@ class ActorServer(Server):
         self.mailbox.stop()
 
     def owner_gone(self) -> None:
-        self.mailbox.stop()
+        self.begin_to_end()
         self.abandoned = True
         if self.link.end_orphan is not None:
             self.link.end_orphan(self._tidy)
@@ -214,6 +214,7 @@ class ActorServer(Server):
     def work(self, loop: Callable[[], Any]) -> None:
         """Run the work loop in this thread, and requests too if it takes some; else they run in
         another thread, until it does."""
+        self.loop_thread = threading.get_ident()
         if takes_requests(loop):
             self.mailbox.serving.settle()
         else:

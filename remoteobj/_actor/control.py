@@ -23,7 +23,7 @@ from .._engines.owner_line import OwnerLine
 from .._os.fork_safety import fork_generation
 from .._os.wakeup import Wakeup
 from .._protocol.messages import Frame, MalformedFrameError, refusal
-from .._wire.auth import AuthenticationError
+from .._wire.auth import FOLLOWS, AuthenticationError
 from .._wire.channel import ChannelClosedError
 from .._wire.refusals import report_refusal
 from .._wire.transport import ByteStream, Handshake, Listener
@@ -98,7 +98,10 @@ class ControlHandler(Protocol):
     """What the control thread reports to."""
 
     def attach(self, stream: ByteStream) -> None:
-        """A caller has proved itself."""
+        """A caller has proved itself, who makes requests."""
+
+    def attach_follower(self, stream: ByteStream) -> None:
+        """So has one who is here for what the object publishes."""
 
     def resume(self, client: Client) -> None:
         """A slow reader has taken what it was owed."""
@@ -126,7 +129,7 @@ class Control:
         self._acts: dict[int, Callable[[], None]] = {}
         self._arrivals: dict[int, _Arrival] = {}
         """By descriptor, the eldest first."""
-        self._jobs: deque[Callable[[], None]] = deque()
+        self._jobs: deque[Callable[[], object]] = deque()
         self._wakeup = Wakeup()
         self._on(self._wakeup.fileno(), self._run_jobs)
         self._open = True
@@ -147,22 +150,41 @@ class Control:
 
     def flush_later(self, client: Client) -> None:
         """Write what this peer is owed as it takes it in."""
-        self._do(lambda: self._watch(client))
+        self.flush_then(client, self._handler.resume)
+
+    def flush_then(self, client: Client, resume: Callable[[Client], None]) -> None:
+        """The same; `resume` is told when nothing is left, or nothing can be written any more."""
+        self.do(lambda: self._watch(client, resume))
+
+    def attend(self, fd: int, act: Callable[[], None]) -> None:
+        """Have something done, in this thread, whenever a descriptor has something to read."""
+        self.do(lambda: self._on(fd, act))
+
+    def leave(self, fd: int, close: Callable[[], None]) -> None:
+        """Attend to a descriptor no more, and then close it. Other threads must not do that, since
+        one of the same number may be made before it is left."""
+        self.do(lambda: self._off(fd))
+        self.do(close)
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is, or was, a thread. An inline actor has none."""
+        return self._thread.started_in is not None
 
     def stop_accepting(self) -> None:
         """Take no more callers; those on their way in find the connection closed."""
         done = threading.Event()
-        self._do(self._close_door)
-        self._do(done.set)
+        self.do(self._close_door)
+        self.do(done.set)
         if self._thread.runs_beside():
             done.wait(HANDSHAKE_SECONDS)
 
     def close(self) -> None:
         """End the thread and join it. Harmless when done twice."""
-        if self._thread.started_in is None:  # it never started: an inline actor needs none
+        if not self.begun:
             self.abort()
             return
-        self._do(self._end)
+        self.do(self._end)
         if self._thread.runs_beside():
             self._thread.join(HANDSHAKE_SECONDS)
 
@@ -176,7 +198,8 @@ class Control:
         """Let go of what a thread that never started would have used."""
         self._wakeup.close()
 
-    def _do(self, job: Callable[[], None]) -> None:
+    def do(self, job: Callable[[], object]) -> None:
+        """Have something done in this thread, that does not take long."""
         self._jobs.append(job)
         self._wakeup.set()
 
@@ -198,7 +221,7 @@ class Control:
         elif fd in self._acts:  # else one before it in the same row has seen to it
             self._guard(self._acts[fd])
 
-    def _guard(self, act: Callable[[], None]) -> None:
+    def _guard(self, act: Callable[[], object]) -> None:
         """Do something for one of those at the other ends, of whom the others need not suffer."""
         try:
             act()
@@ -293,11 +316,12 @@ class Control:
         if stream is not None:
             self._arrivals.pop(fd)
             self._off(fd)
-            self._let_in(stream)
+            self._let_in(stream, handshake.purpose)
 
-    def _let_in(self, stream: ByteStream) -> None:
+    def _let_in(self, stream: ByteStream, purpose: int) -> None:
+        handler = self._handler
         try:
-            self._handler.attach(stream)
+            (handler.attach_follower if purpose == FOLLOWS else handler.attach)(stream)
         except BaseException:
             stream.close()
             raise
@@ -345,15 +369,15 @@ class Control:
         owner.channel.close()
         self._handler.owner_gone()
 
-    def _watch(self, client: Client) -> None:
+    def _watch(self, client: Client, resume: Callable[[Client], None]) -> None:
         fd = client.channel.writes
-        self._on(fd, lambda: self._flush(fd, client), select.POLLOUT)
+        self._on(fd, lambda: self._flush(fd, client, resume), select.POLLOUT)
 
-    def _flush(self, fd: int, client: Client) -> None:
+    def _flush(self, fd: int, client: Client, resume: Callable[[Client], None]) -> None:
         done = True  # also if it fails: nothing more is written then
         try:
             done = client.flush()
         finally:
             if done:
                 self._off(fd)
-                self._handler.resume(client)
+                resume(client)

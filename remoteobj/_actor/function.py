@@ -171,6 +171,9 @@ class _Run:
     def attach(self, stream: ByteStream) -> None:
         """Nobody else calls a function."""
 
+    def attach_follower(self, stream: ByteStream) -> None:
+        """Nor can anybody follow it."""
+
     def resume(self, client: Client) -> None:
         """Nor has anybody requests that wait."""
 

@@ -13,7 +13,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import CoroutineType
-from typing import Any
+from typing import Any, Final
 
 from .._catching.catchers import USER_ERRORS, Except
 from .._engines.contract import OwnerLink, ProgramFailedError, named_parts
@@ -40,6 +40,8 @@ from .roles import role_of
 from .server import Server
 
 __all__ = ["ActorProgram"]
+
+_INTERNAL_CODE: Final = INTERNAL_CODE | {Server.publish.__code__}
 
 
 class ActorProgram:
@@ -129,7 +131,7 @@ class ActorProgram:
         self._owner = server.owner = server.mailbox.clients.attach(link.data)
         if not link.shared_process:
             answer_breakpoints()
-            server.interrupter = Interrupter(USER_ENTRY_POINTS, INTERNAL_CODE)
+            server.interrupter = Interrupter(USER_ENTRY_POINTS, _INTERNAL_CODE)
             server.interrupter.install()
             server.mailbox.safe_point = server.interrupter.raise_pending
         if accept:

@@ -11,8 +11,12 @@ import os
 import sys
 import threading
 import time
+from functools import partial
+from typing import TYPE_CHECKING
 
 from .._catching.unseen import tell
+from .._os.fork_safety import Closable
+from .._os.lazy_import import import_lock
 from .._os.thread_unwind import ThreadUnwind, raise_in_thread
 from .._pickling.exceptions import pack_error
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
@@ -27,6 +31,11 @@ from .control import Control, start, unblock
 from .execution import USER_ENTRY_POINTS, SerialExecutor
 from .mailbox import Mailbox
 from .reentrancy import Reentrancy
+
+if TYPE_CHECKING:
+    from .own_loop import OwnLoop
+    from .pacing import Pacer
+    from .publication import Publication
 
 __all__ = ["Mode", "Server", "local_server", "local_servers"]
 
@@ -54,6 +63,10 @@ class Server:
     """Whether what the second thread runs at the end is dropped, and not finished."""
     _holds_on = False
     """Whether that thread did not let go of what was dropped."""
+    loop_thread: int | None = None
+    """The one thread that may have a loop of its own; None: any may."""
+    _publication: Publication | None = None
+    _own_loop: OwnLoop | None = None
 
     def __init__(
         self,
@@ -77,6 +90,7 @@ class Server:
         """The threads that are its home; None: every thread of this process is."""
         self.ends_itself = True
         """False: whoever runs it calls `finish` and `close` when it is told to stop."""
+        self._wire_options = wire_options
         self.control = Control(self, actor_id.name)
         self.executor = SerialExecutor(lambda: self.root, self.report)
         self.mailbox = Mailbox(
@@ -194,11 +208,57 @@ class Server:
             self._thread.join(timeout)
         return 0
 
+    def paced(self, period: float) -> Pacer:
+        """The ticks of a loop in this thread, which runs requests in between.
+
+        Raises:
+            RuntimeError: this thread is within a request, or in another loop so paced, or it is not
+                the one that runs requests, or may.
+        """
+        loop = self._own_loop = self._own_loop or self._made_loop()
+        loop.check(others_may_serve=self._thread is not None)
+        serve = self.stand_by
+        if self.mode is not Mode.BACKGROUND:
+            self.take_over()
+            serve = partial(self.process, limit=1)
+        return loop.paced(period, serve, lambda: self.listening)
+
+    def _made_loop(self) -> OwnLoop:
+        with import_lock:
+            from .own_loop import OwnLoop  # for a faster start-up: few need one
+
+        return OwnLoop(self.actor_id.name, self.mailbox.serving, self.loop_thread)
+
     def serve(self) -> None:
         """Run requests in this thread until it is told to stop. Does not drain yet."""
         self.take_over()
         if self.listening:
             self.mailbox.serve(until=lambda: False)
+
+    # --- what is published -----------------------------------------------------------------
+
+    @property
+    def publication(self) -> Publication:
+        """What the object publishes, made when somebody first follows."""
+        if self._publication is None:
+            with import_lock:  # by which two threads do not make one each
+                from .publication import Publication  # for a faster start-up
+
+                if self._publication is None:
+                    self._publication = Publication(self.control, self._wire_options)
+        return self._publication
+
+    def publish(self, item: object) -> None:
+        """Give an item to all who follow the object. From any thread.
+
+        Raises:
+            UnsendableError: it can't be pickled, and somebody follows.
+        """
+        if self._publication is not None:
+            self._publication.publish(item)
+            # An interruption that came meanwhile was put off: no frame must be left half written.
+            if threading.current_thread() is threading.main_thread():
+                self.mailbox.safe_point()
 
     # --- ending ------------------------------------------------------------------------
 
@@ -207,7 +267,7 @@ class Server:
 
         From within a request it only begins to end: the request is answered first.
         """
-        self.mailbox.stop()
+        self.begin_to_end()
         if self.mailbox.serving.within_request or not self.ends_itself:
             return
         with self._starting:
@@ -216,6 +276,19 @@ class Server:
             self._finish()
         elif thread is not threading.current_thread():
             thread.join()
+
+    def begin_to_end(self) -> None:
+        """Tell the thread that serves to stop, and the loop of an actor that waits for items."""
+        self.mailbox.stop()
+        if self._own_loop is not None:
+            self._own_loop.end()
+
+    def end_with_loop(self, follower: Closable) -> None:
+        """If the loop of an actor has just made this, close it once that is to end."""
+        if self.loop_thread is not None:
+            loop = self._own_loop = self._own_loop or self._made_loop()
+            if loop.closes(follower) and not self.listening:
+                follower.close()
 
     def join(self) -> None:
         """Wait until it has stopped, if it runs requests in the background."""
@@ -234,6 +307,9 @@ class Server:
             self.mailbox.drain(self.fulfil and self.born, self.last_word)
         else:
             self.mailbox.leave(self.last_word)
+        if self._publication is not None:
+            failed = bool(self.last_word) or not self.born
+            self._publication.finish(self.last_word if failed else None)
 
     def close(self) -> None:
         """Let go of everything; nothing runs here any more."""
@@ -261,6 +337,9 @@ class Server:
 
     def attach(self, stream: ByteStream) -> None:
         self.mailbox.clients.attach(stream)
+
+    def attach_follower(self, stream: ByteStream) -> None:
+        self.publication.attach(stream)
 
     def resume(self, client: Client) -> None:
         self.mailbox.clients.resume(client)

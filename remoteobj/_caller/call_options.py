@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import time
 from typing import Any, Final, NamedTuple
 
 from .._protocol.messages import WINDOW
@@ -49,6 +50,10 @@ class CallOptions(NamedTuple):
     """The value where nobody listens, or what makes it. `MISSING`: that is an error."""
     proxy: bool = False
     """Whether calls give proxies, which are evaluated later."""
+
+    def deadline(self) -> float | None:
+        """When a call must be answered that is made now, by `time.monotonic()`."""
+        return None if self.timeout is None else time.monotonic() + self.timeout
 
     def changed(
         self,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -12,26 +11,25 @@ from typing import Any, NamedTuple, TypeVar
 from .._os.fork_safety import is_lean
 from .._os.lazy_import import import_lock
 from .._pickling.codec import dumps, dumps_call
-from .._pickling.exceptions import unpack_error
-from .._protocol.calls import ErrorFactory, PendingCall
+from .._protocol.calls import PendingCall
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.frames import JOINED
 from .._protocol.identity import ActorId
 from .._protocol.messages import Bytes, Frame, Kind
 from .._protocol.operations import Steps
-from .._wire.auth import AuthenticationError
-from .._wire.channel import StreamChannel
+from .._wire.auth import CALLS, AuthenticationError
+from .._wire.channel import Channel, StreamChannel
 from .._wire.refusals import report_refusal
 from .._wire.registry import transport_of
 from .._wire.transport import Address
 from ..errors import (
     ActorDiedError,
     CallTimeoutError,
-    ExitReport,
     NotListeningError,
     UnsendableError,
 )
 from .answers import RETURNED_SELF, Fallback, decode_answer, fallback_or_raise
+from .call_errors import CallErrors
 from .call_options import PLAIN, CallOptions
 from .connection import Connection, ConnectionEndedError, OpenedCall, ReenteredError
 from .incoming import Incoming
@@ -39,7 +37,6 @@ from .streams import Stream
 
 __all__ = [
     "Endpoint",
-    "CallErrors",
     "OwnedParts",
     "encode",
     "result_of",
@@ -48,51 +45,6 @@ __all__ = [
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
 T = TypeVar("T")
-
-
-class CallErrors:
-    """The errors of calls that get no answer, which name the actor.
-
-    Apart from `Endpoint`, so that a connection, which needs these, does not lead back to the
-    endpoint that holds it: a dropped proxy lets go of its socket at once.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        lost: ErrorFactory | None = None,
-        told: Callable[[], object] = lambda: None,
-    ) -> None:
-        self.name = name
-        self._lost = lost
-        """Its owner's, who knows how it died."""
-        self._told = told
-        """Called when somebody is told what it failed with."""
-
-    def lost(self, maybe_executed: bool) -> BaseException:
-        """The error when the actor is gone without a word."""
-        if self._lost is not None:
-            error = self._lost(maybe_executed)
-            if error.__cause__ is not None:
-                self._told()
-            return error
-        return ActorDiedError.from_exit(ExitReport(self.name), maybe_executed)
-
-    def goodbye_error(self, payload: Bytes) -> ErrorFactory:
-        """The error when the actor said that it closes, and why."""
-        if payload:
-            reason = bytes(payload)
-
-            def failed(maybe_executed: bool) -> BaseException:
-                self._told()
-                report = ExitReport(self.name, reason="failed", error=unpack_error(reason))
-                return ActorDiedError.from_exit(report, maybe_executed)
-
-            return failed
-        return lambda maybe_executed: self.not_listening("it has stopped listening")
-
-    def not_listening(self, why: str = "nobody listens") -> NotListeningError:
-        return NotListeningError(f"{self.name} can't be called: {why}")
 
 
 class OwnedParts(NamedTuple):
@@ -226,7 +178,7 @@ class Endpoint:
                 continue  # nothing was sent: try a new one
             except ReenteredError:
                 # From a signal handler or a finalizer, on top of a call of this very thread.
-                connection = self._connect()
+                connection = self.connect()
                 return connection, act(connection)
 
     def _exchange(
@@ -245,8 +197,7 @@ class Endpoint:
             if not opened:
                 self.with_connection(lambda at: at.call(payload, buffers, opened))
             connection, pending = opened[-1]
-            deadline = None if options.timeout is None else time.monotonic() + options.timeout
-            if not connection.wait(pending, deadline):
+            if not connection.wait(pending, options.deadline()):
                 raise self.timed_out(options, pending)
         except BaseException as exc:
             payload = b""  # as in `call`
@@ -308,14 +259,15 @@ class Endpoint:
             if connection is None or connection.closed_because is not None:
                 if connection is not None:
                     connection.close()
-                connection = self._connection = self._connect()
+                connection = self._connection = self.connect()
             return connection
 
-    def _connect(self) -> Connection:
+    def connect(self, purpose: int = CALLS) -> Connection:
+        """A new connection; raises as `ensure_connected`."""
         if self._owned is not None:
             self._owned.check_connecting()
         try:
-            stream = transport_of(self._address).connect(self._address)
+            stream = transport_of(self._address).connect(self._address, purpose)
         except AuthenticationError as exc:
             report_refusal(exc.reason, str(exc))
             raise self._errors.not_listening(str(exc)) from exc
@@ -325,7 +277,10 @@ class Endpoint:
             ) from exc
         except OSError as exc:
             raise self._errors.not_listening() from exc
-        channel = StreamChannel(stream, wire_options=self._wire_options)
+        return self.over(StreamChannel(stream, wire_options=self._wire_options))
+
+    def over(self, channel: Channel) -> Connection:
+        """A connection over a channel to the object, whose errors name it."""
         return Connection(channel, self._errors.lost, self._errors.goodbye_error)
 
     def listening(self) -> bool:

@@ -65,6 +65,11 @@ class Stream(Iterator[T_co], AsyncIterator[T_co]):
         self._over = False
         self._being_awaited = False
 
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will be taken from it."""
+        return self._over
+
     def __repr__(self) -> str:
         return f"<Stream of remote items, {'over' if self._over else 'open'}>"
 

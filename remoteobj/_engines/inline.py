@@ -20,7 +20,7 @@ from .._wire.transport import ByteStream
 from .contract import LaunchSpec, OwnerLink, ProgramFailedError
 from .in_process import InProcessInstance
 
-__all__ = ["InlineEngine"]
+__all__ = ["InlineChannel", "InlineEngine"]
 
 
 class _InlinePoller(SpinPoller):
@@ -39,8 +39,8 @@ class _InlinePoller(SpinPoller):
         return ready
 
 
-class _InlineChannel(StreamChannel):
-    """The owner's channel to an inline actor, which runs during the waits of this channel."""
+class InlineChannel(StreamChannel):
+    """A channel to an inline actor, which runs during the waits of this channel, by `turn`."""
 
     runs_inline: bool = True
 
@@ -72,8 +72,8 @@ class InlineInstance(InProcessInstance):
         self._program = copy.copy(spec.program)
         self._ending = False
         turn = self._program.begin(self._link)
-        self.data = _InlineChannel(data, spec.wire_options, turn)
-        self.control = _InlineChannel(control, spec.wire_options, turn)
+        self.data = InlineChannel(data, spec.wire_options, turn)
+        self.control = InlineChannel(control, spec.wire_options, turn)
 
     def is_alive(self) -> bool:
         return not self._ending

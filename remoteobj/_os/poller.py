@@ -32,6 +32,10 @@ takes as long as hundreds of calls: the first time, and at most. Each time it is
 FORGIVEN = 256
 """How many times it gives way without such a loss, after which the next is the first again."""
 
+LONGEST = 1e6
+"""Seconds of one sleep, at most: the system takes no number that is far larger. Who waits looks for
+the time by himself."""
+
 clock = time.perf_counter
 _yield_cpu: Callable[[], object] = getattr(os, "sched_yield", lambda: None)
 
@@ -104,9 +108,23 @@ class SpinPoller:
                 now = clock()
             if ready := self._spin_on(start, now, deadline):
                 return ready
-        if deadline is None:
-            return self._poll.poll()
-        return self._poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
+        return self._poll.poll() if deadline is None else self._sleep(deadline)
+
+    def _sleep(self, deadline: float) -> list[tuple[int, int]]:
+        """Sleep until the deadline, and not until the end of the millisecond in which it lies, as
+        `poll` would: a loop that is paced by this is to be on time."""
+        left = min(max(0.0, deadline - time.monotonic()), LONGEST)
+        if whole := int(left * 1000):
+            if ready := self._poll.poll(whole):
+                return ready
+            left = min(max(0.0, deadline - time.monotonic()), LONGEST)
+        reads = [fd for fd, events in self.watched.items() if events & select.POLLIN]
+        writes = [fd for fd, events in self.watched.items() if events & select.POLLOUT]
+        try:
+            select.select(reads, writes, (), left)
+        except (OSError, ValueError):  # a descriptor was closed, or its number is too high for that
+            return self._poll.poll(left * 1000)
+        return self._poll.poll(0)
 
     def _spin_on(self, start: float, now: float, deadline: float | None) -> list[tuple[int, int]]:
         """It takes longer: go on polling, but let others have the processor who want it."""

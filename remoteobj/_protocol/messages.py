@@ -124,7 +124,8 @@ class Frame(NamedTuple):
     payload: Bytes = b""
     buffers: Sequence[Any] = ()
     metadata: bytes = b""
-    """What a request carries beside its payload, as `requests` packs it; mostly nothing."""
+    """What a request carries beside its payload, as `requests` packs it; mostly nothing. Of what is
+    published, its number."""
     flags: int = 0
 
     def __repr__(self) -> str:

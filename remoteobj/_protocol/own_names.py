@@ -11,10 +11,13 @@ OF_PROXIES: Final = frozenset(
         "async_",
         "attrs_",
         "cast_",
+        "every_",
+        "follow_",
         "future_",
         "get_",
         "listen_",
         "listening_",
+        "publish_",
         "stop_listen_",
         "with_",
     ]

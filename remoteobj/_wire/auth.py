@@ -2,7 +2,8 @@
 
 ```
 listener → caller   MAGIC, 32 random bytes
-caller → listener   32 random bytes, the caller's `Ends`, HMAC(key, "caller", all of these)
+caller → listener   32 random bytes, the caller's `Ends` and purpose,
+                    HMAC(key, "caller", all of these)
 listener → caller   HMAC(key, "listener", all of these)
 ```
 
@@ -28,7 +29,9 @@ from .._os.lazy_import import import_lock
 
 __all__ = [
     "ANSWER",
+    "CALLS",
     "DIGEST",
+    "FOLLOWS",
     "GREETING",
     "UNTOLD",
     "AuthenticationError",
@@ -45,9 +48,14 @@ DIGEST = 32
 """The length of the listener's proof."""
 GREETING = len(MAGIC) + NONCE
 """The length of the listener's first message."""
-_ENDS = struct.Struct("<Qii")
+_ENDS = struct.Struct("<QiiB")
+"""The caller's `Ends`, and its purpose."""
 ANSWER = NONCE + _ENDS.size + DIGEST
 """The length of the caller's only message."""
+CALLS: Final = 0
+"""The purpose of a connection on which requests are made."""
+FOLLOWS: Final = 1
+"""That of one on which items arrive that the object publishes."""
 UNTOLD: Final = -1
 """In place of a pid, where the kernel can't be asked for it."""
 
@@ -166,6 +174,8 @@ class Challenge:
         self._key = key
         self._nonce = os.urandom(NONCE)
         self.greeting = MAGIC + self._nonce
+        self.purpose = CALLS
+        """What the caller is here for, once `check` has let it in."""
 
     def check(self, answer: bytes, ends: Ends = NO_ENDS) -> bytes:
         """What to reply to a caller's answer.
@@ -177,12 +187,18 @@ class Challenge:
         theirs, proof = answer[:-DIGEST], answer[-DIGEST:]
         if not _same(proof, _proof(self._key, b"caller", self._nonce, theirs)):
             raise AuthenticationError("the caller does not have the key of this listener")
-        if not ends.agree(Ends(*_ENDS.unpack(theirs[NONCE:]))):
+        *their_ends, purpose = _ENDS.unpack(theirs[NONCE:])
+        if not ends.agree(Ends(*their_ends)):
             raise AuthenticationError("the caller's messages come by another process", "relay")
+        if purpose not in (CALLS, FOLLOWS):
+            raise AuthenticationError(f"the caller comes for what is not known here: {purpose}")
+        self.purpose = purpose
         return _proof(self._key, b"listener", self._nonce, theirs)
 
 
-def answer_to(greeting: bytes, key: Key, ends: Ends = NO_ENDS) -> tuple[bytes, bytes]:
+def answer_to(
+    greeting: bytes, key: Key, ends: Ends = NO_ENDS, purpose: int = CALLS
+) -> tuple[bytes, bytes]:
     """The caller's side: the message to send, and the proof that the listener must reply.
 
     Raises:
@@ -191,7 +207,7 @@ def answer_to(greeting: bytes, key: Key, ends: Ends = NO_ENDS) -> tuple[bytes, b
     if not greeting.startswith(MAGIC):
         raise AuthenticationError("this is not a listener of this version of remoteobj")
     theirs = greeting[len(MAGIC) :]
-    ours = os.urandom(NONCE) + _ENDS.pack(*ends)
+    ours = os.urandom(NONCE) + _ENDS.pack(*ends, purpose)
     answer = ours + _proof(key, b"caller", theirs, ours)
     return answer, _proof(key, b"listener", theirs, ours)
 

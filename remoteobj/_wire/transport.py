@@ -37,7 +37,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple, Protocol
 
 from .._protocol.messages import Bytes
-from .auth import Key
+from .auth import CALLS, Key
 
 __all__ = [
     "CONNECT_SECONDS",
@@ -83,8 +83,10 @@ class Transport(Protocol):
         """An address at which nothing listens yet, unlike all others, with a new random key."""
         ...
 
-    def connect(self, address: Address) -> ByteStream:
+    def connect(self, address: Address, purpose: int = CALLS) -> ByteStream:
         """A stream to whoever listens at the address, after both sides have proved themselves.
+
+        `purpose` is one of those of `auth`, and stands under the caller's proof.
 
         Raises:
             TimeoutError: somebody listens there, but did not answer within `CONNECT_SECONDS`.
@@ -140,6 +142,11 @@ class Listener(Protocol):
 
 class Handshake(Protocol):
     """A caller that has not proved itself yet."""
+
+    @property
+    def purpose(self) -> int:
+        """What the caller is here for: to be asked once `go_on` has given its stream."""
+        ...
 
     def fileno(self) -> int:
         """The descriptor that becomes readable when `go_on` has something to do."""

@@ -20,6 +20,7 @@ from .._os.fork_safety import close_in_child
 from .._os.sigpipe import sigpipe_blocked_if_default
 from .auth import (
     ANSWER,
+    CALLS,
     DIGEST,
     GREETING,
     AuthenticationError,
@@ -51,12 +52,12 @@ class UnixTransport:
         path = os.path.join(runtime_directory.get(), os.urandom(4).hex())
         return Address(self.name, path, Key.new())
 
-    def connect(self, address: Address) -> DuplexStream:
+    def connect(self, address: Address, purpose: int = CALLS) -> DuplexStream:
         sock = dial(address.location)
         try:
             _check_user(sock, f"the listener at {address.location}")
             greeting = receive_exactly(sock, GREETING)
-            answer, expected = answer_to(greeting, address.key, ends_of(sock))
+            answer, expected = answer_to(greeting, address.key, ends_of(sock), purpose)
             stream = offer_pipes(sock, answer)
             try:
                 sock.settimeout(CONNECT_SECONDS)
@@ -154,6 +155,10 @@ class UnixHandshake:
         sock.setblocking(False)
         with sigpipe_blocked_if_default():
             sock.send(self._challenge.greeting)
+
+    @property
+    def purpose(self) -> int:
+        return self._challenge.purpose
 
     def fileno(self) -> int:
         return self._socket.fileno()
