@@ -102,7 +102,8 @@ class Proxy(Operators):
         VIEW_OF[cls] = _view_from
         if cls.__reduce__ is Proxy.__reduce__:
             OUR_WAYS[cls] = _reduced
-        type.__setattr__(cls, "__getattribute__", _reader_of(cls))
+        reader = attribute_reader(cls, Proxy, _view_of, _put_view)
+        type.__setattr__(cls, "__getattribute__", reader)
         type.__setattr__(cls, "__doc__", ClassDoc(vars(cls).get("__doc__"), _view_of))
 
     if TYPE_CHECKING:
@@ -379,10 +380,6 @@ def _view_from(proxy: Proxy) -> View:
     view = _view_of(proxy)
     ref, steps, options, whole = view
     return view if whole is not None else _new_tuple(View, (ref, steps, options, proxy))
-
-
-def _reader_of(cls: type[Proxy]) -> Callable[[Proxy, str], Any]:
-    return attribute_reader(cls, Proxy, _view_of, _put_view)
 
 
 def _reduced(proxy: Proxy) -> tuple[Any, ...]:
