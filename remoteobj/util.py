@@ -103,7 +103,9 @@ class process(Job, ActorProcess):
         if self._options.logging is not None:
             with import_lock:
                 from ._caller.log_intake import LogIntake  # at start-up only where it is used
-            self._intake = LogIntake(ControlClient(self.control, self.name, lost))
+            # Nothing there may lead to this object, which would then live until its process ends.
+            client = ControlClient(self.control, self.name, partial(NotListeningError, self.name))
+            self._intake = LogIntake(client)
         return self
 
     # --- its outcome ---------------------------------------------------------------------
