@@ -9,21 +9,31 @@ from __future__ import annotations
 import io
 import sys
 import threading
-from collections.abc import Callable
-from typing import Any, TextIO
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from fcntl import LOCK_EX, LOCK_UN, lockf
+from typing import Any, Final, TextIO
 
 __all__ = ["label_output"]
+
+_NO_LOCK: Final = OSError, TypeError, ValueError
+"""What tells that there is no lock for a stream, which may be any object that can be written to."""
 
 
 def label_output(name: str) -> Callable[[], None]:
     """Label what is written from now on. What is returned is to be called at the end of the
     process: it writes the lines that were begun and not ended."""
-    out, err = _Labelled(sys.stdout, name), _Labelled(sys.stderr, name)
-    sys.stdout, sys.stderr = out, err
+    lock = threading.RLock()
+    labelled: list[_Labelled] = []
+    for which in ("stdout", "stderr"):
+        stream = getattr(sys, which)
+        if stream is not None:  # None: the program was started with this descriptor closed
+            labelled.append(_Labelled(stream, name, lock))
+            setattr(sys, which, labelled[-1])
 
     def end_lines() -> None:
-        out.end_lines()
-        err.end_lines()
+        for one in labelled:
+            one.end_lines()
 
     return end_lines
 
@@ -34,10 +44,12 @@ class _Labelled(io.TextIOBase):
     `print` writes a line in parts. Those of different threads are kept apart until they are whole.
     """
 
-    def __init__(self, stream: TextIO, name: str) -> None:
+    def __init__(self, stream: TextIO, name: str, lock: threading.RLock) -> None:
         self._stream = stream
-        self._label = f"[{name}] "
-        self._lock = threading.RLock()
+        printable = (char if char.isprintable() else ascii(char)[1:-1] for char in name)
+        self._label = f"[{''.join(printable)}] "
+        self._lock = lock
+        """One for both streams: they may lead to the same place."""
         self._parts: dict[int, str] = {}
         """The line that each thread has begun."""
 
@@ -71,10 +83,23 @@ class _Labelled(io.TextIOBase):
         return len(text)
 
     def _put(self, lines: list[str]) -> None:
-        with self._lock:
+        with self._lock, self._alone():
             for line in lines:
                 self._stream.write(f"{self._label}{line}\n")
-                self._stream.flush()  # in one write, so that no other process gets between
+                self._stream.flush()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other actors from writing to the same place: a pipe takes a long line in pieces.
+        The kernel ends such a lock with its process. Where it has none for what is written to,
+        the lines that a pipe takes at once are whole all the same."""
+        with suppress(*_NO_LOCK):
+            lockf(self._stream, LOCK_EX)
+        try:
+            yield
+        finally:
+            with suppress(*_NO_LOCK):
+                lockf(self._stream, LOCK_UN)
 
     def flush(self) -> None:
         """What is whole has gone out already. A line that has only begun goes out at the end: by
