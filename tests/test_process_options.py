@@ -328,3 +328,48 @@ def test_each_line_of_labelled_output_is_whole_and_begins_with_its_name(
     assert "[two] begun and never ended" in lines
     assert "[three] the last line" in lines
     assert not [line for line in lines if not line.startswith(("[one] ", "[two] ", "[three] "))]
+
+
+NESTED = """
+import threading
+from remoteobj import remote
+
+@remote
+class Inner:
+    def speak(self):
+        print("inside")
+
+@remote
+class Outer:
+    def nest(self, labelled):
+        print("begun", end="")
+        options = Inner.options(name="inner", start_method="fork", labelled_output=labelled)
+        with options.spawn() as inner:
+            inner.speak()
+        print(" ended")
+    def nest_while_threads_print(self):
+        done = threading.Event()
+        def run():
+            while not done.is_set():
+                print("thread")
+        threads = [threading.Thread(target=run) for _ in range(3)]
+        for thread in threads: thread.start()
+        for _ in range(5): self.nest(True)
+        done.set()
+        for thread in threads: thread.join()
+        self.nest(False)
+
+if __name__ == "__main__":
+    with Outer.options(name="outer", labelled_output=True).spawn() as outer:
+        outer.nest_while_threads_print()
+"""
+
+
+def test_a_fork_of_an_actor_with_labels_has_its_own_or_none_and_waits_for_no_lock_of_it(
+    script: Scripts,
+) -> None:
+    lines = script(NESTED).finish().out.splitlines()
+    assert lines.count("[inner] inside") == 5
+    assert lines.count("inside") == 1
+    assert lines.count("[outer] begun ended") == 6
+    assert {*lines} == {"[inner] inside", "inside", "[outer] begun ended", "[outer] thread"}
