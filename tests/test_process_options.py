@@ -373,3 +373,50 @@ def test_a_fork_of_an_actor_with_labels_has_its_own_or_none_and_waits_for_no_loc
     assert lines.count("inside") == 1
     assert lines.count("[outer] begun ended") == 6
     assert {*lines} == {"[inner] inside", "inside", "[outer] begun ended", "[outer] thread"}
+
+
+FORKING = """
+import os, sys, threading
+from remoteobj import remote
+
+class Parking:
+    entered, leave = threading.Event(), threading.Event()
+    def __init__(self, stream):
+        self.stream = stream
+    def write(self, text):
+        if "parked" in text:
+            self.entered.set()
+            self.leave.wait()
+        self.stream.write(text)
+    def flush(self):
+        self.stream.flush()
+
+@remote
+class Forking:
+    def fork(self):
+        thread = threading.Thread(target=print, args=("parked",))
+        thread.start()
+        Parking.entered.wait()
+        print("begun", end="")
+        child = os.fork()
+        if not child:
+            print("child")
+            os._exit(0)
+        os.waitpid(child, 0)
+        Parking.leave.set()
+        thread.join()
+        print(" ended")
+
+if __name__ == "__main__":
+    sys.stdout = Parking(sys.stdout)
+    options = Forking.options(name="it", start_method="fork", labelled_output=True)
+    with options.spawn() as forking:
+        forking.fork()
+"""
+
+
+def test_what_an_actor_forks_by_itself_prints_while_a_thread_of_the_actor_is_at_it(
+    script: Scripts,
+) -> None:
+    lines = script(FORKING).finish().out.splitlines()
+    assert lines == ["[it] child", "[it] parked", "[it] begun ended"]
