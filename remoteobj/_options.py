@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from ._os.lazy_import import import_lock
 from ._protocol.config import RefOptions, WireOptions
 
 if TYPE_CHECKING:
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from ._option_types import SpawnOptions
 
 __all__ = ["Options"]
+
+_OF_PROCESS = frozenset(
+    ("initializer", "env", "cpu_affinity", "nice", "logging", "labelled_output")
+)
 
 
 class Options(NamedTuple):
@@ -83,9 +88,15 @@ class Options(NamedTuple):
 
         Raises:
             TypeError: an option of this name does not exist.
+            ValueError: an option of its process has a value that can't be right.
         """
         for name in changes:
             if name not in self._fields:
                 known = ", ".join(self._fields)
                 raise TypeError(f"there is no option {name!r}; there are {known}")
+        if not _OF_PROCESS.isdisjoint(changes):
+            with import_lock:
+                from ._process_values import check_values  # for a faster start-up: few set these
+
+            check_values(changes)
         return self._replace(**changes)

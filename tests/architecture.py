@@ -339,6 +339,7 @@ OF_ONE_MODULE = {
     "test_frames",
     "test_guardian",
     "test_journal",
+    "test_labelled_output",
     "test_operation_table",
     "test_out_of_memory",
     "test_pacer",

@@ -129,9 +129,37 @@ def test_an_actor_inherits_what_the_page_on_that_says(
     }
 
 
-def test_what_is_no_variable_is_refused_before_anything_is_started() -> None:
-    with pytest.raises(ValueError, match=r"'PORT': 80"):
-        Probe.options(env={"PORT": 80}).spawn()  # type: ignore[dict-item]
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"env": {"PORT": 80}},
+        {"env": {"A=B": "C"}},
+        {"env": {"": "C"}},
+        {"env": {"A": "nul \0"}},
+        {"env": {"\ud800": None}},
+        {"env": ["A"]},
+        {"cpu_affinity": 0},
+        {"cpu_affinity": {"0"}},
+        {"cpu_affinity": ()},
+        {"nice": "5"},
+        {"nice": 1.5},
+        {"nice": True},
+        {"nice": 40},
+        {"initializer": "setup"},
+        {"logging": "no"},
+        {"labelled_output": 1},
+    ],
+    ids=repr,
+)
+def test_a_value_that_is_never_right_is_refused_where_it_is_written(wrong: Any) -> None:
+    for options in (Probe.options, remoteobj.options):
+        with pytest.raises(ValueError, match=f"^{next(iter(wrong))}= takes"):
+            options(**wrong)
+
+
+def test_the_variable_that_can_t_be_set_is_named() -> None:
+    with pytest.raises(ValueError, match=r": 'PORT': 80$"):
+        Probe.options(env={"HOST": "here", "PORT": 80})  # type: ignore[dict-item]
 
 
 @can_choose
@@ -142,7 +170,7 @@ def test_it_runs_on_the_processors_that_it_is_given(probes: Any) -> None:
 
 
 @can_choose
-@pytest.mark.parametrize("wrong", [{100_000}, ()])
+@pytest.mark.parametrize("wrong", [{100_000}, {-1}])
 def test_processors_that_are_not_there_are_refused(wrong: Any) -> None:
     with pytest.raises(ValueError, match="processors that this process may run"):
         Probe.options(cpu_affinity=wrong).spawn()
@@ -250,6 +278,8 @@ class Printer:
     def print_much(self, lines):
         for line in range(lines):
             print("line", line, "x" * 200)
+        for _ in range(20):
+            print("long", "y" * 9_000, "z" * 60_000)
         print("err", file=sys.stderr)
         print("two\\nlines")
         sys.stdout.write("")
@@ -290,10 +320,103 @@ def test_each_line_of_labelled_output_is_whole_and_begins_with_its_name(
     for name in ("one", "two"):
         own = [line for line in lines if line.startswith(f"[{name}] line ")]
         assert own == [f"[{name}] line {number} {'x' * 200}" for number in range(100)]
+        assert lines.count(f"[{name}] long {'y' * 9_000} {'z' * 60_000}") == 20
         assert f"[{name}] two" in lines
         assert f"[{name}] lines" in lines
         assert f"[{name}] err" in ended.err.splitlines()
     assert all(lines.count(f"[one] {word} {word} {word}") == 200 for word in "abc")
     assert "[two] begun and never ended" in lines
     assert "[three] the last line" in lines
-    assert all(line.startswith(("[one] ", "[two] ", "[three] ")) for line in lines), ended.out
+    assert not [line for line in lines if not line.startswith(("[one] ", "[two] ", "[three] "))]
+
+
+NESTED = """
+import threading
+from remoteobj import remote
+
+@remote
+class Inner:
+    def speak(self):
+        print("inside")
+
+@remote
+class Outer:
+    def nest(self, labelled):
+        print("begun", end="")
+        options = Inner.options(name="inner", start_method="fork", labelled_output=labelled)
+        with options.spawn() as inner:
+            inner.speak()
+        print(" ended")
+    def nest_while_threads_print(self):
+        done = threading.Event()
+        def run():
+            while not done.is_set():
+                print("thread")
+        threads = [threading.Thread(target=run) for _ in range(3)]
+        for thread in threads: thread.start()
+        for _ in range(5): self.nest(True)
+        done.set()
+        for thread in threads: thread.join()
+        self.nest(False)
+
+if __name__ == "__main__":
+    with Outer.options(name="outer", labelled_output=True).spawn() as outer:
+        outer.nest_while_threads_print()
+"""
+
+
+def test_a_fork_of_an_actor_with_labels_has_its_own_or_none_and_waits_for_no_lock_of_it(
+    script: Scripts,
+) -> None:
+    lines = script(NESTED).finish().out.splitlines()
+    assert lines.count("[inner] inside") == 5
+    assert lines.count("inside") == 1
+    assert lines.count("[outer] begun ended") == 6
+    assert {*lines} == {"[inner] inside", "inside", "[outer] begun ended", "[outer] thread"}
+
+
+FORKING = """
+import os, sys, threading
+from remoteobj import remote
+
+class Parking:
+    entered, leave = threading.Event(), threading.Event()
+    def __init__(self, stream):
+        self.stream = stream
+    def write(self, text):
+        if "parked" in text:
+            self.entered.set()
+            self.leave.wait()
+        self.stream.write(text)
+    def flush(self):
+        self.stream.flush()
+
+@remote
+class Forking:
+    def fork(self):
+        thread = threading.Thread(target=print, args=("parked",))
+        thread.start()
+        Parking.entered.wait()
+        print("begun", end="")
+        child = os.fork()
+        if not child:
+            print("child")
+            os._exit(0)
+        os.waitpid(child, 0)
+        Parking.leave.set()
+        thread.join()
+        print(" ended")
+
+if __name__ == "__main__":
+    sys.stdout = Parking(sys.stdout)
+    options = Forking.options(name="it", start_method="fork", labelled_output=True)
+    with options.spawn() as forking:
+        forking.fork()
+"""
+
+
+def test_what_an_actor_forks_by_itself_prints_while_a_thread_of_the_actor_is_at_it(
+    script: Scripts,
+) -> None:
+    lines = script(FORKING).finish().out.splitlines()
+    assert lines == ["[it] child", "[it] parked", "[it] begun ended"]

@@ -7,25 +7,57 @@ that the actor has started, writes to the descriptors below.
 from __future__ import annotations
 
 import io
+import os
 import sys
 import threading
-from collections.abc import Callable
-from typing import Any, TextIO
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from fcntl import LOCK_EX, LOCK_UN, lockf
+from typing import Any, Final, TextIO
 
-__all__ = ["label_output"]
+__all__ = ["label_output", "unlabel_output"]
+
+_NO_LOCK: Final = OSError, TypeError, ValueError
+"""What tells that there is no lock for a stream, which may be any object that can be written to."""
 
 
 def label_output(name: str) -> Callable[[], None]:
     """Label what is written from now on. What is returned is to be called at the end of the
     process: it writes the lines that were begun and not ended."""
-    out, err = _Labelled(sys.stdout, name), _Labelled(sys.stderr, name)
-    sys.stdout, sys.stderr = out, err
+    lock = _Lock()
+    labelled: list[_Labelled] = []
+    for which in ("stdout", "stderr"):
+        stream = _unlabelled(getattr(sys, which))
+        if stream is not None:  # None: the program was started with this descriptor closed
+            labelled.append(_Labelled(stream, name, lock))
+            setattr(sys, which, labelled[-1])
 
     def end_lines() -> None:
-        out.end_lines()
-        err.end_lines()
+        for one in labelled:
+            one.end_lines()
 
     return end_lines
+
+
+def unlabel_output() -> None:
+    """Undo what a fork has inherited of an actor that had its output labelled."""
+    sys.stdout, sys.stderr = _unlabelled(sys.stdout), _unlabelled(sys.stderr)
+
+
+def _unlabelled(stream: Any) -> Any:
+    return stream.stream if isinstance(stream, _Labelled) else stream
+
+
+class _Lock:
+    """One for both streams of a process, since they may lead to the same place. A forked child has
+    it anew: the thread that holds it at that moment is not there to give it back."""
+
+    def __init__(self) -> None:
+        self._renew()
+        os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        self.held = threading.RLock()
 
 
 class _Labelled(io.TextIOBase):
@@ -34,32 +66,34 @@ class _Labelled(io.TextIOBase):
     `print` writes a line in parts. Those of different threads are kept apart until they are whole.
     """
 
-    def __init__(self, stream: TextIO, name: str) -> None:
-        self._stream = stream
-        self._label = f"[{name}] "
-        self._lock = threading.RLock()
+    def __init__(self, stream: TextIO, name: str, lock: _Lock) -> None:
+        self.stream = stream
+        printable = (char if char.isprintable() else ascii(char)[1:-1] for char in name)
+        self._label = f"[{''.join(printable)}] "
+        self._lock = lock
         self._parts: dict[int, str] = {}
-        """The line that each thread has begun."""
+        """The line that each thread has begun. A forked child begins none of them."""
+        os.register_at_fork(after_in_child=self._parts.clear)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)  # buffer, reconfigure ...
+        return getattr(self.stream, name)  # buffer, reconfigure ...
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        return self._stream.encoding
+        return self.stream.encoding
 
     @property
     def errors(self) -> str | None:  # type: ignore[override]
-        return self._stream.errors
+        return self.stream.errors
 
     def writable(self) -> bool:
         return True
 
     def fileno(self) -> int:
-        return self._stream.fileno()
+        return self.stream.fileno()
 
     def isatty(self) -> bool:
-        return self._stream.isatty()
+        return self.stream.isatty()
 
     def write(self, text: str) -> int:
         me = threading.get_ident()
@@ -71,18 +105,32 @@ class _Labelled(io.TextIOBase):
         return len(text)
 
     def _put(self, lines: list[str]) -> None:
-        with self._lock:
+        with self._lock.held, self._alone():
             for line in lines:
-                self._stream.write(f"{self._label}{line}\n")
-                self._stream.flush()  # in one write, so that no other process gets between
+                self.stream.write(f"{self._label}{line}\n")
+                self.stream.flush()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other actors from writing to the same place: a pipe takes a long line in pieces.
+        The kernel ends such a lock with its process. Where it has none for what is written to,
+        the lines that a pipe takes at once are whole all the same."""
+        with suppress(*_NO_LOCK):
+            lockf(self.stream, LOCK_EX)
+        try:
+            yield
+        finally:
+            with suppress(*_NO_LOCK):
+                lockf(self.stream, LOCK_UN)
 
     def flush(self) -> None:
         """What is whole has gone out already. A line that has only begun goes out at the end: by
         then the main thread is the only one, or nobody else writes."""
-        self._stream.flush()
+        self.stream.flush()
 
     def end_lines(self) -> None:
         """The process ends: no line will be completed any more."""
-        with self._lock:
-            parts, self._parts = self._parts, {}
-        self._put([part for part in parts.values() if part])
+        with self._lock.held:
+            parts = list(self._parts.values())
+            self._parts.clear()
+        self._put(parts)

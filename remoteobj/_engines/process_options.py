@@ -62,6 +62,8 @@ class ProcessOptions(NamedTuple):
                 from .labelled_output import label_output  # for a faster start-up: few want it
 
             atexit.register(label_output(name))
+        elif (inherited := sys.modules.get(f"{__package__}.labelled_output")) is not None:
+            inherited.unlabel_output()
         if self.logging is not None:
             when_imported("logging", partial(_forward, line, self.logging))
 

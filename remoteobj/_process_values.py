@@ -1,0 +1,76 @@
+"""Which values the options that concern an actor's process can have, on any system and at any time.
+
+What depends on the system and the moment, `_process_setup` looks at when an actor is started.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+__all__ = ["check_values"]
+
+MOST_NICE: Final = 39
+"""From one end of the scale to the other: from -20 to 19."""
+
+
+def check_values(options: Mapping[str, Any]) -> None:
+    """Refuse what can never be right, where the user has written it.
+
+    Raises:
+        ValueError: an option has such a value.
+    """
+    for name, value in options.items():
+        if name in _CHECKS:
+            is_right, wanted = _CHECKS[name]
+            if not is_right(value):
+                raise ValueError(f"{name}= takes {wanted}: {_culprit(value)}")
+
+
+def _culprit(value: Any) -> str:
+    if not isinstance(value, Mapping):
+        return repr(value)
+    return ", ".join(f"{key!r}: {one!r}" for key, one in value.items() if not _can_be_set(key, one))
+
+
+def _are_variables(env: Any) -> bool:
+    if env is None:
+        return True
+    return isinstance(env, Mapping) and all(_can_be_set(*item) for item in env.items())
+
+
+def _can_be_set(name: Any, value: Any) -> bool:
+    return _is_text(name) and name != "" and "=" not in name and (value is None or _is_text(value))
+
+
+def _is_text(text: Any) -> bool:
+    """Whether it is text that the system can take."""
+    try:
+        return isinstance(text, str) and b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+
+
+def _are_numbers(cpus: Any) -> bool:
+    if cpus is None:
+        return True
+    return isinstance(cpus, Collection) and len(cpus) > 0 and all(type(cpu) is int for cpu in cpus)
+
+
+def _is_step(nice: Any) -> bool:
+    return type(nice) is int and abs(nice) <= MOST_NICE
+
+
+def _is_switch(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+_CHECKS: Final = {
+    "env": (_are_variables, "names of variables with texts, or with None for what is to be unset"),
+    "cpu_affinity": (_are_numbers, "the numbers of some of the processors that there are"),
+    "nice": (_is_step, f"a whole number from -{MOST_NICE} to {MOST_NICE}"),
+    "initializer": (lambda value: value is None or callable(value), "what can be called"),
+    "logging": (_is_switch, "True or False"),
+    "labelled_output": (_is_switch, "True or False"),
+}
