@@ -51,7 +51,7 @@ def attribute(view: View, name: str) -> Any:
     if name == "__class__":
         # To `inspect` and `pydoc` it is a routine then, of which they know nothing more.
         return MethodWrapperType
-    named = called.func if type(called) is partial else called
+    named = _named(called)
     if name == "__wrapped__":
         function = getattr(named, "__func__", named)
         return _told(function, name, otherwise=function)
@@ -69,8 +69,7 @@ def doc(view: View, of_proxies: str | None) -> str | None:
         own = _told(value, "__doc__") if hasattr(type(value), "__get__") else None
         return own if isinstance(own, str) else of_proxies
     for one in (_called(vars(base).get(steps[0][1])) for base in bases):
-        named = one.func if type(one) is partial else one
-        if one is not None and isinstance(found := _told(named, "__doc__"), str):
+        if one is not None and isinstance(found := _told(_named(one), "__doc__"), str):
             return found  # else it is that of the method which this one stands in place of
     return None
 
@@ -145,7 +144,15 @@ def _called(value: Any) -> Any:
         return value.__get__(_SELF, object)
     if not callable(value):
         return None
+    if issubclass(kind, partial) and sys.version_info < (3, 14):
+        return value  # Python 3.14 is the first in which it takes the object
     return MethodType(value, _SELF) if hasattr(kind, "__get__") else value
+
+
+def _named(called: Any) -> Any:
+    """What has the name and the doc of what is called: of a `partial` the function in it."""
+    function = called.__func__ if type(called) is MethodType else called
+    return function.func if type(function) is partial else called
 
 
 def _told(of: Any, name: str, otherwise: Any = MISSING) -> Any:
