@@ -7,6 +7,7 @@ The limit of descriptors is raised, to what the system allows, for the measureme
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import resource
 import subprocess
@@ -60,6 +61,7 @@ def proportional_memory(pid: int | None) -> float:
 def count() -> None:
     """Print how many descriptors an actor takes in its owner, and how many it has."""
     spawner = One.options(start_method="fork")
+    assert logging.root is not None  # the program logs, and so do its actors
     with spawner.spawn():  # it brings what is there once for all of them
         before = len(opened())
         with spawner.spawn() as one:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection
 from typing import Final
 
-from ._engines.process_options import NO_OPTIONS, ProcessOptions, levels_to_send
+from ._engines.process_options import NO_OPTIONS, ProcessOptions, usual_options
 from ._options import Options
 
 __all__ = ["process_options"]
@@ -29,12 +29,14 @@ def process_options(options: Options) -> ProcessOptions:
                     "the actor has none"
                 )
         return NO_OPTIONS
+    usual = usual_options()
     return ProcessOptions(
         None if options.env is None else dict(options.env),
         None if options.cpu_affinity is None else _checked_cpus(options.cpu_affinity),
         options.nice,
         options.labelled_output,
-        levels_to_send() if options.logging else None,
+        usual.logging if options.logging else None,
+        usual.whole_title,
     )
 
 

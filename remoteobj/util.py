@@ -16,7 +16,7 @@ from ._caller.shared_reader import OVER
 from ._catching.catchers import Except, LocalExcept
 from ._engines.contract import LaunchSpec, unique_name
 from ._engines.process import ActorProcess
-from ._engines.process_options import ProcessOptions, levels_to_send
+from ._engines.process_options import usual_options
 from ._jobs import JOB_OPTIONS, Job, thread
 from ._os.lazy_import import import_lock
 from ._ownership import error_of_death
@@ -88,8 +88,8 @@ class process(Job, ActorProcess):
     ) -> None:
         self.exc: Except | LocalExcept = exc if exc is not None else Except()
         program = FunctionProgram(call, name, self.exc)
-        set_up = ProcessOptions(logging=levels_to_send())
-        spec = LaunchSpec(program, name, daemon, start_method, main=main, process_options=set_up)
+        usual = usual_options()
+        spec = LaunchSpec(program, name, daemon, start_method, main=main, process_options=usual)
         ActorProcess.__init__(self, spec)
         self._yields = call.yields
 

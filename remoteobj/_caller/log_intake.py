@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import logging
 import os
-import select
 import threading
+import time
 from collections import deque
+from selectors import EVENT_READ, DefaultSelector
 from typing import Final
 
 from .._engines.log_forwarding import unpacked
+from .._os.fork_safety import close_in_child
 from .._os.io_thread import report_callback_error
 from .._os.wakeup import Wakeup
 from .control_client import ControlClient
@@ -41,7 +43,7 @@ class LogIntake:
     def _add(self, payload: bytes) -> None:
         """Called by whoever reads the channel."""
         self._arrived.append(payload)
-        _reader.wake()
+        _reader.has_records(self)
 
     def read(self) -> bool:
         """Take in what is there; False: another thread is at it."""
@@ -80,7 +82,11 @@ def _handle(payload: bytes) -> None:
 
 
 class _Reader:
-    """Owns the thread, which starts and ends by itself."""
+    """Owns the thread, which starts and ends by itself.
+
+    What it sleeps in takes account of a new actor at once (epoll and kqueue do), so that no start
+    of an actor wakes it, and looks at none of the others.
+    """
 
     def __init__(self) -> None:
         self._renew()
@@ -90,66 +96,78 @@ class _Reader:
         """Begin anew: in a forked child the actors are the parent's."""
         self._lock = threading.Lock()
         self._intakes: dict[int, LogIntake] = {}
+        self._due: deque[LogIntake] = deque()
+        """Those that have got records by another thread."""
+        self._selector: DefaultSelector | None = None
         self._wakeup: Wakeup | None = None
         self._thread: threading.Thread | None = None
 
     def follow(self, intake: LogIntake) -> None:
         """Read what this one gets, until it is forgotten or has ended."""
         with self._lock:
+            if self._selector is None:
+                self._start()
+            assert self._selector is not None
+            if intake.fd in self._intakes:  # it was closed, and is another's now
+                self._selector.unregister(intake.fd)
             self._intakes[intake.fd] = intake
-            if self._wakeup is None:
-                self._wakeup = Wakeup()
-                self._thread = threading.Thread(
-                    target=self._run, args=(self._wakeup,), name="remoteobj-logs", daemon=True
-                )
-                self._thread.start()
-            self._wakeup.set()
+            self._selector.register(intake.fd, EVENT_READ, intake)
+
+    def _start(self) -> None:
+        selector, wakeup = DefaultSelector(), Wakeup()
+        close_in_child(selector)
+        selector.register(wakeup.fileno(), EVENT_READ)
+        self._selector, self._wakeup = selector, wakeup
+        self._thread = threading.Thread(
+            target=self._run, args=(selector, wakeup), name="remoteobj-logs", daemon=True
+        )
+        self._thread.start()
 
     def forget(self, intake: LogIntake) -> None:
         """Its descriptor is about to be closed. With the last one the thread has ended, unless a
         handler keeps it."""
         with self._lock:
-            if self._intakes.get(intake.fd) is intake:
+            if self._selector is not None and self._intakes.get(intake.fd) is intake:
                 del self._intakes[intake.fd]
+                self._selector.unregister(intake.fd)
             thread = None if self._intakes else self._thread
-        self.wake()
         if thread is not None and thread is not threading.current_thread():
+            self._wake()
             thread.join(LAST_SECONDS)
 
-    def wake(self) -> None:
-        """Have the thread see what has changed."""
+    def has_records(self, intake: LogIntake) -> None:
+        """Somebody has read records for this one."""
+        if threading.current_thread() is not self._thread:
+            self._due.append(intake)
+            self._wake()
+
+    def _wake(self) -> None:
         with self._lock:
             if self._wakeup is not None:
                 self._wakeup.set()
 
-    def _run(self, wakeup: Wakeup) -> None:
+    def _run(self, selector: DefaultSelector, wakeup: Wakeup) -> None:
         while True:
+            for key, _ in selector.select():
+                if key.data is None:
+                    wakeup.clear()
+                else:
+                    self._tend(key.data)
+            while self._due:
+                self._due.popleft().handle_all()
             with self._lock:
-                intakes = dict(self._intakes)
-                if not intakes:
-                    self._wakeup = None
+                if not self._intakes:
+                    self._selector = self._wakeup = None
+                    selector.close()
                     wakeup.close()
                     return
-            ready = _wait(wakeup, intakes)
-            wakeup.clear()
-            busy = False
-            for fd, intake in intakes.items():
-                if fd in ready and not intake.read():
-                    busy = True
-                intake.handle_all()
-                if intake.ended:
-                    self.forget(intake)
-            if busy:
-                threading.Event().wait(RETRY)
 
-
-def _wait(wakeup: Wakeup, intakes: dict[int, LogIntake]) -> set[int]:
-    """Sleep until something is to be done; the descriptors that have something to read."""
-    poll = select.poll()
-    poll.register(wakeup.fileno(), select.POLLIN)
-    for fd in intakes:
-        poll.register(fd, select.POLLIN)
-    return {fd for fd, _ in poll.poll()}
+    def _tend(self, intake: LogIntake) -> None:
+        if not intake.read():  # whoever is at it hands on what he reads
+            time.sleep(RETRY)
+        intake.handle_all()
+        if intake.ended:
+            self.forget(intake)
 
 
 _reader = _Reader()

@@ -59,16 +59,20 @@ def forward_to(line: OwnerLine, wanted: Levels) -> None:
     """Have all records sent from now on. Handlers and filters that a fork has inherited are the
     owner's, where they see the record; those that are added from now on work here."""
     forwarder = Forwarder(line)
+    # Written only where something changes: a fork shares all of it with its owner until then.
     for logger in (logging.root, *_loggers()):
         # Not closed: they are copies of what the owner goes on to use.
-        logger.handlers[:] = []
-        logger.filters[:] = []
+        for inherited in (logger.handlers, logger.filters):
+            if inherited:
+                inherited.clear()
         if logger is logging.root or not logger.propagate:
             logger.addHandler(forwarder)
     by_logger, disabled = wanted
     for name, level in by_logger.items():
-        logging.getLogger(name or None).setLevel(level)
-    logging.disable(disabled)
+        if (logger := logging.getLogger(name or None)).level != level:
+            logger.setLevel(level)
+    if logging.root.manager.disable != disabled:
+        logging.disable(disabled)
 
 
 class Forwarder(logging.Handler):

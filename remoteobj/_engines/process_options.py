@@ -9,10 +9,11 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache, partial
 from importlib import import_module
+from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, NamedTuple
 
 from .._os.lazy_import import import_lock, when_imported
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from .log_forwarding import Levels
     from .owner_line import OwnerLine
 
-__all__ = ["NO_OPTIONS", "ProcessOptions", "levels_to_send"]
+__all__ = ["NO_OPTIONS", "ProcessOptions", "usual_options"]
 
 SHORT_TITLE = 15
 """Bytes that the kernel keeps of the name of a process."""
@@ -40,6 +41,8 @@ class ProcessOptions(NamedTuple):
     """Whether each line of its output begins with its name."""
     logging: Levels | None = None
     """Which records of `logging` go to its owner; None: those that it logs are its own."""
+    whole_title: bool = False
+    """Whether there is `setproctitle`. Its owner looks for it, once for all."""
 
     def apply(self, name: str, line: OwnerLine) -> None:
         """Set this process up.
@@ -47,7 +50,7 @@ class ProcessOptions(NamedTuple):
         Raises:
             OSError: the system refuses that.
         """
-        _entitle(name)
+        _entitle(name, self.whole_title)
         for variable, value in (self.environment or {}).items():
             if value is None:
                 os.environ.pop(variable, None)
@@ -78,31 +81,34 @@ def _forward(line: OwnerLine, wanted: Levels) -> None:
     forward_to(line, wanted)
 
 
-def levels_to_send() -> Levels | None:
-    """The levels of a program that has imported `logging`; another one has no handler for it."""
-    if "logging" not in sys.modules:
-        return None
-    with import_lock:
-        from .log_forwarding import levels  # for a faster start-up, as above
+def usual_options() -> ProcessOptions:
+    """Those of a process for which nothing is asked, as things are at this moment.
 
-    return levels()
+    Records are sent to a program that has imported `logging`: another one has no handler for them.
+    """
+    wanted = None
+    if "logging" in sys.modules:
+        with import_lock:
+            from .log_forwarding import levels  # for a faster start-up, as above
 
-
-def _entitle(name: str) -> None:
-    """Have `ps` and `top` tell which actor this process is, as far as that goes."""
-    if (set_title := _setproctitle()) is not None:
-        set_title(f"remoteobj: {name}")
-        return
-    with suppress(OSError), open("/proc/self/comm", "wb", buffering=0) as file:
-        file.write(name.encode(errors="replace")[:SHORT_TITLE])
+        wanted = levels()
+    return ProcessOptions(logging=wanted, whole_title=_has_setproctitle())
 
 
 @cache
-def _setproctitle() -> Callable[[str], object] | None:
-    with import_lock:
+def _has_setproctitle() -> bool:
+    return PathFinder.find_spec("setproctitle") is not None
+
+
+def _entitle(name: str, whole: bool) -> None:
+    """Have `ps` and `top` tell which actor this process is, as far as that goes."""
+    if whole:
+        with import_lock, suppress(ImportError):
+            import_module("setproctitle").setproctitle(f"remoteobj: {name}")
+            return
+    with suppress(OSError):
+        file = os.open("/proc/self/comm", os.O_WRONLY | os.O_CLOEXEC)
         try:
-            module = import_module("setproctitle")
-        except ImportError:  # the extra `titles`
-            return None
-    set_title: Callable[[str], object] = module.setproctitle
-    return set_title
+            os.write(file, name.encode(errors="replace")[:SHORT_TITLE])
+        finally:
+            os.close(file)
