@@ -16,7 +16,7 @@ from selectors import EVENT_READ, DefaultSelector
 from typing import Final
 
 from .._engines.log_forwarding import unpacked
-from .._os.fork_safety import close_in_child
+from .._os.fork_safety import close_in_child, leave_to_parent
 from .._os.io_thread import report_callback_error
 from .._os.wakeup import Wakeup
 from .control_client import ControlClient
@@ -81,6 +81,16 @@ def _handle(payload: bytes) -> None:
         report_callback_error(exc)
 
 
+class _Descriptor:
+    """That of a selector, whose own `close` would look at all that is registered."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def close(self) -> None:
+        os.close(self._number)
+
+
 class _Reader:
     """Owns the thread, which starts and ends by itself.
 
@@ -90,7 +100,11 @@ class _Reader:
 
     def __init__(self) -> None:
         self._renew()
-        os.register_at_fork(after_in_child=self._renew)
+        os.register_at_fork(after_in_child=self._leave_to_parent)
+
+    def _leave_to_parent(self) -> None:
+        leave_to_parent((self._intakes, self._due, self._selector))
+        self._renew()
 
     def _renew(self) -> None:
         """Begin anew: in a forked child the actors are the parent's."""
@@ -99,6 +113,7 @@ class _Reader:
         self._due: deque[LogIntake] = deque()
         """Those that have got records by another thread."""
         self._selector: DefaultSelector | None = None
+        self._inherited: _Descriptor | None = None
         self._wakeup: Wakeup | None = None
         self._thread: threading.Thread | None = None
 
@@ -115,7 +130,7 @@ class _Reader:
 
     def _start(self) -> None:
         selector, wakeup = DefaultSelector(), Wakeup()
-        close_in_child(selector)
+        self._inherited = close_in_child(_Descriptor(selector.fileno()))
         selector.register(wakeup.fileno(), EVENT_READ)
         self._selector, self._wakeup = selector, wakeup
         self._thread = threading.Thread(
@@ -157,7 +172,7 @@ class _Reader:
                 self._due.popleft().handle_all()
             with self._lock:
                 if not self._intakes:
-                    self._selector = self._wakeup = None
+                    self._selector = self._wakeup = self._inherited = None
                     selector.close()
                     wakeup.close()
                     return
