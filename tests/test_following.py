@@ -3,6 +3,7 @@
 import asyncio
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -579,3 +580,12 @@ def test_what_is_asked_for_must_make_sense(source: Any) -> None:
         source.buffer.follow_()
     with pytest.raises(TypeError, match="publish_ is of the whole object"):
         source.buffer.publish_(1)
+
+
+def test_a_follower_and_a_stream_stay_in_their_process(source: Any) -> None:
+    with source.follow_() as follower, pytest.raises(TypeError, match="call follow_ there"):
+        pickle.dumps(follower)
+    stream = source.passto(lambda _: (n for n in range(3)))
+    with pytest.raises(TypeError, match="make the call there"):
+        pickle.dumps(stream)
+    stream.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from .._protocol.messages import Bytes, Frame, Kind
 from .._wire.auth import FOLLOWS
@@ -100,6 +100,12 @@ class Follower(Iterator[Any], AsyncIterator[Any]):
 
     async def __aexit__(self, *_: object) -> None:
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a follower can't be pickled, since what it follows comes to this process: send the "
+            "proxy, and call follow_ there"
+        )
 
     def __repr__(self) -> str:
         state = "over" if self._stream.over else "open"

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import cache, partial
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from .._os.fork_safety import fork_generation
 from .._os.lazy_import import import_lock
@@ -74,6 +74,12 @@ class Stream(Iterator[T_co], AsyncIterator[T_co]):
         return f"<Stream of remote items, {'over' if self._over else 'open'}>"
 
     # --- iterating -------------------------------------------------------------------------
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a stream can't be pickled, since its items come to this process: send the proxy, and "
+            "make the call there"
+        )
 
     def __iter__(self) -> Stream[T_co]:
         with self._lock, contextlib.suppress(StopIteration):
