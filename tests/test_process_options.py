@@ -376,7 +376,7 @@ def test_a_fork_of_an_actor_with_labels_has_its_own_or_none_and_waits_for_no_loc
 
 
 FORKING = """
-import os, sys, threading
+import os, sys, threading, warnings
 from remoteobj import remote
 
 class Parking:
@@ -408,6 +408,7 @@ class Forking:
         print(" ended")
 
 if __name__ == "__main__":
+    warnings.simplefilter("ignore")  # Python 3.12 warns of such a fork, and would wait to do so
     sys.stdout = Parking(sys.stdout)
     options = Forking.options(name="it", start_method="fork", labelled_output=True)
     with options.spawn() as forking:
