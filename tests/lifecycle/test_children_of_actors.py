@@ -201,6 +201,7 @@ def test_a_signal_that_comes_right_after_a_fork_is_the_child_s_own(
             print(actor.passto(fork), actor.passto(lambda _: "still there"), flush=True)
         """,
         PYTHONPATH=os.pathsep.join([str(tmp_path), *sys.path]),
+        PYTHONWARNINGS="ignore::DeprecationWarning",  # from Python 3.12 on, such a fork is one
     )
     started.line()
     assert started.line() == f"{-signal.SIGTERM} still there"
