@@ -53,7 +53,7 @@ def attribute(view: View, name: str) -> Any:
         return MethodWrapperType
     named = called.func if type(called) is partial else called
     if name == "__wrapped__":
-        function = getattr(named, "__func__", named)
+        function = _told(named, "__func__", otherwise=named)
         return _told(function, name, otherwise=function)
     return _told(named, name)
 
@@ -188,8 +188,9 @@ def _annotated(cls: type) -> Mapping[str, object]:
             import annotationlib  # only for this: start-up
 
         return annotationlib.get_annotations(cls, format=annotationlib.Format.STRING)
-    found: Mapping[str, object] = vars(cls).get("__annotations__", {})
-    return found
+    found = vars(cls).get("__annotations__")
+    # `type` and the classes of functions and modules have a descriptor there.
+    return found if isinstance(found, Mapping) else {}
 
 
 def _set_by(method: CodeType) -> Iterator[str]:

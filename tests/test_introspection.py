@@ -289,6 +289,50 @@ def test_names_of_data_classes_and_slots_are_listed() -> None:
     assert {"left", "right"} <= {*dir(Proxy(Slotted()))}
 
 
+def test_the_object_may_be_a_class_or_a_function_or_a_module() -> None:
+    assert {"mro", "get_"} <= {*dir(Proxy(Device))}
+    for obj in (logged, types):
+        assert "get_" in dir(Proxy(obj))
+
+
+class Raising:
+    """What looks at it must ask it for as little as there is to say."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+    def __call__(self) -> int:
+        return 1
+
+
+class OfRaising:
+    call = Raising()
+
+
+def test_what_raises_when_it_is_looked_at_is_told_of_all_the_same() -> None:
+    part = Proxy(OfRaising()).call
+    assert part.__wrapped__ is vars(OfRaising)["call"]
+    assert str(inspect.signature(part)) == PLAIN
+
+
+# ------------------------------------------------------------------ many at once
+
+
+def test_a_method_of_many_is_told_as_the_method_of_one(busy: Any) -> None:
+    many = each([busy, Proxy(Player())])
+    for view in (many, many.future_, many.with_(timeout=1)):
+        assert inspect.signature(view.play) == inspect.signature(busy.play)
+        assert view.play.__name__ == "play"
+    assert str(inspect.signature(many.tapes)) == PLAIN
+    assert not hasattr(many.tapes, "__name__")
+
+
+def test_a_copy_of_a_view_of_many_is_that_view(busy: Any) -> None:
+    for view in (each([busy]), each([busy]).play):
+        assert copy.copy(view) is view
+        assert copy.deepcopy(view) is view
+
+
 # ------------------------------------------------------------------ where the class is known
 
 
