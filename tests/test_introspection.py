@@ -315,6 +315,39 @@ def test_what_raises_when_it_is_looked_at_is_told_of_all_the_same() -> None:
     assert str(inspect.signature(part)) == PLAIN
 
 
+class Odd:
+    """Its methods are made of what is no function, and some of its names are no names."""
+
+    __static_attributes__ = None
+    version = classmethod(property(lambda _: 2))  # type: ignore[arg-type, var-annotated]
+    nothing: Any = staticmethod(5)  # type: ignore[arg-type]
+
+    @functools.singledispatchmethod
+    @classmethod
+    def read(cls, source: int) -> None:
+        """Read it."""
+
+    @functools.singledispatchmethod
+    @staticmethod
+    def check(source: int) -> None:
+        """Check it."""
+
+
+Odd.__annotations__ = {"good": int, 3: int}
+
+
+def test_methods_that_are_made_of_no_function_are_told_as_far_as_they_are_known() -> None:
+    odd: Any = Proxy(Odd())
+    for part in (odd.read, odd.check):
+        assert str(inspect.signature(part)) == "(source: int) -> None"
+    assert (odd.read.__name__, odd.check.__doc__) == ("read", "Check it.")
+    for part in (odd.version, odd.nothing):
+        assert str(inspect.signature(part)) == PLAIN
+        assert not isinstance(part, int)
+        assert not hasattr(part, "__name__")
+    assert {"read", "good"} <= {*dir(odd)}
+
+
 # ------------------------------------------------------------------ many at once
 
 
