@@ -333,7 +333,7 @@ class Odd:
         """Check it."""
 
 
-Odd.__annotations__ = {"good": int, 3: int}
+Odd.__annotations__ = {"good": int, 3: int}  # type: ignore[dict-item]
 
 
 def test_methods_that_are_made_of_no_function_are_told_as_far_as_they_are_known() -> None:
