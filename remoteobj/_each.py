@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ._actor.server import local_server, local_servers
 from ._caller.call_options import AWAITED, CASTS, FUTURES, MISSING, PLAIN, CallMode, CallOptions
 from ._caller.rounds import Outcome, RoundCall, outcome_of, results, run_round
-from ._names import is_for_tool, names_of, refuse_own_name
+from ._names import OF_METHODS, is_for_tool, names_of, refuse_own_name, told_by_class
 from ._os.lazy_import import import_lock
 from ._parts import VIEW_OF
 from ._protocol.operations import OPERATIONS, Operation, Steps, drop
@@ -93,6 +93,10 @@ class Each:
         if name[:1] == "_":
             if name == "__":
                 return self.get_()
+            if name in OF_METHODS and self._steps:
+                for view in _views_of_parts(self)[:1]:
+                    if (found := told_by_class(view, name)) is not MISSING:
+                        return found
             raise AttributeError(
                 f"{name!r} begins with an underscore, and such names are never remote; "
                 f"attrs_({name!r}) reaches it"
@@ -211,12 +215,17 @@ class Each:
     def __reduce__(self) -> Any:
         raise TypeError("a view by each() can't be pickled: send the proxies, and use each() there")
 
+    def __copy__(self) -> Each:
+        return self  # like a tuple: no operation changes it
+
+    def __deepcopy__(self, _: Any) -> Each:
+        return self
+
     def __repr__(self) -> str:
         return f"<Each of {len(self._views)} : ({text_of(self._steps)})>"
 
     def __dir__(self) -> Iterable[str]:
-        views = (view._replace(steps=(*view.steps, *self._steps)) for view in self._views)
-        return names_of(self, views)
+        return names_of(self, _views_of_parts(self))
 
 
 _put_views, _put_steps, _put_mode = (
@@ -231,6 +240,11 @@ def _each_of(views: tuple[View, ...], steps: Steps, mode: CallMode) -> Each:
     _put_steps(made, steps)
     _put_mode(made, mode)
     return made
+
+
+def _views_of_parts(many: Each) -> tuple[View, ...]:
+    """The views of what it stands for in each of the objects."""
+    return tuple(view._replace(steps=(*view.steps, *many._steps)) for view in many._views)
 
 
 # --- operators -----------------------------------------------------------------------------

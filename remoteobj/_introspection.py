@@ -53,7 +53,7 @@ def attribute(view: View, name: str) -> Any:
         return MethodWrapperType
     named = _named(called)
     if name == "__wrapped__":
-        function = getattr(named, "__func__", named)
+        function = _told(named, "__func__", otherwise=named)
         return _told(function, name, otherwise=function)
     return _told(named, name)
 
@@ -80,7 +80,7 @@ def public_names(view: View) -> frozenset[str]:
     if _path(view.steps):
         return frozenset()
     names = {name for base in _bases(view) for name in _names_in(base)}
-    return frozenset(name for name in names if name[:1] != "_")
+    return frozenset(name for name in names if type(name) is str and name[:1] != "_")
 
 
 # --- what the class has --------------------------------------------------------------------
@@ -135,18 +135,24 @@ def _called(value: Any) -> Any:
     """What is called if an attribute is that the class has so; None, if it can't be called."""
     kind = type(value)
     if issubclass(kind, staticmethod):
-        return value.__func__
+        return _if_callable(value.__func__)
     if issubclass(kind, classmethod):
-        return MethodType(value.__func__, _SELF)
+        return _method(value.__func__)
     if issubclass(kind, singledispatchmethod):
-        return MethodType(value.func, _SELF)
+        return _called(value.func)
     if issubclass(kind, partialmethod):
         return value.__get__(_SELF, object)
-    if not callable(value):
-        return None
     if issubclass(kind, partial) and sys.version_info < (3, 14):
         return value  # Python 3.14 is the first in which it takes the object
-    return MethodType(value, _SELF) if hasattr(kind, "__get__") else value
+    return _method(value) if hasattr(kind, "__get__") else _if_callable(value)
+
+
+def _method(function: Any) -> Any:
+    return MethodType(function, _SELF) if callable(function) else None
+
+
+def _if_callable(value: Any) -> Any:
+    return value if callable(value) else None
 
 
 def _named(called: Any) -> Any:
@@ -182,11 +188,12 @@ def _names_in(cls: type) -> Iterator[str]:
     """The names of attributes that a class gives its objects."""
     yield from _annotated(cls)
     for name, value in list(vars(cls).items()):
-        if type(name) is str and value is not own_proxy and not is_added(value):
+        if value is not own_proxy and not is_added(value):
             yield name
             if sys.version_info < (3, 13) and type(value) is FunctionType:
                 yield from _set_by(value.__code__)
-    yield from vars(cls).get("__static_attributes__", ())
+    found = vars(cls).get("__static_attributes__")
+    yield from found if isinstance(found, tuple) else ()
 
 
 def _annotated(cls: type) -> Mapping[str, object]:
@@ -195,8 +202,9 @@ def _annotated(cls: type) -> Mapping[str, object]:
             import annotationlib  # only for this: start-up
 
         return annotationlib.get_annotations(cls, format=annotationlib.Format.STRING)
-    found: Mapping[str, object] = vars(cls).get("__annotations__", {})
-    return found
+    found = vars(cls).get("__annotations__")
+    # `type` and the classes of functions and modules have a descriptor there.
+    return found if isinstance(found, Mapping) else {}
 
 
 def _set_by(method: CodeType) -> Iterator[str]:

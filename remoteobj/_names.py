@@ -19,12 +19,14 @@ from ._syntax import KEYS, keys_are_asked_for
 from ._views import View
 
 __all__ = [
+    "OF_METHODS",
     "ClassDoc",
     "attribute_reader",
     "is_for_tool",
     "kept_from_tools",
     "names_of",
     "refuse_own_name",
+    "told_by_class",
 ]
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
@@ -102,7 +104,7 @@ def _underscored(proxy: Any, view: View, name: str) -> Any:
         # property, would be taken for the lack of it.
         return proxy.get_()
     if name in OF_METHODS and (view.steps or name == "__signature__"):
-        found = _introspection().attribute(view, name)
+        found = told_by_class(view, name)
         if found is not MISSING:
             return found
     if name in OF_OBJECT:
@@ -111,6 +113,11 @@ def _underscored(proxy: Any, view: View, name: str) -> Any:
         f"{name!r} begins with an underscore, and such names are never remote; "
         f"attrs_({name!r}) reaches it"
     )
+
+
+def told_by_class(view: View, name: str) -> Any:
+    """What the object's class says of one of the names in `OF_METHODS`, or `MISSING`."""
+    return _introspection().attribute(view, name)
 
 
 def refuse_own_name(cls: type, name: str) -> None:

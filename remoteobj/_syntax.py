@@ -229,7 +229,10 @@ def as_array(view: View, dtype: Any, copy: bool | None) -> Any:
         raise ValueError("the array of another process can't be had without a copy of it")
     numpy: Any = sys.modules["numpy"]  # which has called this
     if not view.steps:
-        return view.do("passto", numpy.asarray, (), {} if dtype is None else {"dtype": dtype})
+        named = {} if dtype is None else {"dtype": dtype}
+        # The item `...` is the array as another object: the actor's own would come as a proxy.
+        part = view.then("passto", numpy.asarray, (), named).then("item", ...)
+        return part.evaluate(part.steps)
     value = view.evaluate(view.steps)
     return numpy.asarray(value, dtype=dtype)
 

@@ -96,13 +96,13 @@ class RemoteObjPlugin(Plugin):
         return self._spawn_of_spawner if fullname == f"{CLASS_SPAWNER}.spawn" else None
 
     def _spawn(self, ctx: AttributeContext) -> Type:
-        constructor = _constructor(ctx.type, ctx)
+        constructor = _constructor(ctx.type, "spawn", ctx)
         if constructor is None:
             return ctx.default_attr_type
         return self._made_spawn(constructor, ctx.api)
 
     def _options(self, ctx: AttributeContext) -> Type:
-        constructor = _constructor(ctx.type, ctx)
+        constructor = _constructor(ctx.type, "options", ctx)
         taken = self._node(OPTIONS, FuncDef).type
         if constructor is None or not isinstance(taken, CallableType):
             return ctx.default_attr_type
@@ -163,15 +163,16 @@ def _any() -> AnyType:
     return AnyType(TypeOfAny.special_form)
 
 
-def _constructor(kind: ProperType, ctx: AttributeContext) -> FunctionLike | None:
-    """The signature by which objects of a decorated class are made; None for any other class."""
+def _constructor(kind: ProperType, name: str, ctx: AttributeContext) -> FunctionLike | None:
+    """The signature by which objects of a class are made that has this name from `@remote`; None
+    for any other class."""
     if isinstance(kind, FunctionLike) and kind.is_type_obj():
-        return kind if _is_decorated(kind.type_object()) else None
+        return kind if _has_ours(kind.type_object(), name) else None
     if not isinstance(kind, TypeType):
         return None
     item = get_proper_type(kind.item)
     bound = get_proper_type(item.upper_bound) if isinstance(item, TypeVarType) else item
-    if not isinstance(bound, Instance) or not _is_decorated(bound.type):
+    if not isinstance(bound, Instance) or not _has_ours(bound.type, name):
         return None
     return _callee(item, ctx.api, ctx.context)
 
@@ -183,8 +184,10 @@ def _callee(item: ProperType, api: CheckerPluginInterface, context: Context) -> 
     return made if isinstance(made, FunctionLike) else None
 
 
-def _is_decorated(info: TypeInfo) -> bool:
-    return any(DECORATED in base.metadata for base in info.mro)
+def _has_ours(info: TypeInfo, name: str) -> bool:
+    """Whether the class has this name from `@remote`, and from no subclass of what is decorated."""
+    found = next((base for base in info.mro if name in base.names), None)
+    return found is not None and DECORATED in found.metadata
 
 
 def _without_variables(constructor: CallableType) -> Type:

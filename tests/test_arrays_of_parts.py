@@ -91,6 +91,19 @@ def test_a_whole_object_is_asked_itself(arrays: Any) -> None:
     assert np.array_equal(np.asarray(arrays.itself()), [7, 8])
 
 
+@pytest.mark.parametrize("array", [np.arange(3.0), np.array(5)], ids=["vector", "zero_d"])
+def test_the_whole_object_may_be_an_array(array: Any) -> None:
+    there: Any
+    with options(start_method="fork").spawn(np.array, array) as there:
+        found = np.asarray(there)
+        assert (type(found), found.dtype) == (np.ndarray, array.dtype)
+        assert np.array_equal(found, array)
+        assert np.array_equal(np.asarray(there, dtype=complex), array)
+        assert np.array_equal(np.ones(3) + there, 1 + array + np.zeros(3))
+    with Proxy(array) as here:
+        assert np.array_equal(np.ones(3) + here, 1 + array + np.zeros(3))
+
+
 def test_what_can_not_be_had_is_refused(arrays: Any) -> None:
     with pytest.raises(ValueError, match="can't be had without a copy"):
         arrays.big.__array__(copy=False)

@@ -289,6 +289,83 @@ def test_names_of_data_classes_and_slots_are_listed() -> None:
     assert {"left", "right"} <= {*dir(Proxy(Slotted()))}
 
 
+def test_the_object_may_be_a_class_or_a_function_or_a_module() -> None:
+    assert {"mro", "get_"} <= {*dir(Proxy(Device))}
+    for obj in (logged, types):
+        assert "get_" in dir(Proxy(obj))
+
+
+class Raising:
+    """What looks at it must ask it for as little as there is to say."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+    def __call__(self) -> int:
+        return 1
+
+
+class OfRaising:
+    call = Raising()
+
+
+def test_what_raises_when_it_is_looked_at_is_told_of_all_the_same() -> None:
+    part = Proxy(OfRaising()).call
+    assert part.__wrapped__ is vars(OfRaising)["call"]
+    assert str(inspect.signature(part)) == PLAIN
+
+
+class Odd:
+    """Its methods are made of what is no function, and some of its names are no names."""
+
+    __static_attributes__ = None
+    version = classmethod(property(lambda _: 2))  # type: ignore[arg-type, var-annotated]
+    nothing: Any = staticmethod(5)  # type: ignore[arg-type]
+
+    @functools.singledispatchmethod
+    @classmethod
+    def read(cls, source: int) -> None:
+        """Read it."""
+
+    @functools.singledispatchmethod
+    @staticmethod
+    def check(source: int) -> None:
+        """Check it."""
+
+
+Odd.__annotations__ = {"good": int, 3: int}  # type: ignore[dict-item]
+
+
+def test_methods_that_are_made_of_no_function_are_told_as_far_as_they_are_known() -> None:
+    odd: Any = Proxy(Odd())
+    for part in (odd.read, odd.check):
+        assert str(inspect.signature(part)) == "(source: int) -> None"
+    assert (odd.read.__name__, odd.check.__doc__) == ("read", "Check it.")
+    for part in (odd.version, odd.nothing):
+        assert str(inspect.signature(part)) == PLAIN
+        assert not isinstance(part, int)
+        assert not hasattr(part, "__name__")
+    assert {"read", "good"} <= {*dir(odd)}
+
+
+# ------------------------------------------------------------------ many at once
+
+
+def test_a_method_of_many_is_told_as_the_method_of_one(busy: Any) -> None:
+    many = each([busy, Proxy(Player())])
+    for view in (many, many.future_, many.with_(timeout=1)):
+        assert inspect.signature(view.play) == inspect.signature(busy.play)
+        assert view.play.__name__ == "play"
+    assert str(inspect.signature(many.tapes)) == PLAIN
+    assert not hasattr(many.tapes, "__name__")
+
+
+def test_a_copy_of_a_view_of_many_is_that_view(busy: Any) -> None:
+    for view in (each([busy]), each([busy]).play):
+        assert copy.copy(view) is view
+        assert copy.deepcopy(view) is view
+
+
 # ------------------------------------------------------------------ where the class is known
 
 

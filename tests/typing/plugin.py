@@ -57,6 +57,20 @@ def a_subclass_has_its_own() -> None:
     Named.spawn()  # type: ignore[call-arg]
 
 
+class Chosen(Named):
+    """Has something else by the name of what the decorator added."""
+
+    @classmethod
+    def options(cls, number: int) -> list[int]:
+        return [number]
+
+
+def what_a_subclass_defines_anew_is_its_own(exactly: type[Chosen]) -> None:
+    assert_type(Chosen.options(3), list[int])
+    assert_type(exactly.options(3), list[int])
+    assert_type(Chosen.spawn("a"), Handle[Chosen])
+
+
 def so_has_what_options_give() -> None:
     spawner = Counter.options(name="c", daemon=False)
     assert_type(spawner.spawn(10), Handle[Counter])
@@ -146,7 +160,7 @@ def objects_keep_names_of_their_own() -> None:
     assert_type(LateSession().spawn(), str)
     assert_type(Session.spawn(), Handle[Session])
     assert_type(Session.options(name="s").spawn(), Handle[Session])
-    assert_type(LateSession.spawn(3), Handle[LateSession])
+    LateSession.spawn(3)  # type: ignore[arg-type]  # it is a plain method, which takes a `self`
 
 
 def a_class_within_a_function_too() -> None:
