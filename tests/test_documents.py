@@ -180,6 +180,36 @@ def test_every_page_is_in_the_index_once() -> None:
     assert sorted(links) == there, "in a table of docs/index.md"
 
 
+LINK = re.compile(r"\]\(([^()\s:#]*)#([^()\s]+)\)")
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link can name of the page: its headings, in the form that GitHub and the built pages
+    give them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return {
+        re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings
+    }
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_of_the_page_to_a_heading_leads_to_one(page: str) -> None:
+    here = ROOT / page
+    links = LINK.findall(here.read_text("utf-8"))
+    lost = [
+        f"{to}#{heading}"
+        for to, heading in links
+        if heading not in anchors(here.parent / to if to else here)
+    ]
+    assert lost == []
+
+
+def test_a_heading_is_linked_to_by_its_words(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# I see `<Remote …>`, and why\n\n## End\n", "utf-8")
+    assert anchors(page) == {"i-see-remote--and-why", "end"}
+
+
 def test_every_public_name_is_in_the_reference() -> None:
     text = (DOCS / "reference.md").read_text("utf-8")
     entries = set(re.findall(r"^\.\. (?:auto\w+|py:decorator)::\s+([\w.]+)", text, re.MULTILINE))

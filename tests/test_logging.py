@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import logging
 import os
@@ -9,13 +10,14 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
 import pytest
 
 from remoteobj import ActorDiedError, remote, util
 from tests.conftest import Launch
+from tests.forks import code_of, in_child
 from tests.tools import Scripts, until
 
 LOGGER = "tests.of_actors"
@@ -76,6 +78,17 @@ class Talker:
         logging.getLogger(LOGGER).addHandler(Own())
         self.say("to both")
         return seen
+
+    def have_a_child_say(self, expected: str, **levels: int) -> int:
+        """Whether a child process, which is no actor, writes that and no more: 0 if so."""
+
+        def child() -> bool:
+            with redirect_stderr(io.StringIO()) as written:
+                for word, level in levels.items():
+                    self.say(word, level=level)
+            return written.getvalue() == expected
+
+        return code_of(in_child(child))
 
     def say_in_threads(self, threads: int, each: int) -> None:
         def run(number: int) -> None:
@@ -191,6 +204,15 @@ def test_handlers_of_a_fork_s_owner_are_silent_there_and_those_of_its_own_work(
         assert talker.handlers() == 1, "what sends to the owner"
         assert talker.keep_own() == ["says to both"]
     assert words(seen) == ["says to both"]
+
+
+def test_a_process_that_an_actor_forks_writes_its_warnings_and_errors_alone(
+    seen: pytest.LogCaptureFixture,
+) -> None:
+    with Talker.options(start_method="fork").spawn() as talker:
+        levels = {"told": logging.INFO, "warned": logging.WARNING}
+        assert talker.have_a_child_say("says warned\n", **levels) == 0
+    assert words(seen) == []
 
 
 def test_a_logger_that_tells_no_other_reaches_its_own_handlers_alone() -> None:

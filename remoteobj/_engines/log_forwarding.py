@@ -86,8 +86,9 @@ class Forwarder(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if self._generation != fork_generation[0]:  # a process that the actor has forked by itself
-            if logging.lastResort is not None:
-                logging.lastResort.handle(record)
+            last = logging.lastResort
+            if last is not None and record.levelno >= last.level:  # `handle` asks no levels
+                last.handle(record)
             return
         # Who has lost one does not wait for the next: the owner does not read.
         patience = 0.0 if self._lost else PATIENCE
