@@ -90,9 +90,11 @@ def paced() -> None:
     print(f"\nA loop at {RATE} Hz for {SECONDS:g} s, polled without a pause")
     print(f"  rate {rate:.4f} Hz, error {error:.4f} %, {skipped} ticks skipped")
     print(f"  {len(took)} calls, median {statistics.median(took) * 1e6:.1f} µs", flush=True)
-    FIGURES.append(Figure("a polled loop at 30 Hz, error of the rate", error, "%", reach=1))
-    median = statistics.median(took) * 1e3
-    FIGURES.append(Figure("a call of a polled loop, median", median, "ms", reach=1))
+    FIGURES.append(
+        Figure("a polled loop at 30 Hz, error of the rate", round(error, 3), "%", reach=1)
+    )
+    median = statistics.median(took) * 1e6
+    FIGURES.append(Figure("a call of a polled loop, median", median, "µs", reach=1000))
 
 
 def follow(source: Any, begun: Any) -> None:

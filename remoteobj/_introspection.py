@@ -157,7 +157,7 @@ def _if_callable(value: Any) -> Any:
 
 def _named(called: Any) -> Any:
     """What has the name and the doc of what is called: of a `partial` the function in it."""
-    function = called.__func__ if type(called) is MethodType else called
+    function: Any = called.__func__ if type(called) is MethodType else called
     return function.func if type(function) is partial else called
 
 
