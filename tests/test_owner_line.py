@@ -82,7 +82,8 @@ def catch_up(line: OwnerLine) -> None:
 
 @pytest.mark.usefixtures("raising_signal")
 def test_an_interruption_of_a_write_has_nothing_written_twice(ends: Ends) -> None:
-    line, reader = OwnerLine(Interrupting(ends[0])), StreamChannel(ends[1])
+    interrupting: Any = Interrupting(ends[0])
+    line, reader = OwnerLine(interrupting), StreamChannel(ends[1])
     with pytest.raises(Interrupted):
         line.say(record(1))
     catch_up(line)
