@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
 import logging
 import os
 import signal
@@ -243,6 +242,7 @@ def test_what_can_t_be_sent_of_a_record_is_told_in_words(
     odd, wrong = (one for one in seen.records if one.name == LOGGER)
     assert odd.getMessage() == "odd: <unsendable>"
     assert (vars(odd)["number"], vars(odd)["odd"]) == (7, "<unsendable>")
+    assert vars(odd)["big"] == bytes(1 << 21), "what can be sent is, however big it is"
     assert "no number" in wrong.getMessage()
 
 
@@ -294,26 +294,26 @@ def test_a_handler_that_hangs_holds_up_no_call_and_no_end(seen: pytest.LogCaptur
         until(lambda: len(words(seen)) == 2)
 
 
+@pytest.mark.parametrize("goes_on", [True, False])
 def test_an_owner_that_takes_no_records_holds_an_actor_up_for_a_moment_and_is_told_what_is_lost(
-    seen: pytest.LogCaptureFixture,
+    seen: pytest.LogCaptureFixture, goes_on: bool
 ) -> None:
-    long, tries = "x" * 4096, itertools.count(1)
-    with stuck_handler() as go_on:
-        with Talker.spawn() as talker:
-            talker.say(*[long] * 500)
-            go_on.set()
+    long = "x" * 4096
 
-            def is_heard_again() -> bool:
-                talker.say(f"again {next(tries)}")
-                return "again" in words(seen)[-1]
+    def told() -> list[str]:
+        return [one.getMessage() for one in seen.records if one.name == "remoteobj"]
 
-            until(lambda: words(seen))
-            until(is_heard_again)
-    said = 500 + next(tries) - 1
-    told = [one.getMessage() for one in seen.records if one.name == "remoteobj"]
-    lost = sum(int(word.removesuffix(LOST)) for word in told)
+    with stuck_handler() as go_on, Talker.spawn() as talker:
+        talker.say(*[long] * 500)
+        go_on.set()
+        if goes_on:
+            until(told)  # although it logs nothing more
+            talker.say("again")
+    handled = [one.getMessage() for one in seen.records if one.name.startswith(LOGGER)]
+    lost = sum(int(word.removesuffix(LOST)) for word in told())
     assert lost > 0
-    assert len(words(seen)) + lost == said
+    assert len(handled) + lost == 500 + goes_on + 1, "with that of the cleanup"
+    assert "says again" in handled or not goes_on
 
 
 PROGRAM = """
@@ -351,3 +351,36 @@ def test_an_owner_that_knows_no_logging_has_no_thread_for_it() -> None:
         talker.handlers()
         assert {one.name for one in threading.enumerate()} - threads <= {"remoteobj-reactor"}
     assert sys.modules["logging"] is logging
+
+
+PROGRAM_OF_TWO = """
+import sys
+from remoteobj import remote
+
+@remote
+class Inner:
+    def log(self):
+        import logging
+        logging.getLogger("a.b").warning("from within")
+
+@remote
+class Outer:
+    def have_inner_log(self):
+        before = "logging" in sys.modules
+        with Inner.options(name="inner", start_method="spawn", main="import").spawn() as inner:
+            inner.log()
+        return before
+
+if __name__ == "__main__":
+    import logging
+    logging.basicConfig(format="%(processName)s %(name)s %(message)s", stream=sys.stdout)
+    with Outer.options(start_method="spawn", main="import").spawn() as outer:
+        print(outer.have_inner_log())
+"""
+
+
+def test_an_actor_that_does_not_log_itself_passes_on_what_its_own_actors_log(
+    script: Scripts,
+) -> None:
+    ended = script(PROGRAM_OF_TWO).finish()
+    assert sorted(ended.out.splitlines()) == ["False", "inner a.b from within"], ended.err

@@ -16,6 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from .._catching.unseen import tell
@@ -141,8 +142,7 @@ class Control:
         """Begin; `owner` gives the orders."""
         self._listener = listener
         if owner is not None:
-            fd = owner.channel.fileno()
-            self._on(fd, lambda: self.hear(fd, owner))
+            self._listen_to(owner)
         self._open_door()
         start(self._thread)
 
@@ -340,6 +340,23 @@ class Control:
             self._listener = None
 
     # --- the owner, and slow readers ---------------------------------------------------
+
+    def _listen_to(self, owner: OwnerLine) -> None:
+        """Hear the owner from now on, and say what it has had no room for once there is some."""
+        fd = owner.channel.fileno()
+        hear = partial(self.hear, fd, owner)
+
+        def hear_and_say() -> None:
+            hear()
+            if fd in self._acts and owner.catch_up():
+                self._on(fd, hear)
+
+        def wait_for_room() -> None:
+            if fd in self._acts:  # else the owner is gone
+                self._on(fd, hear_and_say, select.POLLIN | select.POLLOUT)
+
+        owner.no_room = lambda: self.do(wait_for_room)
+        self._on(fd, hear)
 
     def hear(self, fd: int, owner: OwnerLine) -> None:
         """Take in what the owner says, and answer it."""

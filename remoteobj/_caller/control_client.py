@@ -26,7 +26,7 @@ class ControlClient:
         self._lost = lost
         self._lock = threading.Lock()
         self._ids = itertools.count(1)
-        self.on_record: Callable[[bytes], object] = _ignore
+        self.on_record: Callable[[Frame], object] = _ignore
         """Gets what arrives without having been asked for: records of `logging`."""
         self.ended = False
         """Whether nothing more will be read."""
@@ -79,7 +79,7 @@ class ControlClient:
         frames = self._channel.take()
         for frame in frames:
             if frame.kind == Kind.LOG:
-                self.on_record(bytes(frame.payload))
+                self.on_record(frame)
         return frames
 
     def _read(self, answer: Frame) -> Any:
@@ -95,5 +95,5 @@ class ControlClient:
         )
 
 
-def _ignore(record: bytes) -> None:
+def _ignore(record: Frame) -> None:
     """Where records are the actor's own, none arrives."""

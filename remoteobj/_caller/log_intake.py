@@ -19,6 +19,7 @@ from .._engines.log_forwarding import unpacked
 from .._os.fork_safety import close_in_child, leave_to_parent
 from .._os.io_thread import report_callback_error
 from .._os.wakeup import Wakeup
+from .._protocol.messages import Frame
 from .control_client import ControlClient
 
 __all__ = ["LogIntake"]
@@ -34,15 +35,15 @@ class LogIntake:
 
     def __init__(self, client: ControlClient) -> None:
         self._client = client
-        self._arrived: deque[bytes] = deque()
+        self._arrived: deque[Frame] = deque()
         self._handling = threading.Lock()
         client.on_record = self._add
         self.fd = client.fileno()
         _reader.follow(self)
 
-    def _add(self, payload: bytes) -> None:
+    def _add(self, record: Frame) -> None:
         """Called by whoever reads the channel."""
-        self._arrived.append(payload)
+        self._arrived.append(record)
         _reader.has_records(self)
 
     def read(self) -> bool:
@@ -70,10 +71,10 @@ class LogIntake:
         self.handle_all(LAST_SECONDS)
 
 
-def _handle(payload: bytes) -> None:
+def _handle(frame: Frame) -> None:
     """As if it had been logged here: by the levels, filters and handlers that there are now."""
     try:
-        record = unpacked(payload)
+        record = unpacked(frame.payload, frame.buffers)
         logger = logging.getLogger(record.name)
         if logger.isEnabledFor(record.levelno):
             logger.handle(record)

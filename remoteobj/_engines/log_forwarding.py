@@ -12,19 +12,20 @@ it outlives a SIGKILL of its actor. Where an owner is itself an actor, it sends 
 
 from __future__ import annotations
 
+import atexit
 import logging
 from collections.abc import Iterator
 from typing import Any, Final, TypeAlias
 
 from .._os.fork_safety import fork_generation
-from .._pickling.codec import dumps, loads
+from .._pickling.codec import Buffers, dumps, loads
 from .._pickling.exceptions import pack_error, unpack_error
-from .._protocol.messages import Frame, Kind
+from .._protocol.messages import Bytes, Frame, Kind
 from .._wire.channel import ChannelClosedError
 from ..errors import UnsendableError
 from .owner_line import OwnerLine
 
-__all__ = ["Levels", "forward_to", "levels", "packed", "unpacked"]
+__all__ = ["Forwarder", "Levels", "forward_to", "levels", "packed", "unpacked"]
 
 PATIENCE: Final = 1.0
 """Seconds that a record waits while its owner does not read; then it is lost, and counted."""
@@ -83,6 +84,8 @@ class Forwarder(logging.Handler):
         self._line = line
         self._generation = fork_generation[0]
         self._lost = 0
+        line.room_again = self._tell_lost
+        atexit.register(self._end)
 
     def emit(self, record: logging.LogRecord) -> None:
         if self._generation != fork_generation[0]:  # a process that the actor has forked by itself
@@ -90,14 +93,40 @@ class Forwarder(logging.Handler):
             if last is not None and record.levelno >= last.level:  # `handle` asks no levels
                 last.handle(record)
             return
-        # Who has lost one does not wait for the next: the owner does not read.
-        patience = 0.0 if self._lost else PATIENCE
+        # Who has waited in vain does not wait again: the owner does not read.
+        patience = 0.0 if self._lost or self._line.is_behind else PATIENCE
+        if self._say_lost():
+            self._lost += not self._say(record, patience)
+        else:
+            self._lost += 1
+
+    def _tell_lost(self) -> None:
+        """There is room again. Whoever is about to log something tells it by himself."""
+        assert self.lock is not None
+        if self._lost and self.lock.acquire(blocking=False):
+            try:
+                self._say_lost()
+            finally:
+                self.lock.release()
+
+    def _end(self) -> None:
+        """The process ends: say what there has been no room for."""
+        if self._generation == fork_generation[0] and self._line.catch_up(PATIENCE):
+            self._say_lost()
+
+    def _say_lost(self) -> bool:
+        """Tell how many are lost, if there are any; False: there is no room for that either."""
+        if self._lost and not self._say(_word_of(self._lost), 0.0):
+            return False
+        self._lost = 0
+        return True
+
+    def _say(self, record: logging.LogRecord, patience: float) -> bool:
+        payload, buffers = packed(record)
         try:
-            if self._lost and self._line.say(Frame(Kind.LOG, 0, packed(_word_of(self._lost)))):
-                self._lost = 0
-            self._lost += not self._line.say(Frame(Kind.LOG, 0, packed(record)), patience)
-        except ChannelClosedError:  # nobody is there any more who could be told
-            pass
+            return self._line.say(Frame(Kind.LOG, 0, payload, buffers), patience)
+        except ChannelClosedError:
+            return True  # nobody is there any more who could be told
 
 
 def _word_of(lost: int) -> logging.LogRecord:
@@ -105,8 +134,8 @@ def _word_of(lost: int) -> logging.LogRecord:
     return logging.LogRecord("remoteobj", logging.WARNING, __file__, 0, words, None, None)
 
 
-def packed(record: logging.LogRecord) -> bytes:
-    """The record as bytes: its message made, its exception whole, and of what is the program's own
+def packed(record: logging.LogRecord) -> tuple[bytes, Buffers]:
+    """The record, pickled: its message made, its exception whole, and of what is the program's own
     what can be sent; of the rest its `repr`."""
     told: dict[str, Any] = {name: vars(record)[name] for name in _KNOWN & vars(record).keys()}
     told["msg"], told["args"] = _message(record), None
@@ -114,12 +143,9 @@ def packed(record: logging.LogRecord) -> bytes:
     told["exc_info"] = None if error is None else pack_error(error)
     own = {name: vars(record)[name] for name in vars(record).keys() - _KNOWN - _MADE_BY_FORMATTERS}
     try:
-        payload, buffers = dumps({**told, **own})
+        return dumps({**told, **own})
     except UnsendableError:
-        payload, buffers = b"", [memoryview(b"")]
-    if buffers:
-        payload, _ = dumps({**told, **{name: _sendable(value) for name, value in own.items()}})
-    return payload
+        return dumps({**told, **{name: _sendable(value) for name, value in own.items()}})
 
 
 def _message(record: logging.LogRecord) -> str:
@@ -132,17 +158,18 @@ def _message(record: logging.LogRecord) -> str:
 
 def _sendable(value: Any) -> Any:
     try:
-        return repr(value) if dumps(value)[1] else value
+        dumps(value)
     except UnsendableError:
         return repr(value)
+    return value
 
 
 # ------------------------------------------------------------------ in the owner
 
 
-def unpacked(payload: bytes | bytearray | memoryview) -> logging.LogRecord:
+def unpacked(payload: Bytes, buffers: Buffers) -> logging.LogRecord:
     """Undo `packed`. Raises whatever the unpickling of the program's own attributes raises."""
-    told = loads(payload)
+    told = loads(payload, buffers)
     if told["exc_info"] is not None:
         error = unpack_error(told["exc_info"])
         told["exc_info"] = type(error), error, error.__traceback__

@@ -16,7 +16,7 @@ from importlib import import_module
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, NamedTuple
 
-from .._os.lazy_import import import_lock, when_imported
+from .._os.lazy_import import import_lock, is_awaited, when_imported
 
 if TYPE_CHECKING:
     from .log_forwarding import Levels
@@ -85,8 +85,12 @@ def usual_options() -> ProcessOptions:
     """Those of a process for which nothing is asked, as things are at this moment.
 
     Records are sent to a program that has imported `logging`: another one has no handler for them.
+    But an actor whose own records go to its owner passes on those of the actors that it starts.
     """
     wanted = None
+    if is_awaited("logging"):
+        with import_lock:
+            import_module("logging")  # before what needs it, which is to be whole by then
     if "logging" in sys.modules:
         with import_lock:
             from .log_forwarding import levels  # for a faster start-up, as above

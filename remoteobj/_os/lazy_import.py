@@ -17,7 +17,7 @@ from importlib.machinery import PathFinder
 from types import ModuleType
 from typing import Any, Final
 
-__all__ = ["FORK_FAMILY", "import_lock", "late_names", "when_imported"]
+__all__ = ["FORK_FAMILY", "import_lock", "is_awaited", "late_names", "when_imported"]
 
 import_lock: Final = threading.RLock()
 
@@ -65,14 +65,19 @@ def when_imported(name: str, act: Callable[[], object]) -> None:
         sys.meta_path.insert(0, _Watcher(name, act))
 
 
+def is_awaited(name: str) -> bool:
+    """Whether something is yet to be done when this module is imported."""
+    return any(isinstance(one, _Watcher) and one.name == name for one in sys.meta_path)
+
+
 class _Watcher:
     """A finder that finds nothing, but notices that something is looked for."""
 
     def __init__(self, name: str, act: Callable[[], object]) -> None:
-        self._name, self._act = name, act
+        self.name, self._act = name, act
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        if name != self._name:
+        if name != self.name:
             return None
         sys.meta_path.remove(self)
         spec = PathFinder.find_spec(name)
