@@ -267,7 +267,7 @@ def test_an_actor_is_asked_and_answers_while_it_logs(seen: pytest.LogCaptureFixt
 
 
 @contextmanager
-def stuck_handler() -> Iterator[threading.Event]:
+def stuck_handler(name: str = LOGGER) -> Iterator[threading.Event]:
     """A handler that does not return until the event is set."""
     go_on = threading.Event()
 
@@ -276,12 +276,12 @@ def stuck_handler() -> Iterator[threading.Event]:
             go_on.wait(30)
 
     handler = Stuck()
-    logging.getLogger(LOGGER).addHandler(handler)
+    logging.getLogger(name).addHandler(handler)
     try:
         yield go_on
     finally:
         go_on.set()
-        logging.getLogger(LOGGER).removeHandler(handler)
+        logging.getLogger(name).removeHandler(handler)
 
 
 def test_a_handler_that_hangs_holds_up_no_call_and_no_end(seen: pytest.LogCaptureFixture) -> None:
@@ -292,6 +292,19 @@ def test_a_handler_that_hangs_holds_up_no_call_and_no_end(seen: pytest.LogCaptur
             assert talker.future_.handlers().result() == 1
         go_on.set()
         until(lambda: len(words(seen)) == 2)
+
+
+def test_a_handler_that_hangs_at_the_last_record_holds_up_no_end(
+    seen: pytest.LogCaptureFixture,
+) -> None:
+    last = f"{LOGGER}.cleanup"
+    with stuck_handler(last) as go_on:
+        with Talker.spawn() as talker:
+            talker.say("a")
+        assert not go_on.is_set()
+        go_on.set()
+        until(lambda: last in {record.name for record in seen.records})
+    assert words(seen) == ["says a"]
 
 
 @pytest.mark.parametrize("goes_on", [True, False])

@@ -55,20 +55,18 @@ class LogIntake:
         """Whether nothing more will come."""
         return self._client.ended
 
-    def handle_all(self, seconds: float = -1) -> None:
-        """Handle what has arrived; gives up after `seconds` if another thread is at it."""
-        if self._arrived and self._handling.acquire(timeout=seconds):
-            try:
-                while self._arrived:
-                    _handle(self._arrived.popleft())
-            finally:
-                self._handling.release()
+    def handle_all(self) -> None:
+        """Handle what has arrived. Called by the thread alone."""
+        with self._handling:
+            while self._arrived:
+                _handle(self._arrived.popleft())
 
     def close(self) -> None:
-        """The actor has ended: handle what it has left."""
-        _reader.forget(self)
+        """The actor has ended: have the thread handle what it has left. A handler that hangs is not
+        waited for."""
         self._client.take_in(wait=True)
-        self.handle_all(LAST_SECONDS)
+        handled = not (self._arrived or self._handling.locked()) or _reader.handle_soon(self)
+        _reader.forget(self, wait=handled)
 
 
 def _handle(frame: Frame) -> None:
@@ -111,8 +109,8 @@ class _Reader:
         """Begin anew: in a forked child the actors are the parent's."""
         self._lock = threading.Lock()
         self._intakes: dict[int, LogIntake] = {}
-        self._due: deque[LogIntake] = deque()
-        """Those that have got records by another thread."""
+        self._due: deque[tuple[LogIntake, threading.Event | None]] = deque()
+        """Those that have got records, and what tells that these have been handled."""
         self._selector: DefaultSelector | None = None
         self._inherited: _Descriptor | None = None
         self._wakeup: Wakeup | None = None
@@ -139,9 +137,9 @@ class _Reader:
         )
         self._thread.start()
 
-    def forget(self, intake: LogIntake) -> None:
-        """Its descriptor is about to be closed. With the last one the thread has ended, unless a
-        handler keeps it."""
+    def forget(self, intake: LogIntake, wait: bool = False) -> None:
+        """Its descriptor is about to be closed. With the last one the thread ends, for which this
+        may `wait`."""
         with self._lock:
             if self._selector is not None and self._intakes.get(intake.fd) is intake:
                 del self._intakes[intake.fd]
@@ -149,13 +147,24 @@ class _Reader:
             thread = None if self._intakes else self._thread
         if thread is not None and thread is not threading.current_thread():
             self._wake()
-            thread.join(LAST_SECONDS)
+            if wait:
+                thread.join(LAST_SECONDS)
 
-    def has_records(self, intake: LogIntake) -> None:
-        """Somebody has read records for this one."""
+    def has_records(self, intake: LogIntake, handled: threading.Event | None = None) -> None:
+        """Have the thread handle what this one has got."""
+        with self._lock:
+            self._due.append((intake, handled))
+            if self._selector is None:
+                self._start()
         if threading.current_thread() is not self._thread:
-            self._due.append(intake)
             self._wake()
+
+    def handle_soon(self, intake: LogIntake) -> bool:
+        """The same, at the end of an actor; whether it has been done in time. It has not where this
+        is called by a handler, which is in the thread itself: that goes on when it returns."""
+        handled = threading.Event()
+        self.has_records(intake, handled)
+        return threading.current_thread() is not self._thread and handled.wait(LAST_SECONDS)
 
     def _wake(self) -> None:
         with self._lock:
@@ -170,9 +179,12 @@ class _Reader:
                 else:
                     self._tend(key.data)
             while self._due:
-                self._due.popleft().handle_all()
+                intake, handled = self._due.popleft()
+                intake.handle_all()
+                if handled is not None:
+                    handled.set()
             with self._lock:
-                if not self._intakes:
+                if not (self._intakes or self._due):
                     self._selector = self._wakeup = self._inherited = None
                     selector.close()
                     wakeup.close()
