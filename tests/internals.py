@@ -927,7 +927,7 @@ def is_readable_by_all() -> bool:
 def import_everything() -> None:
     """Import all modules of the package, for a process that can't read them later."""
     for module in pkgutil.walk_packages(remoteobj.__path__, "remoteobj."):
-        if not module.name.endswith(("pytest_plugin", "__main__")):
+        if not module.name.endswith(("pytest_plugin", "__main__", ".mypy")):  # for tools, with them
             importlib.import_module(module.name)
 
 

@@ -179,10 +179,14 @@ def exempt_paths() -> set[str]:
 
 def list_processes() -> Iterator[tuple[tuple[int, str], str]]:
     """Every descendant as (pid, start time), which a pid that is taken again does not equal."""
+    known = set(STARTED)  # first: another thread may start one meanwhile
     table = dict(_processes_of_linux() if LINUX else _processes_of_ps())
     family = {os.getpid()}
     while more := {pid for pid, row in table.items() if row.parent in family} - family:
         family |= more
+    # The numbers of processes come round again within a run of the tests: that of a child which was
+    # reaped may be an orphan's next.
+    STARTED.difference_update(known - family)
     for pid in sorted(family - {os.getpid()} - exempt_pids()):
         row = table[pid]
         if row.state == "Z" and row.parent == os.getpid() and pid not in STARTED:

@@ -199,7 +199,7 @@ def test_a_post_mortem_and_a_python_prompt_begin_at_the_prompt(
 
 def test_another_terminal_can_be_named(script: Scripts, terminal: PseudoTerminal) -> None:
     program = script(
-        "with Device.spawn() as device: print(device.look(3))",
+        "with Device.spawn() as device: print(device.look(3), flush=True)",
         prelude=CLASS,
         REMOTEOBJ_TERMINAL=terminal.path,
     )

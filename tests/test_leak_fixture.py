@@ -94,6 +94,15 @@ def test_a_child_that_nobody_reaps_is_left_and_its_owner_can_still_reap_it() -> 
 
 
 @pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="there is no memfd here")
+def test_the_number_of_a_child_that_was_reaped_may_be_an_orphan_s_next() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    leaks.Snapshot.take()
+    assert child.pid in leaks.STARTED
+    child.communicate(b"\n")
+    leaks.Snapshot.take()
+    assert child.pid not in leaks.STARTED
+
+
 def test_shared_memory_is_seen_after_its_descriptor_was_closed() -> None:
     before = leaks.Snapshot.take()
     fd = os.memfd_create("left-over")
