@@ -359,6 +359,7 @@ def test_a_process_that_is_terminated_unwinds_its_function(gate: Gate, tmp_path:
 def test_what_can_not_be_sent_is_the_functions_own_error(value: Any) -> None:
     p = util.process(lambda: value, start_method_="fork")
     with pytest.raises(UnsendableError, match="result"), p:
+        until(lambda: not p.is_alive())  # else leaving the block, with the error, ends it
         list(p.result or ())
     assert p.exitcode == 1
 
