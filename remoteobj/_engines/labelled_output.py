@@ -17,6 +17,8 @@ from typing import Any, Final, TextIO
 
 __all__ = ["label_output", "unlabel_output"]
 
+FORK_SECONDS: Final = 0.5
+"""How long a fork waits for a thread that is writing."""
 _NO_LOCK: Final = OSError, TypeError, ValueError
 """What tells that there is no lock for a stream, which may be any object that can be written to."""
 
@@ -49,12 +51,24 @@ def _unlabelled(stream: Any) -> Any:
 
 
 class _Lock:
-    """One for both streams of a process, since they may lead to the same place. A forked child has
-    it anew: the thread that holds it at that moment is not there to give it back."""
+    """One for both streams of a process, since they may lead to the same place.
+
+    A fork waits for a thread that is writing: the stream below has a lock of its own, and in the
+    child nobody would give that back. But not for ever, as that thread may wait for the fork.
+    """
 
     def __init__(self) -> None:
         self._renew()
-        os.register_at_fork(after_in_child=self._renew)
+        os.register_at_fork(
+            before=self._wait, after_in_parent=self._let_go, after_in_child=self._renew
+        )
+
+    def _wait(self) -> None:
+        self.held.acquire(timeout=FORK_SECONDS)
+
+    def _let_go(self) -> None:
+        if self.held._is_owned():  # type: ignore[attr-defined]  # else it could not be had in time
+            self.held.release()
 
     def _renew(self) -> None:
         self.held = threading.RLock()
