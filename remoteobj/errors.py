@@ -9,28 +9,35 @@
     ├── CallTimeoutError    (TimeoutError)   the call took too long
     ├── UnsendableError     (TypeError)      a value cannot be pickled
     ├── DeadlockError       (RuntimeError)   actors wait for each other
+    ├── RestartLimitError   (RuntimeError)   actors failed too often to be restarted again
+    ├── NameTakenError      (ValueError)     another actor has this public name
     └── RemoteError                          an exception that cannot be raised as itself
 
-Here belong the classes and the wording of their messages, and `ExitReport`, out of which the
-message of a death is made. When they are raised, and how they travel between processes, is decided
-elsewhere.
+Here belong the classes and the wording of their messages. When they are raised, and how they travel
+between processes, is decided elsewhere.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from signal import Signals
-from typing import Literal, NamedTuple, Self
+from typing import Self
+
+from ._exit_report import ExitReason, ExitReport, printable
+from ._exit_report import describe as describe
+from ._exit_report import type_name as type_name
 
 __all__ = [
     "ActorDiedError",
     "CallTimeoutError",
     "DeadlockError",
+    "ExitReason",
     "ExitReport",
+    "NameTakenError",
     "NotListeningError",
     "RemoteError",
     "RemoteObjError",
+    "RestartLimitError",
     "SpawnTimeoutError",
     "UnsendableError",
 ]
@@ -62,71 +69,6 @@ class NotListeningError(RemoteObjError, RuntimeError):
         ...
     remoteobj.errors.NotListeningError: the object has stopped
     """
-
-
-ExitReason = Literal["stopped", "failed", "killed", "died"]
-"""Why an actor ended: see `ExitReport`."""
-
-
-class ExitReport(NamedTuple):
-    """How an actor ended, and what it left behind, as its owner knows it.
-
-    `reason` is one of four words:
-
-    - `"stopped"`: it ended in order, with exit code 0; or its owner told it to end, by SIGTERM too.
-    - `"failed"`: its `__init__`, its work loop or its function raised `error`; the exit code is 1.
-    - `"killed"`: its owner killed it, by `kill_()`, or since it did not stop in time.
-    - `"died"`: anything else: a signal from elsewhere, a crash, another exit code.
-
-    >>> report = ExitReport("counter", exitcode=-9)
-    >>> report.reason, report.signal.name
-    ('died', 'SIGKILL')
-    """
-
-    name: str = "the actor"
-    pid: int | None = None
-    """The id of its process."""
-    exitcode: int | None = None
-    """Negative for a signal. `None`: not known, for example because other code has read it."""
-    reason: ExitReason = "died"
-    error: BaseException | None = None
-    """The exception with which it failed. `None`: it did not fail, or that is not known."""
-    running: str | None = None
-    """The call that it was running, without the arguments. `None`: it was running none."""
-    last_stack: str | None = None
-    """The stacks that faulthandler wrote at a crash."""
-    last_output: str | None = None
-    """The end of what it wrote to `sys.stderr`, with its control characters."""
-    peak_memory: int | None = None
-    """The most physical memory that it used, in bytes."""
-    out_of_memory: bool = False
-    """Whether the kernel killed it because memory ran out, if the system tells that."""
-
-    @property
-    def signal(self) -> Signals | None:
-        """The signal that ended it, if one did, and has a name."""
-        if self.exitcode is not None and self.exitcode < 0:
-            with contextlib.suppress(ValueError):  # a real-time signal has a number alone
-                return Signals(-self.exitcode)
-        return None
-
-    def __str__(self) -> str:
-        """What a message says of it.
-
-        >>> print(ExitReport("parser-1", exitcode=3, running="?.parse(...)"))
-        parser-1 exited with code 3, while it ran ?.parse(...)
-        >>> print(ExitReport("parser-1", reason="failed", error=OSError("disk full")))
-        parser-1 failed with OSError: disk full
-        """
-        words = "died" if self.exitcode is None else f"exited with code {self.exitcode}"
-        if self.error is not None:
-            words = f"failed with {describe(self.error)}"
-        if self.exitcode is not None and self.exitcode < 0:
-            number = f"signal {-self.exitcode}"
-            words = f"was killed by {number if self.signal is None else self.signal.name}"
-        memory = ", by the kernel since memory ran out" if self.out_of_memory else ""
-        running = "" if self.running is None else f", while it ran {self.running}"
-        return _printable(f"{self.name} {words}{memory}{running}")
 
 
 class ActorDiedError(RemoteObjError, RuntimeError):
@@ -189,7 +131,7 @@ class ActorDiedError(RemoteObjError, RuntimeError):
             message += f"\n\nIts last stack:\n{report.last_stack.rstrip()}"
         if report.last_output:
             message += f"\n\nIts last output:\n{report.last_output.rstrip()}"
-        error = cls(_printable(message), report=report, maybe_executed=bool(maybe_executed))
+        error = cls(printable(message), report=report, maybe_executed=bool(maybe_executed))
         error.__cause__ = report.error
         return error
 
@@ -252,7 +194,7 @@ class CallTimeoutError(RemoteObjError, TimeoutError):
             message += f"; before this call it has to run {', '.join(queued_ahead)}"
         if remote_stack:
             message += f"\n\nIts stacks:\n{remote_stack.rstrip()}"
-        return cls(_printable(message), remote_stack=remote_stack, queued_ahead=queued_ahead)
+        return cls(printable(message), remote_stack=remote_stack, queued_ahead=queued_ahead)
 
 
 class UnsendableError(RemoteObjError, TypeError):
@@ -305,6 +247,47 @@ class DeadlockError(RemoteObjError, RuntimeError):
     Traceback (most recent call last):
         ...
     remoteobj.errors.DeadlockError: counter is waiting for this very method
+    """
+
+
+class RestartLimitError(RemoteObjError, RuntimeError):
+    """Actors under a `Supervisor` have failed more often than it may restart them.
+
+    The actors' side is at fault. The supervisor has stopped all its children; `reports` says how
+    they failed. Mend the cause, or allow more by `max_restarts` and `within`.
+
+    Attributes:
+        reports: the `ExitReport` of each failure that counted, the oldest first.
+
+    >>> report = ExitReport("counter", exitcode=-9)
+    >>> print(RestartLimitError("the limit of 0 restarts is passed", reports=[report]))
+    the limit of 0 restarts is passed: counter was killed by SIGKILL
+    """
+
+    def __init__(
+        self,
+        message: str = "the limit of restarts is passed",
+        *,
+        reports: Sequence[ExitReport] = (),
+    ) -> None:
+        super().__init__(message)
+        self.reports: tuple[ExitReport, ...] = tuple(reports)
+
+    def __str__(self) -> str:
+        told = "; ".join(str(one) for one in self.reports)
+        return super().__str__() + (f": {told}" if told else "")
+
+
+class NameTakenError(RemoteObjError, ValueError):
+    """Another live actor of this user has the public name.
+
+    The caller's side is at fault: choose another name, or stop the actor that has this one; the
+    message says which process that is.
+
+    >>> raise NameTakenError("the name 'front' is taken")
+    Traceback (most recent call last):
+        ...
+    remoteobj.errors.NameTakenError: the name 'front' is taken
     """
 
 
@@ -365,36 +348,5 @@ class RemoteError(RemoteObjError):
         return super().__str__() + (f"\n\nRemote traceback:\n{text}" if text else "")
 
 
-def _printable(text: str) -> str:
-    """The text with nothing in it that a terminal would obey."""
-    codes = {*range(0x20), *range(0x7F, 0xA0)} - {ord("\n"), ord("\t")}
-    return text.translate({code: f"\\x{code:02x}" for code in codes})
-
-
 COROUTINE_REMEDY = "`async def` methods are not run yet: a plain one may call asyncio.run(...)"
 """What to do about a method that gives a coroutine."""
-
-
-def type_name(cls: type) -> str:
-    """Return the qualified name by which messages call a class: ``package.module.Name``.
-
-    >>> type_name(KeyError), type_name(ActorDiedError)
-    ('KeyError', 'remoteobj.errors.ActorDiedError')
-    """
-    return f"{cls.__module__}.{cls.__qualname__}".removeprefix("builtins.")
-
-
-def describe(error: BaseException) -> str:
-    """Return an exception's last line in a traceback, even where its ``str()`` fails.
-
-    >>> describe(KeyError("k"))
-    "KeyError: 'k'"
-    """
-    try:
-        text = str(error)
-    except KeyboardInterrupt:
-        raise
-    except BaseException:
-        text = "<str() of the exception failed>"
-    name = type_name(type(error))
-    return f"{name}: {text}" if text else name

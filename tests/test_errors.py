@@ -13,9 +13,11 @@ from remoteobj.errors import (
     CallTimeoutError,
     DeadlockError,
     ExitReport,
+    NameTakenError,
     NotListeningError,
     RemoteError,
     RemoteObjError,
+    RestartLimitError,
     SpawnTimeoutError,
     UnsendableError,
 )
@@ -34,6 +36,8 @@ EXAMPLES: list[RemoteObjError] = [
     CallTimeoutError("e", remote_stack="File y", queued_ahead=["?.a()", "?.b()"]),
     UnsendableError("f", path="args[0]['lock']"),
     DeadlockError("g"),
+    RestartLimitError("i", reports=[ExitReport("counter", exitcode=-9)]),
+    NameTakenError("j"),
     RemoteError("h", type_name="lab.Jam", remote_traceback="Traceback ..."),
 ]
 
@@ -59,7 +63,10 @@ def test_every_error_arrives_with_its_attributes(
 
 
 def test_every_error_of_the_tree_is_among_the_examples() -> None:
-    assert {type(error).__name__ for error in EXAMPLES} == set(errors.__all__) - {"ExitReport"}
+    assert {type(error).__name__ for error in EXAMPLES} == set(errors.__all__) - {
+        "ExitReason",
+        "ExitReport",
+    }
 
 
 @pytest.mark.parametrize(
@@ -71,6 +78,8 @@ def test_every_error_of_the_tree_is_among_the_examples() -> None:
         (CallTimeoutError, TimeoutError),
         (UnsendableError, TypeError),
         (DeadlockError, RuntimeError),
+        (RestartLimitError, RuntimeError),
+        (NameTakenError, ValueError),
         (RemoteError, Exception),
     ],
 )
