@@ -37,9 +37,8 @@ async def leave(actor: OwnedActor, stop: Callable[[], None]) -> None:
     """Stop the actor; a cancellation meanwhile kills it."""
 
     def kill() -> None:
-        actor.forced = True
         with contextlib.suppress(RuntimeError):  # a thread can't be killed
-            actor.instance.kill()
+            actor.kill()
 
     if actor.instance.runs_by_itself:
         await _in_thread(actor, stop, kill)

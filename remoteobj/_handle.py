@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ._actor.program import ActorProgram
 from ._actor.status import Status
-from ._birth import Birth
 from ._catching.catchers import Except
 from ._engines.contract import LaunchSpec, unique_name
 from ._options import Options
@@ -29,6 +28,8 @@ from .errors import ActorDiedError, ExitReport
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+
+    from ._succession import Keeper
 
 __all__ = ["Handle", "spawn"]
 
@@ -62,7 +63,7 @@ class _Exited:
             if self._future is None:
                 future = Future()
                 future.set_running_or_notify_cancel()
-                actor.on_exit(future.set_result)
+                actor.on_end(future.set_result)
                 self._future = future
             return self._future
 
@@ -110,6 +111,11 @@ class Handle(Proxy, Generic[T]):
         return self._actor.instance.exitcode
 
     @property
+    def restarts_(self) -> int:
+        """How often the actor has been restarted: see the option `restart`."""
+        return self._actor.restarts
+
+    @property
     def exc_(self) -> Except:
         """The lifecycle errors of the actor, in the groups `init`, `work` and `cleanup`."""
         return self._exc
@@ -154,17 +160,15 @@ class Handle(Proxy, Generic[T]):
 
     def join_(self, timeout: float | None = None) -> bool:
         """Wait until the actor has ended by itself; return False if `timeout` is over before."""
-        return self._actor.instance.wait(timeout)
+        return self._actor.wait_for_end(timeout)
 
     def terminate_(self) -> None:
         """Send SIGTERM: the actor drops what it is doing, runs its cleanup, and ends."""
-        self._actor.forced = True
-        self._actor.instance.terminate()
+        self._actor.terminate()
 
     def kill_(self) -> None:
         """End the process at once, without its cleanup."""
-        self._actor.forced = True
-        self._actor.instance.kill()
+        self._actor.kill()
 
     @property
     def exited_(self) -> Future[ExitReport]:
@@ -207,7 +211,7 @@ class Handle(Proxy, Generic[T]):
         >>> box.on_exit_(lambda report: print(report.reason, report.signal.name))
         killed SIGKILL
         """
-        self._actor.on_exit(callback)
+        self._actor.on_death(callback)
 
     def status_(self, timeout: float | None = 1.0) -> Status:
         """Return what the actor is doing; it answers at once, also while a method runs.
@@ -303,7 +307,7 @@ class Handle(Proxy, Generic[T]):
 
     def _raise_failure(self, exc: BaseException | None) -> None:
         """Raise what failed beside the calls, at the end of a block that ended with `exc`."""
-        if self._actor.failed():
+        if self._actor.errors.failed():
             self._exc.raise_any()
         death = self._actor.died()
         if death is not None and not isinstance(exc, ActorDiedError):
@@ -321,10 +325,15 @@ class Handle(Proxy, Generic[T]):
 
 
 def spawn(
-    factory: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
+    factory: Callable[..., T],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    options: Options,
+    keeper: Keeper | None = None,
 ) -> Handle[T]:
     """Make an actor of what a factory makes; returns when that has finished over there, or with
-    `wait=False` when it has been started."""
+    `wait=False` when it has been started. `keeper` decides what becomes of it when its process has
+    ended; None: its options do."""
     actor_id = ActorId.new(options.name or unique_name(_name_of(factory)))
     address = new_address()
     exc = options.exc if options.exc is not None else Except.of_actor()
@@ -350,18 +359,27 @@ def spawn(
         options.main,
         process_options(options),
     )
-    actor = OwnedActor(spec, actor_id, address, options, exc)
+    actor = OwnedActor(spec, actor_id, address, options, exc, keeper or _keeper_by(options))
     try:
         register_at_exit(actor)
         handle: Handle[T] = _handle_of(actor, exc, factory)  # made while the process starts
         if options.wait:
             actor.ready()
         else:
-            actor.birth.keep_time(actor.destroy)
+            actor.keep_time_of_birth()
     except BaseException:  # nobody will have the handle
         actor.destroy()
         raise
     return handle
+
+
+def _keeper_by(options: Options) -> Keeper | None:
+    if options.restart == "never":
+        return None
+    with import_lock:
+        from ._restart_policy import RestartPolicy  # for a faster start-up: few are restarted
+
+    return RestartPolicy(options)
 
 
 def _name_of(factory: Any) -> str:
@@ -369,9 +387,9 @@ def _name_of(factory: Any) -> str:
     return str(getattr(func, "__name__", type(factory).__name__)).strip("<>")
 
 
-def _class_of(made_by: type | None, birth: Birth) -> type | str | None:
+def _class_of(made_by: type | None, actor: OwnedActor) -> type | str | None:
     """The object's class: that which was to make it, unless the actor has told of another one."""
-    told = birth.class_name()
+    told = actor.birth.class_name()
     return made_by if made_by is not None and told in (None, class_name(made_by)) else told
 
 
@@ -381,7 +399,7 @@ def _handle_of(actor: OwnedActor, exc: Except, factory: object) -> Handle[Any]:
     ref.taken_names = actor.taken_names
     ref.wait_for_door = actor.wait_for_door
     made_by = factory if isinstance(factory, type) else None  # a function may lead to much data
-    ref.told_class = partial(_class_of, made_by, actor.birth)
+    ref.told_class = partial(_class_of, made_by, actor)
     handle: Handle[Any] = proxy_of(ref, Handle)
     object.__setattr__(handle, "_actor", actor)
     object.__setattr__(handle, "_exc", exc)

@@ -41,6 +41,10 @@ class SpawnOptions(TypedDict, total=False):
     spin: float | None
     writable: bool
     picklable: bool
+    restart: str
+    max_restarts: int
+    restart_window: float
+    backoff: float
     initializer: Callable[[], object] | None
     env: Mapping[str, str | None] | None
     cpu_affinity: Collection[int] | None

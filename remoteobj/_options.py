@@ -18,6 +18,7 @@ __all__ = ["Options"]
 _OF_PROCESS = frozenset(
     ("initializer", "env", "cpu_affinity", "nice", "logging", "labelled_output")
 )
+_OF_RESTARTS = frozenset(("restart", "max_restarts", "restart_window", "backoff"))
 
 
 class Options(NamedTuple):
@@ -60,6 +61,19 @@ class Options(NamedTuple):
     """Whether all code may pickle its proxies. A pickled proxy is a password: who has it can run
     code in the actor. False: only calls, their results, and starts of processes may."""
 
+    restart: str = "never"
+    """When a new process takes the place of one that has ended, at the same address: `never`,
+    `on-failure` or `always`. A failure is a death by a signal, a crash or an exit code that is not
+    0, or a work loop that raises. An end that the owner wants is none, nor is the exception of a
+    call."""
+    max_restarts: int = 3
+    """How many restarts are allowed within `restart_window`; then the actor stays dead."""
+    restart_window: float = 60.0
+    """The seconds within which restarts count."""
+    backoff: float = 0.1
+    """Seconds between a failure and the restart, about; doubled at each further failure within
+    `restart_window`, up to 10 seconds."""
+
     initializer: Callable[[], object] | None = None
     """Called over there before the object is made. What it raises is what `spawn` raises."""
     env: Mapping[str, str | None] | None = None
@@ -76,7 +90,13 @@ class Options(NamedTuple):
     @property
     def of_references(self) -> RefOptions:
         """Those that concern whoever has a proxy of it."""
-        return RefOptions(self.eager_proxy, self.fulfill_final, self.picklable, self.wire_options)
+        return RefOptions(
+            self.eager_proxy,
+            self.fulfill_final,
+            self.picklable,
+            self.wire_options,
+            self.restart != "never",
+        )
 
     @property
     def wire_options(self) -> WireOptions:
@@ -99,4 +119,10 @@ class Options(NamedTuple):
                 from ._process_values import check_values  # for a faster start-up: few set these
 
             check_values(changes)
-        return self._replace(**changes)
+        changed = self._replace(**changes)
+        if changed.restart != "never" or not _OF_RESTARTS.isdisjoint(changes):
+            with import_lock:
+                from ._restart_policy import check_options  # as above, for a faster start-up
+
+            check_options(changed)
+        return changed

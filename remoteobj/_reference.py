@@ -78,7 +78,9 @@ class RemoteRef:
         self.told_class: Callable[[], type | str | None] = _nothing
         """The object's class, or what it is called, as the owner or the sender of this knows it."""
         self.wire_options = options.wire_options
-        self.endpoint = endpoint or Endpoint(actor_id, address, wire_options=self.wire_options)
+        self.endpoint = endpoint or Endpoint(
+            actor_id, address, wire_options=self.wire_options, restarts=options.restarts
+        )
 
     @classmethod
     def of(cls, obj: object, options: RefOptions, default: Any = MISSING) -> RemoteRef:

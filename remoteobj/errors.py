@@ -85,6 +85,8 @@ class ActorDiedError(RemoteObjError, RuntimeError):
             ``exitcode``, ``signal``, ``running``, ``last_stack``, ``last_output``, ``peak_memory``
             and ``out_of_memory``. Only its owner knows more of its end than that it has come.
         maybe_executed: ``False`` only when the call surely had not begun.
+        reports: of an actor that has failed too often to be restarted again, the `ExitReport` of
+            each failure that counted, the oldest first. Else empty.
 
     >>> error = ActorDiedError.from_exit(ExitReport("counter", exitcode=-9), maybe_executed=False)
     >>> print(error)
@@ -99,8 +101,10 @@ class ActorDiedError(RemoteObjError, RuntimeError):
         *,
         report: ExitReport | None = None,
         maybe_executed: bool = True,
+        reports: Sequence[ExitReport] = (),
     ) -> None:
         super().__init__(message)
+        self.reports: tuple[ExitReport, ...] = tuple(reports)
         self.report: ExitReport = report or ExitReport()
         self.maybe_executed = maybe_executed
         self.exitcode: int | None = self.report.exitcode

@@ -17,9 +17,9 @@ from ._catching.catchers import Except, LocalExcept
 from ._engines.contract import LaunchSpec, unique_name
 from ._engines.process import ActorProcess
 from ._engines.process_options import usual_options
+from ._incarnation import error_of_death
 from ._jobs import JOB_OPTIONS, Job, thread
 from ._os.lazy_import import import_lock
-from ._ownership import error_of_death
 from ._pickling.exceptions import pack_error, unpack_error
 from ._program_end import register_at_exit
 from ._protocol.frames import encode

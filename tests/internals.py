@@ -27,7 +27,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, cast
 import pytest
 
 import remoteobj
-from remoteobj import Except, Proxy, _inspection, _leaks, _ownership
+from remoteobj import Except, Proxy, _incarnation, _inspection, _leaks
 from remoteobj._actor import control, mailbox
 from remoteobj._actor.actor_server import ActorServer
 from remoteobj._actor.clients import Client
@@ -692,11 +692,11 @@ BACKLOG = Constant(unix, "BACKLOG")
 """The connections that may wait to be accepted."""
 HANDSHAKE_SECONDS = Constant(control, "HANDSHAKE_SECONDS")
 """What a client may take to prove itself."""
-TERM_SECONDS = Constant(_ownership, "TERM_SECONDS")
+TERM_SECONDS = Constant(_incarnation, "TERM_SECONDS")
 """What an actor may take to end after SIGTERM, before SIGKILL."""
 SHORT_CALL = Constant(event_loop, "SHORT_CALL")
 """What an await looks for its outcome, before its loop sleeps."""
-EXIT_CODE_SECONDS = Constant(_ownership, "EXIT_CODE_SECONDS")
+EXIT_CODE_SECONDS = Constant(_incarnation, "EXIT_CODE_SECONDS")
 """What one whose `__init__` has failed may take to end by itself."""
 ACCEPT_PAUSE_SECONDS = Constant(control, "BREATHER")
 """What passes between attempts to accept a connection when descriptors have run out."""

@@ -60,8 +60,11 @@ class TcpTransport:
         self._reserved[location] = sock
         return TcpAddress(self.name, location, Key.new())
 
-    def connect(self, address: Address, purpose: int = CALLS) -> "TcpStream":
+    def connect(
+        self, address: Address, purpose: int = CALLS, seconds: float | None = CONNECT_SECONDS
+    ) -> "TcpStream":
         sock = dial(address.location)
+        sock.settimeout(seconds)
         try:
             greeting = receive_exactly(sock, GREETING)
             answer, expected = answer_to(greeting, address.key, purpose=purpose)
@@ -78,7 +81,7 @@ class TcpTransport:
             with contextlib.suppress(ConnectionRefusedError):
                 dial(address.location).close()
                 raise FileExistsError(f"another process listens at {address.location}")
-        return TcpListener(address)
+        return TcpListener.at(address)
 
     def listen_event(self, address: Address) -> None:
         return None
@@ -94,15 +97,27 @@ class TcpTransport:
 
 
 class TcpListener:
-    def __init__(self, address: Address) -> None:
-        self._key = address.key
-        self._socket = close_in_child(_bound(_port(address.location)))
+    def __init__(self, sock: socket.socket, key: Key) -> None:
+        self._key = key
+        self._socket = close_in_child(sock)
+
+    @classmethod
+    def at(cls, address: Address) -> "TcpListener":
+        sock = _bound(_port(address.location))
+        listener = cls(sock, address.key)
         try:
-            self._socket.listen(BACKLOG)
+            sock.listen(BACKLOG)
         except BaseException:
-            self._socket.close()
+            sock.close()
             raise
-        self._socket.setblocking(False)
+        sock.setblocking(False)
+        return listener
+
+    def lend(self) -> "TcpListener":
+        return TcpListener(self._socket.dup(), self._key)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TcpListener, (self._socket, self._key)
 
     def fileno(self) -> int:
         return self._socket.fileno()

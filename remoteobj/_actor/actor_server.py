@@ -70,7 +70,9 @@ class ActorServer(Server):
 
     def open(self) -> None:
         """Begin to accept callers, at an address that was made for this server alone."""
-        listener = transport_of(self.address).listen(self.address, fresh=True)
+        listener = self.link.listener
+        if listener is None:
+            listener = transport_of(self.address).listen(self.address, fresh=True)
         self.control.start(listener, self.link.line)
         self.register_local()
 

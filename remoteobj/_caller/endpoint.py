@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -21,7 +22,7 @@ from .._wire.auth import CALLS, AuthenticationError
 from .._wire.channel import Channel, StreamChannel
 from .._wire.refusals import report_refusal
 from .._wire.registry import transport_of
-from .._wire.transport import Address
+from .._wire.transport import CONNECT_SECONDS, Address
 from ..errors import (
     ActorDiedError,
     CallTimeoutError,
@@ -46,15 +47,23 @@ __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
 T = TypeVar("T")
 
+LISTENING_SECONDS = 0.5
+"""How long one that may just be restarted has to let a process in that asks whether it listens."""
+
+
+def _left(deadline: float) -> float:
+    return max(0.0, deadline - time.monotonic())
+
 
 class OwnedParts(NamedTuple):
     """What an endpoint has of its owner, where the actor is this process's own."""
 
-    errors: CallErrors
+    errors: Callable[[], CallErrors]
     connection: Connection
     """Which was there before the actor was."""
-    check_connecting: Callable[[], None]
-    """Called before a new connection is made; raises what it is that forbids it."""
+    await_connection: Callable[[float | None], Connection | None]
+    """Called before a new connection is made: the one that is there; None: one is to be made.
+    Waits, until a deadline, for an actor that is restarted; raises what it is that forbids it."""
     explain: Callable[[CallOptions, PendingCall | None, Sequence[Bytes], str], CallTimeoutError]
     """Makes the error of a call that took too long, of which these calls are in the way."""
     interrupt: Callable[[PendingCall], None]
@@ -69,6 +78,8 @@ class Endpoint:
 
     Args:
         owned: what the owner of an actor knows better than others; None: it is not ours.
+        restarts: whether its process may be followed by another one at its address, which who
+            calls waits for.
     """
 
     def __init__(
@@ -77,13 +88,16 @@ class Endpoint:
         address: Address,
         wire_options: WireOptions = DEFAULT_WIRE_OPTIONS,
         owned: OwnedParts | None = None,
+        *,
+        restarts: bool = False,
     ) -> None:
         self._actor_id = actor_id
         self._address = address
         self._wire_options = wire_options
         self.writable = wire_options.writable
         self._owned = owned
-        self._errors = CallErrors(actor_id.name) if owned is None else owned.errors
+        self._restarts = restarts
+        self._others_errors = CallErrors(actor_id.name)
         self._connection: Connection | None = None if owned is None else owned.connection
         self._renew()
         _endpoints.add(self)
@@ -103,7 +117,11 @@ class Endpoint:
     @property
     def name(self) -> str:
         """The actor's name."""
-        return self._errors.name
+        return self._actor_id.name
+
+    @property
+    def _errors(self) -> CallErrors:
+        return self._others_errors if self._owned is None else self._owned.errors()
 
     # --- calling -----------------------------------------------------------------------
 
@@ -162,23 +180,26 @@ class Endpoint:
         payload, buffers = encode(steps, self.writable)
         self.with_connection(lambda at: at.cast(payload, buffers))
 
-    def with_connection(self, act: Callable[[Connection], T]) -> tuple[Connection, T]:
+    def with_connection(
+        self, act: Callable[[Connection], T], deadline: float | None = None
+    ) -> tuple[Connection, T]:
         """Call `act` with a connection; that connection, and what `act` returned.
 
         Raises:
             NotListeningError: nobody listens; nothing was sent.
+            CallTimeoutError: its actor was not restarted until `deadline`; nothing was sent.
         """
         while True:
             connection = self._connection
             if connection is None or connection.closed_because is not None:
-                connection = self.ensure_connected()
+                connection = self.ensure_connected(deadline)
             try:
                 return connection, act(connection)
             except ConnectionEndedError:
                 continue  # nothing was sent: try a new one
             except ReenteredError:
                 # From a signal handler or a finalizer, on top of a call of this very thread.
-                connection = self.connect()
+                connection = self.connect(deadline=deadline)
                 return connection, act(connection)
 
     def _exchange(
@@ -193,11 +214,12 @@ class Endpoint:
         Invariant: from the moment in which it is sent it is in `opened`, so that Ctrl-C, which may
         come at any moment, leaves no call behind that nobody knows of.
         """
+        deadline = options.deadline()
         try:
             if not opened:
-                self.with_connection(lambda at: at.call(payload, buffers, opened))
+                self.with_connection(lambda at: at.call(payload, buffers, opened), deadline)
             connection, pending = opened[-1]
-            if not connection.wait(pending, options.deadline()):
+            if not connection.wait(pending, deadline):
                 raise self.timed_out(options, pending)
         except BaseException as exc:
             payload = b""  # as in `call`
@@ -225,7 +247,7 @@ class Endpoint:
         if self._owned is not None:
             ahead = self._connection.ahead_of(pending) if self._connection and pending else []
             return self._owned.explain(options, pending, ahead, what)
-        return CallTimeoutError(f"{self._errors.name} {what} within {options.timeout} s")
+        return CallTimeoutError(f"{self.name} {what} within {options.timeout} s")
 
     def check(self, pending: PendingCall) -> None:
         """Raise the error of a call that was not answered, or refused."""
@@ -244,34 +266,48 @@ class Endpoint:
         connection = self._connection
         return connection if connection is not None and connection.closed_because is None else None
 
-    def ensure_connected(self) -> Connection:
+    def ensure_connected(self, deadline: float | None = None) -> Connection:
         """The connection, made if there is none.
 
         Raises:
             NotListeningError: nobody listens.
+            CallTimeoutError: its actor was not restarted until `deadline`.
         """
         if (connection := self.open_connection) is not None:
             return connection
         if self._pid != os.getpid():
             self._renew()
-        with self._connecting:
+        if not self._connecting.acquire(timeout=-1 if deadline is None else _left(deadline)):
+            raise self._not_in_time()
+        try:
             connection = self._connection
             if connection is None or connection.closed_because is not None:
                 if connection is not None:
                     connection.close()
-                connection = self._connection = self.connect()
+                there = None if self._owned is None else self._owned.await_connection(deadline)
+                connection = self._connection = there or self._dial(CALLS, deadline)
             return connection
+        finally:
+            self._connecting.release()
 
-    def connect(self, purpose: int = CALLS) -> Connection:
+    def connect(self, purpose: int = CALLS, deadline: float | None = None) -> Connection:
         """A new connection; raises as `ensure_connected`."""
         if self._owned is not None:
-            self._owned.check_connecting()
+            self._owned.await_connection(deadline)
+        return self._dial(purpose, deadline)
+
+    def _dial(self, purpose: int, deadline: float | None) -> Connection:
+        seconds: float | None = CONNECT_SECONDS
+        if self._restarts:  # in whose queue we stand meanwhile
+            seconds = None if deadline is None else _left(deadline)
         try:
-            stream = transport_of(self._address).connect(self._address, purpose)
+            stream = transport_of(self._address).connect(self._address, purpose, seconds)
         except AuthenticationError as exc:
             report_refusal(exc.reason, str(exc))
             raise self._errors.not_listening(str(exc)) from exc
         except TimeoutError as exc:
+            if self._restarts:
+                raise self._not_in_time() from exc
             raise self._errors.not_listening(
                 "its process listens, but did not answer in time"
             ) from exc
@@ -279,18 +315,28 @@ class Endpoint:
             raise self._errors.not_listening() from exc
         return self.over(StreamChannel(stream, wire_options=self._wire_options))
 
+    def _not_in_time(self) -> CallTimeoutError:
+        return CallTimeoutError(
+            f"{self.name} did not take the call up in time: it is being restarted, or does not "
+            "answer; the call was not executed"
+        )
+
     def over(self, channel: Channel) -> Connection:
         """A connection over a channel to the object, whose errors name it."""
-        return Connection(channel, self._errors.lost, self._errors.goodbye_error)
+        errors = self._errors
+        return Connection(channel, errors.lost, errors.goodbye_error)
 
     def listening(self) -> bool:
         """Whether the object can be called now, as far as anybody can know."""
+        deadline = None
+        if self._restarts:
+            deadline = time.monotonic() + (LISTENING_SECONDS if self._owned is None else 0.0)
         try:
-            self.ensure_connected().poll()
-            connection = self.ensure_connected()  # another one, if that one had ended
+            self.ensure_connected(deadline).poll()
+            connection = self.ensure_connected(deadline)  # another one, if that one had ended
             connection.poll()
             return connection.closed_because is None
-        except (NotListeningError, ActorDiedError):
+        except (NotListeningError, ActorDiedError, CallTimeoutError):
             return False
 
     def close(self) -> None:

@@ -39,7 +39,7 @@ from .._os.io_thread import report_callback_error
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.messages import Bytes
 from .._wire.channel import Channel
-from .._wire.transport import ByteStream
+from .._wire.transport import ByteStream, Listener
 from ..errors import ExitReason, ExitReport
 from .flight_recorder import FlightRecorder
 from .owner_line import OwnerLine
@@ -86,6 +86,8 @@ class OwnerLink:
     """What closes when the process ends, where the owner needs that."""
     recorder: FlightRecorder | None = None
     """Where a process leaves word of what it runs, and of its end."""
+    listener: Listener | None = None
+    """The door, if the owner keeps it open."""
     measured: Settings | None = None
     """How its coverage is to be measured, where that of its owner is."""
 
@@ -161,6 +163,9 @@ class LaunchSpec(NamedTuple):
     """How `__main__` gets to a process that is no fork: by `value`, or by `import`."""
     process_options: ProcessOptions = NO_OPTIONS
     """How the process is set up, by an engine that has one for it."""
+    listener: Listener | None = None
+    """The door, which stays open from one launch to the next; each instance is lent it. None: the
+    program opens one for itself."""
 
 
 class Instance(Protocol):

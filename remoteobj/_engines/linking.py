@@ -8,11 +8,11 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from .._os.descriptors import has_pidfds
-from .._os.fork_safety import keep_in_child
+from .._os.fork_safety import Closable, keep_in_child
 from .._os.lazy_import import import_lock
 from .._os.processes import KnownProcess
 from .._wire.duplex import duplex_pair, socket_pair
-from .._wire.transport import ByteStream
+from .._wire.transport import ByteStream, Listener
 from .contract import OwnerLink
 from .flight_recorder import FlightRecorder
 from .forking import ended_line
@@ -52,9 +52,14 @@ class Lines(NamedTuple):
         return ended_line() if sentinel < 0 else os.dup(sentinel)
 
 
-def link_up(ours: contextlib.ExitStack, theirs: contextlib.ExitStack, is_fork: bool) -> Lines:
+def link_up(
+    ours: contextlib.ExitStack,
+    theirs: contextlib.ExitStack,
+    is_fork: bool,
+    listener: Listener | None = None,
+) -> Lines:
     """Make the lines. Our ends are closed by one of the stacks, and its by the other, which until
-    then keeps them for a forked child."""
+    then keeps them for a forked child. So is a copy of the listener."""
     makers = (duplex_pair, socket_pair) if has_pidfds() else (duplex_pair, socket_pair, socket_pair)
     ends: list[ByteStream] = []
     its: list[ByteStream] = []
@@ -70,7 +75,12 @@ def link_up(ours: contextlib.ExitStack, theirs: contextlib.ExitStack, is_fork: b
     measurement = _measurement_here()
     link.measured = None if measurement is None else measurement.settings
     ours.callback(recorder.abandon)
-    theirs.enter_context(keep_in_child(*its, recorder.kept_by_fork))
+    kept: list[Closable] = [*its, recorder.kept_by_fork]
+    if listener is not None:
+        link.listener = listener.lend()
+        theirs.callback(link.listener.close)
+        kept.append(link.listener)
+    theirs.enter_context(keep_in_child(*kept))
     death = ends[2] if ends[2:] else None
     return Lines(ends[0], ends[1], death, recorder, link, measurement)
 

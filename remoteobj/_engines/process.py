@@ -87,6 +87,7 @@ class ActorProcess(multiprocessing.Process):
             raise ValueError(f"main {spec.main!r} is none of {', '.join(MAINS)}")
         self._main = spec.main
         self._options = spec.process_options
+        self._listener = spec.listener
         self._program: Program | PackedProgram | None = spec.program
         """Until it is started; packed in a new process that is no fork."""
         self._packed: object = None
@@ -127,7 +128,7 @@ class ActorProcess(multiprocessing.Process):
         assert program is not None
         assert not isinstance(program, PackedProgram)
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
-            lines = link_up(ours, theirs, self.start_method == "fork")
+            lines = link_up(ours, theirs, self.start_method == "fork", self._listener)
             self._link, self._recorder = lines.link, lines.recorder
             try:
                 if self.start_method == "fork":
@@ -144,7 +145,7 @@ class ActorProcess(multiprocessing.Process):
                     self._be_its_own_sentinel(popen, self._reaper)
                 weakref.finalize(self, lines.recorder.close).atexit = False
             finally:
-                self._link = self._packed = None
+                self._link = self._packed = self._listener = None
             self._program = None
             ours.pop_all()
         self.data: StreamChannel = StreamChannel(lines.data, self._reaper.death, self._wire_options)

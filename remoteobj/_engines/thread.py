@@ -26,6 +26,7 @@ class ThreadInstance(InProcessInstance):
         self.data = StreamChannel(data, wire_options=spec.wire_options)
         self.control = StreamChannel(control)
         self._link = OwnerLink(their_data, their_control, shared_process=True)
+        self._link.listener = None if spec.listener is None else spec.listener.lend()
         self._thread = threading.Thread(
             target=self._run, args=(copy.copy(spec.program),), name=spec.name, daemon=True
         )

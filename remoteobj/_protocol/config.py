@@ -29,3 +29,5 @@ class RefOptions(NamedTuple):
     picklable: bool = True
     """Whether others than our own picklers may pickle a proxy of it."""
     wire_options: WireOptions = DEFAULT_WIRE_OPTIONS
+    restarts: bool = False
+    """Whether its process may be followed by another one at its address, for which calls wait."""

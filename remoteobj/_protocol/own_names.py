@@ -35,6 +35,7 @@ OF_HANDLES: Final = frozenset(
         "on_exit_",
         "pid_",
         "ready_",
+        "restarts_",
         "stack_",
         "status_",
         "stop_",

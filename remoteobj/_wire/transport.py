@@ -20,7 +20,7 @@ What every transport guarantees:
   gone, however it ended, reading gives what had arrived and then an empty result or an `OSError`;
   and once this system has noticed that, a write fails. So a call that is made after a death is
   known not to have been executed.
-- *No wait but in `connect`.* It waits for at most `CONNECT_SECONDS`. Listeners, handshakes and
+- *No wait but in `connect`.* It waits as long as it is told to. Listeners, handshakes and
   streams never block; `select` tells by their `fileno()` when to go on. So the thread that
   accepts callers keeps the time limits of their handshakes itself.
 - *Private to a process.* A forked child closes its copies of listeners, handshakes and streams, as
@@ -83,13 +83,17 @@ class Transport(Protocol):
         """An address at which nothing listens yet, unlike all others, with a new random key."""
         ...
 
-    def connect(self, address: Address, purpose: int = CALLS) -> ByteStream:
+    def connect(
+        self, address: Address, purpose: int = CALLS, seconds: float | None = CONNECT_SECONDS
+    ) -> ByteStream:
         """A stream to whoever listens at the address, after both sides have proved themselves.
 
-        `purpose` is one of those of `auth`, and stands under the caller's proof.
+        Args:
+            purpose: one of those of `auth`; it stands under the caller's proof.
+            seconds: how long to wait for the answer; None: as long as somebody listens.
 
         Raises:
-            TimeoutError: somebody listens there, but did not answer within `CONNECT_SECONDS`.
+            TimeoutError: somebody listens there, but did not answer within `seconds`.
             OSError: nobody listens there.
             AuthenticationError: the listener has another key, or speaks another protocol.
         """
@@ -134,9 +138,15 @@ class Listener(Protocol):
         """
         ...
 
+    def lend(self) -> Listener:
+        """A copy for a process that is about to be started. Callers stand in one queue for all
+        copies, also while nobody accepts any, until the last copy is closed. What lies at the
+        address is left to the one that lends."""
+        ...
+
     def close(self) -> None:
-        """Stop listening: from now on `connect` finds nobody. Harmless when done twice, and from
-        any thread."""
+        """Stop listening: from now on `connect` finds nobody, unless a copy listens on. Harmless
+        when done twice, and from any thread."""
         ...
 
 

@@ -15,6 +15,7 @@ import errno
 import os
 import socket
 import time
+from typing import Any
 
 from .._os.fork_safety import close_in_child
 from .._os.sigpipe import sigpipe_blocked_if_default
@@ -52,15 +53,17 @@ class UnixTransport:
         path = os.path.join(runtime_directory.get(), os.urandom(4).hex())
         return Address(self.name, path, Key.new())
 
-    def connect(self, address: Address, purpose: int = CALLS) -> DuplexStream:
-        sock = dial(address.location)
+    def connect(
+        self, address: Address, purpose: int = CALLS, seconds: float | None = CONNECT_SECONDS
+    ) -> DuplexStream:
+        sock = dial(address.location, seconds)
         try:
             _check_user(sock, f"the listener at {address.location}")
             greeting = receive_exactly(sock, GREETING)
             answer, expected = answer_to(greeting, address.key, ends_of(sock), purpose)
             stream = offer_pipes(sock, answer)
             try:
-                sock.settimeout(CONNECT_SECONDS)
+                sock.settimeout(seconds)
                 check_proof(receive_exactly(sock, DIGEST), expected)
                 sock.setblocking(False)
             except BaseException:
@@ -74,7 +77,7 @@ class UnixTransport:
     def listen(self, address: Address, *, fresh: bool = False) -> UnixListener:
         path = address.location
         if fresh:
-            return UnixListener(path, address.key)
+            return UnixListener.at(path, address.key)
         try:
             dial(path).close()
         except (FileNotFoundError, ConnectionRefusedError):
@@ -86,7 +89,7 @@ class UnixTransport:
         # Bound under another name and then moved: so the stale file of a killed listener is
         # replaced in one step, and whoever finds the file finds somebody listening.
         bound_as = f"{path}.{os.urandom(2).hex()}"
-        listener = UnixListener(path, address.key, bound_as)
+        listener = UnixListener.at(path, address.key, bound_as)
         try:
             os.rename(bound_as, path)
         except BaseException:
@@ -103,20 +106,42 @@ class UnixTransport:
 
 
 class UnixListener:
-    """A listening socket. Guarantee: its file is at the path only while it listens."""
+    """A listening socket. Guarantee: its file is at the path only while it listens.
 
-    def __init__(self, path: str, key: Key, bound_as: str | None = None) -> None:
-        self._path = path
+    Args:
+        path: its file; empty: that is another one's, who has lent the socket.
+        lock: what keeps the directory from being swept, if that takes a lock.
+    """
+
+    def __init__(
+        self, sock: socket.socket, key: Key, path: str = "", lock: int | None = None
+    ) -> None:
+        self._socket = close_in_child(sock)
         self._key = key
-        self._lock = runtime_directory.hold(os.path.dirname(path))
-        self._socket = close_in_child(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        self._path = path
+        self._lock = lock
+
+    @classmethod
+    def at(cls, path: str, key: Key, bound_as: str | None = None) -> UnixListener:
+        """Begin to listen."""
+        lock = runtime_directory.hold(os.path.dirname(path))
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener = cls(sock, key, path, lock)
         try:
-            bind(self._socket, bound_as or path)
-            self._socket.listen(BACKLOG)
+            bind(sock, bound_as or path)
+            sock.listen(BACKLOG)
         except BaseException:
-            self.close()
+            listener.close()
             raise
-        self._socket.setblocking(False)
+        sock.setblocking(False)
+        return listener
+
+    def lend(self) -> UnixListener:
+        return UnixListener(self._socket.dup(), self._key)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """The copy of one that was lent, for a process that is being started."""
+        return UnixListener, (self._socket, self._key)
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -135,7 +160,8 @@ class UnixListener:
         """Stop to listen. Harmless when done twice, and by two threads at once."""
         fd = self._socket.detach()  # one step of the interpreter: one thread alone gets it
         if fd >= 0:
-            _unlink(self._path)
+            if self._path:
+                _unlink(self._path)
             os.close(fd)
             if self._lock is not None:
                 os.close(self._lock)
@@ -195,22 +221,22 @@ class UnixHandshake:
         self._socket.close()
 
 
-def dial(path: str) -> socket.socket:
+def dial(path: str, seconds: float | None = CONNECT_SECONDS) -> socket.socket:
     """A socket that is connected to the listener, which has proved nothing yet; with a timeout.
 
     Raises:
-        TimeoutError: the listener takes no more callers.
+        TimeoutError: the listener took no more callers, for so many seconds.
         OSError: nobody listens there.
     """
     sock = close_in_child(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
-    sock.settimeout(CONNECT_SECONDS)
-    deadline = time.monotonic() + CONNECT_SECONDS
+    sock.settimeout(seconds)
+    deadline = None if seconds is None else time.monotonic() + seconds
     try:
         while True:
             try:
                 sock.connect(path)
             except BlockingIOError:  # its queue is full, and there is no event for "no more"
-                if time.monotonic() > deadline:
+                if deadline is not None and time.monotonic() > deadline:
                     raise TimeoutError(f"{path} takes no more callers") from None
                 time.sleep(RETRY_SECONDS)
             else:
