@@ -356,6 +356,7 @@ OF_ONE_MODULE = {
     "test_reentrancy_rules",
     "test_request_descriptions",
     "test_requests",
+    "test_restart_limit",
     "test_schedule",
     "test_shared_reader",
     "test_shared_terminal",
