@@ -84,7 +84,10 @@ class Incarnation:
         self.birth = Birth(spec.name, options, started, lost, errors.seen("init"))
         self.call_errors = CallErrors(spec.name, self.birth.error, errors.seen("work"))
         self.connection = Connection(
-            self.instance.data, self.call_errors.lost, self.call_errors.goodbye_error
+            self.instance.data,
+            self.call_errors.lost,
+            self.call_errors.goodbye_error,
+            renewable=spec.listener is not None,
         )
         """The one that was there before the process was."""
         self.birth.expect_by(self.connection)

@@ -7,9 +7,8 @@
             └──────────── opens ──> CallTable, AsyncCalls <── answers, ends ───┘
 
 A call whose caller waits is read by its caller (`SharedReader`), a lone one on a path of its own
-(`FastCall`). A call whose caller does not wait has no thread that would read its outcome. Whoever
-reads does so for it too, and where no thread reads, the I/O thread of the process (`BackgroundIO`)
-or, for what a coroutine awaits, its event loop (`loop_reader`).
+(`FastCall`). One whose caller does not wait is read by whoever reads, and where no thread does, by
+the I/O thread of the process (`BackgroundIO`) or, if it is awaited, its event loop (`loop_reader`).
 
 No part refers back to the connection, so that a proxy that is dropped lets go of its socket at
 once, without the garbage collector.
@@ -59,16 +58,22 @@ class Connection:
     """Sends calls and takes in their outcomes.
 
     Guarantees: every call gets an outcome, whatever happens to the other side. Calls of one thread
-    leave in the order in which they were made. A finalizer may let go of calls and streams at any
-    moment without waiting for anything.
+    leave in their order. A finalizer may let go of calls and streams at any moment without waiting.
     """
 
-    def __init__(self, channel: Channel, lost: ErrorFactory, goodbye_error: GoodbyeErrors) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        lost: ErrorFactory,
+        goodbye_error: GoodbyeErrors,
+        renewable: bool = False,
+    ) -> None:
         self._channel = channel
         self.runs_inline: bool = channel.runs_inline
         self._calls = CallTable()
         self._async_calls = AsyncCalls()
-        self._incoming = Incoming(channel, self._calls, self._async_calls, lost, goodbye_error)
+        tables = self._calls, self._async_calls
+        self._incoming = Incoming(channel, *tables, lost, goodbye_error, renewable)
         self._reader = SharedReader(channel, self._incoming)
         self._writer = FrameWriter(channel, self._incoming, self._reader.wait_writable)
         self._background_io = BackgroundIO(
@@ -228,6 +233,8 @@ class Connection:
             except ChannelClosedError:
                 self._async_calls.forget(call)
                 self._calls.withdraw(call)
+                if opened is not None and self._incoming.renewable:
+                    opened.pop()
                 self._reader.fail_unsent(call)
             except BaseException:
                 self.abandon(call)
@@ -237,11 +244,9 @@ class Connection:
         return call
 
     def post(self, frame: Frame, wait: bool = True) -> None:
-        """Send a frame about a call or about the channel as soon as no other is half sent.
-
-        Never waits for another thread's write, which then sends it. With `wait=False` it does not
-        wait for room either, and is safe in a finalizer.
-        """
+        """Send a frame about a call or about the channel as soon as no other is half sent. Never
+        waits for another thread's write, which then sends it. With `wait=False` it does not wait
+        for room either, and is safe in a finalizer."""
         self._writer.post(frame)
         if wait and self._writer.unsent:
             self._writer.flush()
@@ -385,7 +390,7 @@ class Connection:
         self._channel.close()
 
     def after_fork(self) -> None:
-        """In a forked child: it is the parent's, and so are the threads that held its locks."""
+        """In a forked child: it is the parent's, as are the threads that held its locks."""
         self._writer.after_fork()
         self._reader.turn.after_fork()
         self._async_calls.in_flight = {}

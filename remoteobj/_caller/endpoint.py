@@ -324,7 +324,7 @@ class Endpoint:
     def over(self, channel: Channel) -> Connection:
         """A connection over a channel to the object, whose errors name it."""
         errors = self._errors
-        return Connection(channel, errors.lost, errors.goodbye_error)
+        return Connection(channel, errors.lost, errors.goodbye_error, self._restarts)
 
     def listening(self) -> bool:
         """Whether the object can be called now, as far as anybody can know."""

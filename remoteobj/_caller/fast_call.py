@@ -16,7 +16,7 @@ from __future__ import annotations
 from threading import get_ident
 from typing import Final
 
-from .._protocol.calls import CallTable, PendingCall
+from .._protocol.calls import CallTable, ConnectionEndedError, PendingCall
 from .._protocol.chains import serving_threads
 from .._protocol.frames import encode
 from .._protocol.messages import Frame, Kind
@@ -107,7 +107,10 @@ class FastCall:
             self._reader.failed(exc)
         return call
 
-    def _fail(self, call: PendingCall) -> PendingCall:
+    def _fail(self, call: PendingCall) -> PendingCall | None:
         self._calls.withdraw(call)
-        self._reader.fail_unsent(call)
+        try:
+            self._reader.fail_unsent(call)
+        except ConnectionEndedError:
+            return None
         return call

@@ -26,7 +26,12 @@ __all__ = ["Incoming"]
 
 
 class Incoming:
-    """Hands each frame to what it is about. Only the thread whose turn it is to read delivers."""
+    """Hands each frame to what it is about. Only the thread whose turn it is to read delivers.
+
+    Args:
+        renewable: whether another connection may follow when the other side has closed. What could
+            not be sent by this one, and so was surely not executed, is sent by that then.
+    """
 
     closed_because: ErrorFactory | None = None
     """Why nothing can be sent or read any more; None while it can."""
@@ -40,12 +45,14 @@ class Incoming:
         async_calls: AsyncCalls,
         lost: ErrorFactory,
         goodbye_error: GoodbyeErrors,
+        renewable: bool = False,
     ) -> None:
         if Incoming.closed_because is not None:
             self.closed_because = None
         self._channel = channel
         self._calls = calls
         self._async_calls = async_calls
+        self.renewable = renewable
         self._lost = lost
         self._goodbye_error = goodbye_error
         self.post: Callable[[Frame], object] = _ignore

@@ -25,7 +25,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from .._os.wakeup import OneShotEvent
-from .._protocol.calls import PendingCall, ReenteredError
+from .._protocol.calls import ConnectionEndedError, PendingCall, ReenteredError
 from .._protocol.chains import serving_thread, serving_threads
 from .._protocol.messages import MalformedFrameError
 from .._wire.channel import Channel, ChannelClosedError
@@ -167,8 +167,14 @@ class SharedReader:
                 self._read_once(time.monotonic())
 
     def fail_unsent(self, call: PendingCall) -> None:
-        """Give a call its outcome that could not be sent, since the other side has closed."""
+        """Give a call its outcome that could not be sent, since the other side has closed.
+
+        Raises:
+            ConnectionEndedError: it has none yet, and is to be sent by another connection.
+        """
         self._read_to_the_end()
+        if self._incoming.renewable:
+            raise ConnectionEndedError
         self._incoming.fail_unsent(call)
 
     def _read_to_the_end(self) -> None:
