@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Callable
 from functools import partial
@@ -38,36 +37,6 @@ __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 T = TypeVar("T")
 
 
-class _Exited:
-    """The future of an end, made when somebody asks for it.
-
-    It is not the actor's but the handle's: the report may hold an exception, and that leads to
-    whoever raised it.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._future: Future[ExitReport] | None = None
-
-    def future(self, actor: OwnedActor) -> Future[ExitReport]:
-        """The future, which is done when this actor has ended."""
-        future = self._future
-        if future is not None and future.done():
-            return future
-        actor.check_owner()  # before the lock, which another thread may have held at the fork
-        with import_lock:
-            # concurrent.futures at start-up would take a good part of our own import.
-            from concurrent.futures import Future
-
-        with self._lock:
-            if self._future is None:
-                future = Future()
-                future.set_running_or_notify_cancel()
-                actor.on_end(future.set_result)
-                self._future = future
-            return self._future
-
-
 class Handle(Proxy, Generic[T]):
     """A proxy that owns the actor behind it.
 
@@ -82,7 +51,9 @@ class Handle(Proxy, Generic[T]):
 
     _actor: OwnedActor
     _exc: Except
-    _exited: _Exited
+    _exited: Future[ExitReport] | None
+    """Not the actor's but the handle's: the report may hold an exception, and that leads to whoever
+    raised it."""
 
     if TYPE_CHECKING:
 
@@ -90,7 +61,8 @@ class Handle(Proxy, Generic[T]):
 
     @property
     def pid_(self) -> int:
-        """The process in which the object lives, or has lived."""
+        """The process in which the object lives, or has lived: of an actor that is restarted, the
+        present one."""
         pid = self._actor.instance.pid
         assert pid is not None, "an actor has been started before it has a handle"
         return pid
@@ -112,7 +84,7 @@ class Handle(Proxy, Generic[T]):
 
     @property
     def restarts_(self) -> int:
-        """How often the actor has been restarted: see the option `restart`."""
+        """How often the actor has been started again in a new process: see the option `restart`."""
         return self._actor.restarts
 
     @property
@@ -159,7 +131,8 @@ class Handle(Proxy, Generic[T]):
         self._actor.stop(self._actor.options.stop_timeout if timeout is None else timeout)
 
     def join_(self, timeout: float | None = None) -> bool:
-        """Wait until the actor has ended by itself; return False if `timeout` is over before."""
+        """Wait until the actor has ended by itself, and is not restarted; return False if `timeout`
+        is over before."""
         return self._actor.wait_for_end(timeout)
 
     def terminate_(self) -> None:
@@ -174,7 +147,8 @@ class Handle(Proxy, Generic[T]):
     def exited_(self) -> Future[ExitReport]:
         """The end of the actor: a future of the `ExitReport`, which says why it ended.
 
-        It is done a few milliseconds after every kind of end. To wait for several actors, use
+        It is done a few milliseconds after every kind of end, but not after one that is followed
+        by a restart. To wait for several actors, use
         `concurrent.futures.wait`; in a coroutine, `await asyncio.wrap_future(handle.exited_)`.
         It costs nothing until it is first used. It cannot be cancelled.
 
@@ -188,10 +162,21 @@ class Handle(Proxy, Generic[T]):
         >>> exited.result().reason, exited.result().exitcode
         ('stopped', 0)
         """
-        return self._exited.future(self._actor)
+        future = self._exited
+        if future is not None and future.done():
+            return future
+        self._actor.check_owner()  # before the lock, which another thread may have held at the fork
+        with import_lock:  # by which two threads do not make one each
+            if (future := self._exited) is None:
+                from ._exited import end_of  # at start-up concurrent.futures would take too long
+
+                future = end_of(self._actor)
+                object.__setattr__(self, "_exited", future)
+            return future
 
     def on_exit_(self, callback: Callable[[ExitReport], object]) -> None:
-        """Call `callback` with the `ExitReport` when the actor has ended, in whatever way.
+        """Call `callback` with the `ExitReport` when the actor has ended, in whatever way; of one
+        that is restarted, each time that one of its processes has.
 
         Callbacks run in the order in which they were added, in a thread that all actors of this
         process share, so they must not wait for long. A callback that is added after the end runs
@@ -403,7 +388,7 @@ def _handle_of(actor: OwnedActor, exc: Except, factory: object) -> Handle[Any]:
     handle: Handle[Any] = proxy_of(ref, Handle)
     object.__setattr__(handle, "_actor", actor)
     object.__setattr__(handle, "_exc", exc)
-    object.__setattr__(handle, "_exited", _Exited())
+    object.__setattr__(handle, "_exited", None)
     actor.finalizer = weakref.finalize(handle, stop_in_background, actor)
     actor.finalizer.atexit = False
     return handle

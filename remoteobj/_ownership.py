@@ -225,14 +225,12 @@ class OwnedActor:
             return self.instance.wait(timeout)
         return self.line.wait_for_end(timeout)
 
-    def died(self) -> ActorDiedError | None:
-        """The error of a death that nobody asked for and no lifecycle error explains."""
-        died = self.incarnation.died()
-        if died is not None and self.line is not None and self.line.why is not None:
-            why = self.line.why(False)
-            assert isinstance(why, ActorDiedError)
-            return why
-        return died
+    def died(self) -> BaseException | None:
+        """The error of a death that nobody asked for, no restart has mended and no lifecycle error
+        explains."""
+        if self.line is None:
+            return self.incarnation.died()
+        return None if self.line.why is None else self.line.why(False)
 
     # --- its birth ---------------------------------------------------------------------------
 

@@ -72,6 +72,7 @@ from remoteobj._protocol.messages import INIT_ID, WINDOW, Flag, Frame, Kind, Mal
 from remoteobj._protocol.operations import OPERATIONS
 from remoteobj._protocol.own_names import OF_HANDLES, OF_PROXIES
 from remoteobj._proxy import ref_of
+from remoteobj._succession import Succession
 from remoteobj._wire import buffer_exchange, registry, runtime_directory, unix
 from remoteobj._wire.auth import (
     ANSWER,
@@ -179,6 +180,10 @@ def waiter_for_end_of(handle: Any) -> Callable[[float], bool]:
     """Waits so many seconds for the end of the actor, and does not keep the handle alive."""
     wait: Callable[[float], bool] = handle._actor.instance.wait
     return wait
+
+
+WAITING_FOR_RESTART = Succession.next_after
+"""In which a call waits until its actor is restarted."""
 
 
 def ask_as_owner(handle: Any, kind: int) -> Any:

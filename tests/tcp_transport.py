@@ -116,6 +116,10 @@ class TcpListener:
     def lend(self) -> "TcpListener":
         return TcpListener(self._socket.dup(), self._key)
 
+    @property
+    def kept_by_fork(self) -> socket.socket:
+        return self._socket
+
     def __reduce__(self) -> tuple[Any, ...]:
         return TcpListener, (self._socket, self._key)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from .._pickling.exceptions import unpack_error
 from .._protocol.calls import ErrorFactory
 from .._protocol.messages import Bytes
-from ..errors import ActorDiedError, ExitReport, NotListeningError
+from ..errors import ActorDiedError, CallTimeoutError, ExitReport, NotListeningError
 
 __all__ = ["CallErrors"]
 
@@ -54,6 +54,12 @@ class CallErrors:
 
             return failed
         return lambda maybe_executed: self.not_listening("it has stopped listening")
+
+    def not_in_time(self) -> CallTimeoutError:
+        return CallTimeoutError(
+            f"{self.name} did not take the call up in time: it is being restarted, or does not "
+            "answer; the call was not executed"
+        )
 
     def not_listening(self, why: str = "nobody listens") -> NotListeningError:
         return NotListeningError(f"{self.name} can't be called: {why}")

@@ -387,7 +387,7 @@ class Connection:
     def close(self) -> None:
         """End it from this side; calls that are still open fail."""
         self._incoming.close()
-        self._channel.close()
+        self._reader.close_channel(self._writer.lock)
 
     def after_fork(self) -> None:
         """In a forked child: it is the parent's, as are the threads that held its locks."""

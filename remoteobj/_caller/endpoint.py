@@ -34,6 +34,7 @@ from .call_errors import CallErrors
 from .call_options import PLAIN, CallOptions
 from .connection import Connection, ConnectionEndedError, OpenedCall, ReenteredError
 from .incoming import Incoming
+from .shared_reader import OVER
 from .streams import Stream
 
 __all__ = [
@@ -47,6 +48,8 @@ __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
 T = TypeVar("T")
 
+END_SECONDS = 1.0
+"""How long it may take until the end of a connection is found by which nothing could be sent."""
 LISTENING_SECONDS = 0.5
 """How long one that may just be restarted has to let a process in that asks whether it listens."""
 
@@ -196,7 +199,8 @@ class Endpoint:
             try:
                 return connection, act(connection)
             except ConnectionEndedError:
-                continue  # nothing was sent: try a new one
+                # Nothing was sent: try a new one, once another thread that reads has found the end.
+                connection.wait(connection.closed, time.monotonic() + END_SECONDS, OVER)
             except ReenteredError:
                 # From a signal handler or a finalizer, on top of a call of this very thread.
                 connection = self.connect(deadline=deadline)
@@ -278,7 +282,7 @@ class Endpoint:
         if self._pid != os.getpid():
             self._renew()
         if not self._connecting.acquire(timeout=-1 if deadline is None else _left(deadline)):
-            raise self._not_in_time()
+            raise self._errors.not_in_time()
         try:
             connection = self._connection
             if connection is None or connection.closed_because is not None:
@@ -307,19 +311,13 @@ class Endpoint:
             raise self._errors.not_listening(str(exc)) from exc
         except TimeoutError as exc:
             if self._restarts:
-                raise self._not_in_time() from exc
+                raise self._errors.not_in_time() from exc
             raise self._errors.not_listening(
                 "its process listens, but did not answer in time"
             ) from exc
         except OSError as exc:
             raise self._errors.not_listening() from exc
         return self.over(StreamChannel(stream, wire_options=self._wire_options))
-
-    def _not_in_time(self) -> CallTimeoutError:
-        return CallTimeoutError(
-            f"{self.name} did not take the call up in time: it is being restarted, or does not "
-            "answer; the call was not executed"
-        )
 
     def over(self, channel: Channel) -> Connection:
         """A connection over a channel to the object, whose errors name it."""

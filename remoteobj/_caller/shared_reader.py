@@ -186,6 +186,19 @@ class SharedReader:
                 if not self._read_once(time.monotonic() + LINGER):
                     self._incoming.close()
 
+    def close_channel(self, writing: Any) -> None:
+        """Let go of the channel, while no other thread reads or writes: the numbers of its
+        descriptors may be those of other files in the next moment. `writing` is held to write."""
+        self._channel.shutdown()
+        self._channel.wake()
+        # In this order, as everywhere; a limit, since this thread may have the turn already.
+        taken = [lock for lock in (writing, self.turn.lock) if lock.acquire(timeout=LINGER)]
+        try:
+            self._channel.close()
+        finally:
+            for lock in taken:
+                lock.release()
+
     def _read_once(self, deadline: float | None) -> bool:
         """Wait for something to read and deliver it; False when the deadline passed first."""
         if not self._channel.wait(deadline):

@@ -79,7 +79,7 @@ def link_up(
     if listener is not None:
         link.listener = listener.lend()
         theirs.callback(link.listener.close)
-        kept.append(link.listener)
+        kept.append(link.listener.kept_by_fork)
     theirs.enter_context(keep_in_child(*kept))
     death = ends[2] if ends[2:] else None
     return Lines(ends[0], ends[1], death, recorder, link, measurement)

@@ -134,8 +134,12 @@ class Channel(Protocol):
         """Whether a wait that polls lets other processes have the processor."""
         ...
 
+    def shutdown(self) -> None:
+        """End it for both ends, and wake the threads that wait at either. From any thread."""
+        ...
+
     def close(self) -> None:
-        """End it for both ends. Harmless when done twice."""
+        """The same, and let go of its descriptors. Harmless when done twice."""
         ...
 
 
@@ -316,8 +320,11 @@ class StreamChannel:
         """Say that nothing more will be written; what was written still arrives."""
         self._stream.end_writing()
 
-    def close(self) -> None:
+    def shutdown(self) -> None:
         self._stream.shutdown()
+
+    def close(self) -> None:
+        self.shutdown()
         self._stream.close()
         self.buffer_exchange.close()
         if self._wakeup is not None:

@@ -28,12 +28,14 @@ def user_of(sock: socket.socket) -> int | None:
     return None
 
 
-def ends_of(sock: socket.socket) -> Ends:
+def ends_of(sock: socket.socket, lent_by: int | None = None) -> Ends:
     """The processes at both ends, as this one knows them.
 
-    To be asked once something has arrived: macOS tells who has used the other end last.
+    To be asked once something has arrived: macOS tells who has used the other end last. Linux tells
+    a caller of the process that began to listen, which here is the one that has lent the listener.
     """
-    return Ends(_pid_namespace(), os.getpid(), _pid_of(sock))
+    own = os.getpid() if lent_by is None or sys.platform == "darwin" else lent_by
+    return Ends(_pid_namespace(), own, _pid_of(sock))
 
 
 def _pid_of(sock: socket.socket) -> int:

@@ -36,6 +36,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple, Protocol
 
+from .._os.fork_safety import Closable
 from .._protocol.messages import Bytes
 from .auth import CALLS, Key
 
@@ -142,6 +143,11 @@ class Listener(Protocol):
         """A copy for a process that is about to be started. Callers stand in one queue for all
         copies, also while nobody accepts any, until the last copy is closed. What lies at the
         address is left to the one that lends."""
+        ...
+
+    @property
+    def kept_by_fork(self) -> Closable:
+        """What `fork_safety.keep_in_child` is to be given of it, for a process that is forked."""
         ...
 
     def close(self) -> None:

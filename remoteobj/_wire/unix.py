@@ -17,7 +17,7 @@ import socket
 import time
 from typing import Any
 
-from .._os.fork_safety import close_in_child
+from .._os.fork_safety import Closable, close_in_child
 from .._os.sigpipe import sigpipe_blocked_if_default
 from .auth import (
     ANSWER,
@@ -111,15 +111,22 @@ class UnixListener:
     Args:
         path: its file; empty: that is another one's, who has lent the socket.
         lock: what keeps the directory from being swept, if that takes a lock.
+        lent_by: the process that has lent it; None: it is this process's own.
     """
 
     def __init__(
-        self, sock: socket.socket, key: Key, path: str = "", lock: int | None = None
+        self,
+        sock: socket.socket,
+        key: Key,
+        path: str = "",
+        lock: int | None = None,
+        lent_by: int | None = None,
     ) -> None:
         self._socket = close_in_child(sock)
         self._key = key
         self._path = path
         self._lock = lock
+        self._lent_by = lent_by
 
     @classmethod
     def at(cls, path: str, key: Key, bound_as: str | None = None) -> UnixListener:
@@ -137,11 +144,15 @@ class UnixListener:
         return listener
 
     def lend(self) -> UnixListener:
-        return UnixListener(self._socket.dup(), self._key)
+        return UnixListener(self._socket.dup(), self._key, lent_by=os.getpid())
+
+    @property
+    def kept_by_fork(self) -> Closable:
+        return self._socket
 
     def __reduce__(self) -> tuple[Any, ...]:
         """The copy of one that was lent, for a process that is being started."""
-        return UnixListener, (self._socket, self._key)
+        return UnixListener, (self._socket, self._key, "", None, self._lent_by)
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -151,7 +162,7 @@ class UnixListener:
         close_in_child(sock)
         try:
             _check_user(sock, "the caller")
-            return UnixHandshake(sock, self._key)
+            return UnixHandshake(sock, self._key, self._lent_by)
         except BaseException:
             sock.close()
             raise
@@ -174,8 +185,9 @@ class UnixHandshake:
     byte of its answer, so that it is known at once whether they stay.
     """
 
-    def __init__(self, sock: socket.socket, key: Key) -> None:
+    def __init__(self, sock: socket.socket, key: Key, lent_by: int | None = None) -> None:
         self._socket = sock
+        self._lent_by = lent_by
         self._challenge = Challenge(key)
         self._answer = b""
         sock.setblocking(False)
@@ -208,7 +220,7 @@ class UnixHandshake:
             raise
 
     def _let_in(self, fds: list[int]) -> DuplexStream:
-        proof = self._challenge.check(self._answer, ends_of(self._socket))
+        proof = self._challenge.check(self._answer, ends_of(self._socket, self._lent_by))
         try:
             pipes = pipes_of(fds)
         except ValueError as exc:
