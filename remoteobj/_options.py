@@ -122,7 +122,13 @@ class Options(NamedTuple):
         changed = self._replace(**changes)
         if changed.restart != "never" or not _OF_RESTARTS.isdisjoint(changes):
             with import_lock:
-                from ._restart_policy import check_options  # as above, for a faster start-up
+                from . import _restart_limit  # as above, for a faster start-up
 
-            check_options(changed)
+            _restart_limit.check_values(
+                changed.engine,
+                changed.restart,
+                changed.max_restarts,
+                changed.restart_window,
+                changed.backoff,
+            )
         return changed

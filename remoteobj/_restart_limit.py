@@ -1,14 +1,40 @@
-"""How often something may fail before it is no longer started again: a rule, without I/O."""
+"""How often something may fail before it is no longer started again: rules, without I/O."""
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from ._exit_report import ExitReport
+    from .errors import ExitReport
 
-__all__ = ["RestartLimit"]
+__all__ = ["MODES", "RestartLimit", "check_values"]
+
+MODES: Final = ("never", "on-failure", "always")
+"""What the option `restart` may be."""
+
+
+def check_values(
+    engine: str, restart: str, max_restarts: int, restart_window: float, backoff: float
+) -> None:
+    """Refuse what can't be right among the options of restarts.
+
+    Raises:
+        TypeError, ValueError: with what it is, and what it may be.
+    """
+    if restart not in MODES:
+        raise ValueError(f"restart {restart!r} is none of {', '.join(MODES)}")
+    RestartLimit(max_restarts, restart_window)
+    if isinstance(backoff, bool) or not isinstance(backoff, int | float):
+        raise TypeError(f"backoff is a number of seconds, not {backoff!r}")
+    if not 0 <= backoff < math.inf:
+        raise ValueError(f"backoff must be some seconds, or 0: {backoff!r}")
+    if restart != "never" and engine == "inline":
+        raise ValueError(
+            "an inline actor has no process or thread of its own that could end and be restarted; "
+            'use engine="process" or "thread"'
+        )
 
 
 class RestartLimit:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 import time
 from functools import partial
@@ -15,35 +14,13 @@ from .errors import ActorDiedError, ExitReport
 if TYPE_CHECKING:
     from ._succession import Succession
 
-__all__ = ["MODES", "RestartPolicy", "check_options", "is_failure"]
+__all__ = ["RestartPolicy", "is_failure"]
 
-MODES: Final = ("never", "on-failure", "always")
-"""What the option `restart` may be."""
 LONGEST_PAUSE: Final = 10.0
 """Seconds between a failure and the restart, at most."""
 JITTER: Final = 0.25
 """By which part of it a pause is longer or shorter, so that many who failed at once, since what
 they all use was gone, do not all come back at once."""
-
-
-def check_options(options: Options) -> None:
-    """Refuse what can't be right among the options of restarts.
-
-    Raises:
-        TypeError, ValueError: with what it is, and what it may be.
-    """
-    if options.restart not in MODES:
-        raise ValueError(f"restart {options.restart!r} is none of {', '.join(MODES)}")
-    RestartLimit(options.max_restarts, options.restart_window)
-    if isinstance(options.backoff, bool) or not isinstance(options.backoff, int | float):
-        raise TypeError(f"backoff is a number of seconds, not {options.backoff!r}")
-    if not 0 <= options.backoff < math.inf:
-        raise ValueError(f"backoff must be some seconds, or 0: {options.backoff!r}")
-    if options.restart != "never" and options.engine == "inline":
-        raise ValueError(
-            "an inline actor has no process or thread of its own that could end and be restarted; "
-            'use engine="process" or "thread"'
-        )
 
 
 def is_failure(report: ExitReport) -> bool:

@@ -79,7 +79,9 @@ class Succession:
         self._end = ExitCallbacks()
         self._last: ExitReport | None = None
         """That of the present incarnation, once it has ended."""
+        self._starting = threading.Lock()
         self._threads: set[threading.Thread] = set()
+        """Those in which the keeper decides."""
         self._watch(self.current)
 
     @property
@@ -166,11 +168,11 @@ class Succession:
             name=f"remoteobj-restart-{self.name}",
             daemon=True,
         )
-        self._threads.add(thread)
         try:
-            thread.start()
+            with self._starting:
+                thread.start()
+                self._threads = {one for one in self._threads if one.is_alive()} | {thread}
         except RuntimeError:  # too late in the program's end for a thread
-            self._threads.discard(thread)
             self.end()
 
     def _ask_keeper(self, incarnation: Incarnation, report: ExitReport) -> None:
@@ -182,8 +184,6 @@ class Succession:
         except BaseException:
             self.end()  # else calls would wait for ever
             raise
-        finally:
-            self._threads.discard(threading.current_thread())
 
     # --- for the keeper --------------------------------------------------------------------
 
@@ -239,6 +239,7 @@ class Succession:
 
     def join(self) -> None:
         """Wait until nobody decides any more, since it is over."""
-        for thread in list(self._threads):
-            if thread is not threading.current_thread():
-                thread.join()
+        with self._starting:
+            threads = self._threads - {threading.current_thread()}
+        for thread in threads:
+            thread.join()

@@ -267,6 +267,7 @@ def test_a_restart_that_is_not_born_in_time_counts_as_a_failure(tmp_path: Any) -
         kill(counter)
         until(lambda: counter.restarts_ == 2)
         assert counter.add() == 1
+    assert counter.exited_.result(10).reason == "stopped"
     assert [report.reason for report in reports] == ["died", "failed", "stopped"]
     assert "not ready" in str(reports[1].error)
 
