@@ -26,7 +26,6 @@ from ._protocol.identity import ActorId
 from ._wire.registry import transport_of
 from ._wire.transport import Address
 from .errors import (
-    ActorDiedError,
     CallTimeoutError,
     ExitReport,
     NotListeningError,

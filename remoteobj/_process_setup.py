@@ -1,15 +1,22 @@
-"""Which of the options of an actor concern its process, and whether they can be had."""
+"""Which of the options of an actor concern its process, and which its state; and whether these can
+be had.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
+from ._actor.roles import roles_of_state
 from ._engines.process_options import NO_OPTIONS, ProcessOptions, usual_options
 from ._options import Options
+from ._os.lazy_import import import_lock
 
-__all__ = ["process_options"]
+if TYPE_CHECKING:
+    from ._actor.state_keeper import StatePlan
+
+__all__ = ["process_options", "state_plan"]
 
 _OF_PROCESS: Final = "env", "cpu_affinity", "nice", "labelled_output"
 _DEFAULTS: Final = Options()
@@ -50,3 +57,29 @@ def _checked_cpus(numbers: Collection[int]) -> tuple[int, ...]:
             f"on: {sorted(usable)}"
         )
     return tuple(sorted(set(numbers)))
+
+
+def state_plan(factory: Any, options: Options) -> StatePlan | None:
+    """How the state of what a factory makes is kept; None: it has none to be kept.
+
+    Raises:
+        TypeError: the class has a method marked `checkpoint` and none marked `restore`, or the
+            other way round; or it has neither, and an option is about its state.
+    """
+    every, path = options.checkpoint_every, options.checkpoint_path
+    wanted = every is not None or path is not None
+    if isinstance(factory, type):
+        if None in roles_of_state(factory):
+            if wanted:
+                raise TypeError(
+                    f"checkpoint_every and checkpoint_path are for classes that say what their "
+                    f"state is: mark two methods of {factory.__qualname__}, one by "
+                    "@remote.checkpoint and one by @remote.restore"
+                )
+            return None
+    elif not wanted:
+        return None
+    with import_lock:
+        from ._actor.state_keeper import StatePlan  # for a faster start-up: few keep a state
+
+    return StatePlan.of(every, None if path is None else os.fspath(path))
