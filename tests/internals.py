@@ -28,7 +28,7 @@ import pytest
 
 import remoteobj
 from remoteobj import Except, Proxy, _incarnation, _inspection, _leaks
-from remoteobj._actor import control, mailbox
+from remoteobj._actor import control, mailbox, state_keeper
 from remoteobj._actor.actor_server import ActorServer
 from remoteobj._actor.clients import Client
 from remoteobj._actor.control import HANDSHAKES
@@ -50,6 +50,8 @@ from remoteobj._engines.registry import ENGINES, engine_named
 from remoteobj._inspection import EXPLAIN_SECONDS
 from remoteobj._options import Options
 from remoteobj._os import guardian_main, io_thread, lazy_import
+from remoteobj._os.atomic_file import AtomicFile
+from remoteobj._os.atomic_memory import AtomicMemory
 from remoteobj._os.thread_unwind import ThreadUnwind
 from remoteobj._pickling import codec, out_of_band
 from remoteobj._pickling.codec import dumps, loads
@@ -989,3 +991,27 @@ def methods_of_operations() -> set[str]:
 def names_of_proxies() -> tuple[set[str], set[str]]:
     """The names that are known as those of proxies, and those that only handles have."""
     return set(OF_PROXIES), set(OF_HANDLES)
+
+
+# ------------------------------------------------------------------ checkpoints
+
+
+def state_in(path: Path) -> Any:
+    """The state of an actor that is kept in this file; `...` if there is none."""
+    parts = AtomicFile(str(path)).read()
+    return ... if parts is None else loads(parts[1], parts[2:])
+
+
+def let_time_pass(_: object, seconds: float) -> None:
+    """For whatever takes checkpoints in this process."""
+    now = state_keeper.clock
+    state_keeper.clock = lambda: now() + seconds  # pyright: ignore
+
+
+def keepers_of(obj: Any) -> list[state_keeper.StateKeeper]:
+    """Two that keep the state of an object: the second as that in the next process."""
+    store = AtomicMemory()
+    made = [state_keeper.StatePlan(store, 0.0).keeper() for _ in range(2)]
+    made[0].open()
+    made[0].restore(obj)
+    return made
