@@ -1004,8 +1004,9 @@ def state_in(path: Path) -> Any:
 
 def let_time_pass(_: object, seconds: float) -> None:
     """For whatever takes checkpoints in this process."""
-    now = state_keeper.clock
-    state_keeper.clock = lambda: now() + seconds  # pyright: ignore
+    module = vars(state_keeper)
+    now = module["clock"]
+    module["clock"] = lambda: now() + seconds
 
 
 def keepers_of(obj: Any) -> list[state_keeper.StateKeeper]:

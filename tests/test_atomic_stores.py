@@ -17,8 +17,8 @@ from remoteobj._os.fork_safety import keep_in_child
 from tests.hostile import open_descriptors
 
 Store: TypeAlias = AtomicMemory | AtomicFile
-SMALL = [b"small", b"", bytearray(b"parts")]
-LARGE = [b"l" * 100_000, memoryview(b"large" * 1000)]
+SMALL: list[records.Part] = [b"small", b"", bytearray(b"parts")]
+LARGE: list[records.Part] = [b"l" * 100_000, memoryview(b"large" * 1000)]
 
 
 @pytest.fixture(params=["memory", "memory without memfd_create", "file"])
@@ -274,8 +274,12 @@ def test_a_file_is_synced_before_it_gets_its_name_and_its_directory_after(
         is_directory = stat.S_ISDIR(os.fstat(fd).st_mode)
         steps.append("directory" if is_directory else f"{os.fstat(fd).st_size > 100_000}")
 
+    def named(new: str, path: str) -> None:
+        steps.append("named")
+        replace(new, path)
+
     monkeypatch.setattr(os, "fsync", synced)
-    monkeypatch.setattr(os, "replace", lambda a, b: (steps.append("named"), replace(a, b)))
+    monkeypatch.setattr(os, "replace", named)
     written(path, LARGE)
     assert steps == ["True", "named", "directory"]
 

@@ -70,7 +70,7 @@ def path(tmp_path: Path) -> Path:
 def ledger(path: Path) -> Iterator[Handle[Ledger]]:
     """One whose state is kept after each request."""
     with kept_in(path, 0.0).spawn() as handle:
-        yield handle  # type: ignore[misc]
+        yield handle
 
 
 def kept_in(path: Path, every: float | None = None, **launch: Any) -> Any:
@@ -313,8 +313,8 @@ def refused(error: type[Exception], words: str, spawner: Any) -> None:
 
 
 def test_two_live_actors_have_no_file_in_common(ledger: Handle[Any], path: Path) -> None:
-    for engine in ({}, {"engine": "thread"}):
-        refused(RuntimeError, "another actor, which is alive", kept_in(path, **engine))
+    for engine in ("process", "thread"):
+        refused(RuntimeError, "another actor, which is alive", kept_in(path, engine=engine))
     assert ledger.add() == 1
     ledger.kill_()
     ledger.join_()
@@ -452,7 +452,8 @@ def test_before_it_has_its_state_there_is_nothing_to_keep(path: Path) -> None:
 
 def test_of_two_that_overlap_the_one_that_began_last_is_kept() -> None:
     class Slow:
-        waiting = None
+        waiting: Gate | None = None
+        state = ""
 
         @remote.checkpoint
         def save(self) -> str:
@@ -468,7 +469,7 @@ def test_of_two_that_overlap_the_one_that_began_last_is_kept() -> None:
     slow = Slow()
     keeper, next_one = keepers_of(slow)
     with Gate() as gate:
-        slow.waiting = gate  # type: ignore[assignment]
+        slow.waiting = gate
         early = threading.Thread(target=keeper.keep, args=(slow,), name="early")
         early.start()
         gate.wait_for_arrival()
@@ -478,7 +479,7 @@ def test_of_two_that_overlap_the_one_that_began_last_is_kept() -> None:
         early.join()
     next_one.open()
     next_one.restore(slow)
-    assert slow.state == "late"  # type: ignore[attr-defined]
+    assert slow.state == "late"
 
 
 # ------------------------------------------------------------------ in the midst of one
@@ -652,7 +653,7 @@ def test_an_option_for_a_class_without_such_methods_is_refused(
 
 def test_what_has_no_state_to_keep_says_so() -> None:
     with Asker.options(start_method="fork").spawn() as asker:
-        with pytest.raises(TypeError, match="Asker has no methods marked @remote.checkpoint"):
+        with pytest.raises(TypeError, match=r"Asker has no methods marked @remote\.checkpoint"):
             asker.checkpoint_()
     with Ledger.options(engine="inline").spawn() as ledger:
         with pytest.raises(TypeError, match="checkpoint_ is of the whole object"):
@@ -660,19 +661,19 @@ def test_what_has_no_state_to_keep_says_so() -> None:
 
 
 def test_a_method_that_takes_the_wrong_arguments_is_refused() -> None:
-    with pytest.raises(TypeError, match="save takes arguments, and @remote.checkpoint is called"):
+    with pytest.raises(TypeError, match=r"save takes arguments, and @remote\.checkpoint"):
 
         class Bad:
             @remote.checkpoint
             def save(self, n: int) -> None: ...
 
-    with pytest.raises(TypeError, match="load takes more arguments, and @remote.restore is called"):
+    with pytest.raises(TypeError, match=r"load takes more arguments, and @remote\.restore"):
 
         class Worse:
             @remote.restore
             def load(self, state: int, more: int) -> None: ...
 
-    with pytest.raises(TypeError, match="takes no argument but self, and @remote.restore gives it"):
+    with pytest.raises(TypeError, match="takes no argument but self"):
 
         class Worst:
             @remote.restore

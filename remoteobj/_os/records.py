@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 __all__ = ["Part", "TornRecordError", "read_record", "record_of", "write_at"]
 
 Part: TypeAlias = "bytes | bytearray | memoryview"
+"""Each item of it is one byte."""
 
 _COUNT: Final = struct.Struct("<Q")
 _JOIN_BELOW: Final = 1 << 16
@@ -32,7 +33,7 @@ def record_of(parts: Sequence[Part]) -> tuple[list[Part], int]:
     >>> record_of([b"ab", b""])[1]
     26
     """
-    sizes = [memoryview(part).nbytes for part in parts]
+    sizes = list(map(len, parts))
     table = struct.pack(f"<{len(sizes) + 1}Q", len(sizes), *sizes)
     size = len(table) + sum(sizes)
     pieces: list[Part] = [table, *parts]
