@@ -174,13 +174,13 @@ def take_checkpoint(obj: Any) -> None:
     Raises:
         TypeError: it has no state to keep, or no place for it.
     """
+    kind = type(obj).__qualname__
+    if None in roles_of_state(type(obj)):
+        raise TypeError(f"{kind} has no methods marked @remote.checkpoint and @remote.restore")
     for server in list(local_servers.values()):
         if server.root is obj and (keeper := server.state_keeper) is not None:
             keeper.keep(obj)
             return
-    kind = type(obj).__qualname__
-    if None in roles_of_state(type(obj)):
-        raise TypeError(f"{kind} has no methods marked @remote.checkpoint and @remote.restore")
     raise TypeError(
         f"this {kind} has no place for its state: that has an actor of the class itself, and one "
         "that a function makes if it is given the option checkpoint_every, checkpoint_path or "

@@ -1,7 +1,7 @@
 """Which values the options of an actor's process and of its state can have, on any system and at
 any time.
 
-What depends on the system and the moment, `_process_setup` looks at when an actor is started.
+What depends on the system and the moment, `_launching` looks at when an actor is started.
 """
 
 from __future__ import annotations

@@ -73,25 +73,28 @@ class StatePlan(NamedTuple):
     """How the state of an actor is kept: a part of its program."""
 
     store: Store
-    every: float | None
+    every: float | None = None
     """Seconds after which a request is followed by a checkpoint; None: only who asks for one."""
+    required: bool = True
+    """Whether it is an error if the object has no state to be kept."""
 
     @classmethod
-    def of(cls, every: float | None, path: str | None) -> StatePlan:
+    def of(cls, every: float | None, path: str | None, required: bool) -> StatePlan:
         """That of a new actor: in the file of this path, or in memory."""
-        return cls(AtomicMemory() if path is None else AtomicFile(path), every)
+        return cls(AtomicMemory() if path is None else AtomicFile(path), every, required)
 
     def keeper(self) -> StateKeeper:
         """What keeps it, in the process of the actor."""
-        return StateKeeper(self.store, self.every)
+        return StateKeeper(*self)
 
 
 class StateKeeper:
     """Takes the checkpoints of one object, and restores the last one at its birth."""
 
-    def __init__(self, store: Store, every: float | None) -> None:
+    def __init__(self, store: Store, every: float | None, required: bool) -> None:
         self._store = store
         self.every = every
+        self._required = required
         self._kept: Sequence[Part] | None = None
         self._save: tuple[Any, ...] = ()
         """The step that gives the state; empty until the object has got its state back."""
@@ -135,6 +138,8 @@ class StateKeeper:
         """
         save, load = roles_of_state(type(obj))
         if save is None or load is None:
+            if not self._required:
+                return
             raise TypeError(
                 f"checkpoint_every and checkpoint_path are for objects whose class has methods "
                 f"marked @remote.checkpoint and @remote.restore, and {type(obj).__qualname__} "
