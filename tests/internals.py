@@ -1016,3 +1016,18 @@ def keepers_of(obj: Any) -> list[state_keeper.StateKeeper]:
     made[0].open()
     made[0].restore(obj)
     return made
+
+
+def dies_in_write(_: object, part: float) -> None:
+    """The process is killed in its next write of a large state but one, with so much of it done."""
+    pwrite, left = os.pwrite, [1]
+
+    def torn(fd: int, data: Any, offset: int) -> int:
+        if len(data) > 10_000:
+            if not left:
+                pwrite(fd, memoryview(data)[: int(len(data) * part)], offset)
+                os.kill(os.getpid(), signal.SIGKILL)
+            left.clear()
+        return pwrite(fd, data, offset)
+
+    os.pwrite = torn
