@@ -33,6 +33,7 @@ from remoteobj._actor.actor_server import ActorServer
 from remoteobj._actor.clients import Client
 from remoteobj._actor.control import HANDSHAKES
 from remoteobj._actor.replies import value_frame
+from remoteobj._actor.server import local_servers
 from remoteobj._caller import async_calls, event_loop
 from remoteobj._caller.answers import decode_answer
 from remoteobj._caller.control_client import ControlClient
@@ -1007,6 +1008,12 @@ def let_time_pass(_: object, seconds: float) -> None:
     module = vars(state_keeper)
     now = module["clock"]
     module["clock"] = lambda: now() + seconds
+
+
+def executor_of(obj: object) -> str:
+    """What class of an executor runs the calls of an actor's object."""
+    (server,) = (one for one in local_servers.values() if one.root is obj)
+    return type(server.executor).__name__
 
 
 def keepers_of(obj: Any) -> list[state_keeper.StateKeeper]:

@@ -1,6 +1,7 @@
 """The state of an object is kept for the next process of its actor, and given to it there."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import threading
@@ -13,9 +14,9 @@ import pytest
 
 import remoteobj
 from remoteobj import ActorDiedError, Handle, UnsendableError, remote
-from remoteobj.testing import Gate
+from remoteobj.testing import Gate, fake
 from tests.conftest import Launch
-from tests.internals import keepers_of, let_time_pass, state_in
+from tests.internals import executor_of, keepers_of, let_time_pass, state_in
 from tests.tools import until
 
 
@@ -184,6 +185,21 @@ def test_only_when_it_is_asked_for_without_the_option(path: Path) -> None:
         ledger.add("e")
         ledger.cast_.checkpoint_()
         until(lambda: state_in(path) == ["a", "b", "c", "d", "e"])
+
+
+def test_each_of_many_keeps_its_state_when_it_is_asked_for(tmp_path: Path) -> None:
+    paths = [tmp_path / str(n) for n in range(2)]
+    with contextlib.ExitStack() as stack:
+        many = [stack.enter_context(kept_in(path, engine="inline").spawn("a")) for path in paths]
+        assert remoteobj.each(many).checkpoint_() == [None, None]
+        assert list(map(state_in, paths)) == [["a"], ["a"]]
+
+
+def test_a_fake_of_an_actor_that_is_restarted_keeps_its_state_too() -> None:
+    Restarted = remote(restart="on-failure", checkpoint_every=0.0)(type("Fake", (Ledger,), {}))
+    with fake(Restarted, "a") as ledger:
+        ledger.checkpoint_()
+        assert ledger.add() == 2
 
 
 async def awaited(what: Any) -> Any:
@@ -681,11 +697,6 @@ def test_a_method_that_takes_the_wrong_arguments_is_refused() -> None:
 
 
 def test_without_a_checkpoint_that_is_due_an_actor_has_the_plain_executor() -> None:
-    def executor(obj: Any) -> str:
-        from remoteobj._actor.server import local_servers  # start-up
-
-        return "".join(type(one.executor).__name__ for one in local_servers.values())
-
     for every, name in [(None, "SerialExecutor"), (0.0, "_CheckpointingExecutor")]:
         with Ledger.options(start_method="fork", checkpoint_every=every).spawn() as ledger:
-            assert ledger.passto(executor) == name
+            assert ledger.passto(executor_of) == name

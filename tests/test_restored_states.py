@@ -18,6 +18,8 @@ from tests.conftest import Launch
 from tests.internals import dies_in_write
 from tests.tools import pidfd_open, until
 
+LONG = int(30 * float(os.environ.get("SOAK", "60")))
+"""How often the counting actor is killed in a soak: some 30 times a second."""
 RESTARTED: dict[str, Any] = {"restart": "on-failure", "backoff": 0.0, "max_restarts": 10_000}
 
 
@@ -214,8 +216,11 @@ def count_on(counter: Any, stop: threading.Event) -> tuple[int, int, int]:
     return told, before, within
 
 
-def test_no_value_that_was_told_is_lost_and_none_is_counted_twice() -> None:
-    kills, seed = 200, 14
+@pytest.mark.parametrize(
+    "kills", [200, pytest.param(LONG, marks=[pytest.mark.soak, pytest.mark.timeout(0)])]
+)
+def test_no_value_that_was_told_is_lost_and_none_is_counted_twice(kills: int) -> None:
+    seed = kills
     with Counter.options(start_method="fork").spawn() as counter:
         stop = threading.Event()
 
