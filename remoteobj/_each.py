@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ._actor.server import local_server, local_servers
 from ._caller.call_options import AWAITED, CASTS, FUTURES, MISSING, PLAIN, CallMode, CallOptions
 from ._caller.rounds import Outcome, RoundCall, outcome_of, results, run_round
+from ._loops import take_checkpoint
 from ._names import OF_METHODS, is_for_tool, names_of, refuse_own_name, told_by_class
 from ._os.lazy_import import import_lock
 from ._parts import VIEW_OF
@@ -201,6 +202,10 @@ class Each:
     def passto(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call `func(obj, *args, **kwargs)` in each actor, where `obj` is its object."""
         return _do(self, "passto", func, args, kwargs)
+
+    def checkpoint_(self) -> Any:
+        """Keep the state of each actor now: see `Proxy.checkpoint_`."""
+        return _do(self, "passto", take_checkpoint, (), {})
 
     def __setattr__(self, name: str, value: Any) -> None:
         refuse_own_name(Each, name)

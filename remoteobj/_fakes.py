@@ -44,7 +44,8 @@ def fake(factory: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Handl
     """
     cls: Any = factory
     works = isinstance(cls, type) and role_of(cls, "work") is not None
-    return options(engine="thread" if works else "inline").spawn(factory, *args, **kwargs)
+    engine = "thread" if works else "inline"
+    return options(engine=engine, restart="never").spawn(factory, *args, **kwargs)
 
 
 def mocked(cls: type[T], /, **attributes: Any) -> Handle[T]:

@@ -8,15 +8,13 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ._actor.program import ActorProgram
 from ._actor.status import Status
 from ._catching.catchers import Except
-from ._engines.contract import LaunchSpec, unique_name
+from ._engines.contract import unique_name
+from ._launching import launch_spec
 from ._options import Options
 from ._os.lazy_import import import_lock
-from ._own_proxy import OwnProxy
 from ._ownership import SECOND_CTRL_C, OwnedActor, stop_in_background
-from ._process_setup import process_options
 from ._program_end import register_at_exit
 from ._protocol.identity import ActorId, class_name
 from ._proxy import Proxy, proxy_of, ref_of
@@ -323,27 +321,7 @@ def spawn(
     address = new_address()
     exc = options.exc if options.exc is not None else Except.of_actor()
     ref = RemoteRef(actor_id, address, options.of_references)
-    program = ActorProgram(
-        factory,
-        args,
-        kwargs,
-        actor_id=actor_id,
-        address=address,
-        exc=exc,
-        proxy=OwnProxy(ref.reference()),
-        wire_options=options.wire_options,
-        reentrant=options.reentrant,
-        initializer=options.initializer,
-    )
-    spec = LaunchSpec(
-        program,
-        actor_id.name,
-        options.daemon,
-        options.start_method,
-        ref.wire_options,
-        options.main,
-        process_options(options),
-    )
+    spec = launch_spec(factory, args, kwargs, options, ref, exc)
     actor = OwnedActor(spec, actor_id, address, options, exc, keeper or _keeper_by(options))
     try:
         register_at_exit(actor)

@@ -1,4 +1,5 @@
-"""The methods of proxies for an object with a loop of its own, and for those who follow it."""
+"""The methods of proxies for an object with a loop of its own, for those who follow it, and for
+those who want its state to be kept."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from operator import index
 from typing import TYPE_CHECKING, Any
 
 from ._actor.current import current_actor
+from ._actor.roles import roles_of_state
 from ._actor.server import local_servers
 from ._os.lazy_import import import_lock
 from ._parts import VIEW_OF
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from ._actor.pacing import Pacer
     from ._caller.following import Follower
 
-__all__ = ["every_", "follow_", "publish_"]
+__all__ = ["checkpoint_", "every_", "follow_", "publish_", "take_checkpoint"]
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
@@ -146,6 +148,44 @@ def follow_(self: Any, latest: bool = True, *, window: int | None = None) -> Fol
     if own is not None and (own_server := local_servers.get(VIEW_OF[type(own)](own).ref.actor_id)):
         own_server.end_with_loop(follower)
     return follower
+
+
+def checkpoint_(self: Any) -> Any:
+    """Take a checkpoint now: keep what the method marked `@remote.checkpoint` returns.
+
+    Through a handle or another proxy this is a call as any other: it is run in turn with the calls,
+    and returns when the state is kept; `future_`, `async_`, `cast_` and `with_` are for it too. In
+    the actor itself, `self.remote.checkpoint_()` takes it at once, in the thread that calls it: in
+    the work loop, say, or in the method marked `@remote.cleanup`.
+
+    Raises:
+        TypeError: the object has no such method.
+        RuntimeError: it is taken within a checkpoint, or in `__init__`.
+        UnsendableError: the state can't be pickled. The one before stays.
+        OSError: there is no room for it. The one before stays.
+        Exception: what the method raised.
+    """
+    return _whole_view(self, "checkpoint_").do("passto", take_checkpoint, (), {})
+
+
+def take_checkpoint(obj: Any) -> None:
+    """Take a checkpoint of an actor's object: what a proxy has the object passed to.
+
+    Raises:
+        TypeError: it has no state to keep, or no place for it.
+    """
+    kind = type(obj).__qualname__
+    if None in roles_of_state(type(obj)):
+        raise TypeError(f"{kind} has no methods marked @remote.checkpoint and @remote.restore")
+    for server in list(local_servers.values()):
+        if server.root is obj and (keeper := server.state_keeper) is not None:
+            keeper.keep(obj)
+            return
+    raise TypeError(
+        f"this {kind} has no place for its state: that has an actor of the class itself, and one "
+        "that a function makes if it is given the option checkpoint_every, checkpoint_path or "
+        "restart"
+    )
 
 
 def _whole_view(proxy: Any, name: str) -> Any:

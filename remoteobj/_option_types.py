@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping
 from typing import TypedDict
 
@@ -51,3 +52,5 @@ class SpawnOptions(TypedDict, total=False):
     nice: int
     logging: bool
     labelled_output: bool
+    checkpoint_every: float | None
+    checkpoint_path: str | os.PathLike[str] | None

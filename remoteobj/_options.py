@@ -8,6 +8,7 @@ from ._os.lazy_import import import_lock
 from ._protocol.config import RefOptions, WireOptions
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Collection, Mapping
 
     from ._catching.catchers import Except
@@ -16,7 +17,16 @@ if TYPE_CHECKING:
 __all__ = ["Options"]
 
 _OF_PROCESS = frozenset(
-    ("initializer", "env", "cpu_affinity", "nice", "logging", "labelled_output")
+    (
+        "initializer",
+        "env",
+        "cpu_affinity",
+        "nice",
+        "logging",
+        "labelled_output",
+        "checkpoint_every",
+        "checkpoint_path",
+    )
 )
 _OF_RESTARTS = frozenset(("restart", "max_restarts", "restart_window", "backoff"))
 
@@ -86,6 +96,11 @@ class Options(NamedTuple):
     """Whether the records that are logged over there reach the handlers of the owner's program."""
     labelled_output: bool = False
     """Whether each line that is printed over there begins with the actor's name."""
+    checkpoint_every: float | None = None
+    """How many seconds after a checkpoint a call is followed by the next one, which its reply waits
+    for; 0.0: each call is. None: only `checkpoint_()` takes one."""
+    checkpoint_path: str | os.PathLike[str] | None = None
+    """The file in which the state is kept, beyond the end of the program. None: in memory."""
 
     @property
     def of_references(self) -> RefOptions:

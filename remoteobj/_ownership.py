@@ -74,6 +74,7 @@ class OwnedActor:
         self.errors = LifecycleErrors(exc, spec.name, own=options.exc is None)
         self.finalizer: weakref.finalize[..., Any] | None = None
         self._owner_pid = os.getpid()
+        self._kept = spec.kept
         self._ending = threading.RLock()
         self._at_it = False
         self.closed = False
@@ -369,6 +370,8 @@ class OwnedActor:
         was_closed, self.closed = self.closed, True
         self.incarnation.close()
         self.endpoint.close()
+        for one in self._kept:
+            one.close()
         transport_of(self.address).remove(self.address)
         forget_at_exit(self)
         if self.finalizer is not None:

@@ -1,10 +1,12 @@
-"""Which values the options that concern an actor's process can have, on any system and at any time.
+"""Which values the options of an actor's process and of its state can have, on any system and at
+any time.
 
-What depends on the system and the moment, `_process_setup` looks at when an actor is started.
+What depends on the system and the moment, `_launching` looks at when an actor is started.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Collection, Mapping
 from typing import Any, Final
@@ -62,6 +64,21 @@ def _is_step(nice: Any) -> bool:
     return type(nice) is int and abs(nice) <= MOST_NICE
 
 
+def _are_seconds(value: Any) -> bool:
+    if value is None:
+        return True
+    return type(value) in (int, float) and 0 <= value < math.inf
+
+
+def _is_path(value: Any) -> bool:
+    if value is None:
+        return True
+    if not isinstance(value, str | os.PathLike):
+        return False
+    path = os.fspath(value)
+    return path != "" and _is_text(path)
+
+
 def _is_switch(value: Any) -> bool:
     return isinstance(value, bool)
 
@@ -73,4 +90,6 @@ _CHECKS: Final = {
     "initializer": (lambda value: value is None or callable(value), "what can be called"),
     "logging": (_is_switch, "True or False"),
     "labelled_output": (_is_switch, "True or False"),
+    "checkpoint_every": (_are_seconds, "a number of seconds, or None"),
+    "checkpoint_path": (_is_path, "the path of a file, or None"),
 }

@@ -118,11 +118,11 @@ class Proxy(Operators):
         def __delitem__(self, key: Any) -> None: ...
 
         def every_(self, period: float) -> Pacer: ...
-        def publish_(self, item: Any) -> None: ...
         def follow_(self, latest: bool = True, *, window: int | None = None) -> Follower: ...
 
     else:
-        every_, publish_, follow_ = _loops.every_, _loops.publish_, _loops.follow_
+        every_, follow_ = _loops.every_, _loops.follow_
+    publish_, checkpoint_ = _loops.publish_, _loops.checkpoint_
 
     # --- recording -----------------------------------------------------------------------
 

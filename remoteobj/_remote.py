@@ -60,8 +60,8 @@ def _options(cls: type[T], **changes: Unpack[SpawnOptions]) -> ClassSpawner[T]:
     """Spawn with other options than the class's own: `Cls.options(name="c").spawn()`.
 
     The options are `engine`, `start_method`, `main`, `name`, `daemon`, `exc`,
-    `spawn_timeout`, `wait`, `stop_timeout`, `fulfill_final`, `eager_proxy`, `reentrant`, `spin` and
-    `writable`.
+    `spawn_timeout`, `wait`, `stop_timeout`, `fulfill_final`, `eager_proxy`, `reentrant`, `spin`,
+    `writable`, `checkpoint_every` and `checkpoint_path`.
     """
     return ClassSpawner(cls, getattr(cls, OPTIONS).but(changes))
 
@@ -194,6 +194,46 @@ class _Remote:
     def cleanup(self, method: Method, /) -> Method:
         """Mark the method that runs however the actor ends, short of SIGKILL."""
         mark(method, "cleanup")
+        return method
+
+    def checkpoint(self, method: Method, /) -> Method:
+        """Mark the method whose return value is the state of the object, which is kept for the next
+        process of its actor. It is called with no argument, and what it returns is pickled.
+
+        When that is, the option `checkpoint_every` says; `checkpoint_()` of a proxy does it now.
+        """
+        mark(method, "checkpoint")
+        return method
+
+    def restore(self, method: Method, /) -> Method:
+        """Mark the method that gets the state, as the one marked `checkpoint` returned it.
+
+        It is called when the actor is started again, after `__init__` and before any call is run.
+
+        >>> @remote
+        ... class Counter:
+        ...     def __init__(self):
+        ...         self.value = 0
+        ...     def add(self, n=1):
+        ...         self.value += n
+        ...         return self.value
+        ...     @remote.checkpoint
+        ...     def save(self):
+        ...         return self.value
+        ...     @remote.restore
+        ...     def load(self, value):
+        ...         self.value = value
+        >>> import os, tempfile
+        >>> with tempfile.TemporaryDirectory() as directory:
+        ...     options = {"checkpoint_path": os.path.join(directory, "counter")}
+        ...     with Counter.options(checkpoint_every=0.0, **options).spawn() as counter:
+        ...         counter.add(5)
+        ...     with Counter.options(**options).spawn() as counter:
+        ...         counter.value.__
+        5
+        5
+        """
+        mark(method, "restore")
         return method
 
 

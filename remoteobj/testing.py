@@ -28,8 +28,8 @@ from typing import Any, Literal, NamedTuple, Self
 
 from ._access import current
 from ._actor.client_set import ClientSet
-from ._actor.clients import Client, StreamProducer
-from ._actor.execution import Executor, Running
+from ._actor.clients import Client
+from ._actor.execution import Executor, ExecutorAround
 from ._actor.server import Server
 from ._fakes import fake, mocked
 from ._handle import Handle
@@ -171,49 +171,22 @@ def _install(_: object, faults: tuple[Fault, ...]) -> None:
         mailbox.executor = _FaultyExecutor(home, faults)
 
 
-class _FaultyExecutor:
+class _FaultyExecutor(ExecutorAround):
     """Stands in front of an actor's executor: counts the requests, and puts the faults in."""
 
     def __init__(self, home: Server, faults: tuple[Fault, ...]) -> None:
+        super().__init__(home.mailbox.executor)
         self._control = home.control
-        self._executor = home.mailbox.executor
         self._clients = home.mailbox.clients
         self._faults = {one.at: one for one in faults}
         self._count = 0
         self._look_ahead()
 
-    @property
-    def current(self) -> Running | None:
-        return self._executor.current
-
-    @property
-    def all_running(self) -> list[Running]:
-        return self._executor.all_running
-
-    @property
-    def done(self) -> int:
-        return self._executor.done
-
-    def begin_steps(self, stream: StreamProducer) -> object:
-        return self._executor.begin_steps(stream)
-
-    def step(self, stream: StreamProducer) -> Frame:
-        return self._executor.step(stream)
-
-    def end_steps(self, outer: object) -> None:
-        self._executor.end_steps(outer)
-
-    def close(self, stream: StreamProducer) -> None:
-        self._executor.close(stream)
-
-    def is_running(self, client: Client, call_id: int) -> bool:
-        return self._executor.is_running(client, call_id)
-
     def run(self, client: Client, request: Frame) -> FrameParts | None:
         self._count += 1
         fault = self._faults.get(self._count)
         if fault is None:
-            reply = self._executor.run(client, request)
+            reply = self._inner.run(client, request)
         else:
             reply = self._fail(fault, client, request)
         self._look_ahead()
@@ -223,7 +196,7 @@ class _FaultyExecutor:
         """Take all faults out; the executor without them."""
         vars(self._clients).pop("read", None)
         vars(self._control).pop("shake_hands", None)
-        return self._executor
+        return self._inner
 
     def _look_ahead(self) -> None:
         """Get ready for what happens before the next request is there."""
@@ -246,7 +219,7 @@ class _FaultyExecutor:
             time.sleep(fault.seconds)
         elif fault.what == "die" and fault.when == "after receive":
             _end(fault.exitcode)
-        reply = self._executor.run(client, request)
+        reply = self._inner.run(client, request)
         if reply is None or fault.what == "delay":
             return reply
         if fault.what == "bad pickle":

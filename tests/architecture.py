@@ -330,6 +330,7 @@ OF_ONE_MODULE = {
     "reference",
     "tcp_transport",
     "test_architecture",
+    "test_atomic_stores",
     "test_call_limit",
     "test_codec",
     "test_connection",

@@ -151,7 +151,7 @@ class StubExecutor:
             return Frame(Kind.STREAM, call_id)
         return Frame(Kind.VALUE, call_id, b"")
 
-    def begin_steps(self, stream: StreamProducer) -> object:
+    def begin(self, client: Client, request: Frame) -> object:
         return None
 
     def step(self, stream: StreamProducer) -> Frame:
@@ -160,7 +160,7 @@ class StubExecutor:
             return Frame(Kind.ITEM, stream.call_id)
         return Frame(Kind.END, stream.call_id)
 
-    def end_steps(self, outer: Any) -> None:
+    def end(self, outer: Any) -> None:
         """There are none within others."""
 
     def close(self, stream: StreamProducer) -> None:

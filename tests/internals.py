@@ -28,11 +28,12 @@ import pytest
 
 import remoteobj
 from remoteobj import Except, Proxy, _incarnation, _inspection, _leaks
-from remoteobj._actor import control, mailbox
+from remoteobj._actor import control, mailbox, state_keeper
 from remoteobj._actor.actor_server import ActorServer
 from remoteobj._actor.clients import Client
 from remoteobj._actor.control import HANDSHAKES
 from remoteobj._actor.replies import value_frame
+from remoteobj._actor.server import local_servers
 from remoteobj._caller import async_calls, event_loop
 from remoteobj._caller.answers import decode_answer
 from remoteobj._caller.control_client import ControlClient
@@ -50,6 +51,8 @@ from remoteobj._engines.registry import ENGINES, engine_named
 from remoteobj._inspection import EXPLAIN_SECONDS
 from remoteobj._options import Options
 from remoteobj._os import guardian_main, io_thread, lazy_import
+from remoteobj._os.atomic_file import AtomicFile
+from remoteobj._os.atomic_memory import AtomicMemory
 from remoteobj._os.thread_unwind import ThreadUnwind
 from remoteobj._pickling import codec, out_of_band
 from remoteobj._pickling.codec import dumps, loads
@@ -989,3 +992,49 @@ def methods_of_operations() -> set[str]:
 def names_of_proxies() -> tuple[set[str], set[str]]:
     """The names that are known as those of proxies, and those that only handles have."""
     return set(OF_PROXIES), set(OF_HANDLES)
+
+
+# ------------------------------------------------------------------ checkpoints
+
+
+def state_in(path: Path) -> Any:
+    """The state of an actor that is kept in this file; `...` if there is none."""
+    parts = AtomicFile(str(path)).read()
+    return ... if parts is None else loads(parts[1], parts[2:])
+
+
+def let_time_pass(_: object, seconds: float) -> None:
+    """For whatever takes checkpoints in this process."""
+    module = vars(state_keeper)
+    now = module["clock"]
+    module["clock"] = lambda: now() + seconds
+
+
+def executor_of(obj: object) -> str:
+    """What class of an executor runs the calls of an actor's object."""
+    (server,) = (one for one in local_servers.values() if one.root is obj)
+    return type(server.executor).__name__
+
+
+def keepers_of(obj: Any) -> list[state_keeper.StateKeeper]:
+    """Two that keep the state of an object: the second as that in the next process."""
+    store = AtomicMemory()
+    made = [state_keeper.StatePlan(store, 0.0).keeper() for _ in range(2)]
+    made[0].open()
+    made[0].restore(obj)
+    return made
+
+
+def dies_in_write(_: object, part: float) -> None:
+    """The process is killed in its next write of a large state but one, with so much of it done."""
+    pwrite, left = os.pwrite, [1]
+
+    def torn(fd: int, data: Any, offset: int) -> int:
+        if len(data) > 10_000:
+            if not left:
+                pwrite(fd, memoryview(data)[: int(len(data) * part)], offset)
+                os.kill(os.getpid(), signal.SIGKILL)
+            left.clear()
+        return pwrite(fd, data, offset)
+
+    os.pwrite = torn

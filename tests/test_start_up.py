@@ -72,7 +72,7 @@ def test_an_actor_that_only_serves_does_not_load_the_code_of_proxies(tmp_path: P
         "@remote\n"
         "class Parts:\n"
         "    def loaded(self):\n"
-        "        late = {'_proxy', 'descriptions'}\n"
+        "        late = {'_proxy', 'descriptions', 'state_keeper', 'records'}\n"
         "        return any(name.rpartition('.')[2] in late for name in sys.modules)\n"
         "    def own(self):\n"
         "        return self.remote\n"

@@ -29,7 +29,7 @@ from .._wire.runtime_directory import sweep_for_the_dead
 from .._wire.transport import Address
 from ..errors import NotListeningError
 from .clients import Client
-from .execution import USER_ENTRY_POINTS
+from .execution import USER_ENTRY_POINTS, ExecutorMaker
 from .interrupting import CallsOfClient, is_taking_in
 from .replies import value_frame
 from .roles import takes_requests
@@ -53,8 +53,16 @@ class ActorServer(Server):
         link: OwnerLink,
         wire_options: WireOptions,
         reentrant: bool,
+        make_executor: ExecutorMaker,
     ) -> None:
-        super().__init__(None, actor_id, address, wire_options=wire_options, reentrant=reentrant)
+        super().__init__(
+            None,
+            actor_id,
+            address,
+            wire_options=wire_options,
+            reentrant=reentrant,
+            make_executor=make_executor,
+        )
         self._exc = exc
         self.link = link
         self.ends_itself = False

@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable
 from multiprocessing import util as mp_util
 from types import CodeType, CoroutineType
-from typing import Any, Final, NamedTuple, NoReturn, Protocol
+from typing import Any, Final, NamedTuple, NoReturn, Protocol, TypeAlias
 
 from .._os.fork_safety import fork_generation
 from .._os.interrupter import run_loop
@@ -29,7 +29,16 @@ from .clients import Client, StreamProducer
 from .iterators import data_frame, is_iterator
 from .replies import error_frame, value_frame
 
-__all__ = ["USER_ENTRY_POINTS", "Executor", "Recorder", "Running", "SerialExecutor"]
+__all__ = [
+    "USER_ENTRY_POINTS",
+    "Executor",
+    "ExecutorAround",
+    "ExecutorMaker",
+    "Recorder",
+    "Running",
+    "SerialExecutor",
+    "end_a_fork",
+]
 
 USER_ENTRY_POINTS: Final[frozenset[CodeType]] = frozenset(
     (evaluate.__code__, StreamProducer.step.__code__, run_loop.__code__)
@@ -88,14 +97,14 @@ class Executor(Protocol):
 
     def run(self, client: Client, request: Frame) -> FrameParts | None: ...
 
-    def begin_steps(self, stream: StreamProducer) -> object:
-        """Steps of this stream follow; what `end_steps` needs."""
+    def begin(self, client: Client, request: Frame) -> object:
+        """What follows belongs to this request: steps of its stream, say. What `end` needs."""
         ...
 
     def step(self, stream: StreamProducer) -> Frame: ...
 
-    def end_steps(self, outer: Any) -> None:
-        """No more follow for now."""
+    def end(self, outer: Any) -> None:
+        """No more follows for now."""
 
     def close(self, stream: StreamProducer) -> None:
         """Close the iterator of a stream that is not open any more."""
@@ -103,6 +112,47 @@ class Executor(Protocol):
     def is_running(self, client: Client, call_id: int) -> bool:
         """Whether a call is being run, or an item of its stream made."""
         ...
+
+
+class ExecutorAround:
+    """An executor that hands all on to another one: for those that add something to that."""
+
+    def __init__(self, inner: Executor) -> None:
+        self._inner = inner
+
+    @property
+    def current(self) -> Running | None:
+        return self._inner.current
+
+    @property
+    def all_running(self) -> list[Running]:
+        return self._inner.all_running
+
+    @property
+    def done(self) -> int:
+        return self._inner.done
+
+    def run(self, client: Client, request: Frame) -> FrameParts | None:
+        return self._inner.run(client, request)
+
+    def begin(self, client: Client, request: Frame) -> object:
+        return self._inner.begin(client, request)
+
+    def step(self, stream: StreamProducer) -> Frame:
+        return self._inner.step(stream)
+
+    def end(self, outer: Any) -> None:
+        self._inner.end(outer)
+
+    def close(self, stream: StreamProducer) -> None:
+        self._inner.close(stream)
+
+    def is_running(self, client: Client, call_id: int) -> bool:
+        return self._inner.is_running(client, call_id)
+
+
+ExecutorMaker: TypeAlias = Callable[[Callable[[], Any], Callable[[BaseException], None]], Executor]
+"""Makes one, of what gives the object, and of what is told of failures that nobody waits for."""
 
 
 class SerialExecutor:
@@ -152,7 +202,7 @@ class SerialExecutor:
                 add_note(exc, "This was raised in the actor, while the call was unpickled.")
             reply = self._failed(kind, call_id, exc)
         if fork_generation[0] != self._fork_generation:
-            _end_a_fork()
+            end_a_fork()
         self._running = outer
         if outer is not None:
             self._record(outer)
@@ -183,10 +233,10 @@ class SerialExecutor:
             frame = Frame(Kind.STREAM, call_id, step_by_step)
         return frame
 
-    def begin_steps(self, stream: StreamProducer) -> object:
-        """Steps of this stream follow; what `end_steps` needs."""
+    def begin(self, client: Client, request: Frame) -> object:
+        """What follows belongs to this request: steps of its stream, say. What `end` needs."""
         outer = self._running
-        self._running = (stream.client, stream.request, clock(), outer)
+        self._running = (client, request, clock(), outer)
         self._record(self._running)
         return outer
 
@@ -194,11 +244,11 @@ class SerialExecutor:
         """Run one step of a stream; the frame of its item, of its end, or of its error."""
         frame = stream.advance()
         if fork_generation[0] != self._fork_generation:
-            _end_a_fork()
+            end_a_fork()
         return frame
 
-    def end_steps(self, outer: Any) -> None:
-        """No more follow for now."""
+    def end(self, outer: Any) -> None:
+        """No more follows for now."""
         self._running = outer
         self._record(outer)
 
@@ -211,7 +261,7 @@ class SerialExecutor:
         except BaseException as exc:
             self._report(exc)  # its consumer is not there to be told
         if fork_generation[0] != self._fork_generation:
-            _end_a_fork()
+            end_a_fork()
 
     # --- what is being run -----------------------------------------------------------------
 
@@ -247,7 +297,7 @@ class SerialExecutor:
                 self.recorder.begins(running[1].payload)
 
 
-def _end_a_fork() -> NoReturn:
+def end_a_fork() -> NoReturn:
     """End the child, where a method forked and returned on both sides: its connections are its
     parent's, and it has nothing to serve."""
     mp_util._flush_std_streams()  # type: ignore[attr-defined]

@@ -12,11 +12,13 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from types import CoroutineType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .._catching.catchers import USER_ERRORS, Except
 from .._engines.contract import OwnerLink, ProgramFailedError, named_parts
+from .._os.fork_safety import Closable
 from .._os.interrupter import Interrupter
 from .._os.lazy_import import import_lock
 from .._os.thread_unwind import ThreadUnwind
@@ -33,11 +35,14 @@ from ..errors import COROUTINE_REMEDY
 from .actor_server import ActorServer
 from .breakpoints import answer_breakpoints
 from .current import ProxyMaker, current_actor, give_own_proxy
-from .execution import USER_ENTRY_POINTS
+from .execution import USER_ENTRY_POINTS, ExecutorMaker, SerialExecutor
 from .mailbox import INTERNAL_CODE
 from .replies import cut_off_frame, error_frame
 from .roles import role_of
 from .server import Server
+
+if TYPE_CHECKING:
+    from .state_keeper import StatePlan
 
 __all__ = ["ActorProgram"]
 
@@ -62,8 +67,10 @@ class ActorProgram:
         wire_options: WireOptions = DEFAULT_WIRE_OPTIONS,
         reentrant: bool = True,
         initializer: Callable[[], object] | None = None,
+        state: StatePlan | None = None,
     ) -> None:
         self._initializer = initializer
+        self._state = state
         self._reentrant = reentrant
         self._make = (factory, args, kwargs)
         self._actor_id = actor_id
@@ -110,6 +117,11 @@ class ActorProgram:
         if self._initializer is not None:
             yield "initializer", self._initializer
 
+    @property
+    def kept(self) -> tuple[Closable, ...]:
+        """What it shares with its owner: see `LaunchSpec.kept`."""
+        return () if self._state is None else (self._state.store,)
+
     @staticmethod
     def describe(request: bytes) -> str:
         with import_lock:
@@ -121,12 +133,20 @@ class ActorProgram:
     # --- a life --------------------------------------------------------------------------
 
     def _open(self, link: OwnerLink, accept: bool) -> ActorServer:
+        make_executor: ExecutorMaker = partial(SerialExecutor, recorder=link.recorder)
+        keeper = None if self._state is None else self._state.keeper()
         server = ActorServer(
-            self._actor_id, self._address, self._exc, link, self._wire_options, self._reentrant
+            self._actor_id,
+            self._address,
+            self._exc,
+            link,
+            self._wire_options,
+            self._reentrant,
+            make_executor if keeper is None else keeper.around(make_executor),
         )
+        server.state_keeper = keeper
         if link.shared_process:
             server.home_threads = set()
-        server.executor.recorder = link.recorder
         link.on_sigterm = server.end_now
         self._owner = server.owner = server.mailbox.clients.attach(link.data)
         if not link.shared_process:
@@ -184,7 +204,10 @@ class ActorProgram:
         return None
 
     def _construct(self, server: ActorServer) -> None:
-        """Make the object; it has its proxy before its `__init__` runs."""
+        """Make the object; it has its proxy before its `__init__` runs, and its state after."""
+        keeper = server.state_keeper
+        if keeper is not None:
+            keeper.open()
         if self._initializer is not None:
             self._initializer()
         factory, args, kwargs = self._make
@@ -202,6 +225,8 @@ class ActorProgram:
             give_own_proxy(type(server.root))
         if cls is None:
             _check_made(factory, server.root)
+        if keeper is not None:
+            keeper.restore(server.root)
         if not self._has_thread and role_of(type(server.root), "work"):
             raise ValueError(
                 f"{type(server.root).__name__} has a @remote.work loop, and an inline actor has no "
@@ -237,6 +262,8 @@ class ActorProgram:
                 self._clean_up(server)
             finally:
                 own_objects.leave(server.root)
+                if server.state_keeper is not None:
+                    server.state_keeper.close()
                 server.close()
 
     def _clean_up(self, server: ActorServer) -> None:

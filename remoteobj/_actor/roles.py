@@ -1,4 +1,4 @@
-"""The methods of a class that have a part in the lives of its objects: `work` and `cleanup`.
+"""The methods of a class that have a part in the lives of its objects: `ROLES`.
 
 What is wrong with a class as it is written is said when it is decorated: `check_class`.
 """
@@ -19,9 +19,12 @@ __all__ = [
     "mark",
     "mark_added",
     "role_of",
+    "roles_of_state",
     "takes_requests",
 ]
 
+ROLES: Final = {"work": 0, "cleanup": 0, "checkpoint": 0, "restore": 1}
+"""The parts, each with the number of arguments that the method is called with."""
 MARK = "_remoteobj_role"
 REQUESTS_MARK = "_remoteobj_requests"
 ADDED_MARK = "_remoteobj_added"
@@ -40,7 +43,7 @@ _VARARGS, _GENERATOR, _COROUTINE, _ASYNC_GENERATOR = 0x04, 0x20, 0x80, 0x200
 
 
 def mark(method: Any, role: str, requests: str | None = None) -> Any:
-    """Give a method a part in the life of its object: "work" or "cleanup".
+    """Give a method a part in the life of its object, one of `ROLES`.
 
     `requests` says where requests run meanwhile, if it is said.
 
@@ -111,17 +114,43 @@ def _check_runs(method: FunctionType, role: str) -> None:
             f"{name} is a generator, since there is a `yield` in it: as @remote.{role} it would be "
             "made, and never run"
         )
+    count = ROLES[role]
     needed = code.co_argcount - len(method.__defaults__ or ())
     keywords = set(code.co_varnames[code.co_argcount :][: code.co_kwonlyargcount])
-    if needed > 1 or keywords - set(method.__kwdefaults__ or ()):
-        raise TypeError(f"{name} takes arguments, and @remote.{role} is called with none")
+    if needed > 1 + count or keywords - set(method.__kwdefaults__ or ()):
+        what = "the state alone" if count else "none"
+        arguments = "more arguments" if count else "arguments"
+        raise TypeError(f"{name} takes {arguments}, and @remote.{role} is called with {what}")
     if not code.co_argcount and not code.co_flags & _VARARGS:
         raise TypeError(f"{name} takes no argument, not even self")
+    if code.co_argcount <= count and not code.co_flags & _VARARGS:
+        raise TypeError(f"{name} takes no argument but self, and @remote.{role} gives it the state")
 
 
 def role_of(cls: type, role: str) -> str | None:
     """The name of the method that has this part in a class."""
     return next(_with_role(cls, role), None)
+
+
+def roles_of_state(cls: type) -> tuple[str | None, str | None]:
+    """The names of the methods that give the state of an object, and that take it again.
+
+    Raises:
+        TypeError: there is one without the other.
+    """
+    found: dict[str, str] = {}
+    for name, value in _members(cls):
+        if isinstance(value, FunctionType) and MARK in value.__dict__:
+            found.setdefault(value.__dict__[MARK], name)
+    both = found.get("checkpoint"), found.get("restore")
+    if both.count(None) == 1:
+        there, missing = ("restore", "checkpoint") if both[0] is None else ("checkpoint", "restore")
+        raise TypeError(
+            f"{cls.__qualname__}.{found[there]} is marked @remote.{there}, and no method is marked "
+            f"@remote.{missing}: the one gives the state that is kept, and the other takes it "
+            "again, so that each needs the other"
+        )
+    return both
 
 
 def _with_role(cls: type, role: str) -> Iterator[str]:
@@ -150,13 +179,14 @@ def check_class(cls: type) -> None:
     Raises:
         TypeError: it is.
     """
-    for role in ("work", "cleanup"):
+    for role in ROLES:
         names = list(dict.fromkeys(_with_role(cls, role)))
         if len(names) > 1:
             raise TypeError(
                 f"{cls.__qualname__} has {len(names)} methods marked @remote.{role}, of which only "
                 f"one is run: {', '.join(names)}; let that one call the others"
             )
+    roles_of_state(cls)
     for name, value in _members(cls):
         func = _function_in(value)
         if not isinstance(value, FunctionType) and _is_marked(func):
@@ -200,7 +230,7 @@ def check_served_class(cls: type) -> None:
     """
     if hasattr(cls, OPTIONS):
         return
-    for role in ("work", "cleanup"):
+    for role in ROLES:
         if (name := role_of(cls, role)) is not None:
             raise TypeError(
                 f"{cls.__qualname__}.{name} is marked @remote.{role}, and is only run in an actor: "

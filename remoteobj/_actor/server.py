@@ -28,7 +28,7 @@ from ..errors import NotListeningError
 from .client_set import ClientSet
 from .clients import Client
 from .control import Control, start, unblock
-from .execution import USER_ENTRY_POINTS, SerialExecutor
+from .execution import USER_ENTRY_POINTS, Executor, ExecutorMaker, SerialExecutor
 from .mailbox import Mailbox
 from .reentrancy import Reentrancy
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .own_loop import OwnLoop
     from .pacing import Pacer
     from .publication import Publication
+    from .state_keeper import StateKeeper
 
 __all__ = ["Mode", "Server", "local_server", "local_servers"]
 
@@ -63,8 +64,11 @@ class Server:
     """Whether what the second thread runs at the end is dropped, and not finished."""
     _holds_on = False
     """Whether that thread did not let go of what was dropped."""
+    _background = False
     loop_thread: int | None = None
     """The one thread that may have a loop of its own; None: any may."""
+    state_keeper: StateKeeper | None = None
+    """What keeps the state of the object, if anything does."""
     _publication: Publication | None = None
     _own_loop: OwnLoop | None = None
 
@@ -77,6 +81,7 @@ class Server:
         mode: Mode = Mode.AUTO,
         wire_options: WireOptions = DEFAULT_WIRE_OPTIONS,
         reentrant: bool = True,
+        make_executor: ExecutorMaker = SerialExecutor,
     ) -> None:
         self.root = root
         self.mode = mode
@@ -92,14 +97,13 @@ class Server:
         """False: whoever runs it calls `finish` and `close` when it is told to stop."""
         self._wire_options = wire_options
         self.control = Control(self, actor_id.name)
-        self.executor = SerialExecutor(lambda: self.root, self.report)
+        self.executor: Executor = make_executor(lambda: self.root, self.report)
         self.mailbox = Mailbox(
             ClientSet(self.control.flush_later, wire_options),
             self.executor,
             Reentrancy(actor_id, reentrant, USER_ENTRY_POINTS),
         )
         self._thread: threading.Thread | None = None
-        self._background = False
         self._ended = threading.Event()
         """Whether the second thread runs nothing any more."""
         self._starting = threading.RLock()

@@ -63,7 +63,7 @@ class StreamRunner:
         The stream may be given up meanwhile, if its generator is blocked on another actor.
         """
         executor, client, begun = self._executor, stream.client, clock()
-        outer = executor.begin_steps(stream)
+        outer = executor.begin(client, stream.request)
         while stream.credit > 0 and stream.open:
             frame = executor.step(stream)
             if stream.open:
@@ -76,7 +76,7 @@ class StreamRunner:
                 executor.close(stream)
             if self._turns or self._flowing or client.unsent or clock() > begun + BURST_SECONDS:
                 break
-        executor.end_steps(outer)
+        executor.end(outer)
         return stream.open
 
     def break_off(self, stream: StreamProducer, error: BaseException) -> None:

@@ -35,6 +35,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from .._os.fork_safety import Closable
 from .._os.io_thread import report_callback_error
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.messages import Bytes
@@ -166,6 +167,8 @@ class LaunchSpec(NamedTuple):
     listener: Listener | None = None
     """The door, which stays open from one launch to the next; each instance is lent it. None: the
     program opens one for itself."""
+    kept: tuple[Closable, ...] = ()
+    """What the program shares with its owner: a process that is a fork keeps its copy of it."""
 
 
 class Instance(Protocol):

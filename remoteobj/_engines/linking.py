@@ -56,10 +56,12 @@ def link_up(
     ours: contextlib.ExitStack,
     theirs: contextlib.ExitStack,
     is_fork: bool,
+    kept: tuple[Closable, ...],
     listener: Listener | None = None,
 ) -> Lines:
     """Make the lines. Our ends are closed by one of the stacks, and its by the other, which until
-    then keeps them for a forked child. So is a copy of the listener."""
+    then keeps them for a forked child, and what else is `kept` for it. So is a copy of the
+    listener."""
     makers = (duplex_pair, socket_pair) if has_pidfds() else (duplex_pair, socket_pair, socket_pair)
     ends: list[ByteStream] = []
     its: list[ByteStream] = []
@@ -75,12 +77,12 @@ def link_up(
     measurement = _measurement_here()
     link.measured = None if measurement is None else measurement.settings
     ours.callback(recorder.abandon)
-    kept: list[Closable] = [*its, recorder.kept_by_fork]
+    kept_by_fork: list[Closable] = [*its, recorder.kept_by_fork, *kept]
     if listener is not None:
         link.listener = listener.lend()
         theirs.callback(link.listener.close)
-        kept.append(link.listener.kept_by_fork)
-    theirs.enter_context(keep_in_child(*kept))
+        kept_by_fork.append(link.listener.kept_by_fork)
+    theirs.enter_context(keep_in_child(*kept_by_fork))
     death = ends[2] if ends[2:] else None
     return Lines(ends[0], ends[1], death, recorder, link, measurement)
 

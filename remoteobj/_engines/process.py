@@ -92,6 +92,7 @@ class ActorProcess(multiprocessing.Process):
         """Until it is started; packed in a new process that is no fork."""
         self._packed: object = None
         """What travels beside it, until it is started: see `Pickles`."""
+        self._kept = spec.kept
         self._describe = spec.program.describe
         self._wire_options = spec.wire_options
         self._link: OwnerLink | None = None
@@ -128,7 +129,8 @@ class ActorProcess(multiprocessing.Process):
         assert program is not None
         assert not isinstance(program, PackedProgram)
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
-            lines = link_up(ours, theirs, self.start_method == "fork", self._listener)
+            is_fork = self.start_method == "fork"
+            lines = link_up(ours, theirs, is_fork, self._kept, self._listener)
             self._link, self._recorder = lines.link, lines.recorder
             try:
                 if self.start_method == "fork":
@@ -146,7 +148,7 @@ class ActorProcess(multiprocessing.Process):
                 weakref.finalize(self, lines.recorder.close).atexit = False
             finally:
                 self._link = self._packed = self._listener = None
-            self._program = None
+            self._program, self._kept = None, ()
             ours.pop_all()
         self.data: StreamChannel = StreamChannel(lines.data, self._reaper.death, self._wire_options)
         self.control: StreamChannel = StreamChannel(lines.control)

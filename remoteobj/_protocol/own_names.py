@@ -11,6 +11,7 @@ OF_PROXIES: Final = frozenset(
         "async_",
         "attrs_",
         "cast_",
+        "checkpoint_",
         "every_",
         "follow_",
         "future_",

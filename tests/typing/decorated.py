@@ -22,6 +22,14 @@ class Counter:
     @remote.cleanup
     def close(self) -> None: ...
 
+    @remote.checkpoint
+    def save(self) -> int:
+        return self.value
+
+    @remote.restore
+    def load(self, value: int) -> None:
+        self.value = value
+
 
 @remote(name="better", daemon=False)
 class Better(Counter):
@@ -33,6 +41,8 @@ def its_objects_are_ordinary_ones() -> None:
     assert_type(Counter(10), Counter)
     assert_type(Counter(10).add(1), int)
     assert_type(Better().double(), int)
+    assert_type(Counter().save(), int)
+    Counter().load("x")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     counter: Counter = Better(3)
     assert isinstance(counter, Better)
     assert_type(counter.double(), int)
@@ -54,5 +64,7 @@ def to_pyright_a_decorator_can_not_add_a_name() -> None:
 
 def what_the_decorator_takes_is_checked() -> None:
     remote(nam="c")  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]
+    remote(checkpoint_every=0.0, checkpoint_path="state")
+    remote(checkpoint_every="1 s")  # type: ignore[call-overload] # pyright: ignore[reportArgumentType]
     remote(daemon=3)  # type: ignore[call-overload] # pyright: ignore[reportArgumentType]
     remote.work(requests="process")  # type: ignore[call-overload] # pyright: ignore[reportArgumentType]

@@ -1,0 +1,121 @@
+"""What is launched for an actor, by its options: its program, how its process is set up, and where
+its state is kept.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any, Final
+
+from ._actor.program import ActorProgram
+from ._actor.roles import roles_of_state
+from ._catching.catchers import Except
+from ._engines.contract import LaunchSpec
+from ._engines.process_options import NO_OPTIONS, ProcessOptions, usual_options
+from ._options import Options
+from ._os.lazy_import import import_lock
+from ._own_proxy import OwnProxy
+from ._reference import RemoteRef
+
+if TYPE_CHECKING:
+    from ._actor.state_keeper import StatePlan
+
+__all__ = ["launch_spec"]
+
+_OF_PROCESS: Final = "env", "cpu_affinity", "nice", "labelled_output"
+_DEFAULTS: Final = Options()
+
+
+def launch_spec(
+    factory: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    options: Options,
+    ref: RemoteRef,
+    exc: Except,
+) -> LaunchSpec:
+    """What is launched, as often as the actor is started, as things are at this moment.
+
+    Raises:
+        ValueError: an option is about a process that it has not, or this system can't do that.
+        TypeError: an option is about a state that it has not; or the class has one of the methods
+            marked `checkpoint` and `restore`, and not the other.
+    """
+    program = ActorProgram(
+        factory,
+        args,
+        kwargs,
+        actor_id=ref.actor_id,
+        address=ref.address,
+        exc=exc,
+        proxy=OwnProxy(ref.reference()),
+        wire_options=options.wire_options,
+        reentrant=options.reentrant,
+        initializer=options.initializer,
+        state=_state_plan(factory, options),
+    )
+    return LaunchSpec(
+        program,
+        ref.actor_id.name,
+        options.daemon,
+        options.start_method,
+        ref.wire_options,
+        options.main,
+        _process_options(options),
+        kept=program.kept,
+    )
+
+
+def _process_options(options: Options) -> ProcessOptions:
+    """How the process is set up."""
+    if options.engine != "process":
+        for name in _OF_PROCESS:
+            if getattr(options, name) != getattr(_DEFAULTS, name):
+                raise ValueError(
+                    f"{name}= is about a process of its own, and with engine={options.engine!r} "
+                    "the actor has none"
+                )
+        return NO_OPTIONS
+    usual = usual_options()
+    return ProcessOptions(
+        None if options.env is None else dict(options.env),
+        None if options.cpu_affinity is None else _checked_cpus(options.cpu_affinity),
+        options.nice,
+        options.labelled_output,
+        usual.logging if options.logging else None,
+        usual.whole_title,
+    )
+
+
+def _checked_cpus(numbers: Collection[int]) -> tuple[int, ...]:
+    if not hasattr(os, "sched_setaffinity"):
+        raise ValueError("cpu_affinity= can't be had here: this system lets no process choose")
+    usable = os.sched_getaffinity(0)
+    if not usable.issuperset(numbers):
+        raise ValueError(
+            f"cpu_affinity={numbers!r} is to name some of the processors that this process may run "
+            f"on: {sorted(usable)}"
+        )
+    return tuple(sorted(set(numbers)))
+
+
+def _state_plan(factory: Any, options: Options) -> StatePlan | None:
+    """How the state of what a factory makes is kept; None: it has none to be kept."""
+    every, path = options.checkpoint_every, options.checkpoint_path
+    wanted = every is not None or path is not None
+    if isinstance(factory, type):
+        if None in roles_of_state(factory):
+            if wanted:
+                raise TypeError(
+                    f"checkpoint_every and checkpoint_path are for classes that say what their "
+                    f"state is: mark two methods of {factory.__qualname__}, one by "
+                    "@remote.checkpoint and one by @remote.restore"
+                )
+            return None
+    elif not wanted and options.restart == "never":
+        return None  # what a function makes may have a state, and is not known here
+    with import_lock:
+        from ._actor.state_keeper import StatePlan  # for a faster start-up: few keep a state
+
+    return StatePlan.of(every, None if path is None else os.fspath(path), wanted)

@@ -1,0 +1,241 @@
+"""A restarted actor has the state that was kept last, whenever its process before was killed."""
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+
+import remoteobj
+from remoteobj import ActorDiedError, Handle, remote
+from remoteobj.testing import die, script
+from tests.conftest import Launch
+from tests.internals import dies_in_write
+from tests.tools import pidfd_open, until
+
+LONG = int(30 * float(os.environ.get("SOAK", "60")))
+"""How often the counting actor is killed in a soak: some 30 times a second."""
+RESTARTED: dict[str, Any] = {"restart": "on-failure", "backoff": 0.0, "max_restarts": 10_000}
+
+
+@remote(checkpoint_every=0.0, **RESTARTED)
+class Counter:
+    """Its state is large enough that a kill may well come while it is written."""
+
+    def __init__(self, start: int = 0) -> None:
+        self.value = start
+        self.filler = 30_000
+        self.mine: Any = None
+
+    def add(self) -> int:
+        self.value += 1
+        return self.value
+
+    def keep_too(self, other: Any) -> None:
+        self.mine = other
+
+    def die(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+        signal.pause()
+
+    @remote.checkpoint
+    def save(self) -> Any:
+        return self.value, bytes([self.value % 251]) * self.filler, self.mine
+
+    @remote.restore
+    def load(self, state: Any) -> None:
+        self.value, filler, self.mine = state
+        self.filler = len(filler)
+        assert filler == bytes([self.value % 251]) * self.filler, "it is torn"
+
+
+def killed(counter: Handle[Any], how: Any) -> ActorDiedError:
+    before = counter.restarts_
+    with pytest.raises(ActorDiedError) as caught:
+        how()
+    until(lambda: counter.restarts_ > before)
+    return caught.value
+
+
+@pytest.mark.engines(only=["process"], reason="only a process can be killed")
+def test_the_next_process_has_the_state_of_the_one_before(launch: Launch) -> None:
+    with Counter.options(**launch).spawn(100) as counter:
+        assert counter.add() == 101
+        for n in range(2):
+            killed(counter, counter.die)
+            assert counter.add() == 102 + n
+        assert counter.restarts_ == 2
+
+
+def test_so_it_is_without_files_in_memory(
+    start_method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    with Counter.options(start_method=start_method).spawn() as counter:
+        assert counter.add() == 1
+        killed(counter, counter.die)
+        assert counter.add() == 2
+
+
+def test_what_was_not_kept_is_lost() -> None:
+    with Counter.options(start_method="fork", checkpoint_every=None).spawn(10) as counter:
+        counter.add()
+        counter.checkpoint_()
+        counter.add()
+        killed(counter, counter.die)
+        assert counter.value.__ == 11
+
+
+def test_what_a_function_makes_is_given_its_state_too() -> None:
+    spawner = remoteobj.options(start_method="fork", **RESTARTED)
+    with spawner.spawn(lambda: Counter(10)) as counter:
+        counter.add()
+        counter.checkpoint_()  # type: ignore[attr-defined]
+        counter.add()
+        killed(counter, counter.die)  # type: ignore[arg-type]
+        assert counter.add() == 12
+    table: Any
+    with spawner.spawn(lambda: {"a": 1}) as table:  # which has none
+        table["b"] = 2
+        killed(table, lambda: table.passto(Counter.die))
+        assert dict(table) == {"a": 1}
+
+
+def test_a_restore_that_raises_is_a_start_that_failed() -> None:
+    counter = Counter.options(start_method="fork", max_restarts=1).spawn()
+    counter.passto(lambda obj: setattr(obj, "mine", Unwelcome()))
+    with pytest.raises(ActorDiedError):
+        counter.die()
+    with pytest.raises((ValueError, ActorDiedError), match="no number"):
+        counter.add()
+    assert counter.join_(10)
+    with pytest.raises(ActorDiedError, match="stays dead"):
+        counter.add()
+    with pytest.raises(ActorDiedError), counter:
+        pass
+
+
+class Unwelcome:
+    """A state has it, and can't be unpickled."""
+
+    def __reduce__(self) -> Any:
+        return int, ("no number",)
+
+
+# ------------------------------------------------------------------ in the midst of a checkpoint
+
+
+class Deadly:
+    """Whoever pickles it is killed."""
+
+    def __reduce__(self) -> Any:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.fixture
+def counter() -> Iterator[Any]:
+    with Counter.options(start_method="fork").spawn() as handle:
+        handle.add()
+        yield handle
+
+
+def test_a_kill_before_the_write_leaves_the_state_before(counter: Any) -> None:
+    def change(obj: Any) -> None:
+        obj.value = 50
+        obj.mine = Deadly()
+
+    assert killed(counter, lambda: counter.passto(change)).maybe_executed
+    assert counter.add() == 2
+
+
+@pytest.mark.parametrize("filler", [30_000, 200_000])
+@pytest.mark.parametrize("part", [0.0, 0.5, 1.0])
+def test_a_kill_within_the_write_leaves_the_state_before(
+    counter: Any, part: float, filler: int
+) -> None:
+    counter.filler = filler
+    assert counter.add() == 2
+    counter.passto(dies_in_write, part)
+    assert killed(counter, counter.add).maybe_executed
+    assert counter.add() == 3
+    assert counter.filler.__ == filler
+
+
+def test_a_kill_after_the_write_and_before_the_reply_leaves_the_new_state(counter: Any) -> None:
+    script(counter, die(when="in mid-frame"))
+    assert killed(counter, counter.add).maybe_executed
+    assert counter.add() == 3
+
+
+# ------------------------------------------------------------------ at any moment
+
+
+def kill_at_random_moments(
+    handle: Handle[Any], kills: int, seed: int, stop: threading.Event
+) -> None:
+    """Kill each of its processes, some time after it was started."""
+    chance = random.Random(seed)
+    for number in range(kills):
+        until(partial(is_alive, handle, number, stop))
+        pid = handle.pid_
+        pidfd = -1 if pidfd_open is None else pidfd_open(pid)
+        time.sleep(chance.uniform(0.0, 0.006))
+        if pidfd < 0:
+            os.kill(pid, signal.SIGKILL)
+        else:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            os.close(pidfd)
+    until(lambda: handle.restarts_ == kills or stop.is_set())
+
+
+def is_alive(handle: Handle[Any], number: int, stop: threading.Event) -> bool:
+    return stop.is_set() or (handle.restarts_ == number and handle.alive_)
+
+
+def count_on(counter: Any, stop: threading.Event) -> tuple[int, int, int]:
+    """Count, and hold what it tells against what it may be: how often it told, died before a call,
+    and died in one."""
+    possible, told, before, within = {0}, 0, 0, 0
+    while not stop.is_set():
+        try:
+            value = counter.add()
+        except ActorDiedError as died:
+            if died.maybe_executed:
+                within += 1
+                possible |= {one + 1 for one in possible}
+            else:
+                before += 1
+        else:
+            assert value - 1 in possible, f"it told {value}, and may have had {possible}"
+            possible, told = {value}, told + 1
+    return told, before, within
+
+
+@pytest.mark.parametrize(
+    "kills", [200, pytest.param(LONG, marks=[pytest.mark.soak, pytest.mark.timeout(0)])]
+)
+def test_no_value_that_was_told_is_lost_and_none_is_counted_twice(kills: int) -> None:
+    seed = kills
+    with Counter.options(start_method="fork").spawn() as counter:
+        stop = threading.Event()
+
+        def kill_them() -> None:
+            kill_at_random_moments(counter, kills, seed, stop)
+            stop.set()
+
+        killer = threading.Thread(target=kill_them, name="killer")
+        killer.start()
+        try:
+            told, before, within = count_on(counter, stop)
+        finally:
+            stop.set()
+            killer.join()
+        assert counter.restarts_ == kills
+        assert told > kills
+        assert within > kills / 10
+        assert before + within <= kills
