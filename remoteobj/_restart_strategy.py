@@ -6,9 +6,9 @@
                   children to start, the first started first   one-for-all    all
                                                                rest-for-one   those after c
 
-A child that is to be started is *due*. It is started only while all that were started before it run
-again, unless the strategy is one-for-one, whose children have nothing to do with each other. When a
-start fails, the child and those after it stay due, until that failure has been counted.
+A child that is to be started is *due*. Its start begins only when no child before it is due any more,
+unless the strategy is one-for-one, whose children have nothing to do with each other. When a start
+fails, the child and those after it stay due, and wait until that failure has been counted.
 """
 
 from __future__ import annotations
@@ -60,7 +60,11 @@ class RestartPlan(Generic[C]):
     ['server']
     >>> plan.next_start()
     'cache'
+    >>> plan.starting("cache")
+    >>> plan.next_start() is None
+    True
     >>> plan.started("cache")
+    True
     >>> plan.next_start()
     'server'
     """
@@ -69,8 +73,10 @@ class RestartPlan(Generic[C]):
         self._strategy = strategy
         self._children: list[C] = []
         self._due: list[C] = []
+        self._starting: set[C] = set()
+        """Those of them of whose start the outcome is not known."""
         self._uncounted: set[C] = set()
-        """Those whose start has failed, which `failed` has not been told of. They are due."""
+        """Those of them whose start has failed, which `failed` has not been told of."""
 
     @property
     def children(self) -> list[C]:
@@ -86,18 +92,22 @@ class RestartPlan(Generic[C]):
         for some in (self._children, self._due):
             if child in some:
                 some.remove(child)
+        self._starting.discard(child)
         self._uncounted.discard(child)
 
-    def is_due(self, child: C) -> bool:
-        """Whether it is to be started anyway, so that another failure of it tells nothing new."""
-        return child in self._due and child not in self._uncounted
+    def tells_something(self, child: C) -> bool:
+        """Whether a failure of it is to be counted: it is a child, and will not be started anyway."""
+        waits = child in self._due and child not in self._starting | self._uncounted
+        return child in self._children and not waits
 
     def failed(self, child: C) -> list[C]:
         """A failure of it has been counted: those that must be stopped now, in this order."""
-        self._uncounted.discard(child)
         group = self._group(child)
-        stopped = [one for one in reversed(group) if one != child and one not in self._due]
-        if self._strategy == "one-for-one":  # a child that can't start does not hold up the others
+        waiting = [one for one in self._due if one not in self._starting]
+        stopped = [one for one in reversed(group) if one != child and one not in waiting]
+        self._uncounted.discard(child)
+        self._starting.difference_update(group)
+        if self._strategy == "one-for-one":
             self._due = [one for one in self._due if one != child] + group
         else:
             self._due = [one for one in self._children if one in group or one in self._due]
@@ -110,23 +120,41 @@ class RestartPlan(Generic[C]):
         return self._children[at : at + 1 if self._strategy == "one-for-one" else None]
 
     def all_due(self) -> None:
-        """All are to be started, whatever was due before."""
+        """None of them runs, and all are to be started."""
         self._due = self.children
+        self._starting.clear()
         self._uncounted.clear()
 
+    @property
+    def complete(self) -> bool:
+        """Whether all of them have been started."""
+        return not self._due
+
     def next_start(self) -> C | None:
-        """The child to be started now, if there is one."""
+        """The child whose start can begin now, if there is one."""
         for one in self._due:
-            if one not in self._uncounted:
+            if one not in self._starting | self._uncounted:
                 return one
             if self._strategy != "one-for-one":
                 return None
         return None
 
-    def started(self, child: C) -> None:
-        """It runs."""
-        self._due.remove(child)
+    def starting(self, child: C) -> None:
+        """Its start has begun."""
+        self._starting.add(child)
 
-    def start_failed(self, child: C) -> None:
-        """It does not; `failed` will be told of that."""
+    def started(self, child: C) -> bool:
+        """It runs; False: it is to be started once more, since others failed meanwhile."""
+        if child not in self._starting:
+            return False
+        self._starting.remove(child)
+        self._due.remove(child)
+        return True
+
+    def start_failed(self, child: C) -> bool:
+        """It does not, of which `failed` is to be told; False: as for `started`."""
+        if child not in self._starting:
+            return False
+        self._starting.remove(child)
         self._uncounted.add(child)
+        return True

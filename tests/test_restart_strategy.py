@@ -34,7 +34,8 @@ def started_by(plan: RestartPlan[str]) -> str:
     """Start all that is to be started."""
     started = ""
     while (child := plan.next_start()) is not None:
-        plan.started(child)
+        plan.starting(child)
+        assert plan.started(child)
         started += child
     return started
 
@@ -52,10 +53,16 @@ def test_the_others_are_stopped_last_first_and_all_started_first_first(
     assert "".join(plan.children) == "abcd"
 
 
+def start_in_vain(plan: RestartPlan[str], child: str) -> None:
+    assert plan.next_start() == child
+    plan.starting(child)
+    assert plan.start_failed(child)
+
+
 def test_one_that_can_not_be_started_again_holds_up_those_after_it() -> None:
     plan = plan_of("rest-for-one", "abcd")
     plan.failed("b")
-    plan.start_failed("b")
+    start_in_vain(plan, "b")
     assert plan.next_start() is None
     assert plan.failed("b") == []  # the others are stopped already
     assert started_by(plan) == "bcd"
@@ -64,17 +71,41 @@ def test_one_that_can_not_be_started_again_holds_up_those_after_it() -> None:
 def test_one_that_can_not_be_started_again_holds_up_nobody_who_has_nothing_to_do_with_it() -> None:
     plan = plan_of("one-for-one", "abc")
     plan.failed("a")
-    plan.start_failed("a")
+    start_in_vain(plan, "a")
     plan.failed("b")
+    assert started_by(plan) == "b"
     plan.failed("a")
-    assert started_by(plan) == "ba"
+    assert started_by(plan) == "a"
+
+
+def test_one_that_is_being_started_holds_up_those_after_it_but_under_one_for_one() -> None:
+    plan = plan_of("one-for-all", "ab")
+    plan.failed("b")
+    plan.starting("a")
+    assert plan.next_start() is None
+    apart = plan_of("one-for-one", "ab")
+    apart.failed("a")
+    apart.starting("a")
+    apart.failed("b")
+    assert apart.next_start() == "b"
+
+
+def test_a_start_that_is_overtaken_by_a_failure_of_another_begins_anew() -> None:
+    plan = plan_of("one-for-all", "abc")
+    plan.failed("b")
+    plan.starting("a")
+    plan.started("a")
+    plan.starting("b")
+    assert plan.failed("a") == ["b"]  # c has not been started since
+    assert not plan.started("b")
+    assert not plan.start_failed("b")
+    assert started_by(plan) == "abc"
 
 
 def test_when_one_that_held_up_others_is_taken_out_they_are_started() -> None:
-    plan = plan_of("one-for-all", "abc")
-    plan.failed("c")
-    plan.started("a")
-    plan.start_failed("b")
+    plan = plan_of("rest-for-one", "abc")
+    plan.failed("b")
+    start_in_vain(plan, "b")
     plan.remove("b")
     assert started_by(plan) == "c"
 
@@ -104,9 +135,9 @@ class Plans(RuleBasedStateMachine):
         self.strategy = strategy
         self.plan = RestartPlan[int](strategy)
         self.running: set[int] = set()
+        self.starting: set[int] = set()
         self.unseen: list[int] = []
         """Failures that the plan has not been told of."""
-        self.held_up_by: set[int] = set()
         self.names = iter(range(1000))
         for _ in range(number):
             self.spawn()
@@ -127,32 +158,48 @@ class Plans(RuleBasedStateMachine):
     @rule()
     def count_failure(self) -> None:
         child = self.unseen.pop(0)
-        if child in self.running or child not in self.plan.children or self.plan.is_due(child):
+        if child in self.running | self.starting or not self.plan.tells_something(child):
             return
-        self.held_up_by.discard(child)
+        active = self.running | self.starting
         stopped = self.plan.failed(child)
         assert stopped == sorted(stopped, reverse=True)
-        if self.strategy == "one-for-one":
-            assert not stopped
-        if self.strategy == "rest-for-one":
-            assert all(one > child for one in stopped)
-        self.running -= set(stopped)
-        assert self.plan.is_due(child)
+        group = {
+            "one-for-one": {child},
+            "one-for-all": set(self.plan.children),
+            "rest-for-one": {one for one in self.plan.children if one >= child},
+        }[self.strategy]
+        assert active & group <= set(stopped) < group
+        self.running -= group
+        self.starting -= group
+        assert not self.plan.complete
+        assert not self.plan.tells_something(child)
 
     @precondition(lambda self: self.plan.next_start() is not None)
-    @rule(works=st.booleans())
-    def start(self, works: bool) -> None:
+    @rule()
+    def begin_start(self) -> None:
         child = self.plan.next_start()
         assert child is not None
-        assert child not in self.running
-        if self.strategy == "one-for-all":  # those that run are older, or newer than the failure
-            assert child not in self.held_up_by
+        assert child not in self.running | self.starting
+        if self.strategy != "one-for-one":
+            assert all(one > child for one in self.starting)
+            assert all(
+                one in self.running or one in self.unseen
+                for one in self.plan.children
+                if one < child
+            )
+        self.plan.starting(child)
+        self.starting.add(child)
+
+    @precondition(lambda self: self.starting)
+    @rule(data=st.data(), works=st.booleans())
+    def end_start(self, data: st.DataObject, works: bool) -> None:
+        child = data.draw(st.sampled_from(sorted(self.starting)))
+        self.starting.remove(child)
         if works:
-            self.plan.started(child)
+            assert self.plan.started(child)
             self.running.add(child)
         else:
-            self.plan.start_failed(child)
-            self.held_up_by.add(child)
+            assert self.plan.start_failed(child)
             self.unseen.append(child)
 
     @precondition(lambda self: self.plan.children)
@@ -161,31 +208,31 @@ class Plans(RuleBasedStateMachine):
         child = data.draw(st.sampled_from(self.plan.children))
         self.plan.remove(child)
         self.running.discard(child)
-        self.held_up_by.discard(child)
+        self.starting.discard(child)
 
     @invariant()
     def the_children_are_in_the_order_of_their_first_starts(self) -> None:
         assert self.plan.children == sorted(self.plan.children)
 
     @invariant()
-    def each_child_runs_or_is_due_or_has_a_failure_that_will_be_counted(self) -> None:
+    def each_child_runs_or_will_be_started_or_has_a_failure_that_will_be_counted(self) -> None:
         for child in self.plan.children:
-            assert child in self.running or self.plan.is_due(child) or child in self.unseen
-
-    @invariant()
-    def no_child_that_depends_on_one_that_can_not_start_is_started(self) -> None:
-        following = self.plan.next_start()
-        if following is not None and self.strategy != "one-for-one":
-            assert all(one > following for one in self.held_up_by)
+            will_be_started = not self.plan.tells_something(child)
+            assert child in self.running | self.starting or will_be_started or child in self.unseen
 
     def teardown(self) -> None:
         """If nothing more fails, all run in the end."""
-        while self.unseen:
-            self.count_failure()
-        while (child := self.plan.next_start()) is not None:
-            self.plan.started(child)
-            self.running.add(child)
+        while self.unseen or self.starting or self.plan.next_start() is not None:
+            for child in sorted(self.starting):
+                assert self.plan.started(child)
+                self.starting.remove(child)
+                self.running.add(child)
+            if self.unseen:
+                self.count_failure()
+            if self.plan.next_start() is not None:
+                self.begin_start()
         assert self.running == set(self.plan.children)
+        assert self.plan.complete
 
 
 Plans.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
