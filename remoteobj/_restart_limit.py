@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._exit_report import ExitReport
+    from .errors import ExitReport
 
 __all__ = ["RestartLimit"]
 

@@ -6,18 +6,19 @@
                   children to start, the first started first   one-for-all    all
                                                                rest-for-one   those after c
 
-A child that is to be started is *due*. Its start begins only when no child before it is due any more,
+A child that is to be started is *due*. Its start begins only when none before it is due any more,
 unless the strategy is one-for-one, whose children have nothing to do with each other. When a start
 fails, the child and those after it stay due, and wait until that failure has been counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar, get_args
 
+from ._restart_policy import is_failure
+
 if TYPE_CHECKING:
-    from ._exit_report import ExitReport
+    from .errors import ExitReport
 
 __all__ = ["Restart", "RestartPlan", "Strategy", "check_strategy", "is_restarted_after"]
 
@@ -26,7 +27,7 @@ Strategy = Literal["one-for-one", "one-for-all", "rest-for-one"]
 Restart = Literal["never", "on-failure", "always"]
 """After which ends a child is restarted. OTP calls them temporary, transient and permanent."""
 
-C = TypeVar("C", bound=Hashable)
+C = TypeVar("C")
 
 
 def check_strategy(strategy: str) -> None:
@@ -47,7 +48,7 @@ def is_restarted_after(restart: Restart, report: ExitReport) -> bool:
     >>> [is_restarted_after("on-failure", report) for report in (ended, crashed)]
     [False, True]
     """
-    return restart == "always" or (restart == "on-failure" and report.reason != "stopped")
+    return restart == "always" or (restart == "on-failure" and is_failure(report))
 
 
 class RestartPlan(Generic[C]):
@@ -96,7 +97,7 @@ class RestartPlan(Generic[C]):
         self._uncounted.discard(child)
 
     def tells_something(self, child: C) -> bool:
-        """Whether a failure of it is to be counted: it is a child, and will not be started anyway."""
+        """Whether a failure of it is to be counted: it is a child, and not to be started anyway."""
         waits = child in self._due and child not in self._starting | self._uncounted
         return child in self._children and not waits
 

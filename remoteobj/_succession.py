@@ -149,9 +149,7 @@ class Succession:
             for callback in self._deaths:
                 deaths.add(callback)
         deaths.tell(report)
-        if incarnation.forced:
-            self.end()
-        elif is_current and not self.over and incarnation.number != self._retired:
+        if is_current and not self.over and incarnation.number != self._retired:
             self._decide(incarnation, report)
         self._settle()
 
@@ -215,11 +213,16 @@ class Succession:
         return None
 
     def retire(self, timeout: float | None) -> None:
-        """End the present incarnation in order; calls that come then wait for the next one."""
+        """End the present incarnation in order, or at once if it is not born; calls that come then
+        wait for the next one."""
         with self._begin_or_end:
-            if not self.over:
-                self._retired = self.current.number
+            if self.over:
+                return
+            self._retired = self.current.number
+            if self.current.birth.over:
                 self.current.end(timeout, False, None)
+            else:
+                self.current.destroy()
 
     def give_up(self, why: ErrorFactory | None = None) -> None:
         """There is no other incarnation; `why` makes the error of who calls, if not the death."""
