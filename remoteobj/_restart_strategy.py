@@ -72,6 +72,8 @@ class RestartPlan(Generic[C]):
 
     def __init__(self, strategy: Strategy) -> None:
         self._strategy = strategy
+        self._in_turn = strategy != "one-for-one"
+        """Whether one that is due waits for those before it."""
         self._children: list[C] = []
         self._due: list[C] = []
         self._starting: set[C] = set()
@@ -108,7 +110,7 @@ class RestartPlan(Generic[C]):
         stopped = [one for one in reversed(group) if one != child and one not in waiting]
         self._uncounted.discard(child)
         self._starting.difference_update(group)
-        if self._strategy == "one-for-one":
+        if not self._in_turn:
             self._due = [one for one in self._due if one != child] + group
         else:
             self._due = [one for one in self._children if one in group or one in self._due]
@@ -121,8 +123,9 @@ class RestartPlan(Generic[C]):
         return self._children[at : at + 1 if self._strategy == "one-for-one" else None]
 
     def all_due(self) -> None:
-        """None of them runs, and all are to be started."""
+        """None of them runs, and all are to be started, one after the other."""
         self._due = self.children
+        self._in_turn = True
         self._starting.clear()
         self._uncounted.clear()
 
@@ -136,7 +139,7 @@ class RestartPlan(Generic[C]):
         for one in self._due:
             if one not in self._starting | self._uncounted:
                 return one
-            if self._strategy != "one-for-one":
+            if self._in_turn:
                 return None
         return None
 
@@ -150,6 +153,8 @@ class RestartPlan(Generic[C]):
             return False
         self._starting.remove(child)
         self._due.remove(child)
+        if self.complete:
+            self._in_turn = self._strategy != "one-for-one"
         return True
 
     def start_failed(self, child: C) -> bool:

@@ -23,6 +23,7 @@ from typing import Protocol
 
 from ._engines.contract import ExitCallback, ExitCallbacks
 from ._incarnation import Incarnation
+from ._os.thread_group import ThreadGroup
 from ._protocol.calls import ErrorFactory
 from ._wire.transport import Listener
 from .errors import CallTimeoutError, ExitReport
@@ -79,7 +80,7 @@ class Succession:
         self._end = ExitCallbacks()
         self._last: ExitReport | None = None
         """That of the present incarnation, once it has ended."""
-        self._threads: set[threading.Thread] = set()
+        self._threads = ThreadGroup()
         self._watch(self.current)
 
     @property
@@ -158,17 +159,10 @@ class Succession:
             self._end.tell(self._last)
 
     def _decide(self, incarnation: Incarnation, report: ExitReport) -> None:
-        thread = threading.Thread(
-            target=self._ask_keeper,
-            args=(incarnation, report),
-            name=f"remoteobj-restart-{self.name}",
-            daemon=True,
-        )
-        self._threads.add(thread)
+        ask = partial(self._ask_keeper, incarnation, report)
         try:
-            thread.start()
+            self._threads.begin(f"remoteobj-restart-{self.name}", ask)
         except RuntimeError:  # too late in the program's end for a thread
-            self._threads.discard(thread)
             self.end()
 
     def _ask_keeper(self, incarnation: Incarnation, report: ExitReport) -> None:
@@ -180,8 +174,6 @@ class Succession:
         except BaseException:
             self.end()  # else calls would wait for ever
             raise
-        finally:
-            self._threads.discard(threading.current_thread())
 
     # --- for the keeper --------------------------------------------------------------------
 
@@ -242,6 +234,4 @@ class Succession:
 
     def join(self) -> None:
         """Wait until nobody decides any more, since it is over."""
-        for thread in list(self._threads):
-            if thread is not threading.current_thread():
-                thread.join()
+        self._threads.join()

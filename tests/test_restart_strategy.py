@@ -110,6 +110,25 @@ def test_when_one_that_held_up_others_is_taken_out_they_are_started() -> None:
     assert started_by(plan) == "c"
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_when_all_are_to_be_started_each_waits_for_those_before_it(strategy: Strategy) -> None:
+    plan = plan_of(strategy, "abc")
+    plan.failed("b")
+    plan.starting("a" if strategy == "one-for-all" else "b")
+    plan.all_due()
+    for child in "abc":
+        assert not plan.complete
+        assert plan.next_start() == child
+        plan.starting(child)
+        assert plan.next_start() is None
+        assert plan.started(child)
+    assert plan.complete
+    plan.failed("c")
+    plan.starting(plan.next_start() or "")
+    plan.failed("a")
+    assert plan.next_start() == "a"
+
+
 @pytest.mark.parametrize(
     ("restart", "clean", "failure"),
     [("never", False, False), ("on-failure", False, True), ("always", True, True)],

@@ -15,7 +15,7 @@ class ThreadGroup:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may join them within `begin`
         self._threads: set[threading.Thread] = set()
 
     def begin(self, name: str, act: Callable[[], object]) -> threading.Thread:
@@ -33,14 +33,9 @@ class ThreadGroup:
                     self._threads.discard(thread)
 
         thread = threading.Thread(target=run, name=name, daemon=True)
-        with self._lock:
-            self._threads.add(thread)
-        try:
+        with self._lock:  # nobody joins one that has not been started
             thread.start()
-        except BaseException:
-            with self._lock:
-                self._threads.discard(thread)
-            raise
+            self._threads.add(thread)
         return thread
 
     def join(self) -> None:

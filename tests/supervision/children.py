@@ -54,9 +54,9 @@ class Child:
             os._exit(3)
         self.end = how
 
-    def ignore_all(self) -> None:
-        """Hang where neither the order to stop nor SIGTERM gets through."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    def hang(self) -> None:
+        """For longer than an order to stop waits."""
+        self.diary.add(f"~{self.name}")
         signal.pause()
 
     @remote.cleanup

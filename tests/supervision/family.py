@@ -4,7 +4,7 @@ import os
 import signal
 from typing import Any
 
-from remoteobj import Handle
+from remoteobj import ActorDiedError, Handle
 from tests.lifecycle.programs import Diary
 from tests.supervision.children import Child
 from tests.tools import until_gone
@@ -17,6 +17,14 @@ def spawn_all(supervisor: Any, diary: Diary, names: str = "abc") -> list[Handle[
 def lines(plan: str) -> list[str]:
     """`+a-a` as the lines of a diary."""
     return [plan[at : at + 2] for at in range(0, len(plan), 2)]
+
+
+def answers(handle: Handle[Any]) -> bool:
+    """Whether a call of it is answered; no other may be, in a process that is put down again."""
+    try:
+        return bool(handle.call())
+    except ActorDiedError:
+        return False
 
 
 def kill(*handles: Handle[Any]) -> None:

@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from remoteobj import ActorDiedError, RestartLimitError, SpawnTimeoutError, Supervisor
+from remoteobj import (
+    ActorDiedError,
+    RemoteError,
+    RestartLimitError,
+    SpawnTimeoutError,
+    Supervisor,
+)
 from tests.lifecycle.programs import Diary
 from tests.supervision.children import Breakdown, Child, Starter
 from tests.supervision.family import kill, lines, spawn_all
@@ -60,6 +66,8 @@ def test_calls_that_wait_for_a_child_end_when_its_supervisor_fails(diary: Diary,
     child = supervisor.options(spawn_timeout=0.3).spawn(Starter, "a", diary, str(how))
     how.write_text("hang")
     kill(child)
+    with pytest.raises((SpawnTimeoutError, ActorDiedError)):
+        child.call()  # if it has got to the process that hangs, it ends as the start does
     with pytest.raises(ActorDiedError, match="failed 2 times"):
         child.call()
     supervisor.stop()
@@ -109,7 +117,7 @@ def test_a_storm_of_failures_ends(diary: Diary, strategy: Any) -> None:
 # ------------------------------------------------------------------ those that can't start
 
 
-@pytest.mark.parametrize(("words", "error"), [("raise", Breakdown), ("exit", type(None))])
+@pytest.mark.parametrize(("words", "error"), [("raise", Breakdown), ("exit", RemoteError)])
 def test_a_child_that_can_not_be_started_again_is_tried_within_the_limit(
     diary: Diary, how: Path, words: str, error: type
 ) -> None:
@@ -124,7 +132,7 @@ def test_a_child_that_can_not_be_started_again_is_tried_within_the_limit(
     died, *failed = raised.value.reports
     assert died.reason == "died"
     assert [report.reason for report in failed] == ["failed"] * 3
-    assert all(isinstance(report.error, error) for report in failed)
+    assert {type(report.error) for report in failed} == {error}
 
 
 def test_a_child_that_hangs_while_it_starts_is_killed_and_counts(diary: Diary, how: Path) -> None:
@@ -145,6 +153,7 @@ def test_one_that_can_be_started_after_some_attempts_goes_on(diary: Diary, how: 
         kill(child)
         until(lambda: "!a" in diary.lines)
         how.write_text("")
+        until(lambda: diary.lines.count("+b") == 2)
         assert [child.call(), after.call()] == [1, 1]
     words = [line for line in diary.lines if line != "!a"]
     assert words == lines("+a+b-b+a+b-b-a")
@@ -194,12 +203,13 @@ def test_a_child_that_does_not_stop_in_time_is_killed_and_restarted_with_the_oth
 ) -> None:
     with Supervisor("one-for-all", stop_timeout=0.2) as supervisor:
         a, b = spawn_all(supervisor, diary, "ab")
-        a.cast_.ignore_all()
+        a.cast_.hang()
+        until(lambda: "~a" in diary.lines)
         kill(b)
+        until(lambda: [a.restarts_, b.restarts_] == [1, 1])
         assert [a.call(), b.call()] == [1, 1]
-        assert a.restarts_ == 1
         assert "did not stop within 0.2 s" in str(a.exc_.get("cleanup"))
-    assert diary.lines == lines("+a+b+a+b-b-a")
+    assert diary.lines == lines("+a+b~a-a+a+b-b-a")
 
 
 # ------------------------------------------------------------------ nesting

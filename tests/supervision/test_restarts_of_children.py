@@ -1,5 +1,6 @@
 """Which children a supervisor starts again, when, and in which order."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from remoteobj import Supervisor, current
 from tests.lifecycle.programs import Diary
 from tests.supervision.children import Breakdown, Child
-from tests.supervision.family import kill, lines, spawn_all
+from tests.supervision.family import answers, kill, lines, spawn_all
 from tests.tools import until
 
 STRATEGIES = ["one-for-one", "one-for-all", "rest-for-one"]
@@ -70,18 +71,22 @@ def test_children_that_are_killed_at_once_are_all_restarted(diary: Diary) -> Non
         assert [handle.restarts_ for handle in handles] == [1, 1, 1]
 
 
+def _restarted(children: list[Any], times: int) -> bool:
+    return [child.restarts_ for child in children] == [times] * len(children)
+
+
 def test_the_start_methods_and_engines_make_no_difference(diary: Diary) -> None:
-    for options in (
-        {"start_method": "spawn"},
-        {"start_method": "forkserver"},
-        {"engine": "thread"},
-    ):
-        with Supervisor("one-for-all", **options) as supervisor:
-            a, b = spawn_all(supervisor, diary, "ab")
-            b.cast_.finish("loop")
-            until(lambda a=a, b=b: [a.restarts_, b.restarts_] == [1, 1])
-            assert [a.call(), b.call()] == [1, 1]
-            assert isinstance(b.exc_.get("work"), Breakdown)
+    with Supervisor("one-for-all") as supervisor:
+        children = [
+            supervisor.options(start_method="spawn").spawn(Child, "a", diary),
+            supervisor.options(start_method="forkserver").spawn(Child, "b", diary),
+            supervisor.options(engine="thread").spawn(Child, "c", diary),
+        ]
+        for rounds, child in enumerate(children, 1):
+            child.cast_.finish("loop")
+            until(partial(_restarted, children, rounds))
+            assert [one.call() for one in children] == [1, 1, 1]
+            assert isinstance(child.exc_.get("work"), Breakdown)
 
 
 # ------------------------------------------------------------------ handles
@@ -116,6 +121,7 @@ def test_a_child_that_calls_another_while_it_starts_waits_until_that_is_back(
         a = supervisor.spawn(Child, "a", diary)
         b = supervisor.spawn(Greeter, "b", diary, a)
         kill(b, a)
+        until(lambda: answers(b))
         assert b.call_other() >= 2
 
 
