@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ._proxy import Proxy
     from ._remote import remote
     from ._spawn import Spawner, options, spawn
+    from ._supervisor import Supervisor
     from .errors import (
         ActorDiedError,
         CallTimeoutError,
@@ -54,6 +55,7 @@ __all__ = [
     "Spawner",
     "Status",
     "Stream",
+    "Supervisor",
     "UnsendableError",
     "awaitable",
     "current",
@@ -70,7 +72,7 @@ __all__ = [
 if not TYPE_CHECKING:  # to which a misspelt name would be an Any
     _homes = {"Proxy": "_proxy", "Handle": "_handle", "remote": "_remote", "util": "util"}
     _homes |= dict.fromkeys(("Spawner", "options", "spawn"), "_spawn")
-    _homes |= {"Each": "_each", "each": "_each"}
+    _homes |= {"Each": "_each", "each": "_each", "Supervisor": "_supervisor"}
     _homes |= dict.fromkeys(("awaitable", "current", "future", "get"), "_access")
     _homes |= {"SpawnOptions": "_option_types"}
     _homes |= {"Status": "_actor.status", "Stream": "_caller.streams"}

@@ -192,9 +192,11 @@ class Birth:
 
     def _known(self, call: PendingCall) -> None:
         """How it went is known. This is called within a read."""
-        self.close()
         frame = call.first
-        if frame is not None and frame.kind == Kind.ERROR:
+        if frame is None:  # if it is late, the timer is to end it, whoever has seen that first
+            return
+        self.close()
+        if frame.kind == Kind.ERROR:
             packed = bytes(frame.payload)
             self._why = lambda _: for_caller(unpack_error(packed))
             self._connection.end(self.error)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from ._succession import Keeper
 
-__all__ = ["Handle", "spawn"]
+__all__ = ["Handle", "owned_by", "spawn"]
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
@@ -305,6 +305,11 @@ class Handle(Proxy, Generic[T]):
 
     def __repr__(self) -> str:
         return f"<Remote {self.name_!r} (pid {self.pid_}) : ({text_of(self._view.steps)})>"
+
+
+def owned_by(handle: Handle[Any]) -> OwnedActor:
+    """What this handle owns."""
+    return handle._actor
 
 
 def spawn(

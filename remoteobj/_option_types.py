@@ -8,24 +8,12 @@ from typing import TypedDict
 
 from ._catching.catchers import Except
 
-__all__ = ["SpawnOptions"]
+__all__ = ["ChildOptions", "SpawnOptions"]
 
 
-class SpawnOptions(TypedDict, total=False):
-    """The keywords of `remoteobj.options(...)`, `Cls.options(...)` and `@remote(...)`.
-
-    For functions of your own that pass them on: with `**kwargs: Unpack[SpawnOptions]` a type
-    checker flags a name that is no option, and an editor completes those that are. What each of
-    them means is said of those of `Cls.options`.
-
-    >>> from typing import Any, Unpack
-    >>> from remoteobj import Handle, SpawnOptions, options
-    >>> def table(**kwargs: Unpack[SpawnOptions]) -> Handle[dict[Any, Any]]:
-    ...     return options(**kwargs).spawn(dict, a=1)
-    >>> with table(engine="thread") as made:
-    ...     len(made)
-    1
-    """
+class ChildOptions(TypedDict, total=False):
+    """The keywords of `Supervisor(...)` that its children get: the options but for those of
+    restarts that are the supervisor's own."""
 
     engine: str
     start_method: str | None
@@ -43,9 +31,6 @@ class SpawnOptions(TypedDict, total=False):
     writable: bool
     picklable: bool
     restart: str
-    max_restarts: int
-    restart_window: float
-    backoff: float
     initializer: Callable[[], object] | None
     env: Mapping[str, str | None] | None
     cpu_affinity: Collection[int] | None
@@ -54,3 +39,24 @@ class SpawnOptions(TypedDict, total=False):
     labelled_output: bool
     checkpoint_every: float | None
     checkpoint_path: str | os.PathLike[str] | None
+
+
+class SpawnOptions(ChildOptions, total=False):
+    """The keywords of `remoteobj.options(...)`, `Cls.options(...)` and `@remote(...)`.
+
+    For functions of your own that pass them on: with `**kwargs: Unpack[SpawnOptions]` a type
+    checker flags a name that is no option, and an editor completes those that are. What each of
+    them means is said of those of `Cls.options`.
+
+    >>> from typing import Any, Unpack
+    >>> from remoteobj import Handle, SpawnOptions, options
+    >>> def table(**kwargs: Unpack[SpawnOptions]) -> Handle[dict[Any, Any]]:
+    ...     return options(**kwargs).spawn(dict, a=1)
+    >>> with table(engine="thread") as made:
+    ...     len(made)
+    1
+    """
+
+    max_restarts: int
+    restart_window: float
+    backoff: float

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ._handle import Handle
     from ._option_types import SpawnOptions
 
-__all__ = ["Spawner", "launch", "options", "spawn"]
+__all__ = ["Spawner", "launch", "options", "options_for", "spawn"]
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
@@ -31,6 +31,25 @@ def launch(
     return spawn(factory, args, kwargs, options)
 
 
+def options_for(factory: Callable[..., object], changes: SpawnOptions) -> Options:
+    """The options of an actor that this factory makes: its own, with some changed.
+
+    Raises:
+        TypeError: it can't be called, or what is wrong with it can be told now; or an option of
+            such a name does not exist.
+    """
+    if not callable(factory):
+        raise TypeError(
+            f"spawn() takes what makes the object over there, a class or a function, and "
+            f"{factory!r} can't be called; an object that is here already is served by "
+            "Proxy(obj)"
+        )
+    if isinstance(factory, type):
+        check_class(factory)
+    own: Options = getattr(factory, OPTIONS, None) or Options()
+    return own.but(changes)
+
+
 class Spawner:
     """Spawns actors with some options changed: what `remoteobj.options(...)` gives."""
 
@@ -40,16 +59,7 @@ class Spawner:
 
     def spawn(self, factory: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Handle[T]:
         """Make an actor of what `factory(*args, **kwargs)` returns: see `remoteobj.spawn`."""
-        if not callable(factory):
-            raise TypeError(
-                f"spawn() takes what makes the object over there, a class or a function, and "
-                f"{factory!r} can't be called; an object that is here already is served by "
-                "Proxy(obj)"
-            )
-        if isinstance(factory, type):
-            check_class(factory)
-        own: Options = getattr(factory, OPTIONS, None) or Options()
-        return launch(factory, args, kwargs, own.but(self._changes))
+        return launch(factory, args, kwargs, options_for(factory, self._changes))
 
     def options(self, **changes: Unpack[SpawnOptions]) -> Spawner:
         """The same with further options changed."""

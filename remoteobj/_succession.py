@@ -23,6 +23,7 @@ from typing import Protocol
 
 from ._engines.contract import ExitCallback, ExitCallbacks
 from ._incarnation import Incarnation
+from ._os.thread_group import ThreadGroup
 from ._protocol.calls import ErrorFactory
 from ._wire.transport import Listener
 from .errors import CallTimeoutError, ExitReport
@@ -79,9 +80,7 @@ class Succession:
         self._end = ExitCallbacks()
         self._last: ExitReport | None = None
         """That of the present incarnation, once it has ended."""
-        self._starting = threading.Lock()
-        self._threads: set[threading.Thread] = set()
-        """Those in which the keeper decides."""
+        self._threads = ThreadGroup()
         self._watch(self.current)
 
     @property
@@ -151,9 +150,7 @@ class Succession:
             for callback in self._deaths:
                 deaths.add(callback)
         deaths.tell(report)
-        if incarnation.forced:
-            self.end()
-        elif is_current and not self.over and incarnation.number != self._retired:
+        if is_current and not self.over and incarnation.number != self._retired:
             self._decide(incarnation, report)
         self._settle()
 
@@ -162,16 +159,9 @@ class Succession:
             self._end.tell(self._last)
 
     def _decide(self, incarnation: Incarnation, report: ExitReport) -> None:
-        thread = threading.Thread(
-            target=self._ask_keeper,
-            args=(incarnation, report),
-            name=f"remoteobj-restart-{self.name}",
-            daemon=True,
-        )
+        ask = partial(self._ask_keeper, incarnation, report)
         try:
-            with self._starting:
-                thread.start()
-                self._threads = {one for one in self._threads if one.is_alive()} | {thread}
+            self._threads.begin(f"remoteobj-restart-{self.name}", ask)
         except RuntimeError:  # too late in the program's end for a thread
             self.end()
 
@@ -215,11 +205,16 @@ class Succession:
         return None
 
     def retire(self, timeout: float | None) -> None:
-        """End the present incarnation in order; calls that come then wait for the next one."""
+        """End the present incarnation in order, or at once if it is not born; calls that come then
+        wait for the next one."""
         with self._begin_or_end:
-            if not self.over:
-                self._retired = self.current.number
+            if self.over:
+                return
+            self._retired = self.current.number
+            if self.current.birth.over:
                 self.current.end(timeout, False, None)
+            else:
+                self.current.destroy()
 
     def give_up(self, why: ErrorFactory | None = None) -> None:
         """There is no other incarnation; `why` makes the error of who calls, if not the death."""
@@ -239,7 +234,4 @@ class Succession:
 
     def join(self) -> None:
         """Wait until nobody decides any more, since it is over."""
-        with self._starting:
-            threads = self._threads - {threading.current_thread()}
-        for thread in threads:
-            thread.join()
+        self._threads.join()

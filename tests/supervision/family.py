@@ -1,0 +1,35 @@
+"""What the tests of supervisors do with children."""
+
+import os
+import signal
+from typing import Any
+
+from remoteobj import ActorDiedError, Handle
+from tests.lifecycle.programs import Diary
+from tests.supervision.children import Child
+from tests.tools import until_gone
+
+
+def spawn_all(supervisor: Any, diary: Diary, names: str = "abc") -> list[Handle[Any]]:
+    return [supervisor.spawn(Child, name, diary) for name in names]
+
+
+def lines(plan: str) -> list[str]:
+    """`+a-a` as the lines of a diary."""
+    return [plan[at : at + 2] for at in range(0, len(plan), 2)]
+
+
+def answers(handle: Handle[Any]) -> bool:
+    """Whether a call of it is answered; no other may be, in a process that is put down again."""
+    try:
+        return bool(handle.call())
+    except ActorDiedError:
+        return False
+
+
+def kill(*handles: Handle[Any]) -> None:
+    """Kill their processes together, and wait until these are dead."""
+    dying = [handle.pid_ for handle in handles]
+    for pid in dying:
+        os.kill(pid, signal.SIGKILL)
+    assert all(until_gone(pid, 10.0) for pid in dying)
