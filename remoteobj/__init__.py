@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from ._catching.catchers import Except, LocalExcept
     from ._each import Each, each
     from ._handle import Handle
+    from ._looking import ActorInfo, actors
     from ._option_types import SpawnOptions
     from ._proxy import Proxy
+    from ._public_names import connect
     from ._remote import remote
     from ._spawn import Spawner, options, spawn
     from .errors import (
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ActorDiedError",
+    "ActorInfo",
     "CallTimeoutError",
     "DeadlockError",
     "Each",
@@ -55,7 +58,9 @@ __all__ = [
     "Status",
     "Stream",
     "UnsendableError",
+    "actors",
     "awaitable",
+    "connect",
     "current",
     "each",
     "errors",
@@ -72,7 +77,8 @@ if not TYPE_CHECKING:  # to which a misspelt name would be an Any
     _homes |= dict.fromkeys(("Spawner", "options", "spawn"), "_spawn")
     _homes |= {"Each": "_each", "each": "_each"}
     _homes |= dict.fromkeys(("awaitable", "current", "future", "get"), "_access")
-    _homes |= {"SpawnOptions": "_option_types"}
+    _homes |= {"SpawnOptions": "_option_types", "connect": "_public_names"}
+    _homes |= {"ActorInfo": "_looking", "actors": "_looking"}
     _homes |= {"Status": "_actor.status", "Stream": "_caller.streams"}
     _homes |= {"Except": "_catching.catchers", "LocalExcept": "_catching.catchers"}
     __getattr__, __dir__ = late_names(globals(), _homes, otherwise="errors")

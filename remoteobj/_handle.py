@@ -12,6 +12,7 @@ from ._actor.program import ActorProgram
 from ._actor.status import Status
 from ._catching.catchers import Except
 from ._engines.contract import LaunchSpec, unique_name
+from ._listing import listing_of
 from ._options import Options
 from ._os.lazy_import import import_lock
 from ._own_proxy import OwnProxy
@@ -344,7 +345,12 @@ def spawn(
         options.main,
         process_options(options),
     )
+<<<<<<< HEAD
     actor = OwnedActor(spec, actor_id, address, options, exc, keeper or _keeper_by(options))
+=======
+    listing = listing_of(actor_id, address, factory, options)
+    actor = OwnedActor(spec, actor_id, address, options, exc, listing)
+>>>>>>> c00e16a (Public names, a list of the live actors of a user, and orders by others than the owner: a first working version)
     try:
         register_at_exit(actor)
         handle: Handle[T] = _handle_of(actor, exc, factory)  # made while the process starts

@@ -30,6 +30,7 @@ class SpawnOptions(TypedDict, total=False):
     start_method: str | None
     main: str
     name: str | None
+    public: bool
     daemon: bool
     exc: Except | None
     spawn_timeout: float | None

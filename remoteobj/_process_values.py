@@ -73,4 +73,5 @@ _CHECKS: Final = {
     "initializer": (lambda value: value is None or callable(value), "what can be called"),
     "logging": (_is_switch, "True or False"),
     "labelled_output": (_is_switch, "True or False"),
+    "public": (_is_switch, "True or False"),
 }

@@ -260,6 +260,11 @@ class Mailbox:
         as another thread can see it."""
         return self._schedule.queued(self.clients)
 
+    @property
+    def queue_length(self) -> int:
+        """How many those are."""
+        return sum(len(client.requests) for client in list(self.clients))
+
     # --- what a blocked call needs -------------------------------------------------------
 
     def run_needed(self) -> bool:

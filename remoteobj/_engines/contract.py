@@ -183,6 +183,11 @@ class Instance(Protocol):
         ...
 
     @property
+    def started(self) -> str:
+        """When that process started, as `processes.Glimpse` has it; "": that is not known."""
+        ...
+
+    @property
     def runs_by_itself(self) -> bool:
         """Whether it comes to its end by itself, while its owner waits for something else."""
         ...

@@ -30,6 +30,10 @@ class InProcessInstance:
         return os.getpid()
 
     @property
+    def started(self) -> str:
+        return ""  # it is no process of its own
+
+    @property
     def exitcode(self) -> int | None:
         return self._exitcode
 

@@ -204,6 +204,11 @@ class ActorProcess(multiprocessing.Process):
         self._check_closed()  # type: ignore[attr-defined]
         return self.runs()
 
+    @property
+    def started(self) -> str:
+        """When it did, as the system told; "": it did not tell."""
+        return "" if self._reaper is None else self._reaper.known.started
+
     def runs(self) -> bool:
         """The same, and False once it is closed."""
         if self._report is not None or self._reaper is None:

@@ -1,0 +1,119 @@
+"""What an owner says of its actor where other processes of this user can read it.
+
+::
+
+    reserved, if it is public ──> starting ──> running ──> stopping ──> (gone)
+                                     └──<── another process ──<──┘
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ._engines.contract import Engine, Instance, LaunchSpec
+from ._options import Options
+from ._os.lazy_import import import_lock
+from ._protocol.identity import ActorId, class_name
+from ._wire import roster
+from ._wire.auth import Key
+from ._wire.roster import Entry, Place
+from ._wire.transport import Address
+
+__all__ = ["Listing", "launch_listed", "listing_of"]
+
+
+class Listing:
+    """The entry of one actor in the roster of its owner.
+
+    It is a help, and hinders nobody: where there is no room for it any more, the actor goes on
+    without. Only a public name has to be there, and that is seen to before the actor is started.
+    """
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+        self._place: Place | None = None
+        self._ended = False
+
+    def reserve(self) -> None:
+        """Write it for the first time.
+
+        Raises:
+            OSError: there is no room for it.
+        """
+        self._place = roster.write(self.entry, self._place)
+
+    def begin(self, instance: Instance) -> None:
+        """It lives in this process from now on: once it is started, and started anew."""
+        self._renew(pid=instance.pid, started=instance.started, state="starting")
+
+    def born(self, class_named: str | None) -> None:
+        """Its `__init__` is done; of what class it is, if it has said so."""
+        self._renew(state="running", class_name=class_named or self.entry.class_name)
+
+    def change(self, state: str) -> None:
+        """It is in this state from now on."""
+        if self.entry.state != state:
+            self._renew(state=state)
+
+    def _renew(self, **changes: Any) -> None:
+        if not self._ended:
+            self.entry = self.entry._replace(**changes)
+            with contextlib.suppress(OSError):
+                self.reserve()
+
+    def end(self) -> None:
+        """It has ended. Harmless when done twice."""
+        self._ended = True
+        place, self._place = self._place, None
+        if place is not None:
+            roster.clear(place)
+
+
+def listing_of(
+    actor_id: ActorId, address: Address, factory: Callable[..., Any], options: Options
+) -> Listing:
+    """The entry of an actor that is going to be started.
+
+    Raises:
+        NameTakenError: it is public, and another one that lives has the name.
+        ValueError: it is public and can't be.
+        OSError: it is public, and can't be registered.
+    """
+    if not options.picklable:
+        # Its owner wants nobody to have the key, who is not given it by a call.
+        address = address._replace(key=Key(b""))
+    entry = Entry(
+        actor_id,
+        address,
+        options.of_references,
+        class_name(factory) if isinstance(factory, type) else "",
+        options.engine,
+        "starting",
+        0,
+        "",
+        time.time(),
+        options.public,
+    )
+    listing = Listing(entry)
+    if options.public:
+        with import_lock:
+            from ._public_names import claim  # for a faster start-up: few actors are public
+
+        claim(listing, options)
+    elif options.engine == "inline":
+        listing.end()  # nobody can reach it, since it lives only while its owner calls it
+    return listing
+
+
+def launch_listed(engine: Engine, spec: LaunchSpec, listing: Listing) -> Instance:
+    """Launch what is listed; if that fails, it is listed no more."""
+    try:
+        instance = engine.launch(spec)
+    except BaseException:
+        listing.end()
+        raise
+    listing.begin(instance)
+    return instance
