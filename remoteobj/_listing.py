@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -92,9 +93,9 @@ def listing_of(
         class_name(factory) if isinstance(factory, type) else "",
         options.engine,
         "starting",
-        0,
+        os.getpid(),  # until it has a process of its own
         "",
-        time.time(),
+        time.monotonic(),
         options.public,
     )
     listing = Listing(entry)
@@ -102,7 +103,7 @@ def listing_of(
         with import_lock:
             from ._public_names import claim  # for a faster start-up: few actors are public
 
-        claim(listing, options)
+        claim(options, listing.reserve)
     elif options.engine == "inline":
         listing.end()  # nobody can reach it, since it lives only while its owner calls it
     return listing

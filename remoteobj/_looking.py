@@ -52,19 +52,14 @@ class ActorInfo(NamedTuple):
     state: str
     """`starting`, `running`, `restarting` or `stopping`, as its owner knows it; `suspended` where
     its process was stopped by a signal; `orphaned` where its owner has died, so that it ends."""
-    started: float
-    """When it was spawned, as `time.time()` tells it."""
+    age: float
+    """Seconds since it was spawned."""
     public: bool
     """Whether its name is public, so that `remoteobj.connect` finds it."""
     engine: str
     """`process`, or `thread` for one that shares the process of its owner."""
     id: str
     """Its own for ever: no other actor has it, and it keeps it when it is started anew."""
-
-    @property
-    def age(self) -> float:
-        """Seconds since it was spawned."""
-        return max(0.0, time.time() - self.started)
 
 
 def actors() -> list[ActorInfo]:
@@ -78,7 +73,7 @@ def actors() -> list[ActorInfo]:
     ...     [one.class_name for one in actors() if one.name == "stock"]
     ['dict']
     """
-    return sorted((info_of(one) for one in living()), key=lambda info: info.started)
+    return sorted((info_of(one) for one in living()), key=lambda info: -info.age)
 
 
 def info_of(listed: Listed) -> ActorInfo:
@@ -90,7 +85,7 @@ def info_of(listed: Listed) -> ActorInfo:
         entry.pid,
         listed.owner_pid,
         state_of(listed),
-        entry.began,
+        max(0.0, time.monotonic() - entry.began),
         entry.public,
         entry.engine,
         entry.actor_id.token,

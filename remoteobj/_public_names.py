@@ -11,8 +11,9 @@ from __future__ import annotations
 import difflib
 import os
 import time
+from collections.abc import Callable
+
 from ._caller.call_options import MISSING
-from ._listing import Listing
 from ._options import Options
 from ._proxy import Proxy, proxy_from
 from ._wire import roster
@@ -36,32 +37,31 @@ def is_printable(name: str) -> bool:
     >>> is_printable("lab/camera 1"), is_printable("👨\u200d👩\u200d👧"), is_printable("a\\n")
     (True, True, False)
     """
-    return all(
-        one.isprintable() or one in JOINERS or TAGS[0] <= one <= TAGS[1] for one in name
-    )
+    return all(one.isprintable() or one in JOINERS or TAGS[0] <= one <= TAGS[1] for one in name)
 
 
-def claim(listing: Listing, options: Options) -> None:
+def claim(options: Options, reserve: Callable[[], None]) -> None:
     """Register the public name of an actor that is going to be started.
+
+    Args:
+        reserve: writes its entry.
 
     Raises:
         NameTakenError: another one that lives has the name.
         ValueError: no actor can have it, or this one can't be public.
         OSError: there is no place to register it.
     """
-    _check(options)
-    name = listing.entry.actor_id.name
-    listing.entry = listing.entry._replace(pid=os.getpid())  # until it has a process of its own
+    name = _checked_name(options)
     with roster.claiming():
         if (holder := holder_of(name)) is not None:
             raise NameTakenError(
                 f"the public name {shown(name)} is taken by {told_of(holder)}; choose another "
                 "name, or stop that one"
             )
-        listing.reserve()
+        reserve()
 
 
-def _check(options: Options) -> None:
+def _checked_name(options: Options) -> str:
     name = options.name
     if not name:
         raise ValueError("public=True takes a name: options(name=..., public=True)")
@@ -79,6 +79,7 @@ def _check(options: Options) -> None:
             "public=True gives every process of this user a proxy of the actor, and "
             "picklable=False forbids just that; choose one of them"
         )
+    return name
 
 
 def holder_of(name: str) -> Listed | None:
@@ -143,7 +144,9 @@ def similar(name: str, names: list[str]) -> str:
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     if near:
         return f"; did you mean {' or '.join(map(shown, near))}?"
-    return f"; there are {', '.join(map(shown, sorted(names)[:10]))}" if names else "; nobody has one"
+    return (
+        f"; there are {', '.join(map(shown, sorted(names)[:10]))}" if names else "; nobody has one"
+    )
 
 
 def shown(name: str) -> str:

@@ -42,7 +42,7 @@ SEAMS = {
 
 MODULE_LINES = 400
 FUNCTION_LINES = 40
-FACE_LINES = 80
+FACE_LINES = 100
 THREADS = {"Thread", "threading.Thread"}
 
 Tree: TypeAlias = dict[str, str]

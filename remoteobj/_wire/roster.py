@@ -47,6 +47,7 @@ __all__ = [
     "claiming",
     "clear",
     "pack",
+    "roster_paths",
     "unpack",
     "write",
 ]
@@ -85,7 +86,7 @@ class Entry(NamedTuple):
     started: str
     """When that process did, as `Glimpse.started`; "": it is not known."""
     began: float
-    """When the actor was spawned, by `time.time()`."""
+    """When the actor was spawned, by `time.monotonic()`, which all processes here have in common."""
     public: bool = False
     lasting: bool = False
     """Whether it goes on although its process ends, as long as its owner lives."""
@@ -237,6 +238,11 @@ def write(entry: Entry, place: Place | None = None) -> Place | None:
             roster = _rosters[directory.path] = _Roster(directory)
     with roster.lock:
         return roster.write(entry, place)
+
+
+def roster_paths() -> Iterator[str]:
+    """Where the rosters of this process are, which it keeps once it has had an actor."""
+    return (os.path.join(path, FILE) for path in _rosters)
 
 
 def clear(place: Place) -> None:
