@@ -127,7 +127,8 @@ def connect(name: str) -> Proxy:
 def proxy_to(entry: roster.Entry) -> Proxy:
     """A proxy of the actor of an entry."""
     named = entry.class_name or None
-    return proxy_from((entry.actor_id, entry.address, tuple(entry.options), MISSING, named))
+    proxy: Proxy = proxy_from((entry.actor_id, entry.address, tuple(entry.options), MISSING, named))
+    return proxy
 
 
 def told_of(listed: Listed) -> str:

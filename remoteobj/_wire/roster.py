@@ -86,7 +86,7 @@ class Entry(NamedTuple):
     started: str
     """When that process did, as `Glimpse.started`; "": it is not known."""
     began: float
-    """When the actor was spawned, by `time.monotonic()`, which all processes here have in common."""
+    """When the actor was spawned, by `time.monotonic()`, which is the same for all processes."""
     public: bool = False
     lasting: bool = False
     """Whether it goes on although its process ends, as long as its owner lives."""
