@@ -48,7 +48,8 @@ class Listing:
 
     def begin(self, instance: Instance) -> None:
         """It lives in this process from now on: once it is started, and started anew."""
-        self._renew(pid=instance.pid, started=instance.started, state="starting")
+        pid, recorder = instance.pid, instance.recorder_place
+        self._renew(pid=pid, started=instance.started, recorder=recorder, state="starting")
 
     def born(self, class_named: str | None) -> None:
         """Its `__init__` is done; of what class it is, if it has said so."""
@@ -71,6 +72,9 @@ class Listing:
         place, self._place = self._place, None
         if place is not None:
             roster.clear(place)
+
+    def __del__(self) -> None:  # an exception may come before there is an actor that ends it
+        self.end()
 
 
 def listing_of(

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from ._actor.status import Status
 from ._caller.control_client import ControlClient
+from ._engines.flight_recorder import FlightRecorder
 from ._os.process_table import cpu_clock, see
 from ._os.processes import KnownProcess
 from ._pickling.exceptions import pack_error
@@ -168,8 +169,18 @@ class Observer:
         return Status(*self._ask(Kind.STATUS, b"", timeout))
 
     def stack(self, timeout: float = 1.0) -> str:
-        """The Python stacks of all its threads, as text; raises as `status`."""
-        return str(self._ask(Kind.STACK, b"", timeout))
+        """The Python stacks of all its threads, as text; raises as `status`.
+
+        Where code in C holds the interpreter, faulthandler writes them, if the system lets this
+        process read what its owner can. Then half of `timeout` is for that.
+        """
+        try:
+            return str(self._ask(Kind.STACK, b"", timeout / 2))
+        except CallTimeoutError as exc:
+            try:
+                return self._stack_by_signal(timeout / 2)
+            except (OSError, RuntimeError):
+                raise exc from None
 
     def interrupt(
         self, exc: BaseException | type[BaseException] = KeyboardInterrupt, timeout: float = 1.0
@@ -282,6 +293,26 @@ class Observer:
                 f"only its owner can ask {self._name} and call it, which was made with "
                 "picklable=False; kill can end it"
             )
+
+    def _stack_by_signal(self, seconds: float) -> str:
+        """The stacks, as faulthandler writes them.
+
+        Raises:
+            OSError: where it writes them can't be read.
+            RuntimeError: it takes no signal.
+        """
+        entry = self._listed.entry
+        path = f"/proc/{self._listed.owner_pid}/fd/{entry.recorder[0]}"
+        if self._is_stopped() or "blackbox" not in os.readlink(path):
+            raise RuntimeError
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        known = KnownProcess.meet_again(entry.pid, entry.started, held=False)
+        try:
+            recorder = FlightRecorder(False, (fd, entry.recorder[1]))
+            return recorder.ask_for_stacks(self._name, known.signal, seconds)
+        finally:
+            known.release()
+            os.close(fd)
 
     # --- why there is no answer ----------------------------------------------------------
 

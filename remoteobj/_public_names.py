@@ -27,6 +27,8 @@ JOINERS = ("\u200c", "\u200d")
 persons, say."""
 TAGS = ("\U000e0020", "\U000e007f")
 """The first and the last of those that make flags of emoji."""
+DOOR_SECONDS = 60.0
+"""How long a process may take from its start until it can be called."""
 DOOR_CHECK = 0.01
 """Seconds between two looks whether an actor that is just being started can be called."""
 
@@ -112,6 +114,7 @@ def connect(name: str) -> Proxy:
     ...     connect("prices of today")["bread"].get_()
     3
     """
+    deadline = time.monotonic() + DOOR_SECONDS
     while True:
         holder = holder_of(name)
         if holder is None:
@@ -119,7 +122,8 @@ def connect(name: str) -> Proxy:
             said = f"no actor has the public name {shown(name)}"
             raise NotListeningError(f"{said}{similar(name, names)}")
         entry = holder.entry
-        if entry.state != "starting" or os.path.lexists(entry.address.location):
+        is_open = entry.state != "starting" or os.path.lexists(entry.address.location)
+        if is_open or time.monotonic() > deadline:
             return proxy_to(entry)
         time.sleep(DOOR_CHECK)  # its process is being started: there is no event for its door
 

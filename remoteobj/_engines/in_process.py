@@ -34,6 +34,10 @@ class InProcessInstance:
         return ""  # it is no process of its own
 
     @property
+    def recorder_place(self) -> tuple[int, int]:
+        return -1, 0
+
+    @property
     def exitcode(self) -> int | None:
         return self._exitcode
 

@@ -27,7 +27,7 @@ from binascii import crc32
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from .._os.fork_safety import creation_lock
+from .._os.fork_safety import creation_lock, fork_generation
 from .._os.processes import look
 from .._protocol.config import RefOptions, WireOptions
 from .._protocol.identity import ActorId
@@ -61,8 +61,8 @@ HEADER: Final = struct.Struct(f"<{len(MAGIC)}sI64s")
 """Magic; pid and `Glimpse.started` of the owner."""
 ENTRY: Final = struct.Struct("<IIH")
 """Checksum of the body; length of the body, 0 where the place is free; blocks of the place."""
-_BODY: Final = struct.Struct("<IBdd7I")
-"""Pid, flags, `began`, `spin`; the lengths of the texts that follow."""
+_BODY: Final = struct.Struct("<IBddiQ7I")
+"""Pid, flags, `began`, `spin`, `recorder`; the lengths of the texts that follow."""
 _FLAGS: Final = ("public", "lasting", "eager", "fulfil", "picklable", "writable")
 MAX_NAME: Final = 0xFFFF
 """Bytes of a name, and of any other text in an entry."""
@@ -90,6 +90,9 @@ class Entry(NamedTuple):
     public: bool = False
     lasting: bool = False
     """Whether it goes on although its process ends, as long as its owner lives."""
+    recorder: tuple[int, int] = (-1, 0)
+    """The descriptor of the owner by which its flight recorder is found, and where that begins in
+    the file."""
 
 
 class Place(NamedTuple):
@@ -118,7 +121,7 @@ def pack(entry: Entry) -> bytes:
     flags = (entry.public, entry.lasting, eager, fulfil, picklable, writable)
     bits = sum(bool(flag) << bit for bit, flag in enumerate(flags))
     no_spin = -1.0 if spin is None else spin
-    head = _BODY.pack(entry.pid, bits, entry.began, no_spin, *map(len, texts))
+    head = _BODY.pack(entry.pid, bits, entry.began, no_spin, *entry.recorder, *map(len, texts))
     return b"".join((head, *texts, entry.address.key.secret))
 
 
@@ -128,7 +131,7 @@ def unpack(body: bytes) -> Entry:
     Raises:
         ValueError, struct.error: there is none.
     """
-    pid, bits, began, spin, *lengths = _BODY.unpack_from(body)
+    pid, bits, began, spin, fd, place, *lengths = _BODY.unpack_from(body)
     texts, at = [], _BODY.size
     for length in lengths:
         texts.append(body[at : at + length].decode("utf-8", "replace"))
@@ -151,6 +154,7 @@ def unpack(body: bytes) -> Entry:
         began,
         public,
         lasting,
+        (fd, place),
     )
 
 
@@ -162,6 +166,7 @@ class _Roster:
 
     def __init__(self, directory: SocketDirectory) -> None:
         self.directory = directory
+        self._generation = fork_generation[0]
         self.lock = threading.RLock()  # a signal handler may spawn within a spawn
         self._free: dict[int, list[int]] = {}
         """The blocks where free places begin, by their number of blocks."""
@@ -172,6 +177,11 @@ class _Roster:
             started = "" if seen is None else seen.started
             header = HEADER.pack(MAGIC, os.getpid(), started.encode())
             os.pwrite(fd, header.ljust(BLOCK, b"\0"), 0)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether this process has made it, and not the parent that it was forked from."""
+        return self._generation == fork_generation[0]
 
     @contextlib.contextmanager
     def opened(self, flags: int = 0) -> Iterator[int]:
@@ -236,18 +246,22 @@ def write(entry: Entry, place: Place | None = None) -> Place | None:
         roster = _rosters.get(directory.path)
         if roster is None:
             roster = _rosters[directory.path] = _Roster(directory)
+    if not roster.is_own:
+        return place
     with roster.lock:
         return roster.write(entry, place)
 
 
 def roster_paths() -> Iterator[str]:
     """Where the rosters of this process are, which it keeps once it has had an actor."""
-    return (os.path.join(path, FILE) for path in _rosters)
+    return (os.path.join(path, FILE) for path, one in _rosters.items() if one.is_own)
 
 
 def clear(place: Place) -> None:
     """The actor there is no more."""
     roster = _rosters[place.directory.path]
+    if not roster.is_own:
+        return
     with roster.lock, contextlib.suppress(OSError):
         # Where no descriptor is left for it, its readers find that its process is dead.
         roster.clear(place)

@@ -7,6 +7,7 @@ mode 0700 and the files of mode 0600, both belong to this user, and no link is f
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import stat
 import struct
@@ -87,7 +88,7 @@ def read_rosters() -> list[Listed]:
 def _read_one(name: str, root: int) -> list[Listed]:
     directory = open_directory(name, root)
     try:
-        if not _is_private(os.fstat(directory), stat.S_ISDIR):
+        if not _is_private(os.fstat(directory), stat.S_ISDIR) or not _is_held(directory):
             return []
         for _ in range(ATTEMPTS):
             with contextlib.suppress(_TornError):
@@ -97,6 +98,18 @@ def _read_one(name: str, root: int) -> list[Listed]:
         return list(_entries(_contents(directory), broken=True))
     finally:
         os.close(directory)
+
+
+def _is_held(directory: int) -> bool:
+    """Whether a process of those that it is about lives. Numbers of processes come round again
+    after the system was started anew, and locks do not."""
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    # A child that was forked meanwhile shares the lock: closing would leave it held.
+    fcntl.flock(directory, fcntl.LOCK_UN)
+    return False
 
 
 def _is_private(found: os.stat_result, is_kind: object) -> bool:
