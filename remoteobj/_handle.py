@@ -12,6 +12,7 @@ from ._actor.program import ActorProgram
 from ._actor.status import Status
 from ._catching.catchers import Except
 from ._engines.contract import LaunchSpec, unique_name
+from ._listing import listed
 from ._listing import listing_of
 from ._options import Options
 from ._os.lazy_import import import_lock
@@ -321,15 +322,14 @@ def spawn(
     `wait=False` when it has been started. `keeper` decides what becomes of it when its process has
     ended; None: its options do."""
     actor_id = ActorId.new(options.name or unique_name(_name_of(factory)))
-    address = new_address()
     exc = options.exc if options.exc is not None else Except.of_actor()
-    ref = RemoteRef(actor_id, address, options.of_references)
+    ref = RemoteRef(actor_id, new_address(), options.of_references)
     program = ActorProgram(
         factory,
         args,
         kwargs,
         actor_id=actor_id,
-        address=address,
+        address=ref.address,
         exc=exc,
         proxy=OwnProxy(ref.reference()),
         wire_options=options.wire_options,
@@ -345,12 +345,9 @@ def spawn(
         options.main,
         process_options(options),
     )
-<<<<<<< HEAD
-    actor = OwnedActor(spec, actor_id, address, options, exc, keeper or _keeper_by(options))
-=======
-    listing = listing_of(actor_id, address, factory, options)
-    actor = OwnedActor(spec, actor_id, address, options, exc, listing)
->>>>>>> c00e16a (Public names, a list of the live actors of a user, and orders by others than the owner: a first working version)
+    keeper = keeper or _keeper_by(options)
+    with listed(ref, factory, options, lasting=keeper is not None) as listing:
+        actor = OwnedActor(spec, actor_id, ref.address, options, exc, listing, keeper)
     try:
         register_at_exit(actor)
         handle: Handle[T] = _handle_of(actor, exc, factory)  # made while the process starts

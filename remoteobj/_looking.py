@@ -28,6 +28,8 @@ from .errors import ActorDiedError, CallTimeoutError, ExitReport, NotListeningEr
 
 __all__ = ["ActorInfo", "Observer", "actors", "find", "info_of", "state_of"]
 
+ANSWER_SECONDS = 0.9
+"""How long an actor may take to answer: whoever asks is to know within a second that it does not."""
 END_CHECK = 0.01
 """Seconds between two looks whether a process has ended that is nobody's child here."""
 BUSY_SHARE = 0.2
@@ -158,7 +160,7 @@ class Observer:
 
     # --- questions and orders ------------------------------------------------------------
 
-    def status(self, timeout: float = 1.0) -> Status:
+    def status(self, timeout: float = ANSWER_SECONDS) -> Status:
         """What it is doing.
 
         Raises:
@@ -168,7 +170,7 @@ class Observer:
         """
         return Status(*self._ask(Kind.STATUS, b"", timeout))
 
-    def stack(self, timeout: float = 1.0) -> str:
+    def stack(self, timeout: float = ANSWER_SECONDS) -> str:
         """The Python stacks of all its threads, as text; raises as `status`.
 
         Where code in C holds the interpreter, faulthandler writes them, if the system lets this
@@ -183,7 +185,7 @@ class Observer:
                 raise exc from None
 
     def interrupt(
-        self, exc: BaseException | type[BaseException] = KeyboardInterrupt, timeout: float = 1.0
+        self, exc: BaseException | type[BaseException] = KeyboardInterrupt, timeout: float = ANSWER_SECONDS
     ) -> bool:
         """Raise an exception in what it runs; False: it runs nothing. Raises as `status`."""
         error = exc() if isinstance(exc, type) else exc
@@ -195,13 +197,13 @@ class Observer:
         its cleanup.
 
         Raises:
-            CallTimeoutError: it does not hear the order, which is known after at most one second;
+            CallTimeoutError: it does not hear the order, which is known after less than a second;
                 or it has not ended after `timeout` seconds, and still may.
             ActorDiedError: it had ended before.
             NotListeningError: it can't be told.
         """
         deadline = time.monotonic() + timeout
-        self._ask(Kind.GLANCE, b"", min(timeout, 1.0))  # whether it hears
+        self._ask(Kind.GLANCE, b"", min(timeout, ANSWER_SECONDS))  # whether it hears
         assert self._channel is not None
         order = StopOrder(fulfil=self._listed.entry.options.fulfil)
         with contextlib.suppress(ChannelClosedError):
@@ -212,7 +214,7 @@ class Observer:
                 "at what had arrived before, or at its cleanup; kill ends it at once"
             )
 
-    def kill(self, timeout: float = 1.0) -> None:
+    def kill(self, timeout: float = ANSWER_SECONDS) -> None:
         """End its process at once, without its cleanup, and those that it has started.
 
         Raises:

@@ -17,7 +17,7 @@ from ._caller.call_options import MISSING
 from ._options import Options
 from ._proxy import Proxy, proxy_from
 from ._wire import roster
-from ._wire.rosters import Listed, living
+from ._wire.rosters import Listed, has_door, living
 from .errors import NameTakenError, NotListeningError
 
 __all__ = ["claim", "connect", "is_printable", "proxy_to", "shown", "similar", "told_of"]
@@ -122,7 +122,7 @@ def connect(name: str) -> Proxy:
             said = f"no actor has the public name {shown(name)}"
             raise NotListeningError(f"{said}{similar(name, names)}")
         entry = holder.entry
-        is_open = entry.state != "starting" or os.path.lexists(entry.address.location)
+        is_open = entry.state != "starting" or has_door(entry)
         if is_open or time.monotonic() > deadline:
             return proxy_to(entry)
         time.sleep(DOOR_CHECK)  # its process is being started: there is no event for its door

@@ -357,6 +357,7 @@ OF_ONE_MODULE = {
     "test_request_descriptions",
     "test_requests",
     "test_restart_limit",
+    "test_rosters",
     "test_schedule",
     "test_shared_reader",
     "test_shared_terminal",

@@ -231,22 +231,18 @@ _rosters: Final[dict[str, _Roster]] = {}
 """Of this process, by the paths of their directories: those of its parents are never asked for."""
 
 
-def write(entry: Entry, place: Place | None = None) -> Place | None:
-    """Have an actor of this process in its roster, or what there is of it renewed.
-
-    None: it can't be known to others, since where it listens is no place of this process.
+def write(entry: Entry, place: Place | None = None) -> Place:
+    """Have an actor of this process in its roster, or what there is of it renewed; where that is.
 
     Raises:
         OSError: there is no room for it.
     """
     directory = runtime_directory.have() if place is None else place.directory
-    if os.path.dirname(entry.address.location) != directory.path:
-        return None
     with creation_lock:  # which no child of a fork finds held by a thread that it has not
         roster = _rosters.get(directory.path)
         if roster is None:
             roster = _rosters[directory.path] = _Roster(directory)
-    if not roster.is_own:
+    if place is not None and not roster.is_own:
         return place
     with roster.lock:
         return roster.write(entry, place)

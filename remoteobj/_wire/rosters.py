@@ -20,8 +20,9 @@ from .._os.directories import open_directory
 from .._os.process_table import SeenProcess, is_there, see
 from .roster import BLOCK, ENTRY, FILE, HEADER, MAGIC, Entry, unpack
 from .runtime_directory import open_root
+from .unix import UnixTransport
 
-__all__ = ["Listed", "living", "read_rosters"]
+__all__ = ["Listed", "has_door", "living", "read_rosters"]
 
 MOST: Final = 1 << 26
 """Bytes of one roster that are read."""
@@ -58,12 +59,18 @@ def _looked_at(listed: Listed, seen: dict[int, SeenProcess]) -> Listed | None:
         lives = owner_lives
         # A thread of it, or not started yet. A thread that has ended does not listen any more.
         if entry.engine == "thread" and entry.state != "starting":
-            lives = lives and os.path.lexists(entry.address.location)
+            lives = lives and has_door(entry)
     else:
         lives = is_there(entry.pid, entry.started, seen)
     if not lives and not (entry.lasting and owner_lives):
         return None
     return listed._replace(owner_lives=owner_lives, seen=seen.get(entry.pid) if lives else None)
+
+
+def has_door(entry: Entry) -> bool:
+    """Whether somebody listens where it can be called, as far as that is to be seen from outside."""
+    address = entry.address
+    return address.transport != UnixTransport.name or os.path.lexists(address.location)
 
 
 def read_rosters() -> list[Listed]:
