@@ -5,7 +5,6 @@ Anybody of the same user may ask, and give the orders that an owner gives; see `
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from typing import Any, Final, NamedTuple
@@ -29,7 +28,7 @@ from .errors import ActorDiedError, CallTimeoutError, ExitReport, NotListeningEr
 __all__ = ["ActorInfo", "Observer", "actors", "find", "info_of", "state_of"]
 
 ANSWER_SECONDS = 0.9
-"""How long an actor may take to answer: whoever asks is to know within a second that it does not."""
+"""How long an actor may take to answer, so that whoever asks knows within a second if not."""
 END_CHECK = 0.01
 """Seconds between two looks whether a process has ended that is nobody's child here."""
 BUSY_SHARE = 0.2
@@ -185,7 +184,9 @@ class Observer:
                 raise exc from None
 
     def interrupt(
-        self, exc: BaseException | type[BaseException] = KeyboardInterrupt, timeout: float = ANSWER_SECONDS
+        self,
+        exc: BaseException | type[BaseException] = KeyboardInterrupt,
+        timeout: float = ANSWER_SECONDS,
     ) -> bool:
         """Raise an exception in what it runs; False: it runs nothing. Raises as `status`."""
         error = exc() if isinstance(exc, type) else exc
@@ -194,20 +195,26 @@ class Observer:
 
     def stop(self, timeout: float = 10.0) -> None:
         """Have it end in order, and wait until it has: it runs the calls that have arrived, then
-        its cleanup.
+        its cleanup. If it has ended already, nothing happens.
 
         Raises:
             CallTimeoutError: it does not hear the order, which is known after less than a second;
                 or it has not ended after `timeout` seconds, and still may.
-            ActorDiedError: it had ended before.
-            NotListeningError: it can't be told.
+            NotListeningError: it can't be told, or not yet.
         """
         deadline = time.monotonic() + timeout
-        self._ask(Kind.GLANCE, b"", min(timeout, ANSWER_SECONDS))  # whether it hears
-        assert self._channel is not None
-        order = StopOrder(fulfil=self._listed.entry.options.fulfil)
-        with contextlib.suppress(ChannelClosedError):
+        self._check_key()
+        try:
+            self._ask(Kind.GLANCE, b"", min(timeout, ANSWER_SECONDS))  # whether it hears
+            assert self._channel is not None
+            order = StopOrder(fulfil=self._listed.entry.options.fulfil)
             self._channel.write(encode(order.frame()))
+        except ActorDiedError:
+            return
+        except (NotListeningError, ChannelClosedError):
+            if self._listed.entry.state == "starting":
+                raise
+            # Else it is about to end by itself.
         if not self._wait_for_end(deadline):
             raise CallTimeoutError(
                 f"{self._name} was told to stop, and has not ended within {timeout:g} s: it may be "

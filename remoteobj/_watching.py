@@ -48,7 +48,8 @@ class Glance(NamedTuple):
     age: float
     """Seconds since that call began."""
     queued: int
-    """How many requests wait."""
+    """How many requests wait, at least: of what one caller has sent while the actor was busy, it
+    knows no more than that there is something."""
     done: int
     """How many requests it had run."""
     cpu_seconds: float
@@ -66,8 +67,8 @@ class _Seen(NamedTuple):
     state: str = ""
     call: str | None = None
     age: float = 0.0
-    queued: int = 0
     done: int = 0
+    queued: int = 0
 
 
 class _Line:

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import remoteobj
-from remoteobj import ActorInfo, NameTakenError, NotListeningError, actors, connect, options, spawn
+from remoteobj import ActorInfo, NameTakenError, NotListeningError, actors, connect
 from remoteobj.testing import Gate
 from tests.forks import code_of, in_child
 from tests.internals import Watch, address_of, no_room_for_rosters, roster_path
@@ -18,7 +18,9 @@ from tests.tools import Scripts, until, until_gone
 
 OTHER = 54321
 """The number of a user that nobody is."""
-in_thread = options(engine="thread")
+options: Any = remoteobj.options
+spawn: Any = remoteobj.spawn
+in_thread: Any = options(engine="thread")
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can act for another user")
 
 
@@ -93,9 +95,9 @@ def test_a_name_that_nobody_has_is_an_error_with_those_that_are_similar() -> Non
         for name in ("front", "back"):
             stack.enter_context(in_thread.options(name=name, public=True).spawn(Counter))
         stack.enter_context(in_thread.options(name="fron").spawn(Counter))
-        with pytest.raises(NotListeningError, match="'fron'; did you mean 'front'\\?$"):
+        with pytest.raises(NotListeningError, match=r"'fron'; did you mean 'front'\?$"):
             connect("fron")
-        with pytest.raises(NotListeningError, match="'xyz'; there are 'back', 'front'$"):
+        with pytest.raises(NotListeningError, match=r"'xyz'; there are 'back', 'front'$"):
             connect("xyz")
 
 
@@ -258,7 +260,8 @@ def test_nothing_stays_registered_when_its_owner_is_killed(script: Scripts, who:
     owner = script(OWNER, "fork", XDG_RUNTIME_DIR=os.environ["XDG_RUNTIME_DIR"])
     pid, guardian = map(int, owner.line().split())
     assert [one[2:4] for one in actors()] == [(pid, owner.process.pid)]
-    with pytest.raises(NameTakenError, match=f"process {pid}, owned by process {owner.process.pid}"):
+    said = f"process {pid}, owned by process {owner.process.pid}"
+    with pytest.raises(NameTakenError, match=said):
         in_thread.options(name="owned", public=True).spawn(Counter)
     os.kill(owner.process.pid, signal.SIGKILL)
     if who == "both":

@@ -107,9 +107,6 @@ class ActorServer(Server):
             self._interrupt(InterruptOrder.read(order.payload))
         return value_frame(Kind.VALUE, order.call_id, answer)
 
-    def _on_glance(self, order: Frame) -> Frame:
-        return value_frame(Kind.VALUE, order.call_id, tuple(self.glance()))
-
     def _on_interrupt(self, order: Frame) -> Frame | None:
         interrupt = InterruptOrder.read(order.payload)
         if order.flags & Flag.ANSWER:
@@ -119,7 +116,7 @@ class ActorServer(Server):
 
     def status(self) -> Status:
         """What it is doing. From any thread."""
-        state, call, age, _, done = self.glance()
+        state, call, age, done = self._activity()
         return Status(
             state=state,
             call=call,
@@ -132,15 +129,17 @@ class ActorServer(Server):
             debugged=bool(open_prompts),
         )
 
-    def glance(self) -> tuple[str, str | None, float, int, int]:
-        """The first of these: its state, the call that it runs and for how long, how many requests
-        are queued, and how many are done. From any thread."""
+    def _on_glance(self, order: Frame) -> Frame:
+        glance = *self._activity(), self.mailbox.queue_length
+        return value_frame(Kind.VALUE, order.call_id, glance)
+
+    def _activity(self) -> tuple[str, str | None, float, int]:
+        """Its state, the call that it runs and for how long, and how many requests are done."""
         current = self.executor.current
         return (
             self.mailbox.lifecycle.state.name.lower(),
             None if current is None else self._described(current.request.payload),
             0.0 if current is None else clock() - current.since,
-            self.mailbox.queue_length,
             self.executor.done,
         )
 

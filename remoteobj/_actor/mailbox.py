@@ -262,8 +262,9 @@ class Mailbox:
 
     @property
     def queue_length(self) -> int:
-        """How many those are."""
-        return sum(len(client.requests) for client in list(self.clients))
+        """How many those are, and one for each client that has sent what is not taken in: how many
+        requests that are, nobody knows before they are read."""
+        return sum(len(client.requests) for client in self.clients) + self.clients.unread()
 
     # --- what a blocked call needs -------------------------------------------------------
 

@@ -12,7 +12,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from functools import partial

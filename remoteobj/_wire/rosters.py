@@ -68,7 +68,7 @@ def _looked_at(listed: Listed, seen: dict[int, SeenProcess]) -> Listed | None:
 
 
 def has_door(entry: Entry) -> bool:
-    """Whether somebody listens where it can be called, as far as that is to be seen from outside."""
+    """Whether somebody listens where it is called, as far as that can be seen from outside."""
     address = entry.address
     return address.transport != UnixTransport.name or os.path.lexists(address.location)
 
