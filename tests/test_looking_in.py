@@ -261,7 +261,7 @@ def test_an_observer_that_says_what_can_t_be_ends_only_itself(worker: Any, sent:
     }[sent]
     stream = observer_stream(worker)
     with observed(worker) as other:
-        stream.write(b"".join(map(bytes, frame)))
+        stream.write(b"".join(bytes(part) for part in frame))
         answer = until(lambda: stream.read(1000))
         assert answer
         if sent == "an unknown kind":
@@ -273,7 +273,7 @@ def test_an_observer_that_says_what_can_t_be_ends_only_itself(worker: Any, sent:
 
 def test_an_observer_that_does_not_read_holds_nobody_up(worker: Any) -> None:
     stream = observer_stream(worker)
-    question = b"".join(map(bytes, encode(Frame(Kind.STACK, 1, flags=Flag.ANSWER))))
+    question = b"".join(bytes(part) for part in encode(Frame(Kind.STACK, 1, flags=Flag.ANSWER)))
     with observed(worker) as other:
         with pytest.raises(OSError):
             while True:

@@ -43,10 +43,7 @@ class Counter:
     def own(self, name: str) -> int:
         """Own a public actor; its process."""
         self.child = options(name=name, public=True).spawn(Counter)
-        return self.child.pid_
-
-    def process(self) -> int:
-        return os.getpid()
+        return int(self.child.pid_)
 
 
 def listed(name: str) -> list[ActorInfo]:
