@@ -13,7 +13,6 @@ from ._actor.status import Status
 from ._catching.catchers import Except
 from ._engines.contract import LaunchSpec, unique_name
 from ._listing import listed
-from ._listing import listing_of
 from ._options import Options
 from ._os.lazy_import import import_lock
 from ._own_proxy import OwnProxy
@@ -54,8 +53,7 @@ class Handle(Proxy, Generic[T]):
     _actor: OwnedActor
     _exc: Except
     _exited: Future[ExitReport] | None
-    """Not the actor's but the handle's: the report may hold an exception, and that leads to whoever
-    raised it."""
+    """The handle's, not the actor's: an exception in the report leads to whoever raised it."""
 
     if TYPE_CHECKING:
 
@@ -348,10 +346,15 @@ def spawn(
     keeper = keeper or _keeper_by(options)
     with listed(ref, factory, options, lasting=keeper is not None) as listing:
         actor = OwnedActor(spec, actor_id, ref.address, options, exc, listing, keeper)
+    return _owning(actor, exc, factory)
+
+
+def _owning(actor: OwnedActor, exc: Except, factory: Callable[..., T]) -> Handle[T]:
+    """The handle of an actor that has just been started; it is born then, or is to be in time."""
     try:
         register_at_exit(actor)
         handle: Handle[T] = _handle_of(actor, exc, factory)  # made while the process starts
-        if options.wait:
+        if actor.options.wait:
             actor.ready()
         else:
             actor.keep_time_of_birth()

@@ -11,19 +11,19 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from ._engines.contract import Engine, Instance, LaunchSpec
+from ._engines.contract import Instance
 from ._options import Options
 from ._os.lazy_import import import_lock
-from ._protocol.identity import ActorId, class_name
+from ._protocol.identity import class_name
+from ._reference import RemoteRef
 from ._wire import roster
 from ._wire.auth import Key
 from ._wire.roster import Entry, Place
-from ._wire.transport import Address
 
-__all__ = ["Listing", "launch_listed", "listing_of"]
+__all__ = ["Listing", "listed"]
 
 
 class Listing:
@@ -77,23 +77,28 @@ class Listing:
         self.end()
 
 
-def listing_of(
-    actor_id: ActorId, address: Address, factory: Callable[..., Any], options: Options
-) -> Listing:
-    """The entry of an actor that is going to be started.
+@contextlib.contextmanager
+def listed(
+    ref: RemoteRef, factory: Callable[..., Any], options: Options, lasting: bool
+) -> Iterator[Listing]:
+    """The time in which an actor is started, and its entry; which ends, if that fails.
+
+    Args:
+        lasting: whether it may be started anew.
 
     Raises:
         NameTakenError: it is public, and another one that lives has the name.
         ValueError: it is public and can't be.
         OSError: it is public, and can't be registered.
     """
+    address = ref.address
     if not options.picklable:
         # Its owner wants nobody to have the key, who is not given it by a call.
         address = address._replace(key=Key(b""))
     entry = Entry(
-        actor_id,
+        ref.actor_id,
         address,
-        options.of_references,
+        ref.options,
         class_name(factory) if isinstance(factory, type) else "",
         options.engine,
         "starting",
@@ -101,6 +106,7 @@ def listing_of(
         "",
         time.monotonic(),
         options.public,
+        lasting,
     )
     listing = Listing(entry)
     if options.public:
@@ -110,15 +116,8 @@ def listing_of(
         claim(options, listing.reserve)
     elif options.engine == "inline":
         listing.end()  # nobody can reach it, since it lives only while its owner calls it
-    return listing
-
-
-def launch_listed(engine: Engine, spec: LaunchSpec, listing: Listing) -> Instance:
-    """Launch what is listed; if that fails, it is listed no more."""
     try:
-        instance = engine.launch(spec)
+        yield listing
     except BaseException:
         listing.end()
         raise
-    listing.begin(instance)
-    return instance

@@ -58,7 +58,7 @@ class Worker:
 
     def spin(self, size: int) -> int:
         """Hold the interpreter, in code in C that computes."""
-        return len(str(7**size))
+        return len(bin(7**size))
 
     def ping(self) -> str:
         return "pong"
@@ -240,7 +240,7 @@ def _until_silent(observer: Observer) -> None:
 def test_one_that_holds_its_interpreter_says_so_and_shows_its_stack(held: str, why: str) -> None:
     with spawn(Worker) as worker, observed(worker) as known, observed(worker) as new:
         assert known.status().state == "running"
-        getattr(worker.cast_, held)(60.0 if held == "hold" else 3_000_000)
+        getattr(worker.cast_, held)(60.0 if held == "hold" else 200_000_000)
         for observer in (known, new):
             refused(partial(_until_silent, observer), why)
         stack = known.stack(0.6)
@@ -254,7 +254,7 @@ def test_one_that_holds_its_interpreter_says_so_and_shows_its_stack(held: str, w
 
 @pytest.mark.parametrize("sent", ["garbage", "an unknown kind", "an order that is none"])
 def test_an_observer_that_says_what_can_t_be_ends_only_itself(worker: Any, sent: str) -> None:
-    frame = {
+    frame: Any = {
         "garbage": [b"\xff" * 100],
         "an unknown kind": encode(Frame(77, 1, flags=Flag.ANSWER)),
         "an order that is none": encode(Frame(Kind.INTERRUPT, 1, b"x", flags=Flag.ANSWER)),

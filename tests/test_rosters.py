@@ -66,7 +66,7 @@ def put(one: Entry) -> roster.Place:
     [
         {},
         {"public": True, "lasting": True, "engine": "thread", "state": "starting"},
-        {"options": RefOptions(True, False, False, WireOptions(0.5, False))},
+        {"options": RefOptions(True, False, False, WireOptions(0.5, False), True)},
         {"options": RefOptions(True, True, True, WireOptions(0.0, True))},
         {"address": Address("tcp", "127.0.0.1:1", Key(b""))},
         {"recorder": (7, 1 << 40), "started": "Fri Nov  7 02:18:08 2026", "pid": 4194304},

@@ -63,7 +63,7 @@ ENTRY: Final = struct.Struct("<IIH")
 """Checksum of the body; length of the body, 0 where the place is free; blocks of the place."""
 _BODY: Final = struct.Struct("<IBddiQ7I")
 """Pid, flags, `began`, `spin`, `recorder`; the lengths of the texts that follow."""
-_FLAGS: Final = ("public", "lasting", "eager", "fulfil", "picklable", "writable")
+_FLAGS: Final = 7
 MAX_NAME: Final = 0xFFFF
 """Bytes of a name, and of any other text in an entry."""
 CLAIM_SECONDS: Final = 10.0
@@ -117,8 +117,8 @@ def pack(entry: Entry) -> bytes:
             entry.started,
         )
     ]
-    eager, fulfil, picklable, (spin, writable) = entry.options
-    flags = (entry.public, entry.lasting, eager, fulfil, picklable, writable)
+    eager, fulfil, picklable, (spin, writable), restarts = entry.options
+    flags = (entry.public, entry.lasting, eager, fulfil, picklable, writable, restarts)
     bits = sum(bool(flag) << bit for bit, flag in enumerate(flags))
     no_spin = -1.0 if spin is None else spin
     head = _BODY.pack(entry.pid, bits, entry.began, no_spin, *entry.recorder, *map(len, texts))
@@ -138,14 +138,14 @@ def unpack(body: bytes) -> Entry:
         at += length
     token, name, transport, location, class_name, kind, started = texts
     engine, _, state = kind.partition(" ")
-    public, lasting, eager, fulfil, picklable, writable = (
-        bool(bits >> bit & 1) for bit in range(len(_FLAGS))
+    public, lasting, eager, fulfil, picklable, writable, restarts = (
+        bool(bits >> bit & 1) for bit in range(_FLAGS)
     )
     wire_options = WireOptions(None if spin < 0 else spin, writable)
     return Entry(
         ActorId(token, name),
         Address(transport, location, Key(body[at:])),
-        RefOptions(eager, fulfil, picklable, wire_options),
+        RefOptions(eager, fulfil, picklable, wire_options, restarts),
         class_name,
         engine,
         state,

@@ -62,7 +62,7 @@ def _looked_at(listed: Listed, seen: dict[int, SeenProcess]) -> Listed | None:
             lives = lives and has_door(entry)
     else:
         lives = is_there(entry.pid, entry.started, seen)
-    if not lives and not (entry.lasting and owner_lives):
+    if not lives and not (entry.lasting and owner_lives and has_door(entry)):
         return None
     return listed._replace(owner_lives=owner_lives, seen=seen.get(entry.pid) if lives else None)
 
