@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from ._catching.catchers import Except, LocalExcept
     from ._each import Each, each
     from ._handle import Handle
+    from ._looking import ActorInfo, actors
     from ._option_types import SpawnOptions
     from ._proxy import Proxy
+    from ._public_names import connect
     from ._remote import remote
     from ._spawn import Spawner, options, spawn
     from ._supervisor import Supervisor
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ActorDiedError",
+    "ActorInfo",
     "CallTimeoutError",
     "DeadlockError",
     "Each",
@@ -57,7 +60,9 @@ __all__ = [
     "Stream",
     "Supervisor",
     "UnsendableError",
+    "actors",
     "awaitable",
+    "connect",
     "current",
     "each",
     "errors",
@@ -74,7 +79,8 @@ if not TYPE_CHECKING:  # to which a misspelt name would be an Any
     _homes |= dict.fromkeys(("Spawner", "options", "spawn"), "_spawn")
     _homes |= {"Each": "_each", "each": "_each", "Supervisor": "_supervisor"}
     _homes |= dict.fromkeys(("awaitable", "current", "future", "get"), "_access")
-    _homes |= {"SpawnOptions": "_option_types"}
+    _homes |= {"SpawnOptions": "_option_types", "connect": "_public_names"}
+    _homes |= {"ActorInfo": "_looking", "actors": "_looking"}
     _homes |= {"Status": "_actor.status", "Stream": "_caller.streams"}
     _homes |= {"Except": "_catching.catchers", "LocalExcept": "_catching.catchers"}
     __getattr__, __dir__ = late_names(globals(), _homes, otherwise="errors")

@@ -20,6 +20,7 @@ from collections.abc import Callable, Collection
 
 from ._caller.answers import decode_answer
 from ._caller.connection import Connection
+from ._listing import Listing
 from ._options import Options
 from ._os.io_thread import Timer, reactor
 from ._pickling.exceptions import for_caller, unpack_error
@@ -67,9 +68,11 @@ class Birth:
         self._timer: Timer | None = None
         self._about: tuple[Collection[str], str] | None = None
 
-    def expect_by(self, connection: Connection) -> None:
-        """This is the connection by which the actor will say that it is born."""
+    def expect_by(self, connection: Connection, listing: Listing) -> None:
+        """This is the connection by which the actor will say that it is born, which others are then
+        to find in its listing."""
         self._connection = connection
+        self._listing = listing
         self._call = connection.init_call
         self._call.on_ready = self._known
 
@@ -196,7 +199,9 @@ class Birth:
         if frame is None:  # if it is late, the timer is to end it, whoever has seen that first
             return
         self.close()
-        if frame.kind == Kind.ERROR:
+        if frame.kind == Kind.VALUE:
+            self._listing.born(self._told_of_object()[1])
+        elif frame.kind == Kind.ERROR:
             packed = bytes(frame.payload)
             self._why = lambda _: for_caller(unpack_error(packed))
             self._connection.end(self.error)

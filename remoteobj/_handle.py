@@ -12,6 +12,7 @@ from ._actor.status import Status
 from ._catching.catchers import Except
 from ._engines.contract import unique_name
 from ._launching import launch_spec
+from ._listing import listed
 from ._options import Options
 from ._os.lazy_import import import_lock
 from ._ownership import SECOND_CTRL_C, OwnedActor, stop_in_background
@@ -50,8 +51,7 @@ class Handle(Proxy, Generic[T]):
     _actor: OwnedActor
     _exc: Except
     _exited: Future[ExitReport] | None
-    """Not the actor's but the handle's: the report may hold an exception, and that leads to whoever
-    raised it."""
+    """The handle's, not the actor's: an exception in the report leads to whoever raised it."""
 
     if TYPE_CHECKING:
 
@@ -323,15 +323,21 @@ def spawn(
     `wait=False` when it has been started. `keeper` decides what becomes of it when its process has
     ended; None: its options do."""
     actor_id = ActorId.new(options.name or unique_name(_name_of(factory)))
-    address = new_address()
     exc = options.exc if options.exc is not None else Except.of_actor()
-    ref = RemoteRef(actor_id, address, options.of_references)
+    ref = RemoteRef(actor_id, new_address(), options.of_references)
     spec = launch_spec(factory, args, kwargs, options, ref, exc)
-    actor = OwnedActor(spec, actor_id, address, options, exc, keeper or _keeper_by(options))
+    keeper = keeper or _keeper_by(options)
+    with listed(ref, factory, options, lasting=keeper is not None) as listing:
+        actor = OwnedActor(spec, actor_id, ref.address, options, exc, listing, keeper)
+    return _owning(actor, exc, factory)
+
+
+def _owning(actor: OwnedActor, exc: Except, factory: Callable[..., T]) -> Handle[T]:
+    """The handle of an actor that has just been started; it is born then, or is to be in time."""
     try:
         register_at_exit(actor)
         handle: Handle[T] = _handle_of(actor, exc, factory)  # made while the process starts
-        if options.wait:
+        if actor.options.wait:
             actor.ready()
         else:
             actor.keep_time_of_birth()

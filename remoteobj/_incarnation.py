@@ -19,6 +19,7 @@ from ._engines.contract import Instance, LaunchSpec
 from ._engines.registry import engine_named
 from ._inspection import Inspector
 from ._lifecycle_errors import LifecycleErrors
+from ._listing import Listing
 from ._options import Options
 from ._protocol.calls import PendingCall
 from ._protocol.frames import encode
@@ -72,6 +73,7 @@ class Incarnation:
         spec: LaunchSpec,
         options: Options,
         errors: LifecycleErrors,
+        listing: Listing,
         check_owner: Callable[[], None],
     ) -> None:
         self.number = number
@@ -80,6 +82,8 @@ class Incarnation:
         self._errors = errors
         started = time.monotonic()
         self.instance = engine_named(options.engine).launch(spec)
+        self._listing = listing
+        listing.begin(self.instance)
         lost = partial(_lost, os.getpid(), spec.name, self.instance)
         self.birth = Birth(spec.name, options, started, lost, errors.seen("init"))
         self.call_errors = CallErrors(spec.name, self.birth.error, errors.seen("work"))
@@ -90,7 +94,7 @@ class Incarnation:
             renewable=spec.listener is not None,
         )
         """The one that was there before the process was."""
-        self.birth.expect_by(self.connection)
+        self.birth.expect_by(self.connection, listing)
         self.inspector = Inspector(self.instance, spec, check_owner, self._gone)
         self.forced = False
         """Whether its owner said kill or terminate."""
@@ -142,6 +146,7 @@ class Incarnation:
         given_up = tuple(self.connection.given_up()[:GIVEN_UP])
         broken_off = self.connection.actor_lives_on
         fulfil = self._options.fulfill_final
+        self._listing.change("stopping")
         self._say(StopOrder(fulfil, after_work, broken_off, given_up).frame())
 
     def interrupt(self, pending: PendingCall) -> None:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from ._engines.guardian import guardian
 from ._engines.without_main import fork_server
+from ._wire.roster import roster_paths
 from ._wire.runtime_directory import runtime_directory
 
 __all__ = ["Kept", "descriptors", "kept", "no_leaks"]
@@ -73,7 +74,7 @@ class Kept(NamedTuple):
     fd: int | None = None
     """The descriptor that it hangs on, or is."""
     path: str | None = None
-    """Of the socket at which it listens, or of the list that it reads."""
+    """Of the socket at which it listens, or of the list that it reads, or is."""
 
 
 def kept() -> Iterator[Kept]:
@@ -82,6 +83,8 @@ def kept() -> Iterator[Kept]:
         yield Kept(post.pid, post.pipe, post.list.path)
     for lock in runtime_directory.locks():
         yield Kept(fd=lock)
+    for path in roster_paths():
+        yield Kept(path=path)
     tracker = resource_tracker._resource_tracker
     yield Kept(getattr(tracker, "_pid", None), getattr(tracker, "_fd", None))
     for server in (fork_server.server, forkserver._forkserver):

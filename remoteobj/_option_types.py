@@ -19,6 +19,7 @@ class ChildOptions(TypedDict, total=False):
     start_method: str | None
     main: str
     name: str | None
+    public: bool
     daemon: bool
     exc: Except | None
     spawn_timeout: float | None

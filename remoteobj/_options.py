@@ -26,6 +26,7 @@ _OF_PROCESS = frozenset(
         "labelled_output",
         "checkpoint_every",
         "checkpoint_path",
+        "public",
     )
 )
 _OF_RESTARTS = frozenset(("restart", "max_restarts", "restart_window", "backoff"))
@@ -43,6 +44,8 @@ class Options(NamedTuple):
     of the script, which then needs the guard `if __name__ == "__main__":`."""
     name: str | None = None
     """The name of the process. None: the name of the class with a number, such as `Counter-1`."""
+    public: bool = False
+    """Whether any process of this user gets a proxy of it by `remoteobj.connect(name)`."""
     daemon: bool = True
     """Whether the end of the program stops it. False: the program waits for its work loop."""
     exc: Except | None = None

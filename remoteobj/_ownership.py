@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import weakref
 
     from ._catching.catchers import Except
+    from ._listing import Listing
     from ._succession import Keeper, Succession
 
 __all__ = ["SECOND_CTRL_C", "OwnedActor", "stop_in_background"]
@@ -65,6 +66,7 @@ class OwnedActor:
         address: Address,
         options: Options,
         exc: Except,
+        listing: Listing,
         keeper: Keeper | None = None,
     ) -> None:
         self.actor_id = actor_id
@@ -72,6 +74,7 @@ class OwnedActor:
         self.options = options._replace(exc=None)
         self.address = address
         self.errors = LifecycleErrors(exc, spec.name, own=options.exc is None)
+        self._listing = listing
         self.finalizer: weakref.finalize[..., Any] | None = None
         self._owner_pid = os.getpid()
         self._kept = spec.kept
@@ -90,7 +93,7 @@ class OwnedActor:
     def _launch(self, spec: LaunchSpec, number: int) -> Incarnation:
         if number:
             self.errors.begin_anew()
-        return Incarnation(number, spec, self.options, self.errors, self.check_owner)
+        return Incarnation(number, spec, self.options, self.errors, self._listing, self.check_owner)
 
     def _begin_line(self, spec: LaunchSpec, keeper: Keeper) -> Succession:
         with import_lock:
@@ -373,6 +376,7 @@ class OwnedActor:
         for one in self._kept:
             one.close()
         transport_of(self.address).remove(self.address)
+        self._listing.end()
         forget_at_exit(self)
         if self.finalizer is not None:
             self.finalizer.detach()

@@ -92,4 +92,5 @@ _CHECKS: Final = {
     "labelled_output": (_is_switch, "True or False"),
     "checkpoint_every": (_are_seconds, "a number of seconds, or None"),
     "checkpoint_path": (_is_path, "the path of a file, or None"),
+    "public": (_is_switch, "True or False"),
 }

@@ -42,7 +42,7 @@ SEAMS = {
 
 MODULE_LINES = 400
 FUNCTION_LINES = 40
-FACE_LINES = 80
+FACE_LINES = 100
 THREADS = {"Thread", "threading.Thread"}
 
 Tree: TypeAlias = dict[str, str]
@@ -359,6 +359,7 @@ OF_ONE_MODULE = {
     "test_requests",
     "test_restart_limit",
     "test_restart_strategy",
+    "test_rosters",
     "test_schedule",
     "test_shared_reader",
     "test_shared_terminal",

@@ -10,6 +10,7 @@ The functions run in actors, and in programs of their own, as well as in the tes
 
 import contextlib
 import copy
+import errno
 import fcntl
 import importlib
 import inspect
@@ -49,6 +50,7 @@ from remoteobj._engines.flight_recorder import FlightRecorder
 from remoteobj._engines.process import ActorProcess
 from remoteobj._engines.registry import ENGINES, engine_named
 from remoteobj._inspection import EXPLAIN_SECONDS
+from remoteobj._looking import Observer, find
 from remoteobj._options import Options
 from remoteobj._os import guardian_main, io_thread, lazy_import
 from remoteobj._os.atomic_file import AtomicFile
@@ -76,11 +78,13 @@ from remoteobj._protocol.operations import OPERATIONS
 from remoteobj._protocol.own_names import OF_HANDLES, OF_PROXIES
 from remoteobj._proxy import ref_of
 from remoteobj._succession import Succession
-from remoteobj._wire import buffer_exchange, registry, runtime_directory, unix
+from remoteobj._watching import Watch
+from remoteobj._wire import buffer_exchange, registry, roster, runtime_directory, unix
 from remoteobj._wire.auth import (
     ANSWER,
     DIGEST,
     GREETING,
+    ORDERS,
     AuthenticationError,
     Challenge,
     Ends,
@@ -117,10 +121,13 @@ __all__ = [
     "Key",
     "Kind",
     "MalformedFrameError",
+    "Observer",
+    "Watch",
     "answer_to",
     "decode_answer",
     "dumps",
     "encode",
+    "find",
     "loads",
 ]
 
@@ -566,6 +573,38 @@ def do_without_cloudpickle(monkeypatch: pytest.MonkeyPatch) -> None:
 
 take_out_large = out_of_band.extract_large
 """Put what is larger than `OUT_OF_BAND_FROM` outside of the pickle; the value, if nothing is."""
+
+# ------------------------------------------------------------------ lists of actors
+
+
+def roster_path() -> Path:
+    """The file in which this process tells others of its actors."""
+    (path,) = roster.roster_paths()
+    return Path(path)
+
+
+@contextlib.contextmanager
+def no_room_for_rosters(patch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing can be written into the lists of actors, as on a full disk."""
+
+    def write(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with patch.context() as inner:
+        inner.setattr(roster, "write", write)
+        yield
+
+
+def questions_of(watch: Watch) -> int:
+    """How many questions it has asked up to now."""
+    return watch._questions
+
+
+def observer_stream(proxy: Any) -> Any:
+    """A stream on which an actor takes orders of this process."""
+    address = address_of(proxy)
+    return registry.transport_of(address).connect(address, ORDERS)
+
 
 # ------------------------------------------------------------------ directories, kept processes
 

@@ -17,6 +17,7 @@ from .._protocol.config import WireOptions
 from .._protocol.identity import ActorId
 from .._protocol.messages import (
     INIT_ID,
+    Bytes,
     Flag,
     Frame,
     InterruptOrder,
@@ -123,22 +124,40 @@ class ActorServer(Server):
 
     def status(self) -> Status:
         """What it is doing. From any thread."""
-        with import_lock:
-            # For a faster start-up: few owners ask.
-            from .._protocol.descriptions import describe_request
-
-        mailbox, current = self.mailbox, self.executor.current
+        state, call, age, done = self._activity()
         return Status(
-            state=mailbox.lifecycle.state.name.lower(),
-            call=None if current is None else describe_request(current.request.payload),
-            age=0.0 if current is None else clock() - current.since,
-            queued=tuple(describe_request(one.payload) for one in mailbox.queued),
-            done=self.executor.done,
+            state=state,
+            call=call,
+            age=age,
+            queued=tuple(self._described(one.payload) for one in self.mailbox.queued),
+            done=done,
             memory=memory(),
             threads=tuple(one.name for one in threading.enumerate()),
             waits_for=_threads_that_last() if self._closed else (),
             debugged=bool(open_prompts),
         )
+
+    def _on_glance(self, order: Frame) -> Frame:
+        glance = *self._activity(), self.mailbox.queue_length
+        return value_frame(Kind.VALUE, order.call_id, glance)
+
+    def _activity(self) -> tuple[str, str | None, float, int]:
+        """Its state, the call that it runs and for how long, and how many requests are done."""
+        current = self.executor.current
+        return (
+            self.mailbox.lifecycle.state.name.lower(),
+            None if current is None else self._described(current.request.payload),
+            0.0 if current is None else clock() - current.since,
+            self.executor.done,
+        )
+
+    @staticmethod
+    def _described(request: Bytes) -> str:
+        with import_lock:
+            # For a faster start-up: few owners ask.
+            from .._protocol.descriptions import describe_request
+
+        return describe_request(request)
 
     # --- interrupting ----------------------------------------------------------------------
 
@@ -209,7 +228,7 @@ class ActorServer(Server):
         other threads say, may take its time to end, and must not outlive the owner."""
         self._closed = True
         if self.link.shared_process:
-            self.control.close()
+            self.close_control()
         self.release()
         if self.abandoned:
             self._tidy()
@@ -255,5 +274,6 @@ _ORDERS: Final[dict[int, Callable[[ActorServer, Frame], Frame | None]]] = {
     Kind.STACK: ActorServer._on_stack,
     Kind.EXPLAIN: ActorServer._on_explain,
     Kind.INTERRUPT: ActorServer._on_interrupt,
+    Kind.GLANCE: ActorServer._on_glance,
 }
 """What is done with what the owner says, by its kind. A new order is one row."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from select import POLLNVAL
+from select import POLLIN, POLLNVAL, poll
 
 from .._os.poller import SpinPoller
 from .._os.wakeup import Wakeup
@@ -54,6 +54,13 @@ class ClientSet:
 
     def __iter__(self) -> Iterator[Client]:
         return iter(list(self._by_fd.values()))
+
+    def unread(self) -> int:
+        """How many have sent what has not been read. From any thread."""
+        looking = poll()
+        for fd in list(self._by_fd):
+            looking.register(fd, POLLIN)
+        return sum(bool(events & POLLIN) for _, events in looking.poll(0))
 
     # --- from any thread ---------------------------------------------------------------
 

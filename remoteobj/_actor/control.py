@@ -24,7 +24,7 @@ from .._engines.owner_line import OwnerLine
 from .._os.fork_safety import fork_generation
 from .._os.wakeup import Wakeup
 from .._protocol.messages import Frame, MalformedFrameError, refusal
-from .._wire.auth import FOLLOWS, AuthenticationError
+from .._wire.auth import AuthenticationError
 from .._wire.channel import ChannelClosedError
 from .._wire.refusals import report_refusal
 from .._wire.transport import ByteStream, Handshake, Listener
@@ -98,11 +98,8 @@ class _Begun(threading.Event):
 class ControlHandler(Protocol):
     """What the control thread reports to."""
 
-    def attach(self, stream: ByteStream) -> None:
-        """A caller has proved itself, who makes requests."""
-
-    def attach_follower(self, stream: ByteStream) -> None:
-        """So has one who is here for what the object publishes."""
+    def attach(self, stream: ByteStream, purpose: int) -> None:
+        """A caller has proved itself, who is here for one of the purposes of `auth`."""
 
     def resume(self, client: Client) -> None:
         """A slow reader has taken what it was owed."""
@@ -319,9 +316,8 @@ class Control:
             self._let_in(stream, handshake.purpose)
 
     def _let_in(self, stream: ByteStream, purpose: int) -> None:
-        handler = self._handler
         try:
-            (handler.attach_follower if purpose == FOLLOWS else handler.attach)(stream)
+            self._handler.attach(stream, purpose)
         except BaseException:
             stream.close()
             raise

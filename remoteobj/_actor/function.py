@@ -168,11 +168,8 @@ class _Run:
         if self._link.end_orphan is not None:
             self._link.end_orphan(lambda: None)
 
-    def attach(self, stream: ByteStream) -> None:
-        """Nobody else calls a function."""
-
-    def attach_follower(self, stream: ByteStream) -> None:
-        """Nor can anybody follow it."""
+    def attach(self, stream: ByteStream, purpose: int) -> None:
+        """Nobody else calls a function, follows it, or looks into it."""
 
     def resume(self, client: Client) -> None:
         """Nor has anybody requests that wait."""

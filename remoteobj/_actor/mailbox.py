@@ -260,6 +260,12 @@ class Mailbox:
         as another thread can see it."""
         return self._schedule.queued(self.clients)
 
+    @property
+    def queue_length(self) -> int:
+        """How many those are, and one for each client that has sent what is not taken in: how many
+        requests that are, nobody knows before they are read."""
+        return sum(len(client.requests) for client in self.clients) + self.clients.unread()
+
     # --- what a blocked call needs -------------------------------------------------------
 
     def run_needed(self) -> bool:

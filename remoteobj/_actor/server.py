@@ -21,7 +21,8 @@ from .._os.thread_unwind import ThreadUnwind, raise_in_thread
 from .._pickling.exceptions import pack_error
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.identity import ActorId
-from .._protocol.messages import Bytes, Frame
+from .._protocol.messages import Bytes, Frame, refusal_of_unknown
+from .._wire.auth import FOLLOWS, ORDERS
 from .._wire.registry import transport_of
 from .._wire.transport import Address, ByteStream
 from ..errors import NotListeningError
@@ -33,6 +34,7 @@ from .mailbox import Mailbox
 from .reentrancy import Reentrancy
 
 if TYPE_CHECKING:
+    from .observers import Observers
     from .own_loop import OwnLoop
     from .pacing import Pacer
     from .publication import Publication
@@ -71,6 +73,7 @@ class Server:
     """What keeps the state of the object, if anything does."""
     _publication: Publication | None = None
     _own_loop: OwnLoop | None = None
+    _observers: Observers | None = None
 
     def __init__(
         self,
@@ -264,6 +267,16 @@ class Server:
             if threading.current_thread() is threading.main_thread():
                 self.mailbox.safe_point()
 
+    @property
+    def observers(self) -> Observers:
+        """Those who look in, made when the first one comes: in the control thread alone."""
+        if self._observers is None:
+            with import_lock:
+                from .observers import Observers  # for a faster start-up
+
+            self._observers = Observers(self.control, self.handle_order)
+        return self._observers
+
     # --- ending ------------------------------------------------------------------------
 
     def stop(self) -> None:
@@ -317,8 +330,14 @@ class Server:
 
     def close(self) -> None:
         """Let go of everything; nothing runs here any more."""
-        self.control.close()
+        self.close_control()
         self.release()
+
+    def close_control(self) -> None:
+        """End the control thread, and the connections of those who look in."""
+        self.control.close()
+        if self._observers is not None:
+            self._observers.close()
 
     def release(self) -> None:
         """Let go of everything but the control thread."""
@@ -339,17 +358,20 @@ class Server:
 
     # --- what the control thread reports -----------------------------------------------
 
-    def attach(self, stream: ByteStream) -> None:
-        self.mailbox.clients.attach(stream)
-
-    def attach_follower(self, stream: ByteStream) -> None:
-        self.publication.attach(stream)
+    def attach(self, stream: ByteStream, purpose: int) -> None:
+        if purpose == FOLLOWS:
+            self.publication.attach(stream)
+        elif purpose == ORDERS:
+            self.observers.attach(stream)
+        else:
+            self.mailbox.clients.attach(stream)
 
     def resume(self, client: Client) -> None:
         self.mailbox.clients.resume(client)
 
     def handle_order(self, order: Frame) -> Frame | None:
         """An object that its own process serves has no owner who gives orders."""
+        return refusal_of_unknown(order, "it is no actor with an owner, and follows no order")
 
     def owner_gone(self) -> None:
         """Nor one that could be gone."""

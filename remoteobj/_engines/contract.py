@@ -186,6 +186,17 @@ class Instance(Protocol):
         ...
 
     @property
+    def started(self) -> str:
+        """When that process started, as `processes.Glimpse` has it; "": that is not known."""
+        ...
+
+    @property
+    def recorder_place(self) -> tuple[int, int]:
+        """The descriptor of its owner by which a `FlightRecorder` of it is found, and the place of
+        that in the file; -1: it has none."""
+        ...
+
+    @property
     def runs_by_itself(self) -> bool:
         """Whether it comes to its end by itself, while its owner waits for something else."""
         ...

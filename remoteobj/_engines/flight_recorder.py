@@ -22,6 +22,8 @@ import signal
 import struct
 import sys
 import threading
+import time
+from collections.abc import Callable
 from multiprocessing import reduction
 from typing import Any, Final
 
@@ -81,6 +83,11 @@ class FlightRecorder:
         """Where the stacks begin that were not to be forgotten."""
         self._running: Any = None  # once it is installed, its head in memory
         self._lock = threading.RLock()  # a signal handler may print within a print
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """The descriptor of the file in which it lies, and where it begins there."""
+        return self._fd, self._start
 
     @property
     def kept_by_fork(self) -> Any:
@@ -177,6 +184,27 @@ class FlightRecorder:
     def stacks(self) -> str:
         """What faulthandler wrote since the last `forget`."""
         return self._stacks(self._seen).decode(errors="replace")
+
+    def ask_for_stacks(self, name: str, send: Callable[[int], object], seconds: float) -> str:
+        """The stacks of all threads of the actor of this name, to which `send` sends a signal.
+
+        Raises:
+            RuntimeError: it takes no signal, or none yet.
+        """
+        if self.outcome()[0] is Outcome.NONE:
+            raise RuntimeError(f"{name} has just been started, and takes no signals yet")
+        self.forget()
+        send(STACK_SIGNAL)
+        end = time.monotonic() + seconds
+        found = ""
+        # There is no event for it: it is whole once nothing has been added for a moment.
+        while time.monotonic() < end and not (found and found == self.stacks()):
+            found = self.stacks()
+            time.sleep(0.005)
+        self.forget()
+        if not found:
+            raise RuntimeError(f"{name} took no signal in {seconds} s: it is stopped")
+        return found
 
     def _stacks(self, at: int) -> bytes:
         # Nothing but text is written there, so that it ends where the zeros begin.

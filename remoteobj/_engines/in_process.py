@@ -30,6 +30,14 @@ class InProcessInstance:
         return os.getpid()
 
     @property
+    def started(self) -> str:
+        return ""  # it is no process of its own
+
+    @property
+    def recorder_place(self) -> tuple[int, int]:
+        return -1, 0
+
+    @property
     def exitcode(self) -> int | None:
         return self._exitcode
 

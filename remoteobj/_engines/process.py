@@ -12,7 +12,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from functools import partial
@@ -41,7 +40,7 @@ from .contract import (
     chosen_start_method,
 )
 from .exit_handlers import forget_inherited, run_exit_handlers
-from .flight_recorder import STACK_SIGNAL, FlightRecorder, Outcome
+from .flight_recorder import FlightRecorder, Outcome
 from .forking import ForkPopen, OwnerProcess
 from .guardian import guardian
 from .linking import link_up
@@ -206,6 +205,16 @@ class ActorProcess(multiprocessing.Process):
         self._check_closed()  # type: ignore[attr-defined]
         return self.runs()
 
+    @property
+    def started(self) -> str:
+        """When it did, as the system told; "": it did not tell."""
+        return "" if self._reaper is None else self._reaper.known.started
+
+    @property
+    def recorder_place(self) -> tuple[int, int]:
+        """By which descriptor of this process, and where, its last words are; -1: nowhere."""
+        return (-1, 0) if self._recorder is None else self._recorder.place
+
     def runs(self) -> bool:
         """The same, and False once it is closed."""
         if self._report is not None or self._reaper is None:
@@ -335,20 +344,7 @@ class ActorProcess(multiprocessing.Process):
         """The stacks of all its threads, written by faulthandler at a signal."""
         if self._recorder is None or not self.is_alive():
             raise RuntimeError(f"{self.name} does not run")
-        if self._recorder.outcome()[0] is Outcome.NONE:
-            raise RuntimeError(f"{self.name} has just been started, and takes no signals yet")
-        self._recorder.forget()
-        self._signal(STACK_SIGNAL)
-        end = time.monotonic() + seconds
-        found = ""
-        # There is no event for it: it is whole once nothing has been added for a moment.
-        while time.monotonic() < end and not (found and found == self._recorder.stacks()):
-            found = self._recorder.stacks()
-            time.sleep(0.005)
-        self._recorder.forget()
-        if not found:
-            raise RuntimeError(f"{self.name} took no signal in {seconds} s: it is stopped")
-        return found
+        return self._recorder.ask_for_stacks(self.name, self._signal, seconds)
 
     def _after_fork(self) -> None:
         super()._after_fork()  # type: ignore[misc]

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from .fork_safety import is_own, no_more_own, own
 from .lazy_import import import_lock
 
-__all__ = ["KnownProcess", "look", "rights"]
+__all__ = ["KnownProcess", "look", "read_stat", "rights"]
 
 TO_THE_GROUP = 4
 """PIDFD_SIGNAL_PROCESS_GROUP, of Linux 6.9."""
@@ -42,13 +42,18 @@ def look(pid: int) -> Glimpse | None:
         return _look_by_ps(pid)
     if ours != str(os.getpid()):
         return None  # it tells of another namespace, where numbers mean other processes
+    fields = read_stat(pid, 20)
+    return None if fields is None else Glimpse(int(fields[1]), fields[19].decode())
+
+
+def read_stat(pid: int, fields: int = 22) -> list[bytes] | None:
+    """The first fields of what /proc tells of a process, from its state on; None: nothing."""
     try:
         said = _read(f"/proc/{pid}/stat")
     except OSError:
         return None
     # The name before it, in parentheses, may have spaces and parentheses itself.
-    fields = said.rpartition(b")")[2].split(None, 20)
-    return Glimpse(int(fields[1]), fields[19].decode())
+    return said.rpartition(b")")[2].split(None, fields)
 
 
 def _read(path: str) -> bytes:

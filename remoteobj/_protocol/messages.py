@@ -101,6 +101,8 @@ class Kind:
     INTERRUPT: Final = 34
     EXPLAIN: Final = 35
     """STATUS and STACK at once, and then INTERRUPT, if there is a payload."""
+    GLANCE: Final = 37
+    """What of STATUS changes from moment to moment, for whoever asks again and again."""
     # actor to owner, on the control channel
     LOG: Final = 36
     """A record of `logging`."""

@@ -33,6 +33,8 @@ __all__ = [
     "DIGEST",
     "FOLLOWS",
     "GREETING",
+    "KEY",
+    "ORDERS",
     "UNTOLD",
     "AuthenticationError",
     "Challenge",
@@ -44,6 +46,8 @@ __all__ = [
 
 MAGIC = b"remoteobj/1\n"
 NONCE = 32
+KEY: Final = 32
+"""The length of a key."""
 DIGEST = 32
 """The length of the listener's proof."""
 GREETING = len(MAGIC) + NONCE
@@ -56,6 +60,8 @@ CALLS: Final = 0
 """The purpose of a connection on which requests are made."""
 FOLLOWS: Final = 1
 """That of one on which items arrive that the object publishes."""
+ORDERS: Final = 2
+"""That of one on which an actor is asked, and told, what its owner can ask and tell it."""
 UNTOLD: Final = -1
 """In place of a pid, where the kernel can't be asked for it."""
 
@@ -101,7 +107,12 @@ class Key:
     @classmethod
     def new(cls) -> Key:
         """A key that nobody has yet."""
-        return cls(os.urandom(32))
+        return cls(os.urandom(KEY))
+
+    @property
+    def secret(self) -> bytes:
+        """The key as bytes, for what keeps it where others of this user may read it."""
+        return self._secret
 
     def sign(self, message: bytes) -> bytes:
         """The proof that whoever sends this message has the key."""
@@ -190,7 +201,7 @@ class Challenge:
         *their_ends, purpose = _ENDS.unpack(theirs[NONCE:])
         if not ends.agree(Ends(*their_ends)):
             raise AuthenticationError("the caller's messages come by another process", "relay")
-        if purpose not in (CALLS, FOLLOWS):
+        if purpose not in (CALLS, FOLLOWS, ORDERS):
             raise AuthenticationError(f"the caller comes for what is not known here: {purpose}")
         self.purpose = purpose
         return _proof(self._key, b"listener", self._nonce, theirs)

@@ -1,0 +1,123 @@
+"""What an owner says of its actor where other processes of this user can read it.
+
+::
+
+    reserved, if it is public ──> starting ──> running ──> stopping ──> (gone)
+                                     └──<── another process ──<──┘
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ._engines.contract import Instance
+from ._options import Options
+from ._os.lazy_import import import_lock
+from ._protocol.identity import class_name
+from ._reference import RemoteRef
+from ._wire import roster
+from ._wire.auth import Key
+from ._wire.roster import Entry, Place
+
+__all__ = ["Listing", "listed"]
+
+
+class Listing:
+    """The entry of one actor in the roster of its owner.
+
+    It is a help, and hinders nobody: where there is no room for it any more, the actor goes on
+    without. Only a public name has to be there, and that is seen to before the actor is started.
+    """
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+        self._place: Place | None = None
+        self._ended = False
+
+    def reserve(self) -> None:
+        """Write it for the first time.
+
+        Raises:
+            OSError: there is no room for it.
+        """
+        self._place = roster.write(self.entry, self._place)
+
+    def begin(self, instance: Instance) -> None:
+        """It lives in this process from now on: once it is started, and started anew."""
+        pid, recorder = instance.pid, instance.recorder_place
+        self._renew(pid=pid, started=instance.started, recorder=recorder, state="starting")
+
+    def born(self, class_named: str | None) -> None:
+        """Its `__init__` is done; of what class it is, if it has said so."""
+        self._renew(state="running", class_name=class_named or self.entry.class_name)
+
+    def change(self, state: str) -> None:
+        """It is in this state from now on."""
+        if self.entry.state != state:
+            self._renew(state=state)
+
+    def _renew(self, **changes: Any) -> None:
+        if not self._ended:
+            self.entry = self.entry._replace(**changes)
+            with contextlib.suppress(OSError):
+                self.reserve()
+
+    def end(self) -> None:
+        """It has ended. Harmless when done twice."""
+        self._ended = True
+        place, self._place = self._place, None
+        if place is not None:
+            roster.clear(place)
+
+    def __del__(self) -> None:  # an exception may come before there is an actor that ends it
+        self.end()
+
+
+@contextlib.contextmanager
+def listed(
+    ref: RemoteRef, factory: Callable[..., Any], options: Options, lasting: bool
+) -> Iterator[Listing]:
+    """The time in which an actor is started, and its entry; which ends, if that fails.
+
+    Args:
+        lasting: whether it may be started anew.
+
+    Raises:
+        NameTakenError: it is public, and another one that lives has the name.
+        ValueError: it is public and can't be.
+        OSError: it is public, and can't be registered.
+    """
+    address = ref.address
+    if not options.picklable:
+        # Its owner wants nobody to have the key, who is not given it by a call.
+        address = address._replace(key=Key(b""))
+    entry = Entry(
+        ref.actor_id,
+        address,
+        ref.options,
+        class_name(factory) if isinstance(factory, type) else "",
+        options.engine,
+        "starting",
+        os.getpid(),  # until it has a process of its own
+        "",
+        time.monotonic(),
+        options.public,
+        lasting,
+    )
+    listing = Listing(entry)
+    if options.public:
+        with import_lock:
+            from ._public_names import claim  # for a faster start-up: few actors are public
+
+        claim(options, listing.reserve)
+    elif options.engine == "inline":
+        listing.end()  # nobody can reach it, since it lives only while its owner calls it
+    try:
+        yield listing
+    except BaseException:
+        listing.end()
+        raise

@@ -1,0 +1,156 @@
+"""The rosters of all processes of this user, as another process reads them.
+
+Nothing that lies there is believed before it is known to be this user's: the directories are of
+mode 0700 and the files of mode 0600, both belong to this user, and no link is followed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+import struct
+import time
+from binascii import crc32
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+
+from .._os.directories import open_directory
+from .._os.process_table import SeenProcess, is_there, see
+from .roster import BLOCK, ENTRY, FILE, HEADER, MAGIC, Entry, unpack
+from .runtime_directory import open_root
+from .unix import UnixTransport
+
+__all__ = ["Listed", "has_door", "living", "read_rosters"]
+
+MOST: Final = 1 << 26
+"""Bytes of one roster that are read."""
+ATTEMPTS: Final = 20
+"""How often a roster is read in which an entry is just being written."""
+ATTEMPT_SECONDS: Final = 0.001
+
+
+class Listed(NamedTuple):
+    """An entry, and who has written it."""
+
+    entry: Entry
+    owner_pid: int
+    owner_started: str
+    owner_lives: bool = True
+    seen: SeenProcess | None = None
+    """The process of the actor; None: it has none now, or the system does not tell."""
+
+
+def living(is_wanted: Callable[[Entry], bool] = lambda entry: True) -> list[Listed]:
+    """The actors of this user that live, of those that are wanted."""
+    found = [one for one in read_rosters() if is_wanted(one.entry)]
+    numbers = {one.entry.pid for one in found} | {one.owner_pid for one in found}
+    seen = see(numbers | {os.getpid()})
+    looked_at = (_looked_at(one, seen) for one in found)
+    return [one for one in looked_at if one is not None]
+
+
+def _looked_at(listed: Listed, seen: dict[int, SeenProcess]) -> Listed | None:
+    """The same, with what was seen of it; None: it is dead."""
+    entry = listed.entry
+    owner_lives = is_there(listed.owner_pid, listed.owner_started, seen)
+    if entry.pid == listed.owner_pid:
+        lives = owner_lives
+        # A thread of it, or not started yet. A thread that has ended does not listen any more.
+        if entry.engine == "thread" and entry.state != "starting":
+            lives = lives and has_door(entry)
+    else:
+        lives = is_there(entry.pid, entry.started, seen)
+    if not lives and not (entry.lasting and owner_lives and has_door(entry)):
+        return None
+    return listed._replace(owner_lives=owner_lives, seen=seen.get(entry.pid) if lives else None)
+
+
+def has_door(entry: Entry) -> bool:
+    """Whether somebody listens where it is called, as far as that can be seen from outside."""
+    address = entry.address
+    return address.transport != UnixTransport.name or os.path.lexists(address.location)
+
+
+def read_rosters() -> list[Listed]:
+    """All that is written there, of the dead too.
+
+    Raises:
+        PermissionError: the directory above them is not this user's alone.
+    """
+    if (opened := open_root()) is None:
+        return []
+    _, root = opened
+    found: list[Listed] = []
+    try:
+        for name in os.listdir(root):
+            with contextlib.suppress(OSError):  # it has just been removed, or is no directory
+                found += _read_one(name, root)
+    finally:
+        os.close(root)
+    return found
+
+
+def _read_one(name: str, root: int) -> list[Listed]:
+    directory = open_directory(name, root)
+    try:
+        if not _is_private(os.fstat(directory), stat.S_ISDIR) or not _is_held(directory):
+            return []
+        for _ in range(ATTEMPTS):
+            with contextlib.suppress(_TornError):
+                return list(_entries(_contents(directory)))
+            time.sleep(ATTEMPT_SECONDS)
+        # One that is torn for so long is broken, and the others are not.
+        return list(_entries(_contents(directory), broken=True))
+    finally:
+        os.close(directory)
+
+
+def _is_held(directory: int) -> bool:
+    """Whether a process of those that it is about lives. Numbers of processes come round again
+    after the system was started anew, and locks do not."""
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    # A child that was forked meanwhile shares the lock: closing would leave it held.
+    fcntl.flock(directory, fcntl.LOCK_UN)
+    return False
+
+
+def _is_private(found: os.stat_result, is_kind: object) -> bool:
+    of_kind = callable(is_kind) and is_kind(found.st_mode)
+    return of_kind and found.st_uid == os.geteuid() and not found.st_mode & 0o077
+
+
+def _contents(directory: int) -> bytes:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    fd = os.open(FILE, flags, dir_fd=directory)
+    try:
+        found = os.fstat(fd)
+        return os.pread(fd, MOST, 0) if _is_private(found, stat.S_ISREG) else b""
+    finally:
+        os.close(fd)
+
+
+class _TornError(Exception):
+    """An entry is just being written."""
+
+
+def _entries(data: bytes, broken: bool = False) -> Iterator[Listed]:
+    """What a roster says; `broken`: leave out what can't be read."""
+    if len(data) < BLOCK or not data.startswith(MAGIC):
+        return
+    _, owner_pid, owner_started = HEADER.unpack_from(data)
+    at = BLOCK
+    while at + ENTRY.size <= len(data):
+        crc, length, blocks = ENTRY.unpack_from(data, at)
+        body = data[at + ENTRY.size : at + ENTRY.size + length]
+        if length and blocks and (len(body) == length and crc32(body) == crc):
+            with contextlib.suppress(ValueError, struct.error):
+                entry = unpack(body)
+                yield Listed(entry, owner_pid, owner_started.rstrip(b"\0").decode())
+        elif not broken and (length or not blocks):
+            raise _TornError
+        at += max(blocks, 1) * BLOCK
