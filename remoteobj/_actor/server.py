@@ -101,11 +101,9 @@ class Server:
         self._wire_options = wire_options
         self.control = Control(self, actor_id.name)
         self.executor: Executor = make_executor(lambda: self.root, self.report)
-        self.mailbox = Mailbox(
-            ClientSet(self.control.flush_later, wire_options),
-            self.executor,
-            Reentrancy(actor_id, reentrant, USER_ENTRY_POINTS),
-        )
+        clients = ClientSet(self.control.flush_later, wire_options)
+        rules = Reentrancy(actor_id, reentrant, USER_ENTRY_POINTS)
+        self.mailbox = Mailbox(clients, self.executor, rules)
         self._thread: threading.Thread | None = None
         self._ended = threading.Event()
         """Whether the second thread runs nothing any more."""
@@ -209,8 +207,7 @@ class Server:
         return done
 
     def stand_by(self, timeout: float | None) -> int:
-        """Let the background run the requests: wait for the stop, so that a loop that is
-        paced by its requests neither spins nor hangs."""
+        """Let the background run the requests: wait for the stop, so that no loop spins or hangs."""
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
         return 0
