@@ -207,9 +207,10 @@ class Incarnation:
 
     def record_unborn(self) -> None:
         """Record why it was not born, unless that is known to somebody, or recorded over there, or
-        its owner's own doing."""
-        error = None if self.forced or self._errors.failed() else self.birth.untold_error()
-        if error is not None:
+        its owner's own doing. Of one that was to follow another, whoever restarts it is told."""
+        if self.number or self.forced or self._errors.failed():
+            return
+        if (error := self.birth.untold_error()) is not None:
             self._errors.record("init", error)
 
     def _drain_goodbye(self, limit: float | None) -> None:

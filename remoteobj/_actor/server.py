@@ -207,7 +207,7 @@ class Server:
         return done
 
     def stand_by(self, timeout: float | None) -> int:
-        """Let the background run the requests: wait for the stop, so that no loop spins or hangs."""
+        """Let the background run the requests: wait for the stop, so no loop spins or hangs."""
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
         return 0

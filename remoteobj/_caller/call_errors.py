@@ -55,7 +55,9 @@ class CallErrors:
             return failed
         return lambda maybe_executed: self.not_listening("it has stopped listening")
 
-    def not_in_time(self) -> CallTimeoutError:
+    def not_in_time(self, restarts: bool) -> NotListeningError | CallTimeoutError:
+        if not restarts:
+            return self.not_listening("its process listens, but did not answer in time")
         return CallTimeoutError(
             f"{self.name} did not take the call up in time: it is being restarted, or does not "
             "answer; the call was not executed"

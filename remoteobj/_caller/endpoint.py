@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -22,7 +23,7 @@ from .._wire.auth import CALLS, AuthenticationError
 from .._wire.channel import Channel, StreamChannel
 from .._wire.refusals import report_refusal
 from .._wire.registry import transport_of
-from .._wire.transport import CONNECT_SECONDS, Address
+from .._wire.transport import Address, ByteStream
 from ..errors import (
     ActorDiedError,
     CallTimeoutError,
@@ -282,7 +283,7 @@ class Endpoint:
         if self._pid != os.getpid():
             self._renew()
         if not self._connecting.acquire(timeout=-1 if deadline is None else _left(deadline)):
-            raise self._errors.not_in_time()
+            raise self._errors.not_in_time(self._restarts)
         try:
             connection = self._connection
             if connection is None or connection.closed_because is not None:
@@ -301,23 +302,24 @@ class Endpoint:
         return self._dial(purpose, deadline)
 
     def _dial(self, purpose: int, deadline: float | None) -> Connection:
-        seconds: float | None = CONNECT_SECONDS
-        if self._restarts:  # in whose queue we stand meanwhile
-            seconds = None if deadline is None else _left(deadline)
         try:
-            stream = transport_of(self._address).connect(self._address, purpose, seconds)
+            stream = self._stream(purpose, deadline)
         except AuthenticationError as exc:
             report_refusal(exc.reason, str(exc))
             raise self._errors.not_listening(str(exc)) from exc
         except TimeoutError as exc:
-            if self._restarts:
-                raise self._errors.not_in_time() from exc
-            raise self._errors.not_listening(
-                "its process listens, but did not answer in time"
-            ) from exc
+            raise self._errors.not_in_time(self._restarts) from exc
         except OSError as exc:
             raise self._errors.not_listening() from exc
         return self.over(StreamChannel(stream, wire_options=self._wire_options))
+
+    def _stream(self, purpose: int, deadline: float | None) -> ByteStream:
+        connect = transport_of(self._address).connect
+        while self._restarts:  # and we stand in its queue meanwhile
+            with contextlib.suppress(ConnectionResetError, BrokenPipeError):  # died in between
+                left = None if deadline is None else _left(deadline)
+                return connect(self._address, purpose, left)
+        return connect(self._address, purpose)
 
     def over(self, channel: Channel) -> Connection:
         """A connection over a channel to the object, whose errors name it."""

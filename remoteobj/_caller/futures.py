@@ -188,6 +188,13 @@ class RemoteFuture(Future[Any]):
                 what = f"{name}: a call failed, and nobody has asked its future for that"
                 self._unseen = Unseen(what, error)
 
+    def drop(self) -> None:
+        """Its call was not sent, and nobody will ever have it."""
+        with _settler.lock:
+            self._has_callbacks = self._given_up = True
+        if self._unseen is not None:
+            self._unseen.seen()
+
     def _finish(self, pending: PendingCall) -> Any:
         endpoint, owner, otherwise, options = self._call
         try:
@@ -334,7 +341,11 @@ def submit(
 
     def send(connection: Connection) -> RemoteFuture:
         future = RemoteFuture(connection, endpoint, owner, otherwise, options)
-        pending = connection.call_async(payload, buffers, future.on_ready)
+        try:
+            pending = connection.call_async(payload, buffers, future.on_ready)
+        except BaseException:
+            future.drop()
+            raise
         if not future._settled:
             future._pending = pending
         if connection.runs_inline:
