@@ -72,6 +72,7 @@ class Inspector:
         intake, self._log_intake = self._log_intake, None
         if intake is not None:
             intake.close()
+        self._client.close()
 
     def status(self, timeout: float | None) -> Status:
         """What the actor is doing."""

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from remoteobj._os import wakeup as wakeup_module
 from remoteobj._os.io_thread import Reactor
+from remoteobj._os.wakeup import Wakeup
 from tests.tools import until
 
 
@@ -176,3 +178,27 @@ def test_a_descriptor_that_is_waited_for_may_be_closed_and_its_number_used_again
     for fd in others:
         os.close(fd)
     until(lambda: threads() == [])
+
+
+def test_a_wakeup_that_is_closed_just_before_another_thread_sets_it_leaves_other_files_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wakeup = Wakeup()
+    opened: list[int] = []
+    write = os.write
+
+    def write_late(fd: int, data: bytes) -> int:
+        wakeup.close()
+        opened.extend(os.pipe())
+        return write(fd, data)
+
+    monkeypatch.setattr(wakeup_module.os, "write", write_late)
+    wakeup.set()
+    try:
+        os.set_blocking(opened[0], False)
+        with pytest.raises(BlockingIOError):
+            os.read(opened[0], 8)
+    finally:
+        for fd in opened:
+            os.close(fd)
+    assert wakeup.fileno() == -1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 from collections import deque
 from collections.abc import Callable
 
@@ -37,19 +39,28 @@ class Connecting:
         return await turn
 
     def _connect(self) -> None:
-        attempt = asyncio.ensure_future(asyncio.to_thread(self._endpoint.ensure_connected))
-        attempt.add_done_callback(self._made)
+        """Have the connection made in a thread of its own: that may take as long as the restart of
+        an actor, and the end of the loop waits for those of `asyncio.to_thread`."""
+        loop = asyncio.get_running_loop()
 
-    def _made(self, attempt: asyncio.Future[Connection]) -> None:
-        # Asked for also where all who waited have been cancelled: asyncio is not to tell of it.
-        error = None if attempt.cancelled() else attempt.exception()
+        def run() -> None:
+            connection = error = None
+            try:
+                connection = self._endpoint.ensure_connected()
+            except BaseException as exc:
+                error = exc
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(self._made, connection, error)
+
+        name = f"remoteobj-connect-{self._endpoint.name}"
+        threading.Thread(target=run, name=name, daemon=True).start()
+
+    def _made(self, connection: Connection | None, error: BaseException | None) -> None:
         for turn in self._take_all():
-            if attempt.cancelled():
-                turn.cancel()
-            elif error is not None:
-                turn.set_exception(error)
+            if connection is None:
+                turn.set_exception(error or RuntimeError("the connection was not made"))
             else:
-                turn.set_result(attempt.result())
+                turn.set_result(connection)
         self._look_again()
 
     def _look_again(self) -> None:

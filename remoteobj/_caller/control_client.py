@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 import time
@@ -15,6 +16,9 @@ from ..errors import CallTimeoutError, NotListeningError
 from .answers import decode_answer
 
 __all__ = ["ControlClient"]
+
+CLOSE_SECONDS = 1.0
+"""How long a thread may still be at it when the channel is closed."""
 
 
 class ControlClient:
@@ -73,6 +77,16 @@ class ControlClient:
         finally:
             self._lock.release()
         return True
+
+    def close(self) -> None:
+        """Let go of the channel, while no other thread uses it: the number of its descriptor may be
+        that of another file in the next moment."""
+        self._channel.shutdown()
+        with contextlib.ExitStack() as stack:
+            if self._lock.acquire(timeout=CLOSE_SECONDS):
+                stack.callback(self._lock.release)
+            self.ended = True
+            self._channel.close()
 
     def _take(self) -> list[Frame]:
         """What is there; the records among it are handed on."""

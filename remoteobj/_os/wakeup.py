@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import threading
-from io import FileIO
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from .fork_safety import close_in_child, creation_lock
@@ -16,6 +16,26 @@ __all__ = ["OneShotEvent", "Wakeable", "Wakeup"]
 _ONE: Final = (1).to_bytes(8, sys.byteorder)
 """What a counter takes; a pipe takes anything."""
 _PLENTY: Final = 4096
+
+
+class _End:
+    """A descriptor that is closed once nobody holds on to it.
+
+    So a thread that is just about to use it, while another one lets go of it, never finds that its
+    number is another file's by then.
+    """
+
+    __slots__ = ("__weakref__", "fd")
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def close(self, close: Callable[[int], None] = os.close) -> None:
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            close(fd)
+
+    __del__ = close
 
 
 class Wakeup:
@@ -32,38 +52,43 @@ class Wakeup:
 
     def __init__(self) -> None:
         with creation_lock:
-            self._reader, self._writer = map(close_in_child, _ends())
+            self._ends: tuple[_End, _End] | None = _ends()
 
     def fileno(self) -> int:
         """The descriptor to poll; -1 once closed."""
-        return -1 if self._reader.closed else self._reader.fileno()
+        ends = self._ends
+        return -1 if ends is None else ends[0].fd
 
     def set(self) -> None:
         """Make it readable. Harmless when it is already, or is closed."""
-        with contextlib.suppress(OSError, ValueError):
-            self._writer.write(_ONE)
+        ends = self._ends
+        if ends is not None:
+            with contextlib.suppress(OSError):
+                os.write(ends[1].fd, _ONE)
 
     def clear(self) -> None:
         """Make it unreadable until it is set again."""
-        with contextlib.suppress(ValueError):  # closed
-            self._reader.read(_PLENTY)
+        ends = self._ends
+        if ends is not None:
+            with contextlib.suppress(OSError):  # it is not set, or this is a fork
+                os.read(ends[0].fd, _PLENTY)
 
     def close(self) -> None:
-        """Let go of it. Harmless when done twice."""
-        # In this order: a write to an end that nobody reads could raise SIGPIPE.
-        self._writer.close()
-        self._reader.close()
+        """Let go of it. Harmless when done twice, and while other threads use it."""
+        self._ends = None
 
 
-def _ends() -> tuple[FileIO, FileIO]:
+def _ends() -> tuple[_End, _End]:
     """The end to read from and the one to write to: one and the same where there are counters."""
     with contextlib.suppress(AttributeError):  # not on Linux
-        counter = FileIO(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK), "r+b")
+        counter = close_in_child(_End(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)))
         return counter, counter
-    ends = os.pipe()
-    for fd in ends:
+    fds = os.pipe()
+    for fd in fds:
         os.set_blocking(fd, False)
-    return FileIO(ends[0], "rb"), FileIO(ends[1], "wb")
+    # A tuple lets go of its last part first: a write to an end that nobody reads could raise
+    # SIGPIPE.
+    return close_in_child(_End(fds[0])), close_in_child(_End(fds[1]))
 
 
 class Wakeable(Protocol):

@@ -17,7 +17,7 @@ import socket
 import time
 from typing import Any
 
-from .._os.fork_safety import Closable, close_in_child
+from .._os.fork_safety import Closable, close_in_child, creation_lock
 from .._os.sigpipe import sigpipe_blocked_if_default
 from .auth import (
     ANSWER,
@@ -144,7 +144,8 @@ class UnixListener:
         return listener
 
     def lend(self) -> UnixListener:
-        return UnixListener(self._socket.dup(), self._key, lent_by=os.getpid())
+        with creation_lock:
+            return UnixListener(self._socket.dup(), self._key, lent_by=os.getpid())
 
     @property
     def kept_by_fork(self) -> Closable:

@@ -276,3 +276,31 @@ def test_a_call_may_be_watched_again_by_the_one_who_is_told_of_it(parts: Parts) 
     parts.reader.poll()
     assert told == [1, 1]
     assert list(parts.async_calls.in_flight) == [call.call_id]
+
+
+# ------------------------------------------------------------------ letting go of it
+
+
+def test_the_channel_is_closed_while_no_other_thread_reads_or_writes(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed_while: list[tuple[bool, bool]] = []
+    writing = threading.RLock()
+
+    def close() -> None:
+        def is_free(lock: Any) -> bool:
+            taken: bool = lock.acquire(blocking=False)
+            if taken:
+                lock.release()
+            return taken
+
+        closed_while.append((Call(is_free, writing).result(), Call(is_free, turn).result()))
+
+    turn = parts.reader.turn.lock
+    monkeypatch.setattr(parts.channel, "close", close)
+    with writing:
+        closing = Call(parts.reader.close_channel, writing)
+        until(lambda: closing.is_in(type(parts.reader).close_channel))
+        assert closed_while == []
+    closing.result()
+    assert closed_while == [(False, False)]
