@@ -117,6 +117,9 @@ class AtomicMemory:
 
     __del__ = close
 
+    def __str__(self) -> str:
+        return "memory"
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _arrived, (reduction.DupFd(self._fd),)
 
