@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import remoteobj
-from remoteobj import ActorDiedError, Handle, remote, testing
+from remoteobj import ActorDiedError, Handle, Supervisor, remote, testing
 from tests.conftest import Launch
 from tests.internals import dies_in_write
 from tests.tools import Scripts, pidfd_open, until
@@ -105,6 +105,15 @@ def test_what_a_function_makes_is_given_its_state_too() -> None:
         table["b"] = 2
         killed(table, lambda: table.passto(Counter.die))
         assert dict(table) == {"a": 1}
+
+
+def test_the_children_of_a_supervisor_have_their_states_too() -> None:
+    with Supervisor(start_method="fork", max_restarts=9) as supervisor:
+        for child in (supervisor.spawn(Counter, 10), supervisor.spawn(lambda: Counter(10))):
+            child.add()
+            child.checkpoint_()
+            killed(child, child.die)
+            assert child.value.__ == 11
 
 
 def test_a_restore_that_raises_is_a_start_that_failed() -> None:

@@ -265,7 +265,8 @@ class _CheckpointingExecutor(ExecutorAround):
         except ThreadUnwind:
             raise
         except BaseException as exc:
-            add_note(exc, NOT_KEPT)
+            if NOT_KEPT not in getattr(exc, "__notes__", ()):  # it may be raised again and again
+                add_note(exc, NOT_KEPT)
             return exc
         return None
 

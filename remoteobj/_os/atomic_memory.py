@@ -65,7 +65,7 @@ class AtomicMemory:
     def __init__(self) -> None:
         self._fd = anonymous_file("state")
         close_in_child(self)
-        os.ftruncate(self._fd, _PAGE)
+        os.pwrite(self._fd, bytes(_PAGE), 0)  # there is room for what is going to be mapped
 
     def open(self) -> None:
         """Be ready to read and write it; its owner, who does neither, needs no map."""
