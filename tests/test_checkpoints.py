@@ -26,6 +26,19 @@ from tests.internals import (
 from tests.tools import until
 
 
+class Rows(Iterator[int]):
+    """Notes in a log that it was closed."""
+
+    def __init__(self, log: list[str]) -> None:
+        self.log = log
+
+    def __next__(self) -> int:
+        return 1
+
+    def close(self) -> None:
+        self.log.append("closed")
+
+
 @remote
 class Ledger:
     """Entries, which are its state."""
@@ -49,6 +62,9 @@ class Ledger:
         for n in range(count):
             yield self.add(n)
         self.add("all")
+
+    def rows(self) -> Iterator[int]:
+        return Rows(self.log)
 
     def spoil_next(self) -> None:
         self.fine = 1  # that of this very call
@@ -311,6 +327,13 @@ def test_of_a_stream_it_ends_that_and_is_recorded_too(path: Path) -> None:
         next(items)
     with pytest.raises(ArithmeticError), ledger:
         pass
+
+
+def test_of_a_stream_that_has_just_begun_it_closes_that(ledger: Handle[Any]) -> None:
+    ledger.spoil_next()
+    with pytest.raises(ArithmeticError, match="spoilt"):
+        next(iter(ledger.rows()))
+    assert ledger.log.__ == ["__init__", "closed"]
 
 
 def test_without_room_for_it_the_caller_is_told_and_the_actor_goes_on(
