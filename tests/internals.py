@@ -1049,9 +1049,8 @@ def wait_no_longer_for_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def let_time_pass(_: object, seconds: float) -> None:
     """For whatever takes checkpoints in this process."""
-    module = vars(state_keeper)
-    now = module["clock"]
-    module["clock"] = lambda: now() + seconds
+    now = vars(state_keeper)["clock"]
+    setattr(state_keeper, "clock", lambda: now() + seconds)  # noqa: B010
 
 
 def executor_of(obj: object) -> str:
