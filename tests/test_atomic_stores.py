@@ -320,6 +320,26 @@ def test_what_is_no_file_is_an_error_and_is_not_waited_for(path: Path) -> None:
         AtomicFile(str(path)).read()
 
 
+@pytest.mark.parametrize("mode", [0o620, 0o602])
+def test_what_others_may_have_written_is_not_read(path: Path, mode: int) -> None:
+    written(path, SMALL)
+    path.chmod(mode)
+    with pytest.raises(ValueError, match="can be written by other users"):
+        AtomicFile(str(path)).read()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_nor_is_what_belongs_to_another_user(path: Path) -> None:
+    written(path, SMALL)
+    os.chown(path, 12345, -1)
+    with pytest.raises(ValueError, match="can be written by other users"):
+        AtomicFile(str(path)).read()
+    path.with_name("state.lock").unlink()
+    path.with_name("state.lock").symlink_to(path)
+    with pytest.raises(OSError, match=r"symbolic links.*state\.lock"):
+        AtomicFile(str(path)).open()
+
+
 def test_one_at_a_time_has_a_file_in_this_process_and_in_others(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,7 +61,8 @@ class AtomicFile:
         if self.path in _open_here:
             raise self._taken()
         # It outlives who locks it: were it removed, two could lock two files of its name.
-        self._lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._lock = os.open(f"{self.path}.lock", flags, 0o600)
         try:
             self._take_lock(time.monotonic() + PATIENCE)
             with contextlib.suppress(FileNotFoundError):
@@ -111,6 +112,9 @@ class AtomicFile:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise self._wrong("is no file")
+        # What is in it is going to be unpickled, and that may run code.
+        if status.st_uid not in (os.geteuid(), 0) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise self._wrong("can be written by other users")
         header = os.pread(fd, _HEADER.size, 0)
         if header[: len(_FORMAT)] != _FORMAT[: len(header)] or not header:
             raise self._wrong("holds no state of an actor, or that of another version")
