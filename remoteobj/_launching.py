@@ -34,8 +34,12 @@ def launch_spec(
     options: Options,
     ref: RemoteRef,
     exc: Except,
+    lasting: bool,
 ) -> LaunchSpec:
     """What is launched, as often as the actor is started, as things are at this moment.
+
+    Args:
+        lasting: whether one process of it may follow another.
 
     Raises:
         ValueError: an option is about a process that it has not, or this system can't do that.
@@ -53,7 +57,7 @@ def launch_spec(
         wire_options=options.wire_options,
         reentrant=options.reentrant,
         initializer=options.initializer,
-        state=_state_plan(factory, options),
+        state=_state_plan(factory, options, lasting),
     )
     return LaunchSpec(
         program,
@@ -100,7 +104,7 @@ def _checked_cpus(numbers: Collection[int]) -> tuple[int, ...]:
     return tuple(sorted(set(numbers)))
 
 
-def _state_plan(factory: Any, options: Options) -> StatePlan | None:
+def _state_plan(factory: Any, options: Options, lasting: bool) -> StatePlan | None:
     """How the state of what a factory makes is kept; None: it has none to be kept."""
     every, path = options.checkpoint_every, options.checkpoint_path
     wanted = every is not None or path is not None
@@ -113,7 +117,7 @@ def _state_plan(factory: Any, options: Options) -> StatePlan | None:
                     "@remote.checkpoint and one by @remote.restore"
                 )
             return None
-    elif not wanted and options.restart == "never":
+    elif not (wanted or lasting):
         return None  # what a function makes may have a state, and is not known here
     with import_lock:
         from ._actor.state_keeper import StatePlan  # for a faster start-up: few keep a state

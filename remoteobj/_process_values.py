@@ -67,7 +67,7 @@ def _is_step(nice: Any) -> bool:
 def _are_seconds(value: Any) -> bool:
     if value is None:
         return True
-    return type(value) in (int, float) and 0 <= value < math.inf
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def _is_path(value: Any) -> bool:

@@ -52,7 +52,7 @@ from remoteobj._engines.registry import ENGINES, engine_named
 from remoteobj._inspection import EXPLAIN_SECONDS
 from remoteobj._looking import Observer, find
 from remoteobj._options import Options
-from remoteobj._os import guardian_main, io_thread, lazy_import
+from remoteobj._os import atomic_file, guardian_main, io_thread, lazy_import
 from remoteobj._os.atomic_file import AtomicFile
 from remoteobj._os.atomic_memory import AtomicMemory
 from remoteobj._os.thread_unwind import ThreadUnwind
@@ -1042,11 +1042,15 @@ def state_in(path: Path) -> Any:
     return ... if parts is None else loads(parts[1], parts[2:])
 
 
+def wait_no_longer_for_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For another actor, which has it, to end."""
+    monkeypatch.setattr(atomic_file, "PATIENCE", 0.0)
+
+
 def let_time_pass(_: object, seconds: float) -> None:
     """For whatever takes checkpoints in this process."""
-    module = vars(state_keeper)
-    now = module["clock"]
-    module["clock"] = lambda: now() + seconds
+    now = vars(state_keeper)["clock"]
+    setattr(state_keeper, "clock", lambda: now() + seconds)  # noqa: B010
 
 
 def executor_of(obj: object) -> str:

@@ -4,13 +4,14 @@ import os
 import resource
 import signal
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
 
-from remoteobj._os import records
+from remoteobj._os import atomic_file, records
 from remoteobj._os.atomic_file import AtomicFile
 from remoteobj._os.atomic_memory import AtomicMemory
 from remoteobj._os.fork_safety import keep_in_child
@@ -230,7 +231,8 @@ def test_memory_is_one_descriptor_of_its_owner_and_a_fork_has_none() -> None:
     assert open_descriptors() == before + 1
     pid = os.fork()
     if not pid:
-        os._exit(open_descriptors() - before)
+        os._exit(os.path.exists(f"/dev/fd/{memory._fd}"))
+    assert memory._fd >= 0
     assert os.waitpid(pid, 0)[1] == 0
     memory.close()
     memory.close()
@@ -318,7 +320,30 @@ def test_what_is_no_file_is_an_error_and_is_not_waited_for(path: Path) -> None:
         AtomicFile(str(path)).read()
 
 
-def test_one_at_a_time_has_a_file_in_this_process_and_in_others(path: Path) -> None:
+@pytest.mark.parametrize("mode", [0o620, 0o602])
+def test_what_others_may_have_written_is_not_read(path: Path, mode: int) -> None:
+    written(path, SMALL)
+    path.chmod(mode)
+    with pytest.raises(ValueError, match="can be written by other users"):
+        AtomicFile(str(path)).read()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_nor_is_what_belongs_to_another_user(path: Path) -> None:
+    written(path, SMALL)
+    os.chown(path, 12345, -1)
+    with pytest.raises(ValueError, match="can be written by other users"):
+        AtomicFile(str(path)).read()
+    path.with_name("state.lock").unlink()
+    path.with_name("state.lock").symlink_to(path)
+    with pytest.raises(OSError, match=r"symbolic links.*state\.lock"):
+        AtomicFile(str(path)).open()
+
+
+def test_one_at_a_time_has_a_file_in_this_process_and_in_others(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(atomic_file, "PATIENCE", 0.0)
     first, second = AtomicFile(str(path)), AtomicFile(str(path))
     first.open()
     with pytest.raises(RuntimeError, match="another actor, which is alive"):
@@ -336,6 +361,24 @@ def test_one_at_a_time_has_a_file_in_this_process_and_in_others(path: Path) -> N
     assert not killed_in(open_there)
     second.open()
     second.leave()
+
+
+def test_who_is_about_to_let_go_of_a_file_is_waited_for(path: Path) -> None:
+    first, second = AtomicFile(str(path)), AtomicFile(str(path))
+    ready, go_on = os.pipe(), os.pipe()
+    pid = os.fork()
+    if not pid:
+        first.open()
+        os.write(ready[1], b"x")
+        os.read(go_on[0], 1)
+        os._exit(0)  # which lets go of it
+    os.read(ready[0], 1)
+    threading.Timer(0.05, os.write, (go_on[1], b"x")).start()
+    second.open()
+    second.leave()
+    os.waitpid(pid, 0)
+    for fd in (*ready, *go_on):
+        os.close(fd)
 
 
 def test_a_link_is_followed_and_a_change_of_the_directory_changes_nothing(

@@ -16,8 +16,27 @@ import remoteobj
 from remoteobj import ActorDiedError, Handle, UnsendableError, remote
 from remoteobj.testing import Gate, fake
 from tests.conftest import Launch
-from tests.internals import executor_of, keepers_of, let_time_pass, state_in
+from tests.internals import (
+    executor_of,
+    keepers_of,
+    let_time_pass,
+    state_in,
+    wait_no_longer_for_a_file,
+)
 from tests.tools import until
+
+
+class Rows(Iterator[int]):
+    """Notes in a log that it was closed."""
+
+    def __init__(self, log: list[str]) -> None:
+        self.log = log
+
+    def __next__(self) -> int:
+        return 1
+
+    def close(self) -> None:
+        self.log.append("closed")
 
 
 @remote
@@ -43,6 +62,9 @@ class Ledger:
         for n in range(count):
             yield self.add(n)
         self.add("all")
+
+    def rows(self) -> Iterator[int]:
+        return Rows(self.log)
 
     def spoil_next(self) -> None:
         self.fine = 1  # that of this very call
@@ -105,9 +127,13 @@ def test_so_it_is_under_each_start_method_and_without_a_process(launch: Launch, 
         second.add("c")
         second.checkpoint_()
         assert state_in(path) == ["a", "b", "c"]
-    with Ledger.options(**launch).spawn() as in_memory:
-        in_memory.checkpoint_()
-        assert in_memory.add() == 1
+
+
+@pytest.mark.parametrize("engine", ["thread", "inline"])
+def test_without_a_process_it_is_kept_in_memory_as_well(engine: str) -> None:
+    with Ledger.options(engine=engine, checkpoint_every=0.0).spawn() as ledger:
+        ledger.checkpoint_()
+        assert ledger.add() == 1
 
 
 def test_large_arrays_are_kept_and_come_back_writable(path: Path) -> None:
@@ -303,6 +329,13 @@ def test_of_a_stream_it_ends_that_and_is_recorded_too(path: Path) -> None:
         pass
 
 
+def test_of_a_stream_that_has_just_begun_it_closes_that(ledger: Handle[Any]) -> None:
+    ledger.spoil_next()
+    with pytest.raises(ArithmeticError, match="spoilt"):
+        next(iter(ledger.rows()))
+    assert ledger.log.__ == ["__init__", "closed"]
+
+
 def test_without_room_for_it_the_caller_is_told_and_the_actor_goes_on(
     ledger: Handle[Any], path: Path
 ) -> None:
@@ -328,7 +361,10 @@ def refused(error: type[Exception], words: str, spawner: Any) -> None:
         spawner.spawn()
 
 
-def test_two_live_actors_have_no_file_in_common(ledger: Handle[Any], path: Path) -> None:
+def test_two_live_actors_have_no_file_in_common(
+    ledger: Handle[Any], path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_no_longer_for_a_file(monkeypatch)
     for engine in ("process", "thread"):
         refused(RuntimeError, "another actor, which is alive", kept_in(path, engine=engine))
     assert ledger.add() == 1
@@ -379,7 +415,9 @@ def test_what_restore_raises_is_raised_by_spawn_and_the_state_stays(path: Path) 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(LookupError) as caught:
         patch.setattr(Ledger, "load", remote.restore(renamed(load, "Ledger.load")))
         kept_in(path).spawn()
-    assert caught.value.__notes__ == ["This was raised while the state that was kept was restored."]
+    assert caught.value.__notes__ == [
+        f"This was raised while the state that is kept in {path} was restored."
+    ]
     assert state_in(path) == "no list"
 
 

@@ -148,6 +148,13 @@ def test_an_actor_inherits_what_the_page_on_that_says(
         {"initializer": "setup"},
         {"logging": "no"},
         {"labelled_output": 1},
+        {"checkpoint_every": -1},
+        {"checkpoint_every": True},
+        {"checkpoint_every": float("nan")},
+        {"checkpoint_every": "1 s"},
+        {"checkpoint_path": ""},
+        {"checkpoint_path": "nul \0"},
+        {"checkpoint_path": 3},
     ],
     ids=repr,
 )

@@ -7,17 +7,18 @@ import threading
 import time
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import remoteobj
-from remoteobj import ActorDiedError, Handle, remote
-from remoteobj.testing import die, script
+from remoteobj import ActorDiedError, Handle, Supervisor, remote, testing
 from tests.conftest import Launch
 from tests.internals import dies_in_write
-from tests.tools import pidfd_open, until
+from tests.tools import Scripts, pidfd_open, until
 
+ROOT = Path(__file__).parents[1]
 LONG = int(30 * float(os.environ.get("SOAK", "60")))
 """How often the counting actor is killed in a soak: some 30 times a second."""
 RESTARTED: dict[str, Any] = {"restart": "on-failure", "backoff": 0.0, "max_restarts": 10_000}
@@ -106,6 +107,15 @@ def test_what_a_function_makes_is_given_its_state_too() -> None:
         assert dict(table) == {"a": 1}
 
 
+def test_the_children_of_a_supervisor_have_their_states_too() -> None:
+    with Supervisor(start_method="fork", max_restarts=9) as supervisor:
+        for child in (supervisor.spawn(Counter, 10), supervisor.spawn(lambda: Counter(10))):
+            child.add()
+            child.checkpoint_()
+            killed(child, child.die)
+            assert child.value.__ == 11
+
+
 def test_a_restore_that_raises_is_a_start_that_failed() -> None:
     counter = Counter.options(start_method="fork", max_restarts=1).spawn()
     counter.passto(lambda obj: setattr(obj, "mine", Unwelcome()))
@@ -167,7 +177,7 @@ def test_a_kill_within_the_write_leaves_the_state_before(
 
 
 def test_a_kill_after_the_write_and_before_the_reply_leaves_the_new_state(counter: Any) -> None:
-    script(counter, die(when="in mid-frame"))
+    testing.script(counter, testing.die(when="in mid-frame"))
     assert killed(counter, counter.add).maybe_executed
     assert counter.add() == 3
 
@@ -239,3 +249,35 @@ def test_no_value_that_was_told_is_lost_and_none_is_counted_twice(kills: int) ->
         assert told > kills
         assert within > kills / 10
         assert before + within <= kills
+
+
+COUNTING = """
+    import os, sys
+    from tests.test_restored_states import Counter
+
+    counter = Counter.options(start_method="fork", checkpoint_path=sys.argv[1]).spawn()
+    told = os.open(sys.argv[2], os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    while True:
+        os.write(told, b"%d " % counter.add())
+    """
+
+
+def has_text(path: Path) -> bool:
+    return path.exists() and path.read_text() != ""
+
+
+def test_what_a_program_was_told_is_there_when_it_is_started_again(
+    script: Scripts, tmp_path: Path
+) -> None:
+    chance, last = random.Random(5), 0
+    for number in range(4):
+        path = tmp_path / f"told{number}"
+        program = script(COUNTING, tmp_path / "state", path, PYTHONPATH=str(ROOT))
+        until(partial(has_text, path))
+        time.sleep(chance.uniform(0.0, 0.03))
+        os.kill(program.process.pid, signal.SIGKILL)
+        assert program.finish().code == -signal.SIGKILL
+        told = list(map(int, path.read_text().split()))
+        assert told[0] in (last + 1, last + 2)  # of one more call nobody was told
+        last = told[-1]
+        assert told == list(range(told[0], last + 1))

@@ -152,13 +152,14 @@ class StateKeeper:
             of_class, payload, *buffers = kept
             if of_class != self._class_name:
                 raise ValueError(
-                    f"what was kept is the state of a {bytes(of_class).decode()}, and this is a "
-                    f"{name}; give each class a checkpoint_path of its own"
+                    f"what is kept in {self._store} is the state of a {bytes(of_class).decode()}, "
+                    f"and this is a {name}; give each class a checkpoint_path of its own"
                 )
             try:
                 getattr(obj, load)(loads(payload, buffers))
             except BaseException as exc:
-                add_note(exc, "This was raised while the state that was kept was restored.")
+                where = f"the state that is kept in {self._store}"
+                add_note(exc, f"This was raised while {where} was restored.")
                 raise
         self._save = (save, ())
         self._last = clock()
@@ -264,7 +265,8 @@ class _CheckpointingExecutor(ExecutorAround):
         except ThreadUnwind:
             raise
         except BaseException as exc:
-            add_note(exc, NOT_KEPT)
+            if NOT_KEPT not in getattr(exc, "__notes__", ()):  # it may be raised again and again
+                add_note(exc, NOT_KEPT)
             return exc
         return None
 

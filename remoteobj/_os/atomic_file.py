@@ -15,6 +15,7 @@ import fcntl
 import os
 import stat
 import struct
+import time
 import zlib
 from collections.abc import Sequence
 from typing import Final
@@ -25,6 +26,12 @@ __all__ = ["AtomicFile"]
 
 _FORMAT: Final = b"remoteobj state\1"
 _HEADER: Final = struct.Struct(f"<{len(_FORMAT)}sQI")
+
+PATIENCE = 2.0
+"""Seconds in which whoever has a file open may let go of it: an actor whose program was killed ends
+by itself, and the program may be started again at once."""
+LOOK_SECONDS: Final = 0.01
+"""How often is looked whether he has: who waits for a lock can't say for how long."""
 
 _open_here: set[str] = set()
 """The files that are open in this process: the locks of one process do not exclude each other."""
@@ -53,18 +60,30 @@ class AtomicFile:
         """
         if self.path in _open_here:
             raise self._taken()
-        self._lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # It outlives who locks it: were it removed, two could lock two files of its name.
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._lock = os.open(f"{self.path}.lock", flags, 0o600)
         try:
-            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._take_lock(time.monotonic() + PATIENCE)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._new)  # somebody was killed while he wrote it
-        except BaseException as exc:
+        except BaseException:
             os.close(self._lock)
             self._lock = -1
-            if isinstance(exc, OSError) and exc.errno in (errno.EAGAIN, errno.EACCES):
-                raise self._taken() from None
             raise
         _open_here.add(self.path)
+
+    def _take_lock(self, deadline: float) -> None:
+        while True:
+            try:
+                fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError as exc:
+                if exc.errno not in (errno.EAGAIN, errno.EACCES):
+                    raise
+            if time.monotonic() > deadline:
+                raise self._taken()
+            time.sleep(LOOK_SECONDS)
 
     def _taken(self) -> RuntimeError:
         return RuntimeError(
@@ -93,6 +112,9 @@ class AtomicFile:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise self._wrong("is no file")
+        # What is in it is going to be unpickled, and that may run code.
+        if status.st_uid not in (os.geteuid(), 0) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise self._wrong("can be written by other users")
         header = os.pread(fd, _HEADER.size, 0)
         if header[: len(_FORMAT)] != _FORMAT[: len(header)] or not header:
             raise self._wrong("holds no state of an actor, or that of another version")
@@ -164,6 +186,9 @@ class AtomicFile:
 
     def close(self) -> None:
         """The owner of whoever has it open has nothing of it."""
+
+    def __str__(self) -> str:
+        return self.path
 
     def __reduce__(self) -> tuple[type, tuple[str]]:
         return AtomicFile, (self.path,)

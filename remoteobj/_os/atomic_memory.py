@@ -65,7 +65,7 @@ class AtomicMemory:
     def __init__(self) -> None:
         self._fd = anonymous_file("state")
         close_in_child(self)
-        os.ftruncate(self._fd, _PAGE)
+        os.pwrite(self._fd, bytes(_PAGE), 0)  # there is room for what is going to be mapped
 
     def open(self) -> None:
         """Be ready to read and write it; its owner, who does neither, needs no map."""
@@ -116,6 +116,9 @@ class AtomicMemory:
             mapped.close()
 
     __del__ = close
+
+    def __str__(self) -> str:
+        return "memory"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _arrived, (reduction.DupFd(self._fd),)
