@@ -198,9 +198,12 @@ class Succession:
             except Exception as exc:
                 return ExitReport(self.name, reason="failed", error=exc)
             with self._changed:
+                too_late = self.over  # who has ended it has not seen this one
                 self.current, self._last = incarnation, None
                 self._changed.notify_all()
             self._watch(incarnation)
+            if too_late:
+                incarnation.kill()
         incarnation.keep_time()
         return None
 
