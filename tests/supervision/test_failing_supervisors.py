@@ -192,17 +192,17 @@ def test_a_child_that_fails_at_its_first_start_is_none(diary: Diary, how: Path) 
     assert diary.lines == lines("!a")
 
 
-def test_a_child_that_does_not_stop_in_time_is_killed_and_restarted_with_the_others(
+def test_a_child_that_does_not_stop_in_time_drops_its_calls_and_is_restarted_with_the_others(
     diary: Diary,
 ) -> None:
-    with Supervisor("one-for-all", stop_timeout=0.2) as supervisor:
+    with Supervisor("one-for-all", stop_timeout=1) as supervisor:
         a, b = spawn_all(supervisor, diary, "ab")
         a.cast_.hang()
         until(lambda: "~a" in diary.lines)
         kill(b)
         until(lambda: [a.restarts_, b.restarts_] == [1, 1])
         assert [a.call(), b.call()] == [1, 1]
-        assert "did not stop within 0.2 s" in str(a.exc_.get("cleanup"))
+        assert not a.exc_.get("cleanup")
     assert diary.lines == lines("+a+b~a-a+a+b-b-a")
 
 
