@@ -23,8 +23,8 @@ def test_beyond_its_limit_it_stops_all_its_children_in_reverse_order_and_says_wh
     diary: Diary,
 ) -> None:
     supervisor = Supervisor("one-for-one", max_restarts=1, within=60)
+    a, b, c = spawn_all(supervisor, diary)
     with pytest.raises(RestartLimitError) as raised, supervisor:
-        a, b, c = spawn_all(supervisor, diary)
         kill(b)
         assert b.call() == 1
         kill(b)
@@ -57,7 +57,7 @@ def test_who_calls_a_child_of_one_that_has_failed_is_told_so(diary: Diary) -> No
 
 def test_calls_that_wait_for_a_child_end_when_its_supervisor_fails(diary: Diary, how: Path) -> None:
     supervisor = Supervisor(max_restarts=1)
-    child = supervisor.options(spawn_timeout=0.3).spawn(Starter, "a", diary, str(how))
+    child = supervisor.options(spawn_timeout=1.0).spawn(Starter, "a", diary, str(how))
     how.write_text("hang")
     kill(child)
     with pytest.raises((SpawnTimeoutError, ActorDiedError)):
@@ -68,8 +68,9 @@ def test_calls_that_wait_for_a_child_end_when_its_supervisor_fails(diary: Diary,
 
 
 def test_the_error_of_the_block_and_that_of_the_supervisor_are_chained(diary: Diary) -> None:
-    with pytest.raises(RestartLimitError) as raised, Supervisor(max_restarts=0) as supervisor:
-        (child,) = spawn_all(supervisor, diary, "a")
+    supervisor = Supervisor(max_restarts=0)
+    (child,) = spawn_all(supervisor, diary, "a")
+    with pytest.raises(RestartLimitError) as raised, supervisor:
         kill(child)
         supervisor.wait(10)
         raise KeyError("of the block")
@@ -77,8 +78,9 @@ def test_the_error_of_the_block_and_that_of_the_supervisor_are_chained(diary: Di
 
 
 def test_restarts_of_all_children_count_together(diary: Diary) -> None:
-    with pytest.raises(RestartLimitError) as raised, Supervisor(max_restarts=2) as supervisor:
-        a, b, c = spawn_all(supervisor, diary)
+    supervisor = Supervisor(max_restarts=2)
+    a, b, c = spawn_all(supervisor, diary)
+    with pytest.raises(RestartLimitError) as raised, supervisor:
         for child in (a, b):
             kill(child)
             assert child.call() == 1
@@ -89,8 +91,9 @@ def test_restarts_of_all_children_count_together(diary: Diary) -> None:
 
 @pytest.mark.parametrize("strategy", ["one-for-one", "one-for-all", "rest-for-one"])
 def test_a_storm_of_failures_ends(diary: Diary, strategy: Any) -> None:
-    with pytest.raises(RestartLimitError), Supervisor(strategy, max_restarts=5) as supervisor:
-        children = spawn_all(supervisor, diary)
+    supervisor = Supervisor(strategy, max_restarts=5)
+    children = spawn_all(supervisor, diary)
+    with pytest.raises(RestartLimitError), supervisor:
 
         def storm(child: Any) -> None:
             while not supervisor.wait(0):
@@ -115,8 +118,9 @@ def test_a_storm_of_failures_ends(diary: Diary, strategy: Any) -> None:
 def test_a_child_that_can_not_be_started_again_is_tried_within_the_limit(
     diary: Diary, how: Path, words: str, error: type
 ) -> None:
-    with pytest.raises(RestartLimitError) as raised, Supervisor(max_restarts=3) as supervisor:
-        (other,) = spawn_all(supervisor, diary, "a")
+    supervisor = Supervisor(max_restarts=3)
+    (other,) = spawn_all(supervisor, diary, "a")
+    with pytest.raises(RestartLimitError) as raised, supervisor:
         child = supervisor.spawn(Starter, "b", diary, str(how))
         how.write_text(words)
         kill(child)
@@ -130,8 +134,9 @@ def test_a_child_that_can_not_be_started_again_is_tried_within_the_limit(
 
 
 def test_a_child_that_hangs_while_it_starts_is_killed_and_counts(diary: Diary, how: Path) -> None:
-    with pytest.raises(RestartLimitError) as raised, Supervisor(max_restarts=1) as supervisor:
-        child = supervisor.options(spawn_timeout=0.3).spawn(Starter, "a", diary, str(how))
+    supervisor = Supervisor(max_restarts=1)
+    with pytest.raises(RestartLimitError) as raised, supervisor:
+        child = supervisor.options(spawn_timeout=1.0).spawn(Starter, "a", diary, str(how))
         how.write_text("hang")
         kill(child)
         supervisor.wait(10)
@@ -240,10 +245,11 @@ def test_the_strategy_of_the_one_above_holds_for_the_whole_of_the_one_below(diar
 
 
 def test_failures_escalate_until_the_outermost_raises_with_all_reports(diary: Diary) -> None:
-    with pytest.raises(RestartLimitError) as raised, Supervisor(max_restarts=1) as top:
-        (a,) = spawn_all(top, diary, "a")
-        below = top.supervisor(max_restarts=0)
-        b, c = spawn_all(below, diary, "bc")
+    top = Supervisor(max_restarts=1)
+    (a,) = spawn_all(top, diary, "a")
+    below = top.supervisor(max_restarts=0)
+    b, c = spawn_all(below, diary, "bc")
+    with pytest.raises(RestartLimitError) as raised, top:
         kill(b)
         until(lambda: diary.lines == lines("+a+b+c-c+b+c") and settled())
         kill(c)
@@ -262,10 +268,11 @@ def test_failures_escalate_until_the_outermost_raises_with_all_reports(diary: Di
 def test_one_below_that_can_not_be_started_again_is_a_failure_of_the_one_above(
     diary: Diary, how: Path
 ) -> None:
-    with pytest.raises(RestartLimitError) as raised, Supervisor(max_restarts=2) as top:
-        below = top.supervisor("one-for-all", max_restarts=0)
-        (b,) = spawn_all(below, diary, "b")
-        c = below.spawn(Starter, "c", diary, str(how))
+    top = Supervisor(max_restarts=2)
+    below = top.supervisor("one-for-all", max_restarts=0)
+    (b,) = spawn_all(below, diary, "b")
+    c = below.spawn(Starter, "c", diary, str(how))
+    with pytest.raises(RestartLimitError) as raised, top:
         how.write_text("raise")
         kill(c)
         top.wait(10)

@@ -147,11 +147,13 @@ def _press_ctrl_c_when_it_stops(thread: int) -> None:
 
 
 def test_ctrl_c_while_it_stops_ends_all_at_once(diary: Diary) -> None:
-    with pytest.raises(KeyboardInterrupt), Supervisor() as supervisor:
-        a, b = spawn_all(supervisor, diary, "ab")
-        b.cast_.hang()
-        until(lambda: "~b" in diary.lines)
-        press = Call(_press_ctrl_c_when_it_stops, threading.get_ident())
+    supervisor = Supervisor()
+    a, b = spawn_all(supervisor, diary, "ab")
+    b.cast_.hang()
+    until(lambda: "~b" in diary.lines)
+    press = Call(_press_ctrl_c_when_it_stops, threading.get_ident())
+    with pytest.raises(KeyboardInterrupt):
+        supervisor.stop()
     press.result()
     assert not a.alive_
     assert not b.alive_
