@@ -31,6 +31,8 @@ __all__ = ["Incarnation", "error_of_death"]
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
+GRACE_SECONDS = 1.0
+"""How long the calls that one runs may hold up the restart of others, for which they may wait."""
 TERM_SECONDS = 3.0
 """How long an actor has after SIGTERM, before SIGKILL."""
 ANSWER_SECONDS = 0.5
@@ -180,6 +182,25 @@ class Incarnation:
         left = None if limit is None else max(0.0, limit - time.monotonic())
         if not self.inspector.wait_for_end(left):
             self._force(timeout)
+
+    def retire(self, timeout: float | None) -> None:
+        """End it so that another one can follow, together with others that are restarted.
+
+        In order; but what it runs may wait for one of those others, and is dropped after a while.
+        One that is not born is ended at once.
+        """
+        if not self.birth.over:
+            self.destroy()
+            return
+        told_at = time.monotonic()
+        patience = told_at + (GRACE_SECONDS if timeout is None else min(GRACE_SECONDS, timeout / 2))
+        self.tell_to_stop()
+        if self.instance.runs_by_itself:
+            self._drain_goodbye(patience)
+        if not self.inspector.wait_for_end(max(0.0, patience - time.monotonic())):
+            with contextlib.suppress(RuntimeError):  # a thread can't be ended
+                self.instance.terminate()
+        self.end(timeout, False, told_at)
 
     def destroy(self) -> None:
         """End one that is not born, without its cleanup."""

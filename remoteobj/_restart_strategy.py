@@ -105,6 +105,8 @@ class RestartPlan(Generic[C]):
 
     def failed(self, child: C) -> list[C]:
         """A failure of it has been counted: those that must be stopped now, in this order."""
+        if self.complete:
+            self._in_turn = self._strategy != "one-for-one"
         group = self._group(child)
         waiting = [one for one in self._due if one not in self._starting]
         stopped = [one for one in reversed(group) if one != child and one not in waiting]
@@ -153,8 +155,6 @@ class RestartPlan(Generic[C]):
             return False
         self._starting.remove(child)
         self._due.remove(child)
-        if self.complete:
-            self._in_turn = self._strategy != "one-for-one"
         return True
 
     def start_failed(self, child: C) -> bool:

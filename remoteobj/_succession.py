@@ -198,23 +198,22 @@ class Succession:
             except Exception as exc:
                 return ExitReport(self.name, reason="failed", error=exc)
             with self._changed:
+                too_late = self.over  # who has ended it has not seen this one
                 self.current, self._last = incarnation, None
                 self._changed.notify_all()
             self._watch(incarnation)
+            if too_late:
+                incarnation.kill()
         incarnation.keep_time()
         return None
 
     def retire(self, timeout: float | None) -> None:
-        """End the present incarnation in order, or at once if it is not born; calls that come then
-        wait for the next one."""
+        """End the present incarnation, as `Incarnation.retire` does; calls that come then wait for
+        the next one."""
         with self._begin_or_end:
-            if self.over:
-                return
-            self._retired = self.current.number
-            if self.current.birth.over:
-                self.current.end(timeout, False, None)
-            else:
-                self.current.destroy()
+            if not self.over:
+                self._retired = self.current.number
+                self.current.retire(timeout)
 
     def give_up(self, why: ErrorFactory | None = None) -> None:
         """There is no other incarnation; `why` makes the error of who calls, if not the death."""

@@ -281,7 +281,7 @@ class Endpoint:
         if (connection := self.open_connection) is not None:
             return connection
         if self._pid != os.getpid():
-            self._renew()
+            self.after_fork()
         if not self._connecting.acquire(timeout=-1 if deadline is None else _left(deadline)):
             raise self._errors.not_in_time(self._restarts)
         try:

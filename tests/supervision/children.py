@@ -9,6 +9,7 @@ from typing import Any
 
 from remoteobj import remote
 from tests.lifecycle.programs import Diary
+from tests.tools import until_gone
 
 
 class Breakdown(Exception):
@@ -43,6 +44,12 @@ class Child:
 
     def call_other(self) -> int:
         return int(self.other.call())
+
+    def call_other_when(self, number: int, pid: int) -> int:
+        """Call the other one just after it was killed: that waits for its restart."""
+        os.kill(pid, number)
+        assert until_gone(pid, 10.0)
+        return self.call_other()
 
     def finish(self, how: str) -> None:
         """End; the loop does so after this call has returned."""

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from typing import Any
 
 from remoteobj import ActorDiedError, Handle
@@ -17,6 +18,12 @@ def spawn_all(supervisor: Any, diary: Diary, names: str = "abc") -> list[Handle[
 def lines(plan: str) -> list[str]:
     """`+a-a` as the lines of a diary."""
     return [plan[at : at + 2] for at in range(0, len(plan), 2)]
+
+
+def settled() -> bool:
+    """Whether no supervisor of this process restarts anything."""
+    names = [thread.name for thread in threading.enumerate()]
+    return not any("-supervise-" in name or "-start-" in name for name in names)
 
 
 def answers(handle: Handle[Any]) -> bool:

@@ -15,22 +15,16 @@ from remoteobj import (
 )
 from tests.lifecycle.programs import Diary
 from tests.supervision.children import Breakdown, Child, Starter
-from tests.supervision.family import kill, lines, spawn_all
+from tests.supervision.family import kill, lines, settled, spawn_all
 from tests.tools import until
-
-
-@pytest.fixture
-def how(tmp_path: Path) -> Path:
-    """The file that says how a `Starter` starts."""
-    return tmp_path / "how"
 
 
 def test_beyond_its_limit_it_stops_all_its_children_in_reverse_order_and_says_why(
     diary: Diary,
 ) -> None:
     supervisor = Supervisor("one-for-one", max_restarts=1, within=60)
+    a, b, c = spawn_all(supervisor, diary)
     with pytest.raises(RestartLimitError) as raised, supervisor:
-        a, b, c = spawn_all(supervisor, diary)
         kill(b)
         assert b.call() == 1
         kill(b)
@@ -63,7 +57,7 @@ def test_who_calls_a_child_of_one_that_has_failed_is_told_so(diary: Diary) -> No
 
 def test_calls_that_wait_for_a_child_end_when_its_supervisor_fails(diary: Diary, how: Path) -> None:
     supervisor = Supervisor(max_restarts=1)
-    child = supervisor.options(spawn_timeout=0.3).spawn(Starter, "a", diary, str(how))
+    child = supervisor.options(spawn_timeout=1.0).spawn(Starter, "a", diary, str(how))
     how.write_text("hang")
     kill(child)
     with pytest.raises((SpawnTimeoutError, ActorDiedError)):
@@ -74,8 +68,9 @@ def test_calls_that_wait_for_a_child_end_when_its_supervisor_fails(diary: Diary,
 
 
 def test_the_error_of_the_block_and_that_of_the_supervisor_are_chained(diary: Diary) -> None:
-    with pytest.raises(RestartLimitError) as raised, Supervisor(max_restarts=0) as supervisor:
-        (child,) = spawn_all(supervisor, diary, "a")
+    supervisor = Supervisor(max_restarts=0)
+    (child,) = spawn_all(supervisor, diary, "a")
+    with pytest.raises(RestartLimitError) as raised, supervisor:
         kill(child)
         supervisor.wait(10)
         raise KeyError("of the block")
@@ -83,8 +78,9 @@ def test_the_error_of_the_block_and_that_of_the_supervisor_are_chained(diary: Di
 
 
 def test_restarts_of_all_children_count_together(diary: Diary) -> None:
-    with pytest.raises(RestartLimitError) as raised, Supervisor(max_restarts=2) as supervisor:
-        a, b, c = spawn_all(supervisor, diary)
+    supervisor = Supervisor(max_restarts=2)
+    a, b, c = spawn_all(supervisor, diary)
+    with pytest.raises(RestartLimitError) as raised, supervisor:
         for child in (a, b):
             kill(child)
             assert child.call() == 1
@@ -95,8 +91,9 @@ def test_restarts_of_all_children_count_together(diary: Diary) -> None:
 
 @pytest.mark.parametrize("strategy", ["one-for-one", "one-for-all", "rest-for-one"])
 def test_a_storm_of_failures_ends(diary: Diary, strategy: Any) -> None:
-    with pytest.raises(RestartLimitError), Supervisor(strategy, max_restarts=10) as supervisor:
-        children = spawn_all(supervisor, diary)
+    supervisor = Supervisor(strategy, max_restarts=5)
+    children = spawn_all(supervisor, diary)
+    with pytest.raises(RestartLimitError), supervisor:
 
         def storm(child: Any) -> None:
             while not supervisor.wait(0):
@@ -111,7 +108,7 @@ def test_a_storm_of_failures_ends(diary: Diary, strategy: Any) -> None:
         for one in storms:
             one.join(20)
         assert supervisor.error is not None
-        assert len(supervisor.error.reports) == 11
+        assert len(supervisor.error.reports) == 6
 
 
 # ------------------------------------------------------------------ those that can't start
@@ -121,8 +118,9 @@ def test_a_storm_of_failures_ends(diary: Diary, strategy: Any) -> None:
 def test_a_child_that_can_not_be_started_again_is_tried_within_the_limit(
     diary: Diary, how: Path, words: str, error: type
 ) -> None:
-    with pytest.raises(RestartLimitError) as raised, Supervisor(max_restarts=3) as supervisor:
-        (other,) = spawn_all(supervisor, diary, "a")
+    supervisor = Supervisor(max_restarts=3)
+    (other,) = spawn_all(supervisor, diary, "a")
+    with pytest.raises(RestartLimitError) as raised, supervisor:
         child = supervisor.spawn(Starter, "b", diary, str(how))
         how.write_text(words)
         kill(child)
@@ -136,8 +134,9 @@ def test_a_child_that_can_not_be_started_again_is_tried_within_the_limit(
 
 
 def test_a_child_that_hangs_while_it_starts_is_killed_and_counts(diary: Diary, how: Path) -> None:
-    with pytest.raises(RestartLimitError) as raised, Supervisor(max_restarts=1) as supervisor:
-        child = supervisor.options(spawn_timeout=0.3).spawn(Starter, "a", diary, str(how))
+    supervisor = Supervisor(max_restarts=1)
+    with pytest.raises(RestartLimitError) as raised, supervisor:
+        child = supervisor.options(spawn_timeout=1.0).spawn(Starter, "a", diary, str(how))
         how.write_text("hang")
         kill(child)
         supervisor.wait(10)
@@ -198,17 +197,17 @@ def test_a_child_that_fails_at_its_first_start_is_none(diary: Diary, how: Path) 
     assert diary.lines == lines("!a")
 
 
-def test_a_child_that_does_not_stop_in_time_is_killed_and_restarted_with_the_others(
+def test_a_child_that_does_not_stop_in_time_drops_its_calls_and_is_restarted_with_the_others(
     diary: Diary,
 ) -> None:
-    with Supervisor("one-for-all", stop_timeout=0.2) as supervisor:
+    with Supervisor("one-for-all", stop_timeout=1) as supervisor:
         a, b = spawn_all(supervisor, diary, "ab")
         a.cast_.hang()
         until(lambda: "~a" in diary.lines)
         kill(b)
         until(lambda: [a.restarts_, b.restarts_] == [1, 1])
         assert [a.call(), b.call()] == [1, 1]
-        assert "did not stop within 0.2 s" in str(a.exc_.get("cleanup"))
+        assert not a.exc_.get("cleanup")
     assert diary.lines == lines("+a+b~a-a+a+b-b-a")
 
 
@@ -225,7 +224,7 @@ def test_a_supervisor_below_another_is_restarted_as_a_whole(diary: Diary) -> Non
         kill(c)
         assert c.call() == 1
         kill(c)
-        until(lambda: diary.lines == lines("+a+b+c+d+c-b+b+c"))
+        until(lambda: diary.lines == lines("+a+b+c+d+c-b+b+c") and settled())
         assert [child.call() for child in (a, b, c, d)] == [1, 1, 1, 1]
         assert [child.restarts_ for child in (a, b, c, d)] == [0, 1, 2, 0]
         assert below.children == [b, c]
@@ -246,12 +245,13 @@ def test_the_strategy_of_the_one_above_holds_for_the_whole_of_the_one_below(diar
 
 
 def test_failures_escalate_until_the_outermost_raises_with_all_reports(diary: Diary) -> None:
-    with pytest.raises(RestartLimitError) as raised, Supervisor(max_restarts=1) as top:
-        (a,) = spawn_all(top, diary, "a")
-        below = top.supervisor(max_restarts=0)
-        b, c = spawn_all(below, diary, "bc")
+    top = Supervisor(max_restarts=1)
+    (a,) = spawn_all(top, diary, "a")
+    below = top.supervisor(max_restarts=0)
+    b, c = spawn_all(below, diary, "bc")
+    with pytest.raises(RestartLimitError) as raised, top:
         kill(b)
-        until(lambda: diary.lines == lines("+a+b+c-c+b+c"))
+        until(lambda: diary.lines == lines("+a+b+c-c+b+c") and settled())
         kill(c)
         assert top.wait(10)
         assert below.wait(10)
@@ -268,10 +268,11 @@ def test_failures_escalate_until_the_outermost_raises_with_all_reports(diary: Di
 def test_one_below_that_can_not_be_started_again_is_a_failure_of_the_one_above(
     diary: Diary, how: Path
 ) -> None:
-    with pytest.raises(RestartLimitError) as raised, Supervisor(max_restarts=2) as top:
-        below = top.supervisor("one-for-all", max_restarts=0)
-        (b,) = spawn_all(below, diary, "b")
-        c = below.spawn(Starter, "c", diary, str(how))
+    top = Supervisor(max_restarts=2)
+    below = top.supervisor("one-for-all", max_restarts=0)
+    (b,) = spawn_all(below, diary, "b")
+    c = below.spawn(Starter, "c", diary, str(how))
+    with pytest.raises(RestartLimitError) as raised, top:
         how.write_text("raise")
         kill(c)
         top.wait(10)
@@ -305,7 +306,7 @@ def test_what_is_spawned_while_the_supervisor_is_restarted_waits_for_that(
         child = below.spawn(Starter, "a", diary, str(how))
         how.write_text("hang")
         kill(child)
-        until(lambda: "!a" in diary.lines)
+        until(lambda: "!a" in diary.lines and child.restarts_)
         spawned: list[Any] = []
         thread = threading.Thread(target=lambda: spawned.extend(spawn_all(below, diary, "b")))
         thread.start()

@@ -1,11 +1,12 @@
 """Which children a supervisor starts again, when, and in which order."""
 
+import signal
 from functools import partial
 from typing import Any
 
 import pytest
 
-from remoteobj import Supervisor, current
+from remoteobj import ActorDiedError, Supervisor, current
 from tests.lifecycle.programs import Diary
 from tests.supervision.children import Breakdown, Child
 from tests.supervision.family import answers, kill, lines, spawn_all
@@ -125,6 +126,20 @@ def test_a_child_that_calls_another_while_it_starts_waits_until_that_is_back(
         assert b.call_other() >= 2
 
 
+def test_a_call_that_waits_for_the_one_that_failed_does_not_hold_up_the_restart(
+    diary: Diary,
+) -> None:
+    with Supervisor("rest-for-one", stop_timeout=1) as supervisor:
+        a = supervisor.spawn(Child, "a", diary)
+        b = supervisor.spawn(Child, "b", diary, a)
+        asked = b.future_.call_other_when(signal.SIGKILL, a.pid_)
+        with pytest.raises(ActorDiedError):
+            asked.result(10)
+        until(lambda: diary.lines == lines("+a+b-b+a+b"))
+        assert b.call_other() == 1
+        assert not b.exc_.get("cleanup")
+
+
 def test_on_exit_tells_each_death_and_exited_the_last(diary: Diary) -> None:
     reports: list[Any] = []
     with Supervisor() as supervisor:
@@ -142,8 +157,10 @@ def test_on_exit_tells_each_death_and_exited_the_last(diary: Diary) -> None:
 # ------------------------------------------------------------------ taking out
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("order", ["stop_", "kill_", "terminate_"])
+@pytest.mark.parametrize(
+    ("strategy", "order"),
+    [("one-for-one", "stop_"), ("one-for-all", "kill_"), ("rest-for-one", "terminate_")],
+)
 def test_a_child_that_is_ended_by_its_handle_is_none_any_more(
     diary: Diary, strategy: Any, order: str
 ) -> None:

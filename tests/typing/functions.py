@@ -9,9 +9,11 @@ from remoteobj import (
     Handle,
     LocalExcept,
     Proxy,
+    RestartLimitError,
     Spawner,
     SpawnOptions,
     Stream,
+    Supervisor,
     awaitable,
     current,
     future,
@@ -207,3 +209,22 @@ def contexts_give_whose_they_are() -> None:
     Except("work")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     exc.wrap(made)("x")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     exc("work", raise_=True)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+
+
+# ------------------------------------------------------------------ supervisors
+
+
+def of_supervisors() -> None:
+    with Supervisor("one-for-all", max_restarts=5, within=10.0, stop_timeout=1.0) as supervisor:
+        assert_type(supervisor, Supervisor)
+        counter = supervisor.spawn(Counter, 3)
+        assert_type(counter, Handle[Counter])
+        assert_type(supervisor.options(restart="always").spawn(Counter), Handle[Counter])
+        below = supervisor.supervisor("rest-for-one", restart="never")
+        assert_type(below, Supervisor)
+        assert_type(supervisor.children, list[Handle[Any] | Supervisor])
+        assert_type(supervisor.error, RestartLimitError | None)
+        assert_type(supervisor.wait(1.0), bool)
+    Supervisor("one_for_one")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    supervisor.spawn(Counter, "three")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    supervisor.options(backoff=1.0)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
