@@ -2,8 +2,8 @@
 
 ::
 
-    reserved, if it is public ──> starting ──> running ──> stopping ──> (gone)
-                                     └──<── another process ──<──┘
+    reserved ──> starting ──> running ──> stopping ──> (gone)
+                    └──<── another process ──<──┘
 """
 
 from __future__ import annotations
@@ -49,18 +49,25 @@ class Listing:
     def begin(self, instance: Instance) -> None:
         """It lives in this process from now on: once it is started, and started anew."""
         pid, recorder = instance.pid, instance.recorder_place
-        self._renew(pid=pid, started=instance.started, recorder=recorder, state="starting")
+        self.renew(pid=pid, started=instance.started, recorder=recorder, state="starting")
 
-    def born(self, class_named: str | None) -> None:
-        """Its `__init__` is done; of what class it is, if it has said so."""
-        self._renew(state="running", class_name=class_named or self.entry.class_name)
+    @property
+    def of_birth(self) -> tuple[str, int] | None:
+        """Where the actor says that it is born; None: nowhere."""
+        return None if self._place is None else self._place.of_birth
+
+    def born(self, class_named: str) -> None:
+        """Its `__init__` is done, and this is its class."""
+        if class_named != self.entry.class_name:
+            self.renew(state="running", class_name=class_named)
 
     def change(self, state: str) -> None:
         """It is in this state from now on."""
         if self.entry.state != state:
-            self._renew(state=state)
+            self.renew(state=state)
 
-    def _renew(self, **changes: Any) -> None:
+    def renew(self, **changes: Any) -> None:
+        """Write it as it is from now on."""
         if not self._ended:
             self.entry = self.entry._replace(**changes)
             with contextlib.suppress(OSError):
@@ -116,6 +123,8 @@ def listed(
         claim(options, listing.reserve)
     elif options.engine == "inline":
         listing.end()  # nobody can reach it, since it lives only while its owner calls it
+    else:
+        listing.renew()
     try:
         yield listing
     except BaseException:

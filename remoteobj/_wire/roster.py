@@ -5,11 +5,14 @@ A file in the process's runtime directory, of mode 0600:
 ::
 
     header   magic, the owner's pid and when it started
-    entry*   crc | length | blocks | body      each a whole number of blocks
+    entry*   born | crc | length | blocks | body      each a whole number of blocks
 
 The owner alone writes it, each entry by one write. Nobody locks it: an entry that is just being
 written does not agree with its checksum, and whoever reads it reads it again. A place in the file
 keeps its size for ever, so that a reader always finds the next one.
+
+`born` alone is the actor's: once its `__init__` is done, it writes the number of its process there.
+Its owner may not know of that, since it takes in what the actor says only while it waits for it.
 
 Nothing needs to be removed for the dead. An entry says which process it is about, by a number and
 the time when that process started; whether this one lives is for the reader to find out.
@@ -18,6 +21,7 @@ the time when that process started; whether this one lives is for the reader to 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import struct
@@ -59,8 +63,12 @@ BLOCK: Final = 256
 """Most entries take one or two of these."""
 HEADER: Final = struct.Struct(f"<{len(MAGIC)}sI64s")
 """Magic; pid and `Glimpse.started` of the owner."""
-ENTRY: Final = struct.Struct("<IIH")
-"""Checksum of the body; length of the body, 0 where the place is free; blocks of the place."""
+ENTRY: Final = struct.Struct("<IIIH")
+"""`born`; checksum of the body; length of the body, 0 where the place is free; blocks of it."""
+BORN: Final = 4
+"""Bytes of `born`."""
+ROOM: Final = 48
+"""Bytes that an entry may grow by and stay where it is, when more is known of its class."""
 _BODY: Final = struct.Struct("<IBddiQ7I")
 """Pid, flags, `began`, `spin`, `recorder`; the lengths of the texts that follow."""
 _FLAGS: Final = 7
@@ -101,6 +109,11 @@ class Place(NamedTuple):
     directory: SocketDirectory
     block: int
     blocks: int
+
+    @property
+    def of_birth(self) -> tuple[str, int]:
+        """The file and the place in it where the actor says that it is born."""
+        return os.path.join(self.directory.path, FILE), self.block * BLOCK
 
 
 def pack(entry: Entry) -> bytes:
@@ -195,17 +208,18 @@ class _Roster:
 
     def write(self, entry: Entry, place: Place | None) -> Place:
         body = pack(entry)
-        needed = -(-(ENTRY.size + len(body)) // BLOCK)
+        needed = ENTRY.size + len(body)
         former = place
-        if place is None or place.blocks < needed:
-            place = self._take(needed)
-        data = ENTRY.pack(crc32(body), len(body), place.blocks) + body
+        if place is None or place.blocks * BLOCK < needed:
+            place = self._take(-(-(needed + ROOM) // BLOCK))
+        # All of a new place, so that there is room for it, and the next one begins behind.
+        begin = BORN if place is former else 0
+        data = ENTRY.pack(0, crc32(body), len(body), place.blocks) + body
+        data = data.ljust(place.blocks * BLOCK, b"\0")[begin:]
         try:
             with self.opened() as fd:
-                # All of a new place, so that there is room for it, and the next one begins behind.
-                data = data.ljust(place.blocks * BLOCK, b"\0")
-                if os.pwrite(fd, data, place.block * BLOCK) < len(data):
-                    raise OSError(28, "no space is left for the list of actors")
+                if os.pwrite(fd, data, place.block * BLOCK + begin) < len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except BaseException:
             if place is not former:
                 self._free.setdefault(place.blocks, []).append(place.block)
@@ -223,7 +237,7 @@ class _Roster:
 
     def clear(self, place: Place) -> None:
         with self.opened() as fd:
-            os.pwrite(fd, ENTRY.pack(0, 0, place.blocks), place.block * BLOCK)
+            os.pwrite(fd, ENTRY.pack(0, 0, 0, place.blocks), place.block * BLOCK)
         self._free.setdefault(place.blocks, []).append(place.block)
 
 

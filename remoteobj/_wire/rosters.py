@@ -145,11 +145,13 @@ def _entries(data: bytes, broken: bool = False) -> Iterator[Listed]:
     _, owner_pid, owner_started = HEADER.unpack_from(data)
     at = BLOCK
     while at + ENTRY.size <= len(data):
-        crc, length, blocks = ENTRY.unpack_from(data, at)
+        born, crc, length, blocks = ENTRY.unpack_from(data, at)
         body = data[at + ENTRY.size : at + ENTRY.size + length]
         if length and blocks and (len(body) == length and crc32(body) == crc):
             with contextlib.suppress(ValueError, struct.error):
                 entry = unpack(body)
+                if entry.state == "starting" and born == entry.pid:
+                    entry = entry._replace(state="running")
                 yield Listed(entry, owner_pid, owner_started.rstrip(b"\0").decode())
         elif not broken and (length or not blocks):
             raise _TornError
