@@ -324,10 +324,9 @@ def spawn(
     actor_id = ActorId.new(options.name or unique_name(_name_of(factory)))
     exc = options.exc if options.exc is not None else Except.of_actor()
     ref = RemoteRef(actor_id, new_address(), options.of_references)
-    spec = launch_spec(factory, args, kwargs, options, ref, exc)
     keeper = keeper or _keeper_by(options)
     with listed(ref, factory, options, lasting=keeper is not None) as listing:
-        program.tells_birth_at = listing.of_birth
+        spec = launch_spec(factory, args, kwargs, options, ref, exc, listing.of_birth)
         actor = OwnedActor(spec, actor_id, ref.address, options, exc, listing, keeper)
     return _owning(actor, exc, factory)
 

@@ -34,8 +34,12 @@ def launch_spec(
     options: Options,
     ref: RemoteRef,
     exc: Except,
+    tells_birth_at: tuple[str, int] | None = None,
 ) -> LaunchSpec:
     """What is launched, as often as the actor is started, as things are at this moment.
+
+    Args:
+        tells_birth_at: a file, and the place in it, where the actor says that it is born.
 
     Raises:
         ValueError: an option is about a process that it has not, or this system can't do that.
@@ -54,6 +58,7 @@ def launch_spec(
         reentrant=options.reentrant,
         initializer=options.initializer,
         state=_state_plan(factory, options),
+        tells_birth_at=tells_birth_at,
     )
     return LaunchSpec(
         program,

@@ -54,8 +54,6 @@ class ActorProgram:
     """An actor, before it runs: what an engine launches."""
 
     _has_thread = True
-    tells_birth_at: tuple[str, int] | None = None
-    """A file, and the place in it, where it says that it is born, for others than the owner."""
 
     def __init__(
         self,
@@ -71,9 +69,12 @@ class ActorProgram:
         reentrant: bool = True,
         initializer: Callable[[], object] | None = None,
         state: StatePlan | None = None,
+        tells_birth_at: tuple[str, int] | None = None,
     ) -> None:
         self._initializer = initializer
         self._state = state
+        self._tells_birth_at = tells_birth_at
+        """A file, and the place in it, where it says that it is born, for others than the owner."""
         self._reentrant = reentrant
         self._make = (factory, args, kwargs)
         self._actor_id = actor_id
@@ -202,8 +203,8 @@ class ActorProgram:
         server.born = True
         server.has_work = role_of(type(server.root), "work") is not None
         server.mailbox.lifecycle.on(Event.READY)
-        if self.tells_birth_at is not None:
-            _tell_birth(*self.tells_birth_at)
+        if self._tells_birth_at is not None:
+            _tell_birth(*self._tells_birth_at)
         about = _names_of_serving(server.root), class_name(type(server.root))
         self._owner.send(Frame(Kind.VALUE, INIT_ID, pickled(about, 5)))
         return None
