@@ -145,9 +145,8 @@ class Handle(Proxy, Generic[T]):
     def exited_(self) -> Future[ExitReport]:
         """The end of the actor: a future of the `ExitReport`, which says why it ended.
 
-        It is done a few milliseconds after every kind of end, but not after one that is followed
-        by a restart. To wait for several actors, use
-        `concurrent.futures.wait`; in a coroutine, `await asyncio.wrap_future(handle.exited_)`.
+        It is done a few milliseconds after every kind of end that no restart follows. To wait for
+        several actors, use `concurrent.futures.wait`; in a coroutine, use `asyncio.wrap_future`.
         It costs nothing until it is first used. It cannot be cancelled.
 
         Raises:
@@ -326,8 +325,9 @@ def spawn(
     exc = options.exc if options.exc is not None else Except.of_actor()
     ref = RemoteRef(actor_id, new_address(), options.of_references)
     keeper = keeper or _keeper_by(options)
-    spec = launch_spec(factory, args, kwargs, options, ref, exc, lasting=keeper is not None)
-    with listed(ref, factory, options, lasting=keeper is not None) as listing:
+    lasting = keeper is not None
+    with listed(ref, factory, options, lasting) as listing:
+        spec = launch_spec(factory, args, kwargs, options, ref, exc, lasting, listing.of_birth)
         actor = OwnedActor(spec, actor_id, ref.address, options, exc, listing, keeper)
     return _owning(actor, exc, factory)
 

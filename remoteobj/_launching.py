@@ -35,11 +35,13 @@ def launch_spec(
     ref: RemoteRef,
     exc: Except,
     lasting: bool,
+    tells_birth_at: tuple[str, int] | None = None,
 ) -> LaunchSpec:
     """What is launched, as often as the actor is started, as things are at this moment.
 
     Args:
         lasting: whether one process of it may follow another.
+        tells_birth_at: a file, and the place in it, where the actor says that it is born.
 
     Raises:
         ValueError: an option is about a process that it has not, or this system can't do that.
@@ -58,6 +60,7 @@ def launch_spec(
         reentrant=options.reentrant,
         initializer=options.initializer,
         state=_state_plan(factory, options, lasting),
+        tells_birth_at=tells_birth_at,
     )
     return LaunchSpec(
         program,

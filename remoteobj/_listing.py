@@ -2,20 +2,22 @@
 
 ::
 
-    reserved, if it is public ──> starting ──> running ──> stopping ──> (gone)
-                                     └──<── another process ──<──┘
+    (a place) ──> starting ──> running ──> stopping ──> (gone)
+                    └──<── another process ──<──┘
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from ._engines.contract import Instance
 from ._options import Options
+from ._os.fork_safety import fork_generation
 from ._os.lazy_import import import_lock
 from ._protocol.identity import class_name
 from ._reference import RemoteRef
@@ -36,42 +38,64 @@ class Listing:
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
         self._place: Place | None = None
-        self._ended = False
+        self._lock = threading.RLock()
+        """Held while it is written, by whichever thread."""
+        self._generation = fork_generation[0]
 
-    def reserve(self) -> None:
-        """Write it for the first time.
+    def take_place(self) -> None:
+        """Have a place to be written to.
+
+        Raises:
+            OSError: there can be none.
+        """
+        self._place = roster.take(self.entry)
+
+    def write(self) -> None:
+        """Write it.
 
         Raises:
             OSError: there is no room for it.
         """
-        self._place = roster.write(self.entry, self._place)
+        if self._generation != fork_generation[0]:
+            return  # it is the parent's; and a thread of that may have held the lock
+        with self._lock:
+            if self._place is not None:
+                self._place = roster.write(self.entry, self._place)
 
     def begin(self, instance: Instance) -> None:
         """It lives in this process from now on: once it is started, and started anew."""
         pid, recorder = instance.pid, instance.recorder_place
-        self._renew(pid=pid, started=instance.started, recorder=recorder, state="starting")
+        self.renew(pid=pid, started=instance.started, recorder=recorder, state="starting")
 
-    def born(self, class_named: str | None) -> None:
-        """Its `__init__` is done; of what class it is, if it has said so."""
-        self._renew(state="running", class_name=class_named or self.entry.class_name)
+    @property
+    def of_birth(self) -> tuple[str, int] | None:
+        """Where the actor says that it is born; None: nowhere."""
+        return None if self._place is None else self._place.of_birth
+
+    def born(self, class_named: str) -> None:
+        """Its `__init__` is done, and this is its class."""
+        if class_named != self.entry.class_name:
+            self.renew(state="running", class_name=class_named)
 
     def change(self, state: str) -> None:
         """It is in this state from now on."""
         if self.entry.state != state:
-            self._renew(state=state)
+            self.renew(state=state)
 
-    def _renew(self, **changes: Any) -> None:
-        if not self._ended:
-            self.entry = self.entry._replace(**changes)
-            with contextlib.suppress(OSError):
-                self.reserve()
+    def renew(self, **changes: Any) -> None:
+        """Write it as it is from now on."""
+        self.entry = self.entry._replace(**changes)
+        with contextlib.suppress(OSError):
+            self.write()
 
     def end(self) -> None:
         """It has ended. Harmless when done twice."""
-        self._ended = True
-        place, self._place = self._place, None
-        if place is not None:
-            roster.clear(place)
+        if self._generation != fork_generation[0]:
+            return
+        with self._lock:
+            place, self._place = self._place, None
+            if place is not None:
+                roster.clear(place)
 
     def __del__(self) -> None:  # an exception may come before there is an actor that ends it
         self.end()
@@ -109,14 +133,16 @@ def listed(
         lasting,
     )
     listing = Listing(entry)
-    if options.public:
-        with import_lock:
-            from ._public_names import claim  # for a faster start-up: few actors are public
-
-        claim(options, listing.reserve)
-    elif options.engine == "inline":
-        listing.end()  # nobody can reach it, since it lives only while its owner calls it
     try:
+        if options.public:
+            with import_lock:
+                from ._public_names import claim  # for a faster start-up: few actors are public
+
+            listing.take_place()
+            claim(options, listing.write)
+        elif options.engine != "inline":  # that lives in its owner's calls, and nobody can reach it
+            with contextlib.suppress(OSError):
+                listing.take_place()
         yield listing
     except BaseException:
         listing.end()

@@ -592,6 +592,7 @@ def no_room_for_rosters(patch: pytest.MonkeyPatch) -> Iterator[None]:
 
     with patch.context() as inner:
         inner.setattr(roster, "write", write)
+        inner.setattr(roster, "clear", lambda place: None)
         yield
 
 

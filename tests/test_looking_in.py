@@ -151,6 +151,7 @@ def test_whoever_looks_in_stops_it_in_order(worker: Any) -> None:
         gate.open()
         observer.stop()
         assert (first.result(20), second.result(20)) == ("passed", "pong")
+    assert worker.join_(20)
     assert worker.exitcode_ == 0
     assert worker.exited_.result(20).reason == "stopped"
     with pytest.raises(ActorDiedError):
@@ -165,6 +166,7 @@ def test_whoever_looks_in_kills_it() -> None:
             observer.kill()
             with pytest.raises(ActorDiedError):
                 observer.kill()
+        assert worker.join_(20)
         assert worker.exitcode_ == -signal.SIGKILL
 
 

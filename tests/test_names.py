@@ -10,10 +10,18 @@ from typing import Any
 import pytest
 
 import remoteobj
-from remoteobj import ActorInfo, NameTakenError, NotListeningError, actors, connect
+from remoteobj import (
+    ActorDiedError,
+    ActorInfo,
+    CallTimeoutError,
+    NameTakenError,
+    NotListeningError,
+    actors,
+    connect,
+)
 from remoteobj.testing import Gate
 from tests.forks import code_of, in_child
-from tests.internals import Watch, address_of, no_room_for_rosters, roster_path
+from tests.internals import Observer, Watch, address_of, no_room_for_rosters, roster_path
 from tests.tools import Scripts, until, until_gone
 
 OTHER = 54321
@@ -319,6 +327,53 @@ def test_where_there_is_no_room_only_what_is_public_is_refused(
                 options(name="listed", public=True).spawn(Counter)
         with options(name="listed", public=True).spawn(Counter) as made:
             assert connect("listed") == made
+
+
+# ------------------------------------------------------------------ those that are restarted
+
+
+@pytest.mark.engines(only=["fork", "spawn", "forkserver"], reason="others have no process")
+def test_one_that_is_restarted_keeps_its_name(launch: dict[str, Any]) -> None:
+    lasting = options(name="lasting", public=True, restart="on-failure", backoff=0.0, **launch)
+    with lasting.spawn(Counter) as counter:
+        proxy = connect("lasting")
+        pid = counter.pid_
+        assert proxy.add(3) == 3
+        (before,) = actors()
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: counter.restarts_)
+        assert proxy.add() == 1, "what was connected goes on"
+        assert connect("lasting").add() == 2
+        (after,) = actors()
+        assert (before.pid, after.pid) == (pid, counter.pid_)
+        assert (after.id, after.name, after.state) == (before.id, "lasting", "running")
+        with Observer(after) as observer:
+            assert observer.status().done == 2
+
+
+def test_a_name_is_kept_between_two_incarnations_and_free_after_the_last_one() -> None:
+    """The first failure is followed by a pause that the test does not wait for, so that there is no
+    process; the second one, of another actor, is one too many."""
+    slow = options(name="slow", public=True, restart="on-failure", backoff=5.0)
+    with slow.spawn(Counter) as counter:
+        os.kill(counter.pid_, signal.SIGKILL)
+        until(lambda: [one.state for one in actors()] == ["restarting"])
+        with pytest.raises(NameTakenError, match="'slow' is taken by Counter"):
+            slow.spawn(Counter)
+        proxy = connect("slow")
+        assert repr(proxy) == "<Remote slow : (?)>"
+        (info,) = actors()
+        with Observer(info) as observer, Watch() as watch:
+            with pytest.raises(CallTimeoutError, match="has no process at this moment"):
+                observer.status(0.1)
+            assert watch.look()[0].state == "restarting"
+        counter.stop_()
+    assert actors() == []
+    mortal = options(name="done", public=True, restart="on-failure", max_restarts=0)
+    with pytest.raises(ActorDiedError, match="It stays dead"), mortal.spawn(Counter) as one:
+        os.kill(one.pid_, signal.SIGKILL)
+        assert until(lambda: not actors())
+        options(name="done", public=True).spawn(Counter).stop_()
 
 
 # ------------------------------------------------------------------ the list

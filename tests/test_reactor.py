@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from remoteobj._os import wakeup as wakeup_module
 from remoteobj._os.io_thread import Reactor
 from remoteobj._os.wakeup import Wakeup
 from tests.tools import until
@@ -192,7 +191,7 @@ def test_a_wakeup_that_is_closed_just_before_another_thread_sets_it_leaves_other
         opened.extend(os.pipe())
         return write(fd, data)
 
-    monkeypatch.setattr(wakeup_module.os, "write", write_late)
+    monkeypatch.setattr("remoteobj._os.wakeup.os.write", write_late)
     wakeup.set()
     try:
         os.set_blocking(opened[0], False)

@@ -44,8 +44,7 @@ def names() -> list[str]:
 @pytest.fixture
 def path() -> Iterator[Path]:
     """The roster of this process, in which nothing is left."""
-    place = roster.write(entry())
-    roster.clear(place)
+    roster.clear(roster.take(entry()))
     (path,) = map(Path, roster.roster_paths())
     yield path
     for one in places:
@@ -57,7 +56,7 @@ places: list[roster.Place] = []
 
 
 def put(one: Entry) -> roster.Place:
-    places.append(roster.write(one))
+    places.append(roster.write(one, roster.take(one)))
     return places[-1]
 
 
@@ -85,14 +84,15 @@ def test_an_entry_arrives_as_it_was(path: Path, changes: dict[str, Any]) -> None
 def test_a_place_is_used_again_by_what_fits_there(path: Path) -> None:
     before = path.stat().st_size
     for length in (1, 1, 300, 300, 5000, 1, 300):
-        roster.clear(roster.write(entry("x" * length)))
+        one = entry("x" * length)
+        roster.clear(roster.write(one, roster.take(one)))
     assert path.stat().st_size - before <= BLOCK * (1 + 3 + 21)
     assert names() == []
 
 
 def test_one_that_outgrows_its_place_gets_another(path: Path) -> None:
     made = entry()
-    place = roster.write(made)
+    place = roster.write(made, roster.take(made))
     put(entry("next"))
     longer = made._replace(class_name="c" * 2000)
     places.append(roster.write(longer, place))
@@ -105,11 +105,14 @@ def test_what_finds_no_room_leaves_its_place_to_others(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = path.stat().st_size
+    long = entry("x" * 9000)
+    place = roster.take(long)
     with monkeypatch.context() as patch:
         for short in (lambda *_: 5, _full):
             patch.setattr(os, "pwrite", short)
             with pytest.raises(OSError, match=r"[Nn]o space"):
-                roster.write(entry("x" * 9000))
+                roster.write(long, place)
+        roster.clear(place)
     put(entry("y" * 9000))
     assert path.stat().st_size - before <= BLOCK * 40
     assert [name[:1] for name in names()] == ["y"]
@@ -131,9 +134,10 @@ def test_one_that_is_being_written_is_read_again(
     at = place.block * BLOCK + 40
     whole = path.read_bytes()
     torn = whole[:at] + b"?" + whole[at + 1 :]
-    contents = iter([torn, whole])
-    monkeypatch.setattr(rosters, "_contents", lambda _: next(contents))
+    at_first, read = [torn], rosters._contents
+    monkeypatch.setattr(rosters, "_contents", lambda fd: at_first.pop() if at_first else read(fd))
     assert sorted(names()) == ["after", "before", "torn"]
+    assert at_first == []
 
 
 def test_what_is_broken_for_good_hides_nothing_else(path: Path) -> None:

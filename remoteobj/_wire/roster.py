@@ -5,11 +5,14 @@ A file in the process's runtime directory, of mode 0600:
 ::
 
     header   magic, the owner's pid and when it started
-    entry*   crc | length | blocks | body      each a whole number of blocks
+    entry*   born | checksum | length | blocks | body      each a whole number of blocks
 
 The owner alone writes it, each entry by one write. Nobody locks it: an entry that is just being
 written does not agree with its checksum, and whoever reads it reads it again. A place in the file
 keeps its size for ever, so that a reader always finds the next one.
+
+`born` alone is the actor's: once its `__init__` is done, it writes the number of its process there.
+Its owner may not know of that, since it takes in what the actor says only while it waits for it.
 
 Nothing needs to be removed for the dead. An entry says which process it is about, by a number and
 the time when that process started; whether this one lives is for the reader to find out.
@@ -18,12 +21,12 @@ the time when that process started; whether this one lives is for the reader to 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import struct
 import threading
 import time
-from binascii import crc32
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -44,10 +47,12 @@ __all__ = [
     "MAX_NAME",
     "Entry",
     "Place",
+    "checksum",
     "claiming",
     "clear",
     "pack",
     "roster_paths",
+    "take",
     "unpack",
     "write",
 ]
@@ -59,8 +64,12 @@ BLOCK: Final = 256
 """Most entries take one or two of these."""
 HEADER: Final = struct.Struct(f"<{len(MAGIC)}sI64s")
 """Magic; pid and `Glimpse.started` of the owner."""
-ENTRY: Final = struct.Struct("<IIH")
-"""Checksum of the body; length of the body, 0 where the place is free; blocks of the place."""
+ENTRY: Final = struct.Struct("<IIIH")
+"""`born`; checksum of the body; length of the body, 0 where the place is free; blocks of it."""
+BORN: Final = 4
+"""Bytes of `born`."""
+ROOM: Final = 48
+"""Bytes that an entry may grow by and stay where it is, when more is known of its class."""
 _BODY: Final = struct.Struct("<IBddiQ7I")
 """Pid, flags, `began`, `spin`, `recorder`; the lengths of the texts that follow."""
 _FLAGS: Final = 7
@@ -101,6 +110,11 @@ class Place(NamedTuple):
     directory: SocketDirectory
     block: int
     blocks: int
+
+    @property
+    def of_birth(self) -> tuple[str, int]:
+        """The file and the place in it where the actor says that it is born."""
+        return os.path.join(self.directory.path, FILE), self.block * BLOCK
 
 
 def pack(entry: Entry) -> bytes:
@@ -158,6 +172,16 @@ def unpack(body: bytes) -> Entry:
     )
 
 
+def checksum(body: bytes) -> int:
+    """What tells an entry that is written whole from one that is not. A CRC would need a library
+    that most programs do without."""
+    return int.from_bytes(body, "little") % _PRIME
+
+
+_PRIME: Final = (1 << 30) - 35
+"""The greatest that is a single digit of the interpreter's numbers, which makes this fast."""
+
+
 # --- writing, by the owner -------------------------------------------------------------------
 
 
@@ -193,37 +217,38 @@ class _Roster:
         finally:
             os.close(fd)
 
-    def write(self, entry: Entry, place: Place | None) -> Place:
-        body = pack(entry)
-        needed = -(-(ENTRY.size + len(body)) // BLOCK)
-        former = place
-        if place is None or place.blocks < needed:
-            place = self._take(needed)
-        data = ENTRY.pack(crc32(body), len(body), place.blocks) + body
-        try:
-            with self.opened() as fd:
-                # All of a new place, so that there is room for it, and the next one begins behind.
-                data = data.ljust(place.blocks * BLOCK, b"\0")
-                if os.pwrite(fd, data, place.block * BLOCK) < len(data):
-                    raise OSError(28, "no space is left for the list of actors")
-        except BaseException:
-            if place is not former:
-                self._free.setdefault(place.blocks, []).append(place.block)
-            raise
-        if former is not None and former is not place:
-            self.clear(former)
-        return place
-
-    def _take(self, blocks: int) -> Place:
+    def take(self, entry: Entry) -> Place:
+        """A place with some room to spare."""
+        blocks = -(-(ENTRY.size + len(pack(entry)) + ROOM) // BLOCK)
         if found := self._free.get(blocks):
             return Place(self.directory, found.pop(), blocks)
         place = Place(self.directory, self._end, blocks)
         self._end += blocks
         return place
 
-    def clear(self, place: Place) -> None:
+    def write(self, entry: Entry, place: Place) -> Place:
+        body = pack(entry)
+        if place.blocks * BLOCK < ENTRY.size + len(body):
+            former, place = place, self.take(entry)
+            self._put(body, place)
+            self.clear(former)
+        else:
+            self._put(body, place)
+        return place
+
+    def _put(self, body: bytes, place: Place) -> None:
+        # All of the place, so that there is room for it, and the next one begins behind.
+        data = ENTRY.pack(0, checksum(body), len(body), place.blocks) + body
+        data = data.ljust(place.blocks * BLOCK, b"\0")[BORN:]
         with self.opened() as fd:
-            os.pwrite(fd, ENTRY.pack(0, 0, place.blocks), place.block * BLOCK)
+            if os.pwrite(fd, data, place.block * BLOCK + BORN) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def clear(self, place: Place) -> None:
+        """Let another entry have the place. Where that can't be written, what is there is about a
+        dead process, as its readers find."""
+        with contextlib.suppress(OSError), self.opened() as fd:
+            os.pwrite(fd, ENTRY.pack(0, 0, 0, place.blocks), place.block * BLOCK)
         self._free.setdefault(place.blocks, []).append(place.block)
 
 
@@ -231,36 +256,43 @@ _rosters: Final[dict[str, _Roster]] = {}
 """Of this process, by the paths of their directories: those of its parents are never asked for."""
 
 
-def write(entry: Entry, place: Place | None = None) -> Place:
-    """Have an actor of this process in its roster, or what there is of it renewed; where that is.
+def take(entry: Entry) -> Place:
+    """A place for an actor of this process in its roster, to be given back by `clear`. Nothing is
+    written there yet.
 
     Raises:
-        OSError: there is no room for it.
+        OSError: there can't be a roster.
     """
-    directory = runtime_directory.have() if place is None else place.directory
+    directory = runtime_directory.have()
     with creation_lock:  # which no child of a fork finds held by a thread that it has not
         roster = _rosters.get(directory.path)
         if roster is None:
             roster = _rosters[directory.path] = _Roster(directory)
-    if place is not None and not roster.is_own:
-        return place
+    with roster.lock:
+        return roster.take(entry)
+
+
+def write(entry: Entry, place: Place) -> Place:
+    """Say this of an actor from now on; the place, which is another one if it needs more room.
+
+    Raises:
+        OSError: there is no room for it.
+    """
+    roster = _rosters[place.directory.path]
     with roster.lock:
         return roster.write(entry, place)
-
-
-def roster_paths() -> Iterator[str]:
-    """Where the rosters of this process are, which it keeps once it has had an actor."""
-    return (os.path.join(path, FILE) for path, one in _rosters.items() if one.is_own)
 
 
 def clear(place: Place) -> None:
     """The actor there is no more."""
     roster = _rosters[place.directory.path]
-    if not roster.is_own:
-        return
-    with roster.lock, contextlib.suppress(OSError):
-        # Where no descriptor is left for it, its readers find that its process is dead.
+    with roster.lock:
         roster.clear(place)
+
+
+def roster_paths() -> Iterator[str]:
+    """Where the rosters of this process are, which it keeps once it has had an actor."""
+    return (os.path.join(path, FILE) for path, one in _rosters.items() if one.is_own)
 
 
 # --- being the one who registers a name ---------------------------------------------------------

@@ -12,13 +12,12 @@ import os
 import stat
 import struct
 import time
-from binascii import crc32
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from .._os.directories import open_directory
 from .._os.process_table import SeenProcess, is_there, see
-from .roster import BLOCK, ENTRY, FILE, HEADER, MAGIC, Entry, unpack
+from .roster import BLOCK, ENTRY, FILE, HEADER, MAGIC, Entry, checksum, unpack
 from .runtime_directory import open_root
 from .unix import UnixTransport
 
@@ -145,11 +144,13 @@ def _entries(data: bytes, broken: bool = False) -> Iterator[Listed]:
     _, owner_pid, owner_started = HEADER.unpack_from(data)
     at = BLOCK
     while at + ENTRY.size <= len(data):
-        crc, length, blocks = ENTRY.unpack_from(data, at)
+        born, expected, length, blocks = ENTRY.unpack_from(data, at)
         body = data[at + ENTRY.size : at + ENTRY.size + length]
-        if length and blocks and (len(body) == length and crc32(body) == crc):
+        if length and blocks and (len(body) == length and checksum(body) == expected):
             with contextlib.suppress(ValueError, struct.error):
                 entry = unpack(body)
+                if entry.state == "starting" and born == entry.pid:
+                    entry = entry._replace(state="running")
                 yield Listed(entry, owner_pid, owner_started.rstrip(b"\0").decode())
         elif not broken and (length or not blocks):
             raise _TornError
