@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ._each import Each, each
     from ._handle import Handle
     from ._option_types import SpawnOptions
+    from ._pool import Pool
     from ._proxy import Proxy
     from ._remote import remote
     from ._spawn import Spawner, options, spawn
@@ -45,6 +46,7 @@ __all__ = [
     "LocalExcept",
     "NameTakenError",
     "NotListeningError",
+    "Pool",
     "Proxy",
     "RemoteError",
     "RemoteObjError",
@@ -70,7 +72,7 @@ __all__ = [
 if not TYPE_CHECKING:  # to which a misspelt name would be an Any
     _homes = {"Proxy": "_proxy", "Handle": "_handle", "remote": "_remote", "util": "util"}
     _homes |= dict.fromkeys(("Spawner", "options", "spawn"), "_spawn")
-    _homes |= {"Each": "_each", "each": "_each"}
+    _homes |= {"Each": "_each", "each": "_each", "Pool": "_pool"}
     _homes |= dict.fromkeys(("awaitable", "current", "future", "get"), "_access")
     _homes |= {"SpawnOptions": "_option_types"}
     _homes |= {"Status": "_actor.status", "Stream": "_caller.streams"}

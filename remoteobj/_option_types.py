@@ -47,3 +47,5 @@ class SpawnOptions(TypedDict, total=False):
     nice: int
     logging: bool
     labelled_output: bool
+    task_timeout: float | None
+    max_tasks_per_worker: int | None

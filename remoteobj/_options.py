@@ -72,6 +72,10 @@ class Options(NamedTuple):
     """Whether the records that are logged over there reach the handlers of the owner's program."""
     labelled_output: bool = False
     """Whether each line that is printed over there begins with the actor's name."""
+    task_timeout: float | None = None
+    """Of a pool: time limit in seconds for each task. None: no limit."""
+    max_tasks_per_worker: int | None = None
+    """Of a pool: after so many tasks a worker is replaced by a new one. None: never."""
 
     @property
     def of_references(self) -> RefOptions:

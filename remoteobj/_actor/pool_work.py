@@ -1,0 +1,214 @@
+"""What a pool has its workers do: run a task, or a run of items, on the object that they have.
+
+::
+
+    pool ── run_task(number, f and arguments) ────> f(*arguments), as any call
+         ── run_items(number, f, items) ──────────> f(item), f(item) ... with the outcome of each
+
+Both first claim the number of what they are to begin (`_wire.task_board`): the pool may have taken
+it back. What is sent is pickled apart, so that what fails when it is unpickled is one task alone.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from time import monotonic
+from typing import Any, Final, TypeAlias
+
+from .._os.thread_unwind import ThreadUnwind
+from .._pickling.codec import SCALARS, loads
+from .._pickling.exceptions import add_note
+from .._protocol.messages import Frame, Kind
+from .._wire.task_board import SIZE, Notes, TaskBoard
+from .replies import error_frame, value_frame
+
+__all__ = ["Desk", "NoObject", "greet", "run_items", "run_task"]
+
+RUN_SECONDS: Final = 0.02
+"""A run that takes longer is cut: what is left of it may be for another worker, which is free."""
+
+Entry: TypeAlias = "tuple[int, bytes, list[Any]]"
+"""An outcome that is no plain value: a frame's kind, payload and buffers."""
+
+
+class NoObject:
+    """The object of a worker that has none: it calls functions."""
+
+
+class Desk:
+    """What a worker has of its pool."""
+
+    def __init__(self, board: TaskBoard) -> None:
+        self.board = board
+        self._key = 0
+        self._payload = b""
+        self._loaded: list[Callable[..., Any]] = []
+
+    def function(self, key: int, payload: bytes) -> Callable[..., Any]:
+        """The function of a map, which is sent with the first of its runs alone.
+
+        Raises:
+            Exception: what unpickling it raises, each time.
+        """
+        if key != self._key:
+            self._key, self._payload = key, payload
+            self._loaded.clear()
+        if not self._loaded:
+            self._loaded.append(loads(self._payload))
+        return self._loaded[0]
+
+
+_desks: dict[int, Desk] = {}
+"""By the identity of the object: several actors may live in the threads of one process."""
+
+
+def greet(obj: object, path: str | None) -> None:
+    """The first that a worker is told: where it shares memory with its pool."""
+    if path is not None:
+        _desks[id(obj)] = Desk(TaskBoard.of(path))
+
+
+def _bound(obj: object, func: Callable[..., Any]) -> Callable[..., Any]:
+    return func if type(obj) is NoObject else partial(func, obj)
+
+
+def run_task(obj: object, number: int, payload: bytes, *buffers: Any) -> Any:
+    """Call a function, with the object as its first argument if there is one."""
+    desk = _desks.get(id(obj))
+    if desk is None:
+        return _called(obj, payload, buffers)
+    board = desk.board
+    if not board.claim(number):
+        return None  # nobody waits for this answer
+    board.begins(number, monotonic())
+    try:
+        return _called(obj, payload, buffers)
+    finally:
+        board.ends(monotonic())
+
+
+def _called(obj: object, payload: bytes, buffers: Sequence[Any]) -> Any:
+    func, args, kwargs = _unpickled(payload, buffers)
+    if type(obj) is NoObject:
+        return func(*args, **kwargs)
+    return func(obj, *args, **kwargs)
+
+
+def _unpickled(payload: bytes, buffers: Sequence[Any]) -> Any:
+    try:
+        return loads(payload, list(buffers))
+    except ThreadUnwind:
+        raise
+    except BaseException as exc:
+        add_note(exc, "This was raised in the worker, while the task was unpickled.")
+        raise
+
+
+def run_items(
+    obj: object, number: int, first: int, key: int, func: bytes, many: bytes, *buffers: Any
+) -> Any:
+    """Call a function with each of the items from `first` on; the seconds that took, whether there
+    are entries among the outcomes, and the outcomes. There may be fewer of these than items."""
+    desk = _desks[id(obj)]
+    board, begun = desk.board, monotonic()
+    if not board.claim(number):
+        return None  # nobody waits for this answer
+    board.begins(number, begun)
+    try:
+        items = _Items(many, buffers, first)
+        run = _Run(items.left, board.notes(), begun + RUN_SECONDS)
+        run.work_off(lambda: _bound(obj, desk.function(key, func)), items)
+        return monotonic() - begun, run.has_entries, run.outcomes
+    finally:
+        board.ends(monotonic())
+
+
+class _Run:
+    """A run of items, as it is worked off."""
+
+    def __init__(self, left: int, notes: Notes, until: float) -> None:
+        self._left = left
+        self._notes = notes
+        self._until = until
+        self.outcomes: list[Any] = []
+        """Of each item: a plain value, or an `Entry`."""
+        self.has_entries = False
+        self._full = False
+
+    def work_off(self, function: Callable[[], Callable[..., Any]], items: _Items) -> None:
+        """Work off what there is time and room for, one item at least."""
+        try:
+            func = function()
+        except ThreadUnwind:
+            raise
+        except BaseException as exc:
+            add_note(exc, "This was raised in the worker, while the function was unpickled.")
+            self._enter(error_frame(0, exc))
+            return
+        results = items.map(func)
+        while len(self.outcomes) < self._left and not self._take(results):
+            pass
+
+    def _take(self, results: Iterator[Any]) -> bool:
+        """Take results until one fails; whether that is enough for now."""
+        # Flat on purpose: a function call for each item would take as long as many an item does.
+        add, outcomes, note, until = self.outcomes.append, self.outcomes, self._notes, self._until
+        dump, count = note.dump, note.count
+        try:
+            for value in results:
+                if type(value) in SCALARS:
+                    add(value)
+                    try:
+                        dump(value)
+                    except ValueError:  # there is no more room
+                        return True
+                    count(len(outcomes))
+                else:
+                    self._enter(value_frame(Kind.VALUE, 0, value))
+                if monotonic() > until or self._full:
+                    return True
+            if len(outcomes) < self._left:
+                raise StopIteration  # which the function has raised: there are more items
+            return True
+        except ThreadUnwind:
+            raise
+        except BaseException as exc:
+            self._enter(error_frame(0, exc))
+        return self._full or monotonic() > until
+
+    def _enter(self, frame: Frame) -> None:
+        """Take down an outcome that is no plain value."""
+        self.has_entries = True
+        buffers = [pickle.PickleBuffer(one) for one in frame.buffers]
+        self.outcomes.append((frame.kind, bytes(frame.payload), buffers))
+        if sum(one.raw().nbytes for one in buffers) > SIZE:
+            self._full = True
+            return
+        try:
+            kept = [bytes(one) for one in buffers]
+            self._notes.dump((frame.kind, bytes(frame.payload), kept))
+            self._notes.count(len(self.outcomes))
+        except ValueError:  # there is no more room
+            self._full = True
+
+
+class _Items:
+    """The arguments of the calls of a run, as they came."""
+
+    def __init__(self, many: bytes, buffers: Sequence[Any], first: int) -> None:
+        count, self._columns, self._packed = pickle.loads(many)
+        self._buffers = buffers
+        self._first = first
+        self.left: int = count - first
+
+    def map(self, func: Callable[..., Any]) -> Iterator[Any]:
+        """The results of the calls, each made when it is asked for."""
+        if self._packed is None:
+            return map(func, *(column[self._first :] for column in self._columns))
+        return map(lambda packed: func(*self._unpickled(packed)), self._packed[self._first :])
+
+    def _unpickled(self, packed: tuple[bytes, int, int]) -> Any:
+        payload, begin, end = packed
+        return _unpickled(payload, self._buffers[begin:end])
