@@ -26,10 +26,10 @@ from ._engines.contract import unique_name
 from ._handle import Handle, spawn
 from ._options import Options
 from ._os.lazy_import import import_lock
-from ._pickling.codec import dumps
 from ._pool_crew import Crew
 from ._pool_map import AsTheyCome, Bar, Flow, InOrder, Line, Results, Source
-from ._pool_tasks import Task, name_of
+from ._pool_functions import FunctionCache, name_of
+from ._pool_tasks import Task
 from .errors import UnsendableError
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ class Pool(Executor, Generic[T]):
         what = "worker" if factory is None else name_of(factory)
         name = options.name or unique_name(f"{what}-pool")
         self._size = size
+        self._functions = FunctionCache()
         self._crew = Crew(
             name,
             size,
@@ -150,15 +151,14 @@ class Pool(Executor, Generic[T]):
     def _task(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Task:
         if not callable(fn):
             raise TypeError(f"a pool calls functions, and {fn!r} can't be called")
+        task = Task(self._crew, name_of(fn))
         try:
-            payload, buffers = dumps((fn, args, kwargs), "the task")
+            task.prepare(self._functions.get(fn), args, kwargs)
         except UnsendableError as exc:
             self._crew.check_open()
-            task = Task(self._crew, name_of(fn), b"", ())
             task.take_on()
             task.fail(exc)
-            return task
-        return Task(self._crew, name_of(fn), payload, buffers)
+        return task
 
     def map(  # type: ignore[override]
         self,
@@ -219,7 +219,7 @@ class Pool(Executor, Generic[T]):
         source = Source(
             self._crew,
             lambda args: self._task(fn, args, {}),
-            fn,
+            lambda: self._functions.get(fn),
             iterables,
             chunksize,
             buffersize,

@@ -332,35 +332,37 @@ class Crew:
                     self._helpers.discard(threading.current_thread())
                 self.pump_soon()
 
-        helper = threading.Thread(
-            target=help_and_leave, name=f"remoteobj-pool-{what}-{self.name}", daemon=True
-        )
-        self._helpers.add(helper)
-        helper.start()
+        name = f"remoteobj-pool-{what}-{self.name}"
+        with self._lock:  # so that it is not done before it is noted
+            helper = threading.Thread(target=help_and_leave, name=name, daemon=True)
+            helper.start()
+            self._helpers.add(helper)
 
     def _hand_out(self) -> None:
-        """Give each worker what it has room for: first those that have nothing."""
-        if self.queue or any(seat.pinned for seat in self.seats):
-            seats = [seat for seat in self.seats if seat.worker is not None and seat.worker.usable]
-            for seat in sorted(seats, key=_load):
-                self._give(seat)
-            self._full = bool(self.queue)
-            self._watch(seats)
+        """Give each worker what it has room for: first one task to those that have none."""
+        if not (self.queue or any(seat.pinned for seat in self.seats)):
+            return
+        seats = [seat for seat in self.seats if seat.worker is not None and seat.worker.usable]
+        for seat in seats:
+            if seat.worker is not None and not seat.worker.in_hand:
+                self._give(seat, 1)
+        for seat in seats:
+            # A time limit counts from the moment in which a task is sent, so it is begun then.
+            if seat.worker is not None and self._task_timeout is None:
+                self._give(seat, seat.worker.room())
+        for seat in seats:
+            if seat.worker is not None:
+                seat.worker.flush()
+        self._full = bool(self.queue)
+        self._watch(seats)
 
-    def _give(self, seat: Seat) -> None:
+    def _give(self, seat: Seat, room: int) -> None:
         worker = seat.worker
-        assert worker is not None
-        # A time limit counts from the moment in which a task is sent, so it is begun then.
-        alone = self._task_timeout is not None
-        room = int(not worker.in_hand) if alone else worker.room()
-        corks = room > 1
-        while room > 0 and not worker.gone and (task := self._next(seat)) is not None:
+        while room > 0 and worker is not None and worker.usable:
             room -= 1
-            self._send(worker, task, corks)
-            if worker.retiring:
-                break
-        if corks:
-            worker.flush()
+            if (task := self._next(seat)) is None:
+                return
+            self._send(worker, task)
 
     def _next(self, seat: Seat) -> Task | None:
         """The next task for this seat."""
@@ -371,9 +373,9 @@ class Crew:
                     return task
         return None
 
-    def _send(self, worker: Worker, task: Task, cork: bool) -> None:
+    def _send(self, worker: Worker, task: Task) -> None:
         try:
-            worker.send(task, cork)
+            worker.send(task, cork=bool(self.queue))
         except Exception:  # its end was not noticed until now
             worker.gone = True
             task.take_back()
@@ -458,7 +460,9 @@ class Crew:
                 return False
         for worker in self.workers():
             worker.stop().join(_left(deadline))
-        for helper in list(self._helpers):
+        with self._lock:
+            helpers = list(self._helpers)
+        for helper in helpers:
             helper.join(_left(deadline))
         return True
 
@@ -471,10 +475,6 @@ class Crew:
 
     def _is_done(self) -> bool:
         return not self._has_work() and not self._burials
-
-
-def _load(seat: Seat) -> int:
-    return 0 if seat.worker is None else len(seat.worker.in_hand)
 
 
 def _left(deadline: float | None) -> float | None:

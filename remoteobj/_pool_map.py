@@ -18,7 +18,8 @@ from itertools import chain, islice
 from typing import Any, Final, Protocol, TypeVar
 
 from ._pool_crew import Crew
-from ._pool_tasks import Function, Run, Task, outcome_of_entry
+from ._pool_functions import Function
+from ._pool_tasks import Run, Task, outcome_of_entry
 from .errors import UnsendableError
 
 __all__ = ["AsTheyCome", "Bar", "Flow", "InOrder", "Results", "Source"]
@@ -42,7 +43,8 @@ class Source:
 
     Args:
         crew: of the pool.
-        func: what is called with each item.
+        single: makes a task of the arguments of one call.
+        func: makes of the function what is sent.
         iterables: its arguments.
         length: of a run, if that is chosen; None: as their time tells.
         most: items that may be read and not yet asked for; None: some runs for each worker.
@@ -52,14 +54,14 @@ class Source:
         self,
         crew: Crew,
         single: Callable[[tuple[Any, ...]], Task],
-        func: Callable[..., Any],
+        func: Callable[[], Function],
         iterables: tuple[Iterable[Any], ...],
         length: int | None,
         most: int | None,
     ) -> None:
         self.crew = crew
         self._single = single
-        self._func = Function(func) if crew.chunks else None
+        self._func = func() if crew.chunks else None
         self._iterators = [iter(one) for one in iterables]
         self._rest = _rest_of(iterables)
         self._length = length
@@ -106,7 +108,8 @@ class Source:
         size = self._size if self._most is None else min(self._size, self._most - self.ahead)
         if self._rest is not None and self._length is None:
             # At the end the workers are to be done at the same time.
-            size = min(size, self._rest // (2 * len(self.crew.seats)) + 1)
+            share = self._rest // (2 * len(self.crew.seats)) + 1
+            size = min(size, max(share, size // 4))
         return max(1, size)
 
     def _read(self, size: int) -> list[list[Any]] | None:
@@ -130,7 +133,7 @@ class Source:
             return [Run(self.crew, self._func, columns)]
         except UnsendableError as exc:
             if len(columns[0]) == 1:
-                failed = Task(self.crew, self._func.what, b"", ())
+                failed = Task(self.crew, self._func.what)
                 failed.take_on()
                 failed.fail(exc, told=False)
                 return [failed]

@@ -13,7 +13,6 @@ items keeps its own outcome.
 
 from __future__ import annotations
 
-import itertools
 import pickle
 import time
 from collections.abc import Callable, Sequence
@@ -29,13 +28,14 @@ from ._caller.endpoint import Endpoint
 from ._caller.futures import INTERRUPTIONS, RemoteFuture
 from ._os.fork_safety import fork_generation
 from ._os.io_thread import Timer
-from ._pickling.codec import dumps, loads
+from ._pickling.codec import dumps, loads, pickled
 from ._pickling.out_of_band import all_plain
+from ._pool_functions import Function
 from ._protocol.calls import PendingCall
 from ._protocol.messages import Frame, Kind
 from .errors import NotListeningError, UnsendableError
 
-__all__ = ["Function", "Holder", "Run", "Task", "TaskOwner", "outcome_of_entry"]
+__all__ = ["Holder", "Run", "Task", "TaskOwner", "outcome_of_entry"]
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
@@ -95,14 +95,25 @@ class Task(RemoteFuture):
     """For how many tasks it counts."""
     _taken = False
 
-    def __init__(self, owner: TaskOwner, what: str, payload: bytes, buffers: Sequence[Any]) -> None:
+    def __init__(self, owner: TaskOwner, what: str) -> None:
         Future.__init__(self)
         self._connection = _NOT_SENT
         self._locks_of = fork_generation[0]
         self.owner = owner
         self.what = what
         """The function that it calls, for error messages."""
-        self._sendable: tuple[bytes, Sequence[Any]] | None = (payload, buffers)
+        self._sendable: tuple[Function, bytes, Sequence[Any]] | None = None
+
+    def prepare(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Pickle what it calls, with these arguments.
+
+        Raises:
+            UnsendableError: an argument can't be pickled.
+        """
+        if not kwargs and all_plain(map(type, args)):
+            self._sendable = func, pickled((args, kwargs), 5), ()
+        else:
+            self._sendable = func, *dumps((args, kwargs), "the arguments")
 
     # --- as its pool sees it ---------------------------------------------------------------
 
@@ -120,8 +131,21 @@ class Task(RemoteFuture):
     def message(self) -> tuple[bytes, list[Any]]:
         """The call by which it is sent."""
         assert self._sendable is not None
-        payload, buffers = self._sendable
-        return packed_call(run_task, self.number, payload, *map(pickle.PickleBuffer, buffers))
+        func, payload, buffers = self._sendable
+        return self.call_with(func, run_task, payload, buffers)
+
+    def call_with(
+        self, func: Function, job: Callable[..., Any], payload: bytes, buffers: Sequence[Any]
+    ) -> tuple[bytes, list[Any]]:
+        """The call by which it is sent, with the function, unless its worker has that."""
+        holder: Any = self.holder
+        brought = b"" if holder.function_key == func.key else func.payload
+        holder.function_key = func.key
+        kept: list[Any] = []
+        args = (self.number, func.key, brought, payload, *map(pickle.PickleBuffer, buffers))
+        steps = [("passto", job, args, {})]
+        call = pickle.dumps(steps, 5, buffer_callback=lambda one: kept.append(one.raw()))
+        return call, kept
 
     def sent(self, call: PendingCall) -> None:
         """It was sent, as this call, whose `on_ready` is ours."""
@@ -207,44 +231,7 @@ def was_refused(pending: PendingCall) -> bool:
     return pending.failure is not None or (first is not None and first[0] == Kind.REFUSED)
 
 
-def packed_call(func: Callable[..., Any], *args: Any) -> tuple[bytes, list[Any]]:
-    """The call of a function of ours with the worker's object, and plain arguments."""
-    buffers: list[Any] = []
-    steps = [("passto", func, args, {})]
-    payload = pickle.dumps(steps, 5, buffer_callback=lambda one: buffers.append(one.raw()))
-    return payload, buffers
-
-
 # --- runs ------------------------------------------------------------------------------------
-
-
-_keys = itertools.count(1).__next__
-
-
-class Function:
-    """The function of a map, pickled once, and sent to each worker once."""
-
-    def __init__(self, func: Callable[..., Any]) -> None:
-        payload, buffers = dumps(func, "the function")
-        self.payload = payload if not buffers else dumps(_InBand(payload, buffers))[0]
-        self.key = _keys()
-        self.what = name_of(func)
-
-
-class _InBand:
-    """A function with large arrays, which travel within the pickle: it is sent once."""
-
-    def __init__(self, payload: bytes, buffers: Sequence[Any]) -> None:
-        self._parts = payload, [bytearray(one) for one in buffers]
-
-    def __reduce__(self) -> Any:
-        return loads, self._parts
-
-
-def name_of(func: object) -> str:
-    """What messages call a function."""
-    func = getattr(func, "func", func)  # of a `functools.partial`
-    return str(getattr(func, "__qualname__", type(func).__qualname__))
 
 
 class Run(Task):
@@ -252,7 +239,7 @@ class Run(Task):
     values, and entries, of which `outcome_of_entry` makes a value or an error."""
 
     def __init__(self, owner: TaskOwner, func: Function, columns: list[list[Any]]) -> None:
-        super().__init__(owner, func.what, b"", ())
+        super().__init__(owner, func.what)
         self.items = len(columns[0])
         self.seconds = 0.0
         """That its items have taken."""
@@ -268,12 +255,9 @@ class Run(Task):
 
     def message(self) -> tuple[bytes, list[Any]]:
         """The call by which it is sent, for the items that have no outcome yet."""
-        func, (many, buffers) = self._func, self._packed
-        holder: Any = self.holder
-        payload = b"" if holder.function_key == func.key else func.payload
-        holder.function_key = func.key
-        args = self.number, len(self.outcomes), func.key, payload, many
-        return packed_call(run_items, *args, *map(pickle.PickleBuffer, buffers))
+        many, buffers = self._packed
+        first = pickled(len(self.outcomes), 5)
+        return self.call_with(self._func, run_items, first + many, buffers)
 
     def on_ready(self, pending: PendingCall) -> None:
         """Outcomes are here. They are plain values and bytes, so to unpickle them runs no code."""

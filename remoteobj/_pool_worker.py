@@ -110,14 +110,13 @@ class Worker:
 
     def room(self) -> int:
         """How many tasks more it may be given: some, if they are short, so that it need not wait
-        for each."""
+        for each. There is none until it has done half of what it got, so that it gets the next ones
+        together."""
         in_hand = len(self.in_hand)
-        if not in_hand:
-            return 1
         pace = 0.0 if self.board is None else self.board.pace
-        if not 0.0 < pace < SHORT:
-            return 0
-        depth = min(MOST_AHEAD, max(2, int(AHEAD_SECONDS / pace)))
+        depth = 1
+        if 0.0 < pace < SHORT:
+            depth = min(MOST_AHEAD, max(2, int(AHEAD_SECONDS / pace)))
         return depth - in_hand if in_hand <= depth // 2 else 0
 
     def send(self, task: Task, cork: bool) -> None:
@@ -163,6 +162,7 @@ class Worker:
             self.sent -= task.items
             task.take_back()
             withdrawn.append(task)
+        self.function_key = 0  # which one of these may have brought
         return withdrawn[::-1]
 
     def leave(self) -> tuple[list[Task], list[Task]]:

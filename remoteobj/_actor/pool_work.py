@@ -11,6 +11,7 @@ it back. What is sent is pickled apart, so that what fails when it is unpickled 
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -38,25 +39,29 @@ class NoObject:
 
 
 class Desk:
-    """What a worker has of its pool."""
+    """What a worker has of its pool: shared memory, if it is a process, and the last function."""
 
-    def __init__(self, board: TaskBoard) -> None:
+    def __init__(self, board: TaskBoard | None) -> None:
         self.board = board
         self._key = 0
         self._payload = b""
         self._loaded: list[Callable[..., Any]] = []
 
-    def function(self, key: int, payload: bytes) -> Callable[..., Any]:
-        """The function of a map, which is sent with the first of its runs alone.
+    def know(self, key: int, payload: bytes) -> None:
+        """Take note of the function of what follows, which is sent where it is another one than
+        that of what came before."""
+        if key != self._key:
+            self._key, self._payload = key, payload
+            self._loaded.clear()
+
+    def function(self) -> Callable[..., Any]:
+        """The function.
 
         Raises:
             Exception: what unpickling it raises, each time.
         """
-        if key != self._key:
-            self._key, self._payload = key, payload
-            self._loaded.clear()
         if not self._loaded:
-            self._loaded.append(loads(self._payload))
+            self._loaded.append(_unpickled(self._payload, ()))
         return self._loaded[0]
 
 
@@ -66,31 +71,28 @@ _desks: dict[int, Desk] = {}
 
 def greet(obj: object, path: str | None) -> None:
     """The first that a worker is told: where it shares memory with its pool."""
-    if path is not None:
-        _desks[id(obj)] = Desk(TaskBoard.of(path))
+    _desks[id(obj)] = Desk(None if path is None else TaskBoard.of(path))
 
 
-def _bound(obj: object, func: Callable[..., Any]) -> Callable[..., Any]:
-    return func if type(obj) is NoObject else partial(func, obj)
-
-
-def run_task(obj: object, number: int, payload: bytes, *buffers: Any) -> Any:
+def run_task(obj: object, number: int, key: int, func: bytes, args: bytes, *buffers: Any) -> Any:
     """Call a function, with the object as its first argument if there is one."""
-    desk = _desks.get(id(obj))
-    if desk is None:
-        return _called(obj, payload, buffers)
+    desk = _desks[id(obj)]
+    desk.know(key, func)
     board = desk.board
+    if board is None:
+        return _called(obj, desk, args, buffers)
     if not board.claim(number):
         return None  # nobody waits for this answer
     board.begins(number, monotonic())
     try:
-        return _called(obj, payload, buffers)
+        return _called(obj, desk, args, buffers)
     finally:
         board.ends(monotonic())
 
 
-def _called(obj: object, payload: bytes, buffers: Sequence[Any]) -> Any:
-    func, args, kwargs = _unpickled(payload, buffers)
+def _called(obj: object, desk: Desk, payload: bytes, buffers: Sequence[Any]) -> Any:
+    func = desk.function()
+    args, kwargs = _unpickled(payload, buffers)
     if type(obj) is NoObject:
         return func(*args, **kwargs)
     return func(obj, *args, **kwargs)
@@ -98,7 +100,7 @@ def _called(obj: object, payload: bytes, buffers: Sequence[Any]) -> Any:
 
 def _unpickled(payload: bytes, buffers: Sequence[Any]) -> Any:
     try:
-        return loads(payload, list(buffers))
+        return loads(payload, buffers)
     except ThreadUnwind:
         raise
     except BaseException as exc:
@@ -106,23 +108,27 @@ def _unpickled(payload: bytes, buffers: Sequence[Any]) -> Any:
         raise
 
 
-def run_items(
-    obj: object, number: int, first: int, key: int, func: bytes, many: bytes, *buffers: Any
-) -> Any:
-    """Call a function with each of the items from `first` on; the seconds that took, whether there
-    are entries among the outcomes, and the outcomes. There may be fewer of these than items."""
+def run_items(obj: object, number: int, key: int, func: bytes, many: bytes, *buffers: Any) -> Any:
+    """Call a function with each of many items; the seconds that took, whether there are entries
+    among the outcomes, and the outcomes. There may be fewer of these than items."""
     desk = _desks[id(obj)]
+    desk.know(key, func)
     board, begun = desk.board, monotonic()
+    assert board is not None, "items are sent together to processes alone"
     if not board.claim(number):
         return None  # nobody waits for this answer
     board.begins(number, begun)
     try:
-        items = _Items(many, buffers, first)
+        items = _Items(many, buffers)
         run = _Run(items.left, board.notes(), begun + RUN_SECONDS)
-        run.work_off(lambda: _bound(obj, desk.function(key, func)), items)
+        run.work_off(lambda: _bound(obj, desk.function()), items)
         return monotonic() - begun, run.has_entries, run.outcomes
     finally:
         board.ends(monotonic())
+
+
+def _bound(obj: object, func: Callable[..., Any]) -> Callable[..., Any]:
+    return func if type(obj) is NoObject else partial(func, obj)
 
 
 class _Run:
@@ -144,7 +150,6 @@ class _Run:
         except ThreadUnwind:
             raise
         except BaseException as exc:
-            add_note(exc, "This was raised in the worker, while the function was unpickled.")
             self._enter(error_frame(0, exc))
             return
         results = items.map(func)
@@ -197,11 +202,12 @@ class _Run:
 class _Items:
     """The arguments of the calls of a run, as they came."""
 
-    def __init__(self, many: bytes, buffers: Sequence[Any], first: int) -> None:
-        count, self._columns, self._packed = pickle.loads(many)
+    def __init__(self, many: bytes, buffers: Sequence[Any]) -> None:
+        unpickler = pickle.Unpickler(io.BytesIO(many))
+        self._first: int = unpickler.load()
+        count, self._columns, self._packed = unpickler.load()
         self._buffers = buffers
-        self._first = first
-        self.left: int = count - first
+        self.left: int = count - self._first
 
     def map(self, func: Callable[..., Any]) -> Iterator[Any]:
         """The results of the calls, each made when it is asked for."""
