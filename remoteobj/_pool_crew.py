@@ -340,21 +340,21 @@ class Crew:
 
     def _hand_out(self) -> None:
         """Give each worker what it has room for: first one task to those that have none."""
-        if not (self.queue or any(seat.pinned for seat in self.seats)):
-            return
-        seats = [seat for seat in self.seats if seat.worker is not None and seat.worker.usable]
-        for seat in seats:
-            if seat.worker is not None and not seat.worker.in_hand:
-                self._give(seat, 1)
-        for seat in seats:
+        workers = []
+        for seat in self.seats:
+            worker = seat.worker
+            if worker is not None and worker.usable:
+                workers.append(worker)
+                if not worker.in_hand:
+                    self._give(seat, 1)
+        if self.queue or any(seat.pinned for seat in self.seats):
             # A time limit counts from the moment in which a task is sent, so it is begun then.
-            if seat.worker is not None and self._task_timeout is None:
-                self._give(seat, seat.worker.room())
-        for seat in seats:
-            if seat.worker is not None:
-                seat.worker.flush()
-        self._full = bool(self.queue)
-        self._watch(seats)
+            for seat in self.seats if self._task_timeout is None else ():
+                self._give(seat, 0 if seat.worker is None else seat.worker.room())
+            self._full = bool(self.queue)
+            self._watch()
+        for worker in workers:
+            worker.flush()
 
     def _give(self, seat: Seat, room: int) -> None:
         worker = seat.worker
@@ -392,11 +392,9 @@ class Crew:
 
     # --- tasks that hold up others -----------------------------------------------------------
 
-    def _watch(self, seats: list[Seat]) -> None:
+    def _watch(self) -> None:
         """Look in a moment whether a worker that has several tasks in hand is busy with one."""
-        if self._watching:
-            return
-        if any(seat.worker is not None and len(seat.worker.in_hand) > 1 for seat in seats):
+        if not self._watching and any(len(worker.in_hand) > 1 for worker in self.workers()):
             self._watching = True
             reactor.call_at(time.monotonic() + LOOK_SECONDS, self._look)
 
@@ -408,7 +406,7 @@ class Crew:
             for worker in self.workers():
                 if worker.usable and worker.stuck_since(now) > LOOK_SECONDS:
                     self.queue.extendleft(reversed(worker.withdraw()))
-            self._watch(self.seats)
+            self._watch()
         self.pump()
 
     # --- the end -----------------------------------------------------------------------------

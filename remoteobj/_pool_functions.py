@@ -36,6 +36,8 @@ class Function:
         self.key = _keys()
         """By which a worker knows it again."""
         self.what = name_of(func)
+        self.pace = 0.0
+        """Seconds that a call took in the last run; 0: there was none."""
         self.by_name = type(func) in _NAMED and payload == _named(func)
 
 

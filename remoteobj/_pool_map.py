@@ -17,9 +17,12 @@ from contextlib import suppress
 from itertools import chain, islice
 from typing import Any, Final, Protocol, TypeVar
 
+from ._pickling.codec import dumps
+from ._pickling.out_of_band import all_plain
 from ._pool_crew import Crew
 from ._pool_functions import Function
-from ._pool_tasks import Run, Task, outcome_of_entry
+from ._pool_tasks import Parcel, Run, Task, outcome_of_entry
+from ._wire.task_board import MOST_ITEMS
 from .errors import UnsendableError
 
 __all__ = ["AsTheyCome", "Bar", "Flow", "InOrder", "Results", "Source"]
@@ -30,8 +33,8 @@ R = TypeVar("R")
 
 RUN_SECONDS: Final = 2e-3
 """How long a run should take: so long that what it costs to send it is little."""
-LONGEST: Final = 8192
-"""Items of a run."""
+PARCEL_BYTES: Final = 1 << 18
+"""Of a run whose items are no plain values; beyond, it ends."""
 FASTER: Final = 32
 """How many times as long as the last run the next may be."""
 AHEAD: Final = 3
@@ -65,7 +68,7 @@ class Source:
         self._iterators = [iter(one) for one in iterables]
         self._rest = _rest_of(iterables)
         self._length = length
-        self._size = length or 1
+        self._size = min(length or 1, MOST_ITEMS)  # of the first one, to see what the items are
         self._most = most
         self.ahead = 0
         """Items that were read, and whose outcomes nobody has asked for."""
@@ -95,9 +98,9 @@ class Source:
         self.ahead -= task.items
         self.under_way -= 1
         if self._length is None and isinstance(task, Run) and task.seconds > 0:
-            pace = task.seconds / task.items
-            most = min(LONGEST, max(self._size, task.items) * FASTER)
-            self._size = max(1, min(most, int(RUN_SECONDS / pace)))
+            assert self._func is not None
+            self._func.pace = pace = task.seconds / task.items
+            self._size = min(_size_at(pace), task.items * FASTER)
 
     def _may_read(self) -> bool:
         if self._most is not None:
@@ -129,17 +132,41 @@ class Source:
     def _tasks(self, columns: list[list[Any]]) -> list[Task]:
         if self._func is None:
             return [self._single(args) for args in zip(*columns, strict=True)]
-        try:
-            return [Run(self.crew, self._func, columns)]
-        except UnsendableError as exc:
-            if len(columns[0]) == 1:
-                failed = Task(self.crew, self._func.what)
+        if all(all_plain(map(type, column)) for column in columns):
+            if self._length is None and self._func.pace:
+                self._size = max(self._size, _size_at(self._func.pace))
+            return [Run(self.crew, self._func, len(columns[0]), columns=columns)]
+        return self._runs_of_parcels(self._func, list(zip(*columns, strict=True)))
+
+    def _runs_of_parcels(self, func: Function, calls: list[tuple[Any, ...]]) -> list[Task]:
+        """Runs of items that are pickled one by one, each of so many bytes at most."""
+        tasks: list[Task] = []
+        parcels: list[Parcel] = []
+        size = 0
+        for args in calls:
+            try:
+                parcel = dumps(args, "the arguments")
+            except UnsendableError as exc:
+                failed = Task(self.crew, func.what)
                 failed.take_on()
                 failed.fail(exc, told=False)
-                return [failed]
-        return [
-            task for args in zip(*columns, strict=True) for task in self._tasks([[a] for a in args])
-        ]
+                parcels, tasks = [], [*tasks, *self._run_of(func, parcels), failed]
+                continue
+            size += len(parcel[0]) + sum(buffer.nbytes for buffer in parcel[1])
+            parcels.append(parcel)
+            if size > PARCEL_BYTES:
+                parcels, size, tasks = [], 0, [*tasks, *self._run_of(func, parcels)]
+        # What there may be of these is seen from one run to the next.
+        self._size = min(self._size, max(1, len(calls) // (len(tasks) + 1)))
+        return [*tasks, *self._run_of(func, parcels)]
+
+    def _run_of(self, func: Function, parcels: list[Parcel]) -> list[Task]:
+        return [Run(self.crew, func, len(parcels), parcels=parcels)] if parcels else []
+
+
+def _size_at(pace: float) -> int:
+    """How many items are a run, if each takes so many seconds."""
+    return max(1, min(MOST_ITEMS, int(RUN_SECONDS / pace)))
 
 
 def _rest_of(iterables: tuple[Iterable[Any], ...]) -> int | None:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 from ._actor.pool_work import run_items, run_task
 from ._caller.answers import decode_answer
@@ -35,7 +35,7 @@ from ._protocol.calls import PendingCall
 from ._protocol.messages import Frame, Kind
 from .errors import NotListeningError, UnsendableError
 
-__all__ = ["Holder", "Run", "Task", "TaskOwner", "outcome_of_entry"]
+__all__ = ["Holder", "Parcel", "Run", "Task", "TaskOwner", "outcome_of_entry"]
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
@@ -86,6 +86,8 @@ class Task(RemoteFuture):
 
     number = 0
     """By which its worker knows it."""
+    to_claim = False
+    """Whether its worker has others before it, so that it may be taken back."""
     holder: Holder | None = None
     call: PendingCall | None = None
     """The call by which it was sent."""
@@ -102,7 +104,9 @@ class Task(RemoteFuture):
         self.owner = owner
         self.what = what
         """The function that it calls, for error messages."""
-        self._sendable: tuple[Function, bytes, Sequence[Any]] | None = None
+        self._sendable: tuple[Function, Any, Sequence[Any]] | None = None
+        """The function; the arguments, as they are if they are plain, else pickled; and what these
+        have of buffers."""
 
     def prepare(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Pickle what it calls, with these arguments.
@@ -111,7 +115,7 @@ class Task(RemoteFuture):
             UnsendableError: an argument can't be pickled.
         """
         if not kwargs and all_plain(map(type, args)):
-            self._sendable = func, pickled((args, kwargs), 5), ()
+            self._sendable = func, args, ()
         else:
             self._sendable = func, *dumps((args, kwargs), "the arguments")
 
@@ -135,15 +139,17 @@ class Task(RemoteFuture):
         return self.call_with(func, run_task, payload, buffers)
 
     def call_with(
-        self, func: Function, job: Callable[..., Any], payload: bytes, buffers: Sequence[Any]
+        self, func: Function, job: Callable[..., Any], payload: Any, buffers: Sequence[Any]
     ) -> tuple[bytes, list[Any]]:
         """The call by which it is sent, with the function, unless its worker has that."""
         holder: Any = self.holder
         brought = b"" if holder.function_key == func.key else func.payload
         holder.function_key = func.key
+        args: tuple[Any, ...] = (self.number, self.to_claim, func.key, brought, payload)
+        if not buffers:
+            return pickled([("passto", job, args, {})], 5), []
         kept: list[Any] = []
-        args = (self.number, func.key, brought, payload, *map(pickle.PickleBuffer, buffers))
-        steps = [("passto", job, args, {})]
+        steps = [("passto", job, (*args, *map(pickle.PickleBuffer, buffers)), {})]
         call = pickle.dumps(steps, 5, buffer_callback=lambda one: kept.append(one.raw()))
         return call, kept
 
@@ -234,19 +240,33 @@ def was_refused(pending: PendingCall) -> bool:
 # --- runs ------------------------------------------------------------------------------------
 
 
+Parcel: TypeAlias = "tuple[bytes, Sequence[Any]]"
+"""The arguments of one call, pickled, and their buffers."""
+
+
 class Run(Task):
-    """Some calls of one function, sent together. Its result is the list of their outcomes: plain
+    """Some calls of one function, sent together. Their arguments are plain values, in columns, or
+    come in parcels, of which each is unpickled when its call is made. Its result is the list of their outcomes: plain
     values, and entries, of which `outcome_of_entry` makes a value or an error."""
 
-    def __init__(self, owner: TaskOwner, func: Function, columns: list[list[Any]]) -> None:
+    def __init__(
+        self,
+        owner: TaskOwner,
+        func: Function,
+        items: int,
+        *,
+        columns: Sequence[list[Any]] = (),
+        parcels: Sequence[Parcel] = (),
+    ) -> None:
         super().__init__(owner, func.what)
-        self.items = len(columns[0])
+        self.items = items
         self.seconds = 0.0
         """That its items have taken."""
         self.has_entries = False
         self.outcomes: list[Any] = []
         self._func = func
-        self._packed = _packed(columns)
+        self._parcels = parcels
+        self._columns = b"" if parcels else pickled(columns, 5)
 
     @property
     def left(self) -> int:
@@ -255,9 +275,12 @@ class Run(Task):
 
     def message(self) -> tuple[bytes, list[Any]]:
         """The call by which it is sent, for the items that have no outcome yet."""
-        many, buffers = self._packed
-        first = pickled(len(self.outcomes), 5)
-        return self.call_with(self._func, run_items, first + many, buffers)
+        first, buffers, packed = len(self.outcomes), [], []
+        for payload, own in self._parcels[first:]:
+            packed.append((payload, len(buffers), len(buffers) + len(own)))
+            buffers += own
+        head = pickled((self.items, first, packed), 5)
+        return self.call_with(self._func, run_items, head + self._columns, buffers)
 
     def on_ready(self, pending: PendingCall) -> None:
         """Outcomes are here. They are plain values and bytes, so to unpickle them runs no code."""
@@ -290,27 +313,10 @@ class Run(Task):
         """Settle it, if it has all outcomes."""
         if not self.left and self.wanted:
             self._set(self.outcomes, None)
+            self._parcels = ()
 
     def settle(self, interruptions: tuple[type[BaseException], ...] = INTERRUPTIONS) -> None:
         """This is done within a read."""
-
-
-def _packed(columns: list[list[Any]]) -> tuple[bytes, list[Any]]:
-    """The arguments, together where they are plain, else each call's by themselves.
-
-    Raises:
-        UnsendableError: one can't be pickled.
-    """
-    count = len(columns[0])
-    if all(all_plain(map(type, column)) for column in columns):
-        return pickle.dumps((count, columns, None), 5), []
-    packed: list[tuple[bytes, int, int]] = []
-    buffers: list[Any] = []
-    for args in zip(*columns, strict=True):
-        payload, own = dumps(args, "the arguments")
-        packed.append((payload, len(buffers), len(buffers) + len(own)))
-        buffers += own
-    return pickle.dumps((count, None, packed), 5), buffers
 
 
 def outcome_of_entry(entry: Any) -> Any:

@@ -63,6 +63,7 @@ class Worker:
         self.sent = 0
         """How many tasks were."""
         self._numbers = 0
+        self._corked = False
         self._changed = changed
         self._greeting: PendingCall | None = None
         self.board = TaskBoard.made("tasks") if has_board else None
@@ -128,9 +129,11 @@ class Worker:
         self._numbers += 1
         self.sent += task.items
         task.number = self._numbers
+        task.to_claim = bool(self.in_hand)
         task.to_be_sent(self)
         payload, buffers = task.message()
         self.in_hand[task.number] = task
+        self._corked = cork
         try:
             pending = self.connection.call_nowait(payload, buffers, cork, task.on_ready)
         except BaseException:
@@ -140,7 +143,9 @@ class Worker:
 
     def flush(self) -> None:
         """Send what is corked."""
-        self.connection.flush()
+        if self._corked:
+            self._corked = False
+            self.connection.flush()
 
     # --- taking them back --------------------------------------------------------------------
 

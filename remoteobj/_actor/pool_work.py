@@ -30,12 +30,18 @@ __all__ = ["Desk", "NoObject", "greet", "run_items", "run_task"]
 RUN_SECONDS: Final = 0.02
 """A run that takes longer is cut: what is left of it may be for another worker, which is free."""
 
+LARGE: Final = 1 << 63
+INTEGER, FLOAT = Notes.INTEGER, Notes.FLOAT  # bare names, which are found faster
+
 Entry: TypeAlias = "tuple[int, bytes, list[Any]]"
 """An outcome that is no plain value: a frame's kind, payload and buffers."""
 
 
 class NoObject:
     """The object of a worker that has none: it calls functions."""
+
+
+_NONE: Final[dict[str, Any]] = {}
 
 
 class Desk:
@@ -74,14 +80,16 @@ def greet(obj: object, path: str | None) -> None:
     _desks[id(obj)] = Desk(None if path is None else TaskBoard.of(path))
 
 
-def run_task(obj: object, number: int, key: int, func: bytes, args: bytes, *buffers: Any) -> Any:
+def run_task(
+    obj: object, number: int, claims: bool, key: int, func: bytes, args: Any, *buffers: Any
+) -> Any:
     """Call a function, with the object as its first argument if there is one."""
     desk = _desks[id(obj)]
     desk.know(key, func)
     board = desk.board
     if board is None:
         return _called(obj, desk, args, buffers)
-    if not board.claim(number):
+    if claims and not board.claim(number):
         return None  # nobody waits for this answer
     board.begins(number, monotonic())
     try:
@@ -90,9 +98,9 @@ def run_task(obj: object, number: int, key: int, func: bytes, args: bytes, *buff
         board.ends(monotonic())
 
 
-def _called(obj: object, desk: Desk, payload: bytes, buffers: Sequence[Any]) -> Any:
+def _called(obj: object, desk: Desk, packed: Any, buffers: Sequence[Any]) -> Any:
     func = desk.function()
-    args, kwargs = _unpickled(payload, buffers)
+    args, kwargs = (packed, _NONE) if type(packed) is tuple else _unpickled(packed, buffers)
     if type(obj) is NoObject:
         return func(*args, **kwargs)
     return func(obj, *args, **kwargs)
@@ -108,19 +116,21 @@ def _unpickled(payload: bytes, buffers: Sequence[Any]) -> Any:
         raise
 
 
-def run_items(obj: object, number: int, key: int, func: bytes, many: bytes, *buffers: Any) -> Any:
+def run_items(
+    obj: object, number: int, claims: bool, key: int, func: bytes, many: bytes, *buffers: Any
+) -> Any:
     """Call a function with each of many items; the seconds that took, whether there are entries
     among the outcomes, and the outcomes. There may be fewer of these than items."""
     desk = _desks[id(obj)]
     desk.know(key, func)
     board, begun = desk.board, monotonic()
     assert board is not None, "items are sent together to processes alone"
-    if not board.claim(number):
+    if claims and not board.claim(number):
         return None  # nobody waits for this answer
     board.begins(number, begun)
     try:
         items = _Items(many, buffers)
-        run = _Run(items.left, board.notes(), begun + RUN_SECONDS)
+        run = _Run(items.left, board.notes(items.left), begun + RUN_SECONDS)
         run.work_off(lambda: _bound(obj, desk.function()), items)
         return monotonic() - begun, run.has_entries, run.outcomes
     finally:
@@ -141,7 +151,6 @@ class _Run:
         self.outcomes: list[Any] = []
         """Of each item: a plain value, or an `Entry`."""
         self.has_entries = False
-        self._full = False
 
     def work_off(self, function: Callable[[], Callable[..., Any]], items: _Items) -> None:
         """Work off what there is time and room for, one item at least."""
@@ -159,44 +168,47 @@ class _Run:
     def _take(self, results: Iterator[Any]) -> bool:
         """Take results until one fails; whether that is enough for now."""
         # Flat on purpose: a function call for each item would take as long as many an item does.
-        add, outcomes, note, until = self.outcomes.append, self.outcomes, self._notes, self._until
-        dump, count = note.dump, note.count
+        notes, outcomes, until, done = self._notes, self.outcomes, self._until, len(self.outcomes)
+        add, kinds, integers, floats = outcomes.append, notes.kinds, notes.integers, notes.floats
         try:
             for value in results:
-                if type(value) in SCALARS:
-                    add(value)
-                    try:
-                        dump(value)
-                    except ValueError:  # there is no more room
+                kind = type(value)
+                if kind is int and -LARGE < value < LARGE:
+                    integers[done] = value
+                    kinds[done] = INTEGER
+                elif kind is float:
+                    floats[done] = value
+                    kinds[done] = FLOAT
+                elif kind not in SCALARS:
+                    done += 1
+                    if not self._enter(value_frame(Kind.VALUE, 0, value)) or monotonic() > until:
                         return True
-                    count(len(outcomes))
-                else:
-                    self._enter(value_frame(Kind.VALUE, 0, value))
-                if monotonic() > until or self._full:
+                    continue
+                elif not notes.add(done, value):
+                    add(value)
                     return True
-            if len(outcomes) < self._left:
+                add(value)
+                done += 1
+                if monotonic() > until:
+                    return True
+            if done < self._left:
                 raise StopIteration  # which the function has raised: there are more items
             return True
         except ThreadUnwind:
             raise
         except BaseException as exc:
-            self._enter(error_frame(0, exc))
-        return self._full or monotonic() > until
+            return not self._enter(error_frame(0, exc)) or monotonic() > until
 
-    def _enter(self, frame: Frame) -> None:
-        """Take down an outcome that is no plain value."""
+    def _enter(self, frame: Frame) -> bool:
+        """Take down an outcome that is no plain value; whether there was room to note it."""
         self.has_entries = True
+        index = len(self.outcomes)
         buffers = [pickle.PickleBuffer(one) for one in frame.buffers]
         self.outcomes.append((frame.kind, bytes(frame.payload), buffers))
         if sum(one.raw().nbytes for one in buffers) > SIZE:
-            self._full = True
-            return
-        try:
-            kept = [bytes(one) for one in buffers]
-            self._notes.dump((frame.kind, bytes(frame.payload), kept))
-            self._notes.count(len(self.outcomes))
-        except ValueError:  # there is no more room
-            self._full = True
+            return False
+        kept = [bytes(one) for one in buffers]
+        return self._notes.add(index, (frame.kind, bytes(frame.payload), kept))
 
 
 class _Items:
@@ -204,16 +216,16 @@ class _Items:
 
     def __init__(self, many: bytes, buffers: Sequence[Any]) -> None:
         unpickler = pickle.Unpickler(io.BytesIO(many))
-        self._first: int = unpickler.load()
-        count, self._columns, self._packed = unpickler.load()
+        count, self._first, self._packed = unpickler.load()
+        self._columns = () if self._packed else unpickler.load()
         self._buffers = buffers
         self.left: int = count - self._first
 
     def map(self, func: Callable[..., Any]) -> Iterator[Any]:
         """The results of the calls, each made when it is asked for."""
-        if self._packed is None:
-            return map(func, *(column[self._first :] for column in self._columns))
-        return map(lambda packed: func(*self._unpickled(packed)), self._packed[self._first :])
+        if self._packed:
+            return map(lambda packed: func(*self._unpickled(packed)), self._packed)
+        return map(func, *(column[self._first :] for column in self._columns))
 
     def _unpickled(self, packed: tuple[bytes, int, int]) -> Any:
         payload, begin, end = packed

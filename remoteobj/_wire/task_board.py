@@ -10,7 +10,7 @@ begins. So nothing that is done is lost when it dies, and the item that it died 
 
 Invariants:
 
-- Only the worker writes. What it counts, it counts when the note of that is whole.
+- Only the worker writes.
 - A process opens the file once: the locks of a process end when it closes any descriptor of it.
 """
 
@@ -22,20 +22,24 @@ import io
 import mmap
 import os
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 from .._os.fork_safety import close_in_child
 from .runtime_directory import runtime_directory
 
-__all__ = ["SIZE", "Notes", "TaskBoard"]
+__all__ = ["MOST_ITEMS", "SIZE", "Notes", "TaskBoard"]
 
 SIZE: Final = 1 << 18
 """Bytes. Of those that are never written, the system gives none."""
+MOST_ITEMS: Final = 8192
+"""Of a run."""
 HEAD: Final = 64
-"""Where the notes begin."""
-_SINCE, _PACE, _BEGUN, _DONE = 0, 1, 2, 3
-"""The places of the numbers in the head: two floats, and two integers."""
+"""Where the kinds of the outcomes begin, each a byte."""
+NUMBERS: Final = HEAD + MOST_ITEMS
+PICKLES: Final = NUMBERS + 8 * MOST_ITEMS
+_SINCE, _PACE, _BEGUN = 0, 1, 2
+"""The places of the numbers in the head: two floats, and an integer."""
 
 
 class TaskBoard:
@@ -93,7 +97,7 @@ class TaskBoard:
 
     def begins(self, number: int, now: float) -> None:
         """The worker begins this task, at `now` by `time.monotonic`."""
-        self._counts[_DONE] = 0
+        self._memory[HEAD] = 0  # no item of it has an outcome
         self._counts[_BEGUN] = number
         self._times[_SINCE] = now
 
@@ -121,32 +125,58 @@ class TaskBoard:
 
     # --- what came of the items of a run -----------------------------------------------------
 
-    def notes(self) -> Notes:
-        """Where the worker notes what comes of the items of a run."""
-        self._memory.seek(HEAD)
-        return Notes(self._memory, self._counts)
+    def notes(self, count: int) -> Notes:
+        """Where the worker notes what comes of the items of a run, of which there are so many."""
+        return Notes(self._memory, count)
 
     def noted(self) -> list[Any]:
         """What is noted of the last run, in order. Nothing but plain values was."""
-        unpickler = pickle.Unpickler(io.BytesIO(self._memory[HEAD:]))
-
-        def each() -> Iterator[Any]:
-            for _ in range(self._counts[_DONE]):
-                yield unpickler.load()
-
-        return list(each())
+        return list(Notes(self._memory).values())
 
 
 class Notes:
-    """Takes down values one after the other. Nothing is noted until it is counted."""
+    """What came of each item of a run, in columns: of what kind it is, and the number that it is.
+    What is no number is pickled, one after the other, behind the columns.
 
-    def __init__(self, memory: mmap.mmap, counts: memoryview[int]) -> None:
-        # One pickler for all: to make one for each would take longer than to pickle a number. That
-        # it knows a text again which it has seen does no harm, since no value can change.
-        self.dump: Callable[[Any], object] = pickle.Pickler(memory, 5).dump
-        """Takes down a value. It raises `ValueError` when there is no room for that."""
-        self._counts = counts
+    The kind is written last: an item without a kind has no outcome.
 
-    def count(self, number: int) -> None:
-        """Say that so many are taken down."""
-        self._counts[_DONE] = number
+    Args:
+        count: how many items there are to be notes of; None: those that are there are read.
+    """
+
+    INTEGER, FLOAT, PICKLED = 1, 2, 3
+
+    def __init__(self, memory: mmap.mmap, count: int | None = None) -> None:
+        whole = memoryview(memory)
+        self.kinds = whole[HEAD:NUMBERS]
+        self.integers = whole[NUMBERS:PICKLES].cast("q")
+        self.floats = whole[NUMBERS:PICKLES].cast("d")
+        self._memory = memory
+        if count is not None:
+            self.kinds[:count] = bytes(count)
+            memory.seek(PICKLES)
+            # One pickler for all: to make one for each would take longer than to pickle a text.
+            # That it knows a text again which it has seen does no harm, since no value can change.
+            self._dump = pickle.Pickler(memory, 5).dump
+
+    def add(self, index: int, value: Any) -> bool:
+        """Note a plain value that is no number; False: there is no room for it."""
+        try:
+            self._dump(value)
+        except ValueError:
+            return False
+        self.kinds[index] = self.PICKLED
+        return True
+
+    def values(self) -> Iterator[Any]:
+        """What is noted."""
+        unpickler = pickle.Unpickler(io.BytesIO(self._memory[PICKLES:]))
+        for index, kind in enumerate(self.kinds):
+            if kind == self.INTEGER:
+                yield self.integers[index]
+            elif kind == self.FLOAT:
+                yield self.floats[index]
+            elif kind == self.PICKLED:
+                yield unpickler.load()
+            else:
+                return
