@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from types import TracebackType
 from typing import (
-    TYPE_CHECKING,
     Any,
     Concatenate,
     Generic,
@@ -31,9 +30,6 @@ from ._pool_map import AsTheyCome, Bar, Flow, InOrder, Line, Results, Source
 from ._pool_functions import FunctionCache, name_of
 from ._pool_tasks import Task
 from .errors import UnsendableError
-
-if TYPE_CHECKING:
-    from ._option_types import SpawnOptions
 
 __all__ = ["Pool", "pool_of"]
 
@@ -87,10 +83,10 @@ class Pool(Executor, Generic[T]):
     ) -> None: ...
 
     def __init__(self, n: int | None = None, factory: Any = None, *args: Any, **kwargs: Any) -> None:
-        self._set_up(n, factory, args, kwargs, {})
+        self._set_up(n, factory, args, kwargs, getattr(factory, OPTIONS, None) or Options())
 
     def _set_up(
-        self, n: int | None, factory: Any, args: Any, kwargs: Any, changes: SpawnOptions
+        self, n: int | None, factory: Any, args: Any, kwargs: Any, options: Options
     ) -> None:
         size = usable_processors() if n is None else n
         if size < 1:
@@ -99,8 +95,6 @@ class Pool(Executor, Generic[T]):
             raise TypeError("without a factory there is nothing that takes these arguments")
         if isinstance(factory, type):
             check_class(factory)
-        own: Options = getattr(factory, OPTIONS, None) or Options()
-        options = own.but(changes)
         if options.engine == "inline":
             raise ValueError("the workers of a pool need a process or a thread each: engine=inline")
         what = "worker" if factory is None else name_of(factory)
@@ -332,11 +326,11 @@ def pool_of(
     factory: Any,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    changes: SpawnOptions,
+    options: Options,
 ) -> Pool[Any]:
     """A pool whose workers have these options."""
     pool: Pool[Any] = Pool.__new__(Pool)
-    pool._set_up(n, factory, args, kwargs, changes)
+    pool._set_up(n, factory, args, kwargs, options)
     return pool
 
 

@@ -198,9 +198,10 @@ class Task(RemoteFuture):
         self.owner.answered(self)
 
     def settle(self, interruptions: tuple[type[BaseException], ...] = INTERRUPTIONS) -> None:
-        """Give it the outcome that is here. Of a worker that died, the pool says what it is."""
+        """Give it the outcome that is here. Of a worker that died, the pool says what it is; and
+        who waited for that call may find here the next one, which has no answer yet."""
         pending = self._pending
-        if pending is not None and not was_refused(pending):
+        if pending is not None and pending.first is not None and not was_refused(pending):
             super().settle(interruptions)
 
     def _set(self, value: Any, error: BaseException | None) -> None:
