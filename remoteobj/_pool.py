@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
@@ -361,5 +362,6 @@ def _bar(what: str, length: int | None) -> Bar:
     class Quiet(tqdm):  # type: ignore[misc]
         monitor_interval = 0  # it needs no thread of its own
 
+    Quiet.set_lock(threading.RLock())  # its own would be one between processes
     bar: Bar = Quiet(desc=what, total=length)
     return bar

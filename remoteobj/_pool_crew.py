@@ -88,6 +88,7 @@ class Crew:
         """Tasks that have come back, of which nobody has taken notice. Added to without a lock."""
         self._asked = False
         self._watching = False
+        self._has_pinned = False
         self._full = False
         """Whether all workers had as much as they take, when that was last looked at."""
         self._failed_starts = 0
@@ -166,6 +167,7 @@ class Crew:
         with self._lock:
             self.check_open()
             queue = self.queue if seat is None else seat.pinned
+            self._has_pinned = self._has_pinned or seat is not None
             queue.extend(tasks)  # before it looks who is free: `answered` does the reverse
             if self._arrived:
                 self._take_in()
@@ -200,8 +202,9 @@ class Crew:
     def answered(self, task: Task) -> None:
         """The answer of a task is here. This is called within a read."""
         self._arrived.append(task)
+        worker: Any = task.holder
         # In this order: `submit` does the reverse.
-        if self.queue or self.closed or task.wanted:
+        if self.queue or self._has_pinned or self.closed or worker.retiring or task.wanted:
             self.pump_soon()
 
     def came_back(self, task: Task) -> None:
@@ -347,11 +350,12 @@ class Crew:
                 workers.append(worker)
                 if not worker.in_hand:
                     self._give(seat, 1)
-        if self.queue or any(seat.pinned for seat in self.seats):
+        if self.queue or self._has_pinned:
             # A time limit counts from the moment in which a task is sent, so it is begun then.
             for seat in self.seats if self._task_timeout is None else ():
                 self._give(seat, 0 if seat.worker is None else seat.worker.room())
             self._full = bool(self.queue)
+            self._has_pinned = any(seat.pinned for seat in self.seats)
             self._watch()
         for worker in workers:
             worker.flush()
