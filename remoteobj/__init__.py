@@ -72,9 +72,8 @@ __all__ = [
 if not TYPE_CHECKING:  # to which a misspelt name would be an Any
     _homes = {"Proxy": "_proxy", "Handle": "_handle", "remote": "_remote", "util": "util"}
     _homes |= dict.fromkeys(("Spawner", "options", "spawn"), "_spawn")
-    _homes |= {"Each": "_each", "each": "_each", "Pool": "_pool"}
+    _homes |= {"Each": "_each", "each": "_each", "Pool": "_pool", "Stream": "_caller.streams"}
     _homes |= dict.fromkeys(("awaitable", "current", "future", "get"), "_access")
-    _homes |= {"SpawnOptions": "_option_types"}
-    _homes |= {"Status": "_actor.status", "Stream": "_caller.streams"}
-    _homes |= {"Except": "_catching.catchers", "LocalExcept": "_catching.catchers"}
+    _homes |= {"SpawnOptions": "_option_types", "Status": "_actor.status"}
+    _homes |= dict.fromkeys(("Except", "LocalExcept"), "_catching.catchers")
     __getattr__, __dir__ = late_names(globals(), _homes, otherwise="errors")

@@ -21,14 +21,14 @@ from typing import (
 
 from ._actor.pool_work import NoObject
 from ._actor.roles import OPTIONS, check_class
-from ._caller.rounds import results
+from ._caller.rounds import Outcome, results
 from ._engines.contract import unique_name
 from ._handle import Handle, spawn
 from ._options import Options
 from ._os.lazy_import import import_lock
 from ._pool_crew import Crew
-from ._pool_map import AsTheyCome, Bar, Flow, InOrder, Line, Results, Source
 from ._pool_functions import FunctionCache, name_of
+from ._pool_map import AsTheyCome, Bar, Flow, InOrder, Line, Results, Source
 from ._pool_tasks import Task
 from .errors import UnsendableError
 
@@ -46,7 +46,7 @@ class Pool(Executor, Generic[T]):
 
     Without a factory, `submit(f, *args)` calls `f(*args)` in a free worker, a process of its own.
     With one, each worker has an object that `factory(*args, **kwargs)` has made there, and
-    `submit(f, *args)` calls `f(obj, *args)` with that of a free worker: `submit(Model.embed, text)`.
+    `submit(f, *args)` calls `f(obj, *args)` with that of a free one: `submit(Model.embed, text)`.
 
     A worker that dies fails the task that it was at, with `ActorDiedError`, and is replaced. All
     other tasks have their own outcomes, and none is run twice. If three workers in a row can't be
@@ -83,7 +83,9 @@ class Pool(Executor, Generic[T]):
         self, n: int | None, factory: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> None: ...
 
-    def __init__(self, n: int | None = None, factory: Any = None, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, n: int | None = None, factory: Any = None, *args: Any, **kwargs: Any
+    ) -> None:
         self._set_up(n, factory, args, kwargs, getattr(factory, OPTIONS, None) or Options())
 
     def _set_up(
@@ -132,8 +134,8 @@ class Pool(Executor, Generic[T]):
         """Have `fn(*args, **kwargs)` called in a free worker; with its object as the first argument
         if it has one.
 
-        The function and its arguments are pickled now. What can't be pickled fails the future. Large
-        arrays are not copied until they are sent, so don't change them before the future is done.
+        The function and its arguments are pickled now. What can't be pickled fails the future.
+        Large arrays are not copied until they are sent: don't change them before it is done.
 
         Raises:
             RuntimeError: the pool was shut down, or is broken (`BrokenExecutor`).
@@ -155,7 +157,7 @@ class Pool(Executor, Generic[T]):
             task.fail(exc)
         return task
 
-    def map(  # type: ignore[override]
+    def map(
         self,
         fn: Callable[..., R],
         /,
@@ -169,8 +171,8 @@ class Pool(Executor, Generic[T]):
         Return an iterator of the results, in the order of the items.
 
         The items are read as results are asked for, and some ahead, so that there may be any number
-        of them. Short calls are sent many at once, and each keeps its own outcome: if one fails, its
-        error is raised in place of its result, and `next` goes on with what follows.
+        of them. Short calls are sent many at once, and each keeps its own outcome: if one fails,
+        its error is raised in place of its result, and `next` goes on with what follows.
 
         Args:
             timeout: seconds from now after which a result that is not there is a `TimeoutError`.
@@ -245,7 +247,7 @@ class Pool(Executor, Generic[T]):
         for task, seat in zip(tasks, self._crew.seats, strict=True):
             if not task.done():
                 self._crew.submit(task, seat=seat)
-        outcomes = []
+        outcomes: list[Outcome] = []
         for task in tasks:
             error = task.exception()
             outcomes.append((None, error) if error is not None else (task.result(), None))
@@ -310,9 +312,7 @@ class Pool(Executor, Generic[T]):
 class _Spawner:
     """Starts the workers of a pool, each with a name of its own."""
 
-    def __init__(
-        self, name: str, factory: Any, args: Any, kwargs: Any, options: Options
-    ) -> None:
+    def __init__(self, name: str, factory: Any, args: Any, kwargs: Any, options: Options) -> None:
         self._name = name
         self._call = factory, args, kwargs
         self._options = options._replace(wait=False)
@@ -352,7 +352,7 @@ def _close_in_background(crew: Crew) -> None:
 def _bar(what: str, length: int | None) -> Bar:
     with import_lock:
         try:
-            from tqdm import tqdm  # not at start-up: few want one
+            from tqdm import tqdm  # type: ignore[import-untyped]  # not at start-up: few want one
         except ImportError as exc:
             raise ModuleNotFoundError(
                 "progress=True shows a bar by tqdm, which is not installed: "

@@ -27,6 +27,7 @@ from typing import Any, Final
 from ._handle import Handle
 from ._os.fork_safety import leave_to_parent
 from ._os.io_thread import reactor
+from ._pool_staff import FAILED_STARTS, Seat, Staff
 from ._pool_tasks import Run, Task
 from ._pool_worker import Worker
 from .errors import NotListeningError, describe
@@ -35,19 +36,8 @@ __all__ = ["Crew"]
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
-FAILED_STARTS: Final = 3
-"""So many in a row break the pool."""
 LOOK_SECONDS: Final = 5e-3
 """How long a task may hold up others that were sent with it, before these are taken back."""
-
-
-class Seat:
-    """The place of a worker, which others take after it."""
-
-    def __init__(self) -> None:
-        self.worker: Worker | None = None
-        self.pinned: deque[Task] = deque()
-        """The tasks that are for whoever sits here."""
 
 
 class Crew:
@@ -74,69 +64,35 @@ class Crew:
         patience: float | None,
     ) -> None:
         self.name = name
-        self.has_boards = has_boards
-        self._spawn = spawn
+        self._has_boards = has_boards
         self._task_timeout = task_timeout
         self._max_tasks = max_tasks
         self._patience = patience
         self._pid = os.getpid()
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
+        self._staff = Staff(name, size, spawn, has_boards, self._lock, self.pump_soon)
+        self.seats = self._staff.seats
         self.queue: deque[Task] = deque()
-        self.seats = [Seat() for _ in range(size)]
         self._arrived: deque[Task] = deque()
         """Tasks that have come back, of which nobody has taken notice. Added to without a lock."""
         self._asked = False
+        """Whether the I/O thread is to `pump`."""
         self._watching = False
         self._has_pinned = False
         self._full = False
         """Whether all workers had as much as they take, when that was last looked at."""
-        self._failed_starts = 0
-        self._burials = 0
-        """Of how many workers that died the tasks are not settled yet."""
-        self._helpers: set[threading.Thread] = set()
         self.closed = False
-        self.broken: BaseException | None = None
 
     @property
     def chunks(self) -> bool:
         """Whether several items may travel together: not where each has a limit of its own."""
-        return self.has_boards and self._task_timeout is None
-
-    @property
-    def max_tasks(self) -> int | None:
-        """How many tasks a worker does."""
-        return self._max_tasks
+        return self._has_boards and self._task_timeout is None
 
     def start(self) -> None:
-        """Start all workers, side by side.
-
-        Raises:
-            Exception: one can't be started at all; none is left.
-        """
-        try:
-            for seat in self.seats:
-                seat.worker = self._new_worker()
-        except BaseException:
-            self.closed = True
-            for worker in self.workers():
-                worker.stop().join()
-            raise
+        """Start all workers; raises as `Staff.start`."""
+        self._staff.start()
         _end_with_program(self)
-
-    def workers(self) -> list[Worker]:
-        """Those that there are."""
-        return [seat.worker for seat in self.seats if seat.worker is not None]
-
-    def _new_worker(self) -> Worker:
-        handle = self._spawn()
-        try:
-            worker = Worker(handle, self.has_boards, self.pump_soon)
-            worker.greet()
-        except BaseException:
-            handle.kill_()
-            raise
-        return worker
 
     # --- from tasks, from any thread --------------------------------------------------------
 
@@ -180,18 +136,19 @@ class Crew:
         Raises:
             RuntimeError: the pool was shut down, or is broken.
         """
-        if self.broken is not None:
+        if self._staff.broken is not None:
             raise self._error_of_broken()
         if self.closed:
             raise RuntimeError("cannot schedule new futures after shutdown")
 
     def _error_of_broken(self) -> BaseException:
-        assert self.broken is not None
+        cause = self._staff.broken
+        assert cause is not None
         error = BrokenExecutor(
             f"{self.name} is broken: {FAILED_STARTS} workers in a row could not be started; the "
-            f"last one failed with {describe(self.broken)}"
+            f"last one failed with {describe(cause)}"
         )
-        error.__cause__ = self.broken
+        error.__cause__ = cause
         return error
 
     @property
@@ -226,12 +183,21 @@ class Crew:
         """Take notice of what has changed, and give the workers what they are free for."""
         self._asked = False
         with self._lock:
+            left = self._staff.left()
             self._take_in()
-            self._look_at_workers()
+            if self.closed and not self._has_work():
+                self._staff.close()
+            self._staff.look(left)
+            returned, self._staff.returned = self._staff.returned, []
+            self.queue.extendleft(reversed(returned))
+            if self._staff.broken is not None:
+                self.closed = True
+                self._fail_queued()
             self._hand_out()
-            for worker in self.workers():
+            for worker in self._staff.workers():
                 worker.connection.hurry()  # since nobody else may read what comes of it
-            self._end_if_done()
+            if self._is_done() and self.closed:
+                self._staff.stop()
             self._changed.notify_all()
 
     def _take_in(self) -> None:
@@ -249,97 +215,12 @@ class Crew:
                 self.queue.appendleft(task)
         self._full = False
 
-    def _look_at_workers(self) -> None:
-        """Replace those who have died, and those who have done as much as they may."""
-        for seat in self.seats:
-            worker = seat.worker
-            if worker is None:
-                continue
-            if worker.gone:
-                self._succeed(seat, worker)
-            elif worker.retiring and not worker.in_hand:
-                seat.worker = None
-                self._help("retire", lambda worker=worker: worker.stop().join())
-                self._refill(seat)
-            elif worker.born and not worker.welcomed:
-                worker.welcomed = True
-                self._failed_starts = 0
-
-    def _succeed(self, seat: Seat, worker: Worker) -> None:
-        """A worker is no more: see to what it had, and have another one take its seat."""
-        seat.worker = None
-        lost, left = worker.leave()
-        for task in left:
-            task.take_back()
-        self.queue.extendleft(reversed(left))
-        self._burials += 1
-        self._help("bury", lambda: self._bury(worker, lost))
-        if worker.born:
-            self._refill(seat)
-        else:
-            self._help("failed", lambda: self._failed_start(seat, worker.why_not_born()))
-
-    def _bury(self, worker: Worker, lost: list[Task]) -> None:
-        worker.bury(lost)
-        with self._lock:
-            again = [task for task in lost if isinstance(task, Run) and task.left]
-            for task in again:
-                task.take_back()
-            self.queue.extendleft(reversed(again))
-            self._burials -= 1
-        self.pump_soon()
-        worker.stop().join()
-
-    def _refill(self, seat: Seat) -> None:
-        """Have a new worker take a seat."""
-        if self.broken is None and not (self.closed and not self._has_work()):
-            self._help("start", lambda: self._fill(seat))
-
-    def _fill(self, seat: Seat) -> None:
-        try:
-            worker = self._new_worker()
-        except Exception as exc:
-            self._failed_start(seat, exc)
-            return
-        with self._lock:
-            seat.worker = worker
-        self.pump_soon()
-
-    def _failed_start(self, seat: Seat, error: BaseException) -> None:
-        with self._lock:
-            self._failed_starts += 1
-            if self._failed_starts >= FAILED_STARTS and self.broken is None:
-                self.broken = error
-                self.closed = True
-                self._fail_queued(self._error_of_broken)
-            else:
-                self._refill(seat)
-        self.pump_soon()
-
-    def _fail_queued(self, error: Callable[[], BaseException]) -> None:
-        queues = [self.queue, *(seat.pinned for seat in self.seats)]
-        for queue in queues:
+    def _fail_queued(self) -> None:
+        for queue in (self.queue, *(seat.pinned for seat in self.seats)):
             while queue:
                 task = queue.popleft()
                 if task.take_on():
-                    task.fail(error())
-
-    def _help(self, what: str, job: Callable[[], object]) -> None:
-        """Do something that may take a while, in a thread of its own."""
-
-        def help_and_leave() -> None:
-            try:
-                job()
-            finally:
-                with self._lock:
-                    self._helpers.discard(threading.current_thread())
-                self.pump_soon()
-
-        name = f"remoteobj-pool-{what}-{self.name}"
-        with self._lock:  # so that it is not done before it is noted
-            helper = threading.Thread(target=help_and_leave, name=name, daemon=True)
-            helper.start()
-            self._helpers.add(helper)
+                    task.fail(self._error_of_broken())
 
     def _hand_out(self) -> None:
         """Give each worker what it has room for: first one task to those that have none."""
@@ -398,7 +279,7 @@ class Crew:
 
     def _watch(self) -> None:
         """Look in a moment whether a worker that has several tasks in hand is busy with one."""
-        if not self._watching and any(len(worker.in_hand) > 1 for worker in self.workers()):
+        if not self._watching and any(len(worker.in_hand) > 1 for worker in self._staff.workers()):
             self._watching = True
             reactor.call_at(time.monotonic() + LOOK_SECONDS, self._look)
 
@@ -407,7 +288,7 @@ class Crew:
             self._watching = False
             self._take_in()
             now = time.monotonic()
-            for worker in self.workers():
+            for worker in self._staff.workers():
                 if worker.usable and worker.stuck_since(now) > LOOK_SECONDS:
                     self.queue.extendleft(reversed(worker.withdraw()))
             self._watch()
@@ -420,11 +301,6 @@ class Crew:
         return bool(self.queue) or any(
             seat.pinned or (seat.worker is not None and seat.worker.in_hand) for seat in self.seats
         )
-
-    def _end_if_done(self) -> None:
-        if self.closed and not self._has_work() and not self._burials:
-            for worker in self.workers():
-                worker.stop()
 
     def close(self, cancel: bool = False) -> None:
         """Take no more tasks; `cancel` those that are queued. The workers end after the last."""
@@ -449,9 +325,11 @@ class Crew:
     def give_up(self) -> None:
         """Nobody waits for what is at work: it is interrupted when its worker stops."""
         with self._lock:
-            for worker in self.workers():
+            for worker in self._staff.workers():
+                worker.retiring = True  # it is not free, although nothing is in hand any more
                 while worker.in_hand:
                     worker.in_hand.popitem()[1].abandon()
+            self._cancel_queued()
         self.pump()
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -460,12 +338,7 @@ class Crew:
         with self._changed:
             if not self._changed.wait_for(self._is_done, timeout):
                 return False
-        for worker in self.workers():
-            worker.stop().join(_left(deadline))
-        with self._lock:
-            helpers = list(self._helpers)
-        for helper in helpers:
-            helper.join(_left(deadline))
+        self._staff.join(deadline)
         return True
 
     def end_with_program(self) -> None:
@@ -476,11 +349,7 @@ class Crew:
             self.give_up()
 
     def _is_done(self) -> bool:
-        return not self._has_work() and not self._burials
-
-
-def _left(deadline: float | None) -> float | None:
-    return None if deadline is None else max(0.0, deadline - time.monotonic())
+        return not self._has_work() and not self._staff.burials
 
 
 # --- the end of the program --------------------------------------------------------------------

@@ -94,7 +94,7 @@ class Source:
             yield from tasks
 
     def taken(self, task: Task) -> None:
-        """Somebody has asked for the outcomes of this run: the next ones are as long as it tells."""
+        """Somebody has asked for the outcomes of this run, which tells how long others may be."""
         self.ahead -= task.items
         self.under_way -= 1
         if self._length is None and isinstance(task, Run) and task.seconds > 0:
@@ -117,9 +117,10 @@ class Source:
 
     def _read(self, size: int) -> list[list[Any]] | None:
         """So many items, as columns of arguments; None: there are no more."""
-        one, read = len(self._iterators) == 1, []
+        one = len(self._iterators) == 1
+        read: list[Any] = []
         try:
-            read += islice(self._iterators[0] if one else zip(*self._iterators), size)
+            read += islice(self._iterators[0] if one else zip(*self._iterators, strict=False), size)
         except BaseException as exc:  # what was read before is done all the same
             self.ended, self.error = True, exc
         if not read:
@@ -228,7 +229,7 @@ class AsTheyCome:
 
     def add(self, task: Task) -> None:
         self._tasks.add(task)
-        task.add_done_callback(self._done.put)
+        task.add_done_callback(lambda _: self._done.put(task))
 
     def take(self, timeout: float | None) -> Task:
         try:
@@ -282,7 +283,7 @@ class Flow:
                 self._line.add(task)
 
     def lists(self) -> Iterator[list[Any]]:
-        """The results, some at a time. After an error it can be called again, for those after it."""
+        """The results, some at a time. After an error this can be called again, for the rest."""
         try:
             while (values := self._next()) is not None:
                 yield values

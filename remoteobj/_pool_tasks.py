@@ -22,7 +22,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from ._actor.pool_work import run_items, run_task
 from ._caller.answers import decode_answer
-from ._caller.call_options import FUTURES, CallOptions
+from ._caller.call_options import FUTURES
 from ._caller.connection import Connection
 from ._caller.endpoint import Endpoint
 from ._caller.futures import INTERRUPTIONS, RemoteFuture
@@ -33,7 +33,7 @@ from ._pickling.out_of_band import all_plain
 from ._pool_functions import Function
 from ._protocol.calls import PendingCall
 from ._protocol.messages import Frame, Kind
-from .errors import NotListeningError, UnsendableError
+from .errors import NotListeningError
 
 __all__ = ["Holder", "Parcel", "Run", "Task", "TaskOwner", "outcome_of_entry"]
 
@@ -95,6 +95,8 @@ class Task(RemoteFuture):
     """Ends it when its time is up."""
     items = 1
     """For how many tasks it counts."""
+    expired = False
+    """Whether its time is up: what comes of it now is not its outcome."""
     _taken = False
 
     def __init__(self, owner: TaskOwner, what: str) -> None:
@@ -149,7 +151,7 @@ class Task(RemoteFuture):
         if not buffers:
             return pickled([("passto", job, args, {})], 5), []
         kept: list[Any] = []
-        steps = [("passto", job, (*args, *map(pickle.PickleBuffer, buffers)), {})]
+        steps: list[Any] = [("passto", job, (*args, *map(pickle.PickleBuffer, buffers)), {})]
         call = pickle.dumps(steps, 5, buffer_callback=lambda one: kept.append(one.raw()))
         return call, kept
 
@@ -194,14 +196,17 @@ class Task(RemoteFuture):
         if was_refused(pending):
             self.owner.came_back(self)
             return
-        super().on_ready(pending)
+        if not self.expired:
+            super().on_ready(pending)
         self.owner.answered(self)
 
     def settle(self, interruptions: tuple[type[BaseException], ...] = INTERRUPTIONS) -> None:
         """Give it the outcome that is here. Of a worker that died, the pool says what it is; and
         who waited for that call may find here the next one, which has no answer yet."""
         pending = self._pending
-        if pending is not None and pending.first is not None and not was_refused(pending):
+        if self.expired or pending is None or pending.first is None:
+            return
+        if not was_refused(pending):
             super().settle(interruptions)
 
     def _set(self, value: Any, error: BaseException | None) -> None:
@@ -246,9 +251,12 @@ Parcel: TypeAlias = "tuple[bytes, Sequence[Any]]"
 
 
 class Run(Task):
-    """Some calls of one function, sent together. Their arguments are plain values, in columns, or
-    come in parcels, of which each is unpickled when its call is made. Its result is the list of their outcomes: plain
-    values, and entries, of which `outcome_of_entry` makes a value or an error."""
+    """Some calls of one function, sent together.
+
+    Their arguments are plain values, in columns; or they come in parcels, of which each is unpickled
+    when its call is made. The result is the list of their outcomes: plain values, and entries, of
+    which `outcome_of_entry` makes a value or an error.
+    """
 
     def __init__(
         self,
@@ -276,7 +284,9 @@ class Run(Task):
 
     def message(self) -> tuple[bytes, list[Any]]:
         """The call by which it is sent, for the items that have no outcome yet."""
-        first, buffers, packed = len(self.outcomes), [], []
+        first = len(self.outcomes)
+        packed: list[tuple[bytes, int, int]] = []
+        buffers: list[Any] = []
         for payload, own in self._parcels[first:]:
             packed.append((payload, len(buffers), len(buffers) + len(own)))
             buffers += own

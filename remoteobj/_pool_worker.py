@@ -46,7 +46,9 @@ class Worker:
     """Of the function of the last run that was sent to it."""
     born = False
     gone = False
-    """It has died, or was never born."""
+    """It was never born, or its connection has ended, after all its answers were read."""
+    dead = False
+    """Its process has ended. There may be answers that were not read."""
     retiring = False
     """It gets no more tasks."""
     welcomed = False
@@ -88,8 +90,13 @@ class Worker:
         self._changed()
 
     def _ended(self) -> None:
-        self.gone = True
+        self.dead = True
         self._changed()
+
+    @property
+    def has_left(self) -> bool:
+        """Whether it is no more, and will not be heard of."""
+        return self.gone or (self.dead and not self.in_hand)
 
     def why_not_born(self) -> BaseException:
         """The error of one that was not."""
@@ -107,7 +114,7 @@ class Worker:
     @property
     def usable(self) -> bool:
         """Whether it takes tasks."""
-        return self.born and not (self.gone or self.retiring)
+        return self.born and not (self.gone or self.dead or self.retiring)
 
     def room(self) -> int:
         """How many tasks more it may be given: some, if they are short, so that it need not wait
@@ -218,7 +225,7 @@ class Worker:
         if task.done():
             return
         options = FUTURES._replace(timeout=seconds, interrupt=True)
-        call = task.call
+        call, task.expired = task.call, True
         task.fail(self.endpoint.timed_out(options, call, f"did not end {task.what}"))
         if call is not None:
             with contextlib.suppress(Exception):

@@ -121,7 +121,9 @@ TABLE.append(("raise", "unpickling"))
 
 @pytest.mark.parametrize(("how", "moment"), TABLE)
 def test_a_task_that_fails_is_the_only_one(how: str, moment: str) -> None:
-    with options(start_method="fork", task_timeout=LIMIT if how == "hang" else None).pool(2) as pool:
+    with options(start_method="fork", task_timeout=LIMIT if how == "hang" else None).pool(
+        2
+    ) as pool:
         before = [pool.submit(double, number) for number in range(NEIGHBOURS)]
         failing, expected = submitted(pool, how, moment)
         after = [pool.submit(double, number) for number in range(NEIGHBOURS)]
@@ -137,6 +139,7 @@ def test_so_it_is_under_the_other_start_methods(method: str) -> None:
         dying, expected = submitted(pool, "SIGKILL", "running")
         assert pool.submit(double, 21).result(30) == 42
         error = dying.exception(20)
+        assert isinstance(error, ActorDiedError)
         assert type(error) is expected
         assert error.signal is signal.SIGKILL
         assert error.running == "fail"
@@ -205,7 +208,8 @@ def test_a_worker_that_is_not_born_is_replaced(how: str, tmp_path: Path) -> None
 
 def test_what_can_not_be_sent_to_a_worker_makes_no_pool() -> None:
     with pytest.raises(UnsendableError):
-        options(start_method="spawn").pool(2, FailsAtFirst, threading.Lock(), "")
+        wrong: Any = threading.Lock()
+        options(start_method="spawn").pool(2, FailsAtFirst, wrong, "")
 
 
 class NeverBorn:

@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 
 from remoteobj import (
-    ActorDiedError,
     CallTimeoutError,
     NotListeningError,
     Pool,
@@ -172,7 +171,7 @@ def test_map_reads_ahead_so_far_and_no_farther() -> None:
 def test_what_fails_in_a_map_is_that_item_alone() -> None:
     with FORK.pool(2) as pool:
         list(pool.map(odd_fails, range(0, 4000, 2)))  # so that many travel together
-        results = pool.map(odd_fails, range(0, 100))
+        results = pool.map(odd_fails, range(100))
         for number in range(100):
             if number % 2:
                 with pytest.raises(Boom) as caught:
@@ -319,7 +318,7 @@ def stubborn() -> None:
         try:
             while True:
                 time.sleep(0.01)
-        except BaseException:  # noqa: S110, it is to hold on to its worker
+        except BaseException:
             pass
 
 

@@ -224,9 +224,10 @@ class _Items:
     def map(self, func: Callable[..., Any]) -> Iterator[Any]:
         """The results of the calls, each made when it is asked for."""
         if self._packed:
-            return map(lambda packed: func(*self._unpickled(packed)), self._packed)
+            # No generator, which would end with the first error.
+            return map(partial(self._call, func), self._packed)
         return map(func, *(column[self._first :] for column in self._columns))
 
-    def _unpickled(self, packed: tuple[bytes, int, int]) -> Any:
+    def _call(self, func: Callable[..., Any], packed: tuple[bytes, int, int]) -> Any:
         payload, begin, end = packed
-        return _unpickled(payload, self._buffers[begin:end])
+        return func(*_unpickled(payload, self._buffers[begin:end]))
