@@ -192,6 +192,13 @@ def waiter_for_end_of(handle: Any) -> Callable[[float], bool]:
     return wait
 
 
+def is_at_rest(supervisor: Any) -> bool:
+    """Whether a supervisor has nothing to do: all that it was to start has started."""
+    supervision = supervisor._supervision
+    with supervision._changed:
+        return not (supervision._at_work or supervision._failures or supervision._starters)
+
+
 WAITING_FOR_RESTART = Succession.next_after
 """In which a call waits until its actor is restarted."""
 
