@@ -1,10 +1,12 @@
 """`make demo`: an indexer reads the standard library, while you ask it questions.
 
 Shows: an actor with a job of its own, in its own process. Meanwhile this program searches the
-growing index, pauses and resumes the work, changes settings, and sees a second one be killed.
+growing index, pauses and resumes the work, and changes settings. In the end the indexer is killed,
+and a new process goes on from its state.
 
 Watch for: `Indexer` knows nothing of messages or queues. Its loop says where it may be
-interrupted, every hundred words, so an answer takes well under a millisecond.
+interrupted, every hundred words, so an answer takes well under a millisecond. After every hundred
+files it takes a checkpoint, so no more than that is read again after a death.
 """
 
 import keyword
@@ -19,19 +21,18 @@ import tokenize
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Timer
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from remoteobj import ActorDiedError, Proxy, remote
+from remoteobj import ActorDiedError, Handle, Proxy, remote
 
 QUESTIONS = ("deque", "self", "asyncio", "os", "Counter", "tokenize", "socket", "there_is_none")
 
 
-@remote
+@remote(restart="on-failure")
 class Indexer:
     """Reads source files, and knows how often each name stands in which of them."""
 
@@ -46,7 +47,7 @@ class Indexer:
 
     @remote.work
     def read_all(self) -> None:
-        for path in self.files:
+        for path in self.files[self.done :]:
             for number, word in enumerate(self._words_of(path)):
                 if number % 100 == 0 and not self._attend():
                     return
@@ -55,6 +56,16 @@ class Indexer:
                     self.words += 1
             self.done += 1
             self.bytes += path.stat().st_size
+            if self.done % 100 == 0:
+                self.remote.checkpoint_()
+
+    @remote.checkpoint
+    def state(self) -> dict[str, Any]:
+        return vars(self)
+
+    @remote.restore
+    def go_on_from(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
 
     def _attend(self) -> bool:
         """Answer who asks; False when it is time to end."""
@@ -148,19 +159,18 @@ def steer(audience: Audience, indexer: Proxy) -> None:
     say(f"A lambda over there finds the longest name: {longest}")
 
 
-def show_a_death(audience: Audience, files: list[Path]) -> None:
-    """What a caller sees when the process of its actor is killed in the middle of its work."""
-    answers = 0
+def show_a_death(audience: Audience, indexer: Handle[Indexer]) -> None:
+    """What a caller sees when the process is killed in the middle of its work, and what then."""
+    say = audience.say
+    audience.watch(share=0.8)
+    say(f"At file {indexer.done.__}, with {len(indexer.index)} names, a lambda kills its process")
     try:
-        with Indexer.spawn(files) as twin:
-            audience.say(f"A second one, process {twin.pid_}, is killed in half a second ...")
-            Timer(0.5, os.kill, (twin.pid_, signal.SIGKILL)).start()
-            while twin.search("deque"):
-                answers += 1
+        indexer.passto(lambda _: os.kill(os.getpid(), signal.SIGKILL))
     except ActorDiedError as death:
-        audience.say(f"... it gave {answers} answers, and then:")
-        audience.say(f"[red]{type(death).__name__}: {death}[/red]")
-        audience.say(f"exitcode={death.exitcode}, maybe_executed={death.maybe_executed}")
+        say(f"[red]{type(death).__name__}: {death}[/red]")
+        say(f"exitcode={death.exitcode}, maybe_executed={death.maybe_executed}")
+    done = indexer.done.__  # waits for the next process
+    say(f"Process {indexer.pid_} goes on after file {done}, with {len(indexer.index)} names")
 
 
 def report(audience: Audience, seconds: float) -> Table:
@@ -194,14 +204,14 @@ def main() -> None:
             TextColumn("{task.completed}/{task.total} files, {task.fields[words]:,} words"),
             TimeElapsedColumn(),
             console=console,
-            auto_refresh=False,  # no thread of its own: the second actor may be forked
+            auto_refresh=False,  # no thread of its own: the next process may be forked
             disable=not console.is_terminal,
         ) as bar,
     ):
         audience = Audience(indexer, bar, len(files))
         audience.say(f"Indexing {len(files)} files in process {indexer.pid_}; we are {os.getpid()}")
         steer(audience, indexer)
-        show_a_death(audience, files)
+        show_a_death(audience, indexer)
         audience.watch()
         table = report(audience, time.monotonic() - start)
     console.print(table)

@@ -1,10 +1,10 @@
 """A web service whose model lives in a process of its own.
 
 Shows: an actor that starts and ends with the server; requests that await it, while the event loop
-serves others; a crash of the actor, after which a new one is started, once for all who wait.
+serves others; a crash of the actor, after which it is restarted, and requests wait for it.
 
-Watch for: what surely has not been executed is asked again of the new actor. What may have been is
-for the client to decide: it gets a 503. SIGTERM, or Ctrl-C, ends the server within two seconds,
+Watch for: what surely has not been executed is asked again. What may have been is for the client
+to decide: it gets a 503. SIGTERM, or Ctrl-C, ends the server within two seconds,
 also with a request in hand. Try it: `python web_service.py 8000`, then open
 http://127.0.0.1:8000/predict?x=3, and kill the process that http://127.0.0.1:8000/health names.
 """
@@ -13,7 +13,7 @@ import asyncio
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 import uvicorn
@@ -24,7 +24,7 @@ from remoteobj import ActorDiedError, remote
 
 
 # A forked process would have the connections of the server as well, and keep them open.
-@remote(start_method="forkserver")
+@remote(start_method="forkserver", restart="on-failure", max_restarts=10)
 class Model:
     def __init__(self) -> None:
         self.weight = 2.0  # stands for what is slow to load, and not safe to use by two threads
@@ -38,54 +38,24 @@ class Model:
             yield f"{self.weight * number}\n"
 
 
-class Keeper:
-    """Has one model, and starts another when it has died."""
-
-    def __init__(self) -> None:
-        self.model: Any = None
-        self.life = AsyncExitStack()
-        self.starting = asyncio.Lock()
-
-    async def get(self, dead: Any = None) -> Any:
-        """A model that lives, so far as is known. Of many who wait for one the first starts it."""
-        async with self.starting:
-            if self.model is dead or not self.model.alive_:
-                await self.end()
-                starting = Model.options(wait=False).spawn()
-                self.model = await self.life.enter_async_context(starting)
-            return self.model
-
-    async def end(self) -> None:
-        with suppress(ActorDiedError, TimeoutError):  # whoever asked it was told of its death
-            async with asyncio.timeout(0.3):  # then it is killed
-                await self.life.aclose()
-
-    async def predict(self, *args: float) -> float:
-        dead = None
-        while True:
-            model = await self.get(dead)
-            try:
-                # Cancelled, or out of time, the call is interrupted over there too.
-                return float(await model.with_(interrupt=True).async_.predict(*args))
-            except ActorDiedError as death:
-                if death.maybe_executed:
-                    raise
-                dead = model
-
-
-keeper = Keeper()
-
-
 @asynccontextmanager
-async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-    await keeper.get()
-    try:
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async with Model.options(wait=False, stop_timeout=1.0).spawn() as app.state.model:
         yield
-    finally:
-        await keeper.end()
 
 
 app = FastAPI(lifespan=lifespan)
+
+
+async def prediction(x: float, seconds: float) -> float:
+    model = app.state.model
+    while True:
+        try:
+            # Cancelled, or out of time, the call is interrupted over there too.
+            return float(await model.with_(interrupt=True).async_.predict(x, seconds))
+        except ActorDiedError as death:
+            if death.maybe_executed or model.exited_.done():  # it has died too often
+                raise
 
 
 @app.exception_handler(ActorDiedError)
@@ -97,7 +67,7 @@ async def died(_: Request, death: Exception) -> JSONResponse:
 async def predict(x: float, seconds: float = 0.0) -> float:
     try:
         async with asyncio.timeout(30):
-            return await keeper.predict(x, seconds)
+            return await prediction(x, seconds)
     except TimeoutError:
         raise HTTPException(504, "the model took too long") from None
     except asyncio.CancelledError:  # by the server, which ends
@@ -106,16 +76,15 @@ async def predict(x: float, seconds: float = 0.0) -> float:
 
 @app.get("/steps")
 async def steps(count: int) -> StreamingResponse:
-    model = await keeper.get()
-    return StreamingResponse(model.async_.steps(count), media_type="text/plain")
+    return StreamingResponse(app.state.model.async_.steps(count), media_type="text/plain")
 
 
 @app.get("/health")
 async def health() -> dict[str, Any]:
     """Answers while the model computes: to ask for its status is no call."""
-    model = await keeper.get()
+    model = app.state.model
     status = await asyncio.to_thread(model.status_)
-    return {"actor": model.name_, "pid": model.pid_, "running": status.call}
+    return {"restarts": model.restarts_, "pid": model.pid_, "running": status.call}
 
 
 if __name__ == "__main__":

@@ -112,6 +112,15 @@ class Incarnation:
         come."""
         return self.instance.is_alive() and self.connection.actor_lives_on
 
+    def takes_calls(self, deadline: float | None) -> bool:
+        """Whether calls can be sent to it. With one that follows another this waits until it is
+        born: if it is not, they are for the next one, and would be lost with it."""
+        if self.number and self.connection.closed_because is None:
+            self.birth.wait(deadline)
+            if self.birth.failed:  # it is about to end
+                self.connection.wait(self.connection.closed, deadline, OVER)
+        return self.connection.closed_because is None
+
     def was_born(self) -> bool:
         """Whether its `__init__` has finished; waits until that is known."""
         return self.birth.wait() and not self.birth.failed

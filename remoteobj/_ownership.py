@@ -171,11 +171,12 @@ class OwnedActor:
             return None
         while True:
             incarnation = self.incarnation
-            because = incarnation.connection.closed_because
-            if because is None:
+            if incarnation.takes_calls(deadline):
                 return incarnation.connection
             if incarnation.only_door_is_left:
                 return None
+            because = incarnation.connection.closed_because
+            assert because is not None, "one that takes no calls has an end"
             if self.line is None:
                 raise because(False)
             if not self.line.next_after(incarnation, deadline):

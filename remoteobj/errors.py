@@ -76,9 +76,10 @@ class ActorDiedError(RemoteObjError, RuntimeError):
 
     The actor's side is at fault: a signal, a crash in C code, ``os._exit``, no memory. The
     message says how it ended, with the stacks of a crash in C and the last lines of its
-    ``sys.stderr``, control characters shown as ``\\x1b``. The object's state is gone; spawn a new
-    one. Before you send the call again look at ``maybe_executed``: when it is true, the call may
-    have had its effect.
+    ``sys.stderr``, control characters shown as ``\\x1b``. The state of the object is gone, unless
+    the actor has the option ``restart`` and a checkpoint: then calls go on with the next process.
+    Before you send the call again look at ``maybe_executed``: when it is true, the call may have
+    had its effect.
 
     Attributes:
         report: the `ExitReport`, of which all but its name, pid and reason are attributes here too:

@@ -56,6 +56,7 @@ from remoteobj._os import atomic_file, guardian_main, io_thread, lazy_import
 from remoteobj._os.atomic_file import AtomicFile
 from remoteobj._os.atomic_memory import AtomicMemory
 from remoteobj._os.thread_unwind import ThreadUnwind
+from remoteobj._ownership import OwnedActor
 from remoteobj._pickling import codec, out_of_band
 from remoteobj._pickling.codec import dumps, loads
 from remoteobj._pickling.exceptions import pack_error, unpack_error
@@ -190,6 +191,26 @@ def waiter_for_end_of(handle: Any) -> Callable[[float], bool]:
     """Waits so many seconds for the end of the actor, and does not keep the handle alive."""
     wait: Callable[[float], bool] = handle._actor.instance.wait
     return wait
+
+
+def is_at_rest(supervisor: Any) -> bool:
+    """Whether a supervisor has nothing to do: all that it was to start has started."""
+    supervision = supervisor._supervision
+    with supervision._changed:
+        return not (supervision._at_work or supervision._failures or supervision._starters)
+
+
+def do_when_an_end_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]
+) -> None:
+    """Call `act` each time that an actor is asked to tell its end."""
+    on_end = OwnedActor.on_end
+
+    def act_first(actor: OwnedActor, callback: Any) -> None:
+        act()
+        on_end(actor, callback)
+
+    monkeypatch.setattr(OwnedActor, "on_end", act_first)
 
 
 WAITING_FOR_RESTART = Succession.next_after

@@ -14,7 +14,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
 SECONDS = 60
 LINES = 60
-LONGER = {"indexer": 220, "instrument": 120, "vector_env": 100, "web_service": 125}
+LONGER = {"indexer": 225, "instrument": 120, "vector_env": 100, "web_service": 95}
 SERVERS = {"web_service"}
 """They do not end by themselves, and have tests of their own."""
 
@@ -41,10 +41,10 @@ PROMISES: dict[str, list[str]] = {
         "Paused for 1 s, and answering all the same: 0 words were read in it",
         r"self was there [1-9]\d* times. Since indexer.ignored = {\"self\"}: 0 more",
         r"A lambda over there finds the longest name: \w{40,}",
-        r"A second one, process \d+, is killed in half a second ...",
-        r"... it gave [1-9]\d* answers, and then:",
-        r"ActorDiedError: Indexer-2 was killed by SIGKILL(, while it ran .*)?; the call .*",
-        r"exitcode=-9, maybe_executed=(True|False)",
+        r"At file [1-9]\d*, with [1-9]\d* names, a lambda kills its process",
+        r"ActorDiedError: Indexer-1 was killed by SIGKILL, while it ran .*; the call .*",
+        r"exitcode=-9, maybe_executed=True",
+        r"Process \d+ goes on after file [1-9]\d*, with [1-9]\d* names",
         r"\W*files read\W+[1-9][\d,]*\W*",
         r"\W*words indexed\W+[1-9][\d,]*\W*",
         r"\W*queries answered meanwhile\W+[1-9][\d,]*\W*",
@@ -89,6 +89,12 @@ PROMISES: dict[str, list[str]] = {
         "it got warm; readings so far are more than 5: True",
         "over there: switched off",
         "here: it has ended",
+    ],
+    "survivor": [
+        r"killed, and started again: [1-4] times",
+        r"calls that were under way then, and were made again: [0-4]",
+        r"sales: [1-9]\d*; lost by the till: 0",
+        r"cents: [1-9]\d*; lost by the till: 0",
     ],
     "vector_env": [
         r"300 steps of 4 environments, in which [1-9]\d* episodes ended",

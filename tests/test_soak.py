@@ -1,5 +1,6 @@
 """Minutes of everything at once: processes and threads that call actors which are being killed.
 
+Some are restarted by their owner, others by the library: alone, by supervisors, or in a pool.
 `SOAK=3600 make soak` goes on for an hour. Time is cut into rounds, and after each the files in
 which actors say what they did are compared with what their callers were told, and removed.
 """
@@ -14,67 +15,31 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
-from remoteobj import ActorDiedError, NotListeningError, SpawnOptions, remote
+from remoteobj import ActorDiedError, NotListeningError, SpawnOptions
 from tests import leaks
+from tests.soak_actors import FOREVER, PATIENCE, Grove, LoopBridge, PoolFace, Worker
 
 SECONDS = float(os.environ.get("SOAK", "60"))
 CLIENTS = 4
 """So many processes, and so many threads of this one, call."""
 ROUND = 5.0
 PAGE = Path(__file__).parents[1] / "docs" / "_soak.md"
-PATIENCE = 30.0
-"""Seconds after which an outcome is taken for lost."""
 MADE = "made"
 """In place of an outcome: the tokens from the first number to the second were made."""
 ENDS = ["signal", "kill", "kill", "terminate", "stop", "stop"]
-
-
-# ------------------------------------------------------------------ the actors
-
-
-@remote
-class Worker:
-    """Appends the token of each execution to a file, before anything else."""
-
-    def __init__(self, path: str) -> None:
-        self.fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-
-    def note(self, token: int) -> None:
-        os.write(self.fd, b"%d\n" % token)
-
-    def execute(self, token: int) -> int:
-        self.note(token)
-        return -token
-
-    def rows(self, token: int, count: int) -> Iterator[tuple[int, int]]:
-        self.note(token)
-        for i in range(count):
-            yield token, i
-
-    def add_one(self, token: int, array: Any) -> Any:
-        self.note(token)
-        return array + 1
-
-
-@remote
-class LoopBridge:
-    """Tells the clients which actor works now; it is the one that nobody kills."""
-
-    def __init__(self) -> None:
-        self.now: tuple[int, Any] = (0, None)
-
-    def announce(self, life: int, worker: Any) -> None:
-        self.now = (life, worker)
-
-    def current(self) -> tuple[int, Any]:
-        return self.now
+SUPERVISED, POOLS = 10**6, 2 * 10**6
+"""Lives from these numbers on are those of supervised actors, and of pools."""
+USUAL_ACTS = 60, 20, 10, 2, 8
+ACTS_OF_POOLS = 60, 20, 0, 2, 0
+"""How often each is done; a pool has no streams and no casts."""
 
 
 # ------------------------------------------------------------------ those who call
@@ -124,6 +89,11 @@ def said(kind: str) -> str:
     return f"{kind} {traceback.format_exc(chain=False)}".replace("\n", " | ")
 
 
+def is_restarted(life: int) -> bool:
+    """Whether the library restarts the actor that has this life."""
+    return life % 2 == 0 or life >= SUPERVISED
+
+
 class Client:
     """Makes calls until its time is up, and writes down what it was told of each.
 
@@ -142,18 +112,28 @@ class Client:
     def work(self, until: float, told: Path) -> int:
         """Work for one round; the number of calls that were made in it."""
         self.made = 0
-        self._life, worker = -1, None
+        self._life, worker, goes_on = -1, None, False
         with told.with_suffix(".part").open("w") as self._told:
             while time.monotonic() < until:
-                if self._life in (-1, self._gone):
-                    self._life, worker = self._find()
-                    if self._life == self._gone:
+                if not goes_on:
+                    worker = self._look(worker)
+                    if worker is None:
                         time.sleep(0.001)  # its successor is being made
                         continue
-                if not self._step(worker):
+                goes_on = self._step(worker)
+                if not (goes_on or is_restarted(self._life)):
                     self._gone, worker = self._life, None
         self._publish(told)
         return self.made
+
+    def _look(self, worker: Any) -> Any:
+        """The worker to call now: the one that was called before, if it is restarted."""
+        life, found = self._find()
+        if life == self._gone:
+            return None
+        if life != self._life:
+            self._life, worker = life, found
+        return worker
 
     def _publish(self, told: Path) -> None:
         """Give out what was written, with the tokens that were made before it."""
@@ -164,7 +144,8 @@ class Client:
 
     def _step(self, worker: Any) -> bool:
         """One thing; False: there is nobody any more."""
-        act = self._rng.choices([0, 1, 2, 3, 4], [60, 20, 10, 2, 8])[0]
+        weights = ACTS_OF_POOLS if isinstance(worker, PoolFace) else USUAL_ACTS
+        act = self._rng.choices([0, 1, 2, 3, 4], weights)[0]
         if act == 0:
             return all(self._tell(value_of, worker) for _ in range(20))
         if act == 1:
@@ -293,8 +274,9 @@ class Crew:
         self._life = 0
         self.current: tuple[int, Any] = (0, None)
         self.ends: Counter[str] = Counter()
+        self.restarts = 0
         self.ended: dict[int, float] = {}
-        """When each was told to end: no call on it may fail before."""
+        """When each was first told to end: no call on it may fail before."""
 
     def find(self) -> tuple[int, Any]:
         return self.current
@@ -302,7 +284,10 @@ class Crew:
     def replace(self) -> None:
         """The next worker; it is announced when it can be called."""
         self._life += 1
-        options: SpawnOptions = {"start_method": "fork", "fulfill_final": self._rng.random() < 0.7}
+        options: SpawnOptions = {"fulfill_final": self._rng.random() < 0.7}
+        if is_restarted(self._life):
+            options |= {"restart": "on-failure", "max_restarts": FOREVER}
+            options |= {"backoff": 0.0, "checkpoint_every": 0.0}
         worker = Worker.options(**options).spawn(self.executed(self._life))
         self.current = (self._life, worker)
         self._desk.announce(self._life, worker)
@@ -314,7 +299,7 @@ class Crew:
         """End the worker that is there."""
         life, worker = self.current
         self.ends[how] += 1
-        self.ended[life] = time.monotonic()
+        self.ended.setdefault(life, time.monotonic())
         if how == "signal":
             os.kill(worker.pid_, signal.SIGKILL)
         elif how == "kill":
@@ -324,13 +309,25 @@ class Crew:
         if how != "stop":
             assert worker.join_(20)
         worker.stop_()
+        self.restarts += worker.restarts_
+
+    def kill_for_a_restart(self) -> None:
+        """Kill the worker that is there, also in its restart."""
+        life, worker = self.current
+        self.ended.setdefault(life, time.monotonic())
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(worker.pid_, signal.SIGKILL)
 
     def work(self, until: float) -> None:
         """Kill and replace for a round; at its end the last one is still there."""
         while (left := until - time.monotonic()) > 0:
             time.sleep(min(left, self._rng.uniform(0.02, 0.8)))
-            self.end(self._rng.choice(ENDS))
-            self.replace()
+            how = self._rng.choice(ENDS)
+            if is_restarted(self.current[0]) and self._rng.random() < 0.8:
+                self.kill_for_a_restart()
+            else:
+                self.end("kill" if how == "signal" and is_restarted(self.current[0]) else how)
+                self.replace()
 
 
 # ------------------------------------------------------------------ what came of it
@@ -367,15 +364,28 @@ def whole_lines(path: Path) -> list[str]:
     return path.read_text().split("\n")[:-1]
 
 
-def executions(directory: Path) -> dict[int, list[int]]:
-    """The lives of actors that have executed each token."""
+def executions(directory: Path) -> tuple[dict[int, list[int]], set[int]]:
+    """The lives of actors that have executed each token, and the tokens that they have forgotten:
+    after a death they count on from before these. The workers of a pool keep nothing."""
     lives: dict[int, list[int]] = {}
-    for path in directory.glob("executed-*"):
-        life = int(path.name.removeprefix("executed-"))
+    forgotten: set[int] = set()
+    kept: dict[tuple[int, int], int] = {}
+    for path in sorted(directory.glob("executed-*"), key=order_of):
+        life = order_of(path)[0]
         for line in whole_lines(path):
-            lives.setdefault(int(line), []).append(life)
+            token, number = map(int, line.split())
+            lives.setdefault(token, []).append(life)
+            if (life, number) in kept:
+                forgotten.add(kept[life, number])
+            if is_restarted(life) and life < POOLS:
+                kept[life, number] = token
         path.unlink()
-    return lives
+    return lives, forgotten
+
+
+def order_of(path: Path) -> tuple[int, ...]:
+    """The life of the actor that wrote a file, and when that one of its processes began."""
+    return tuple(map(int, path.name.split("-")[1:]))
 
 
 def outcomes(directory: Path) -> dict[int, list[Told]]:
@@ -392,15 +402,19 @@ def outcomes(directory: Path) -> dict[int, list[Told]]:
     return told
 
 
-def disorder(told: list[Told], lives: list[int], ended: dict[int, float]) -> str:
+def disorder(
+    told: list[Told], lives: list[int], ended: dict[int, float], forgotten: bool = False
+) -> str:
     """What is wrong with a call, of which its caller was told so, and which these have executed."""
     if len(told) != 1:
         return f"{len(told)} outcomes"
     (life, when, _), kind = told[0], told[0].kind
     if kind in ("wrong", "lost"):
         return f"its outcome is {kind}"
-    if kind in ("refused", "maybe") and when < ended[life]:
+    if kind in ("refused", "maybe") and when < ended.get(life, 0.0):
         return "its actor lived"
+    if kind == "ok" and forgotten:
+        return "its effect was lost"
     if kind == "ok" and not lives:
         return "it was not executed"
     if kind == "refused" and lives:
@@ -419,14 +433,14 @@ def described(token: int, what: str, told: list[Told], lives: list[int]) -> str:
 
 def compare(directory: Path, ended: dict[int, float]) -> Figures:
     """What callers were told against what was done; removes the files."""
-    ran, told = executions(directory), outcomes(directory)
+    (ran, forgotten), told = executions(directory), outcomes(directory)
     wrong = [
         described(token, "it was never called", [], ran[token])
         for token in ran.keys() - told.keys()
     ]
     for token, said in told.items():
         lives = ran.get(token, [])
-        if what := disorder(said, lives, ended):
+        if what := disorder(said, lives, ended, token in forgotten):
             wrong.append(described(token, what, said, lives))
     kinds = Counter(one.kind for said in told.values() for one in said)
     return Figures(
@@ -492,10 +506,15 @@ def soak(seconds: float, round_seconds: float, directory: Path, places: list[Pat
             stack.callback(ours.close)
             stack.callback(_suppressing, ours.send, None)
         threads = [Client(100 + who, crew.find) for who in range(CLIENTS)]
+        faces: list[tuple[int, Any]] = []
+        threads += [Client(200 + who, partial(list.__getitem__, faces, who)) for who in range(5)]
         before: leaks.Snapshot | None = None
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             crew.replace()
+            lives = SUPERVISED + 10 * total["rounds"], POOLS + total["rounds"]
+            grove = Grove(crew.executed, *lives, random.Random(total["rounds"]))
+            faces[:] = grove.faces
             until = time.monotonic() + round_seconds
             for who, one in enumerate(orders):
                 one.send((until, directory / f"told-{who}"))
@@ -503,6 +522,9 @@ def soak(seconds: float, round_seconds: float, directory: Path, places: list[Pat
             crew.work(until)
             made = group.made() + sum(map(received, orders))
             crew.end("stop")
+            faces.clear()
+            grove.close()
+            total.update({"killed in trees and pools": grove.deaths})
             crew.current = (0, None)
             desk.announce(0, None)
             for one in orders:
@@ -518,7 +540,8 @@ def soak(seconds: float, round_seconds: float, directory: Path, places: list[Pat
                 print(*left, sep="\n")
             print(*figures.wrong[:20], sep="\n")
             total.update(figures._asdict() | {"wrong": len(figures.wrong)}, leaked=leaked, rounds=1)
-        total.update(actors=sum(crew.ends.values()))
+            del grove
+        total.update(actors=sum(crew.ends.values()), restarts=crew.restarts)
         total.update({f"ended by {how}": count for how, count in crew.ends.items()})
     assert [process.exitcode for process in processes] == [0] * CLIENTS
     for process in processes:
@@ -547,13 +570,13 @@ def written(directory: Path, told: str, **executed: str) -> Figures:
     """What comes of these files, if all actors were ended at 1.0."""
     (directory / "told-0").write_text(told)
     for life, text in executed.items():
-        (directory / f"executed-{life.removeprefix('life')}").write_text(text)
+        (directory / f"executed-{life.removeprefix('life').replace('_', '-')}").write_text(text)
     return compare(directory, dict.fromkeys(range(9), 1.0))
 
 
 def test_a_line_that_a_kill_has_torn_is_not_counted(tmp_path: Path) -> None:
     told = "10 12 0 made\n10 1 2.0 ok\n11 1 2.0 maybe ActorDiedError\n"
-    figures = written(tmp_path, told, life1="10\n1")
+    figures = written(tmp_path, told, life1="10 1\n1")
     assert (figures.ok, figures.maybe, figures.lost, figures.wrong) == (1, 1, 0, [])
 
 
@@ -561,9 +584,9 @@ def test_a_line_that_a_kill_has_torn_is_not_counted(tmp_path: Path) -> None:
     ("told", "executed", "says"),
     [
         ("ok", "", "it was not executed. Executed by life: none. Its caller was told: ok"),
-        ("refused", "10\n", "it was executed. Executed by life: 1. Its caller was told: refused"),
-        ("maybe", "10\n10\n", "more than once. Executed by life: 1, 1. Its caller was told: maybe"),
-        ("wrong value", "10\n", "its outcome is wrong. Executed by life: 1."),
+        ("refused", "10 1\n", "it was executed. Executed by life: 1. Its caller was told: refused"),
+        ("maybe", "10 1\n10 2\n", "more than once. Executed by life: 1, 1. Its caller was told: maybe"),
+        ("wrong value", "10 1\n", "its outcome is wrong. Executed by life: 1."),
         ("lost", "", "its outcome is lost"),
     ],
 )
@@ -575,7 +598,7 @@ def test_what_is_not_in_order_is_explained(
 
 
 def test_a_call_without_an_outcome_or_that_nobody_made_is_explained(tmp_path: Path) -> None:
-    figures = written(tmp_path, "10 11 0 made\n", life1="10\n", life2="77\n")
+    figures = written(tmp_path, "10 11 0 made\n", life1="10 1\n", life2="77 1\n")
     assert figures.lost == 1
     assert sorted(figures.wrong) == [
         "10: 0 outcomes. Executed by life: 1. Its caller was told: nothing",
@@ -586,6 +609,17 @@ def test_a_call_without_an_outcome_or_that_nobody_made_is_explained(tmp_path: Pa
 def test_an_outcome_of_a_death_before_that_death_is_explained(tmp_path: Path) -> None:
     figures = written(tmp_path, "10 11 0 made\n10 1 0.5 refused\n")
     assert "its actor lived" in figures.wrong[0]
+
+
+@pytest.mark.parametrize(("outcome", "wrong"), [("ok", 1), ("maybe", 0)])
+def test_an_effect_that_was_lost_in_a_restart_although_its_caller_was_told_of_it_is_explained(
+    tmp_path: Path, outcome: str, wrong: int
+) -> None:
+    """The next process counts its first execution by the same number."""
+    told = f"10 12 0 made\n10 2 2.0 {outcome}\n11 2 2.0 ok\n"
+    figures = written(tmp_path, told, life2_900_1="10 1\n", life2_1000_2="11 1\n")
+    assert len(figures.wrong) == wrong
+    assert all("10: its effect was lost" in one for one in figures.wrong)
 
 
 def test_a_short_soak(tmp_path: Path, places: list[Path]) -> None:

@@ -11,7 +11,7 @@ __all__ = ["FAULTS", "NUMBERS", "Fault", "fault"]
 
 Test = TypeVar("Test", bound=Callable[..., Any])
 
-NUMBERS = range(1, 53)
+NUMBERS = range(1, 61)
 
 
 class Fault(NamedTuple):

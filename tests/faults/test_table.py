@@ -8,17 +8,18 @@ from tests.faults import (
     test_death,
     test_input,
     test_lifecycle,
+    test_restarts,
     test_streams_and_resources,
 )
 from tests.faults._table import FAULTS, NUMBERS, fault
 from tests.faults.page import CODA, INTRODUCTION, PAGE
 
-MODULES = (test_death, test_input, test_lifecycle, test_streams_and_resources)
+MODULES = (test_death, test_input, test_lifecycle, test_restarts, test_streams_and_resources)
 
 
 def test_each_fault_has_a_test() -> None:
     assert sorted({one.number for one in FAULTS.values()}) == list(NUMBERS)
-    assert len(NUMBERS) == 52
+    assert len(NUMBERS) == 60
 
 
 def test_each_test_of_a_fault_is_in_the_table_and_is_there() -> None:
@@ -47,9 +48,9 @@ def test_the_rest_of_the_page_is_what_would_be_written() -> None:
 
 
 def test_a_fault_that_does_not_exist_is_refused() -> None:
-    def test_53_more() -> None: ...
+    def test_61_more() -> None: ...
 
-    with pytest.raises(ValueError, match="no fault 53"):
-        fault(53, "more", sees="")
+    with pytest.raises(ValueError, match="no fault 61"):
+        fault(61, "more", sees="")
     with pytest.raises(ValueError, match="begin with test_01_"):
-        fault(1, "one", sees="")(test_53_more)
+        fault(1, "one", sees="")(test_61_more)

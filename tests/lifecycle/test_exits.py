@@ -18,12 +18,14 @@ from remoteobj.testing import Gate
 from tests.conftest import Launch
 from tests.internals import (
     EXIT_CODE_SECONDS,
+    do_when_an_end_is_asked_for,
     hold_reactor,
+    import_lock,
     launched_instances,
     reactor_threads,
 )
 from tests.lifecycle.actors import NO_PROCESS, Counter, Patient, SpawnError, Stillborn, Worker
-from tests.tools import Script, process, until
+from tests.tools import Call, Script, process, until
 
 NO_DEATH = {"thread": "can't die", "inline": "can't die"}
 
@@ -347,3 +349,17 @@ def test_the_arguments_of_an_actor_are_let_go_of_once_it_is_made(launch: Launch)
         gc.collect()
         assert gone() is None
         assert taker.alive_
+
+
+def test_who_asks_for_an_end_holds_up_no_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that is to tell the end may be about to import what describes it."""
+
+    def imports() -> None:
+        with import_lock:
+            pass
+
+    do_when_an_end_is_asked_for(monkeypatch, lambda: Call(imports).result())
+    with Counter.spawn() as counter:
+        exited = counter.exited_
+        assert counter.exited_ is exited
+    assert exited.result(10).reason == "stopped"
