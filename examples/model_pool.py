@@ -45,9 +45,8 @@ def main() -> None:
             try:
                 embedded.append(next(results))
             except ActorDiedError as error:
-                print(
-                    f"text {len(embedded)}: {error.signal and error.signal.name}, in {error.running}"
-                )
+                how = error.signal.name if error.signal else error.exitcode
+                print(f"text {len(embedded)}: {how}, in {error.running}")
                 embedded.append(None)
 
         here = Model(0)
