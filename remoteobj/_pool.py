@@ -94,6 +94,11 @@ class Pool(Executor, Generic[T]):
         size = usable_processors() if n is None else n
         if size < 1:
             raise ValueError(f"a pool needs workers, and n={n!r} gives it none")
+        if options.task_timeout is not None and not options.task_timeout > 0:
+            raise ValueError(f"task_timeout must be some seconds, and is {options.task_timeout!r}")
+        most = options.max_tasks_per_worker
+        if most is not None and most < 1:
+            raise ValueError(f"max_tasks_per_worker must be at least 1, and is {most!r}")
         if factory is None and (args or kwargs):
             raise TypeError("without a factory there is nothing that takes these arguments")
         if isinstance(factory, type):

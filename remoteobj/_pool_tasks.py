@@ -253,9 +253,9 @@ Parcel: TypeAlias = "tuple[bytes, Sequence[Any]]"
 class Run(Task):
     """Some calls of one function, sent together.
 
-    Their arguments are plain values, in columns; or they come in parcels, of which each is unpickled
-    when its call is made. The result is the list of their outcomes: plain values, and entries, of
-    which `outcome_of_entry` makes a value or an error.
+    Their arguments are plain values, in columns; or they come in parcels, each of which is
+    unpickled when its call is made. The result is the list of their outcomes: plain values, and
+    entries, of which `outcome_of_entry` makes a value or an error.
     """
 
     def __init__(
