@@ -27,20 +27,20 @@ COLUMNS: Final = (
 
 def ls(asked: argparse.Namespace) -> int:
     """List them, once or again and again."""
-    _list(asked.json)
-    while asked.every is not None:
+    again = asked.every is not None
+    while True:
+        found = sorted(actors(), key=lambda one: (one.name, one.pid))
+        if asked.json:
+            told = [{**one._asdict(), "age": one.age} for one in found]
+            print(json.dumps(told, indent=None if again else 2), flush=True)
+        else:
+            _show(found)
+        if not again:
+            return 0
         time.sleep(asked.every)
-        if not asked.json:
-            print()
-        _list(asked.json)
-    return 0
 
 
-def _list(as_json: bool) -> None:
-    found = sorted(actors(), key=lambda one: (one.name, one.pid))
-    if as_json:
-        print(json.dumps([{**one._asdict(), "age": one.age} for one in found], indent=2), flush=True)
-        return
+def _show(found: list[ActorInfo]) -> None:
     rows = [_cells(one) for one in found]
     # The whole of it for whoever reads it by a pipe, or a file.
     room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None

@@ -171,7 +171,7 @@ def layout(columns: Sequence[Column], natural: Sequence[int], room: int | None) 
     while _together(kept.values()) > room:
         if not (can_shrink := [at for at in kept if kept[at] > least[at]]):
             break
-        kept[max(can_shrink, key=lambda at: kept[at])] -= 1
+        kept[max(can_shrink, key=lambda at: (kept[at], at))] -= 1
     return [kept.get(at, 0) for at in range(len(columns))]
 
 
