@@ -6,7 +6,7 @@ all the actors.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, Final
 
 from rich.segment import Segment
@@ -72,7 +72,7 @@ class ActorTable(Widget, can_focus=True):
         return self._rows[self._at] if self._rows else None
 
     @property
-    def on_screen(self) -> list[Hashable]:
+    def on_screen(self) -> list[str]:
         """Which rows can be seen."""
         return [row.key for row in self._rows[self._top : self._top + self._room]]
 

@@ -274,7 +274,9 @@ def _add_serve(verbs: Any) -> None:
         choices=("never", "on-failure", "always"),
         help="whether it is started again when it has ended",
     )
-    serve.add_argument("--start-method", choices=("fork", "spawn", "forkserver"), help="of its process")
+    serve.add_argument(
+        "--start-method", choices=("fork", "spawn", "forkserver"), help="of its process"
+    )
     serve.add_argument(
         "-o",
         "--option",

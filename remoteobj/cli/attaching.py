@@ -11,7 +11,7 @@ import traceback
 from typing import Any
 
 from .. import Proxy, get
-from .live import find
+from .._looking import Observer, find
 from .orders import told_of
 from .text import shown
 
@@ -21,11 +21,12 @@ __all__ = ["attach"]
 def attach(asked: argparse.Namespace) -> int:
     """Open the prompt, or run the code."""
     sys.path.insert(0, "")  # classes of results are those that one would import here
-    with find(asked.name, asked.timeout) as observer:
+    with Observer(find(asked.name)) as observer:
         # One that does not answer would let the first call at the prompt wait for ever.
         status = observer.status(asked.timeout)
-        names: dict[str, Any] = {"actor": observer.proxy}
-        who = f"{shown(observer.name)}, {shown(observer.cls)} (pid {observer.pid})"
+        names: dict[str, Any] = {"actor": observer.proxy()}
+        info = observer.info
+        who = f"{shown(info.name)}, {shown(info.class_name)} (pid {info.pid})"
     if asked.command is None:
         _prompt(f"actor is {who}. It runs {shown(told_of(status))}.", names)
         return 0
@@ -43,7 +44,9 @@ def _run(command: str, names: dict[str, Any]) -> int:
         exec(compile(ast.Module(body, []), "<command>", "exec"), names)
         if isinstance(last, ast.Expr):
             value = eval(compile(ast.Expression(last.value), "<command>", "eval"), names)
-            value = get(value) if isinstance(value, Proxy) and value is not names["actor"] else value
+            value = (
+                get(value) if isinstance(value, Proxy) and value is not names["actor"] else value
+            )
             if value is not None:
                 print(repr(value))
     except Exception as exc:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Final
 
 from .. import Status
+from .._looking import Observer, find
 from ..errors import RemoteObjError
-from .live import Observer, find
 from .text import duration, shown, size
 
 __all__ = ["order", "told_of"]
@@ -20,7 +20,7 @@ class NothingRunsError(RemoteObjError):
 
 def order(asked: argparse.Namespace) -> int:
     """Do what the verb says with the actor of that name, and say what came of it."""
-    with find(asked.name, asked.timeout) as observer:
+    with Observer(find(asked.name)) as observer:
         said = VERBS[asked.verb](observer, asked.timeout)
     print(said)
     return 0
@@ -29,9 +29,9 @@ def order(asked: argparse.Namespace) -> int:
 def _status(observer: Observer, seconds: float) -> str:
     status = observer.status(seconds)
     lines = {
-        "name": observer.name,
-        "class": observer.cls,
-        "pid": str(observer.pid),
+        "name": observer.info.name,
+        "class": observer.info.class_name,
+        "pid": str(observer.info.pid),
         "state": status.state + " (at a breakpoint)" * status.debugged,
         "call": told_of(status),
         "queued": ", ".join(status.queued) or "nothing",
@@ -55,19 +55,19 @@ def _stack(observer: Observer, seconds: float) -> str:
 
 
 def _interrupt(observer: Observer, seconds: float) -> str:
-    if not observer.interrupt(seconds):
-        raise NothingRunsError(f"{observer.name} runs nothing that could be interrupted")
-    return f"{shown(observer.name)}: interrupted"
+    if not observer.interrupt(timeout=seconds):
+        raise NothingRunsError(f"{observer.info.name} runs nothing that could be interrupted")
+    return f"{shown(observer.info.name)}: interrupted"
 
 
 def _stop(observer: Observer, seconds: float) -> str:
     observer.stop(seconds)
-    return f"{shown(observer.name)}: stopped"
+    return f"{shown(observer.info.name)}: stopped"
 
 
 def _kill(observer: Observer, seconds: float) -> str:
     observer.kill(seconds)
-    return f"{shown(observer.name)}: killed"
+    return f"{shown(observer.info.name)}: killed"
 
 
 VERBS: Final[dict[str, Callable[[Observer, float], str]]] = {

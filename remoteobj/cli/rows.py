@@ -6,7 +6,7 @@ made-up ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Collection
 from typing import Final, NamedTuple, Protocol
 
 from .text import Column, amount, duration, shown, size
@@ -17,7 +17,7 @@ __all__ = ["COLUMNS", "ORDERS", "Row", "Source", "cells", "matches", "sorted_row
 class Row(NamedTuple):
     """One actor, as it was when somebody looked last."""
 
-    key: Hashable
+    key: str
     """Which actor it is: the same in each look."""
     name: str
     cls: str
@@ -35,30 +35,30 @@ class Row(NamedTuple):
     """How much of a core its process has used: 1.0 is all of one."""
     memory: int = 0
     """Bytes."""
-    uptime: float = 0.0
-    """Seconds since it was started."""
 
 
 class Source(Protocol):
-    """Where rows come from, and orders go to. Each method may take up to a second, and `look` may
-    run in one thread while another method runs in another one.
+    """Where rows come from, and orders go to.
+
+    `look` runs in one thread at a time, and orders run in others meanwhile. All of them may take a
+    second, and `stop` as long as the actor takes to end.
 
     What goes wrong is a `RemoteObjError`, whose first line says what.
     """
 
-    def look(self, on_screen: Collection[Hashable]) -> list[Row]:
+    def look(self, on_screen: Collection[str]) -> list[Row]:
         """All actors there are; those that are on the screen are wanted the most."""
 
-    def stack(self, key: Hashable) -> str:
+    def stack(self, key: str) -> str:
         """The stacks of an actor's threads."""
 
-    def interrupt(self, key: Hashable) -> bool:
+    def interrupt(self, key: str) -> bool:
         """Raise KeyboardInterrupt in what it runs; False: it runs nothing."""
 
-    def stop(self, key: Hashable) -> None:
-        """Have it stop in order, without waiting for that."""
+    def stop(self, key: str) -> None:
+        """Have it stop in order; returns when it has ended."""
 
-    def kill(self, key: Hashable) -> None:
+    def kill(self, key: str) -> None:
         """End its process."""
 
 
@@ -79,7 +79,7 @@ COLUMNS: Final = (
 def cells(row: Row) -> tuple[str, ...]:
     """What stands in the columns of a row.
 
-    >>> cells(Row(1, "front", "Camera", 7, "running", "?.grab(...)", 0.5, 2, 30.0, 0.25, 1 << 20))
+    >>> cells(Row("1", "front", "Camera", 7, "running", "?.grab(...)", 0.5, 2, 30.0, 0.25, 1 << 20))
     ('front', 'Camera', '7', 'running', '?.grab(...)', '500ms', '2', '30', '25%', '1.0 MB')
     """
     return (
@@ -116,7 +116,7 @@ def sorted_rows(rows: Collection[Row], order: str, backwards: bool = False) -> l
 def matches(row: Row, words: str) -> bool:
     """Whether a row has each of these words in its name, class, pid, state or call.
 
-    >>> row = Row(1, "front", "Camera", 7, "running", "?.grab(...)")
+    >>> row = Row("1", "front", "Camera", 7, "running", "?.grab(...)")
     >>> matches(row, "cam run"), matches(row, "lidar")
     (True, False)
     """

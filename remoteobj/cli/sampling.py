@@ -9,14 +9,14 @@ costs nothing over there. An actor that has run nothing is as it was.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from .processes import Usage
+from .._lookout import Glance
 from .rows import Row
 
-__all__ = ["AT_ONCE", "IN_TURN", "PATIENCE", "Answer", "Known", "Sampler"]
+__all__ = ["AT_ONCE", "IN_TURN", "PATIENCE", "Glance", "Known", "Sampler"]
 
 AT_ONCE: Final = 30
 """How many are asked in a look since they are on the screen and have run something."""
@@ -26,35 +26,26 @@ PATIENCE: Final = 2.0
 """For so many seconds what an idle actor has told is good enough."""
 SILENT: Final = "silent"
 """The state of an actor that did not answer."""
-NOTHING: Final = Usage(0.0, 0)
 
 
 class Known(NamedTuple):
     """What is known of an actor without asking it."""
 
-    key: Hashable
+    key: str
     name: str
     cls: str
     pid: int
     state: str
-    uptime: float
-
-
-class Answer(NamedTuple):
-    """What an actor has told."""
-
-    state: str
-    call: str | None
-    age: float
-    queued: int
-    done: int
+    used: float
+    """Seconds of processor time that its process has used."""
+    memory: int
 
 
 @dataclass(slots=True)
 class _Memory:
     """What is remembered of one actor."""
 
-    answer: Answer | None = None
+    answer: Glance | None = None
     silent: bool = False
     asked_at: float = -math.inf
     answered_at: float = -math.inf
@@ -73,24 +64,17 @@ class Sampler:
     """
 
     def __init__(self) -> None:
-        self._of: dict[Hashable, _Memory] = {}
+        self._of: dict[str, _Memory] = {}
 
-    def choose(
-        self,
-        now: float,
-        known: Sequence[Known],
-        used: Mapping[int, Usage],
-        on_screen: Collection[Hashable],
-    ) -> list[Known]:
+    def choose(self, now: float, known: Sequence[Known], on_screen: Collection[str]) -> list[Known]:
         """Those that are to be asked in this look.
 
         Args:
             now: of a clock that never goes back, in seconds.
-            used: what each process has used, as far as that is known, by its pid.
         """
         self._of = {one.key: self._of.get(one.key) or _Memory() for one in known}
         longest_ago = sorted(known, key=lambda one: self._of[one.key].asked_at)
-        urgent = [one for one in longest_ago if one.key in on_screen and self._moved(one, used)]
+        urgent = [one for one in longest_ago if one.key in on_screen and self._moved(one)]
         del urgent[AT_ONCE:]
         spared = {one.key for one in urgent}
         due = [
@@ -100,38 +84,38 @@ class Sampler:
         ]
         return urgent + due[:IN_TURN]
 
-    def _moved(self, one: Known, used: Mapping[int, Usage]) -> bool:
+    def _moved(self, one: Known) -> bool:
         """Whether it may have run anything since it was asked."""
         settled = self._of[one.key].settled
-        return settled is None or settled != used.get(one.pid, NOTHING).seconds
+        return settled is None or settled != one.used
 
     def rows(
         self,
         now: float,
         known: Sequence[Known],
-        used: Mapping[int, Usage],
-        answers: Mapping[Hashable, Answer | None],
+        answers: Mapping[str, Glance | None],
         settled: Mapping[int, float],
     ) -> list[Row]:
         """The rows of a look.
 
         Args:
-            now, known, used: as `choose` has had them.
-            answers: of those that were asked; None: it did not answer.
-            settled: the processor time that processes have used now, after the answers.
+            now, known: as `choose` has had them.
+            answers: of those that were asked, by their keys; None: it did not answer.
+            settled: the processor time that processes have used after that, by their pids, where
+                it is known as exactly as `Known.used`.
         """
         for one in known:
             memory = self._of[one.key]
             if one.key in answers:
                 _note(memory, now, answers[one.key])
                 memory.settled = settled.get(one.pid)
-            elif not self._moved(one, used):
+            elif not self._moved(one):
                 memory.calls = 0.0
-        return [self._row(now, one, used.get(one.pid, NOTHING)) for one in known]
+        return [self._row(now, one) for one in known]
 
-    def _row(self, now: float, one: Known, used: Usage) -> Row:
+    def _row(self, now: float, one: Known) -> Row:
         memory = self._of[one.key]
-        told = memory.answer or Answer(one.state, None, 0.0, 0, 0)
+        told = memory.answer or Glance(one.state, None, 0.0, 0, 0)
         return Row(
             key=one.key,
             name=one.name,
@@ -142,13 +126,12 @@ class Sampler:
             age=told.age + now - memory.answered_at if told.call is not None else 0.0,
             queued=told.queued,
             calls=memory.calls,
-            cpu=_share(memory, now, used.seconds),
-            memory=used.memory,
-            uptime=one.uptime,
+            cpu=_share(memory, now, one.used),
+            memory=one.memory,
         )
 
 
-def _note(memory: _Memory, now: float, answer: Answer | None) -> None:
+def _note(memory: _Memory, now: float, answer: Glance | None) -> None:
     """Remember what it has told; None: it did not answer, so what it told before may hold."""
     memory.silent = answer is None
     if answer is not None:

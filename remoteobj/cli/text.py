@@ -157,8 +157,7 @@ def layout(columns: Sequence[Column], natural: Sequence[int], room: int | None) 
     [11, 0]
     """
     widths = [
-        max(cells, cells_of(column.title))
-        for column, cells in zip(columns, natural, strict=True)
+        max(cells, cells_of(column.title)) for column, cells in zip(columns, natural, strict=True)
     ]
     if room is None:
         return widths

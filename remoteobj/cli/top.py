@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from functools import partial
 from typing import ClassVar, TypeVar
 
@@ -118,7 +118,7 @@ class Top(App[None]):
             on_screen = self._table.on_screen
             self.run_worker(partial(self._look, on_screen), thread=True, group="look")
 
-    def _look(self, on_screen: list[Hashable]) -> None:
+    def _look(self, on_screen: list[str]) -> None:
         try:
             rows = self._source.look(on_screen)
         except (RemoteObjError, OSError) as exc:
@@ -185,19 +185,20 @@ class Top(App[None]):
 
     def action_stop(self) -> None:
         """Stop the chosen actor, if that is meant."""
-        self._end("Stop", self._source.stop, "was told to stop")
+        self._end("Stop", self._source.stop, "has stopped", "is told to stop")
 
     def action_kill(self) -> None:
         """Kill the chosen actor, if that is meant."""
-        self._end("Kill", self._source.kill, "was killed")
+        self._end("Kill", self._source.kill, "was killed", "is killed")
 
-    def _end(self, verb: str, order: Callable[[Hashable], object], done: str) -> None:
+    def _end(self, verb: str, order: Callable[[str], object], done: str, doing: str) -> None:
         row = self._table.chosen
         if row is None:
             return
 
         def answered(yes: bool | None) -> None:
             if yes:
+                self.say(f"{row.name} {doing}")
                 self._order_of(
                     row, lambda: order(row.key), lambda _: self.say(f"{row.name} {done}")
                 )

@@ -1,7 +1,7 @@
 """A source of rows for `top` without any actor: it shows what a test has put in, and notes what it
 was told to do."""
 
-from collections.abc import Collection, Hashable
+from collections.abc import Collection
 
 from remoteobj.cli.rows import Row
 from remoteobj.errors import RemoteObjError
@@ -21,30 +21,30 @@ class FakeSource:
 
     def __init__(self, rows: Collection[Row] = ROWS) -> None:
         self.rows = list(rows)
-        self.wanted: list[list[Hashable]] = []
-        self.did: list[tuple[str, Hashable]] = []
+        self.wanted: list[list[str]] = []
+        self.did: list[tuple[str, str]] = []
         self.error: RemoteObjError | None = None
 
-    def look(self, on_screen: Collection[Hashable]) -> list[Row]:
+    def look(self, on_screen: Collection[str]) -> list[Row]:
         self._check()
         self.wanted.append(list(on_screen))
         return self.rows
 
-    def stack(self, key: Hashable) -> str:
+    def stack(self, key: str) -> str:
         self._note("stack", key)
         return 'Thread MainThread:\n  File "front.py", line 7, in grab\n    \x1b[2Jread(self)\n'
 
-    def interrupt(self, key: Hashable) -> bool:
+    def interrupt(self, key: str) -> bool:
         self._note("interrupt", key)
         return key != "c"
 
-    def stop(self, key: Hashable) -> None:
+    def stop(self, key: str) -> None:
         self._note("stop", key)
 
-    def kill(self, key: Hashable) -> None:
+    def kill(self, key: str) -> None:
         self._note("kill", key)
 
-    def _note(self, order: str, key: Hashable) -> None:
+    def _note(self, order: str, key: str) -> None:
         self._check()
         self.did.append((order, key))
 

@@ -1,9 +1,8 @@
 """`remoteobj top`, driven by keys, over a made-up source: what is on its screen."""
 
 import asyncio
-import functools
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from textual.pilot import Pilot
@@ -53,30 +52,27 @@ class Screen:
         return [line.split()[0] for line in rows[: rows.index("")] if line]
 
 
-def on_screen(
-    test: Callable[[Screen], Awaitable[None]] | None = None, *, size: tuple[int, int] = (100, 16)
-) -> Any:
-    """A test that has the program on a screen of this size."""
-    if test is None:
-        return functools.partial(on_screen, size=size)
+Test: TypeAlias = Callable[[Screen], Awaitable[None]]
 
-    def run() -> None:
+
+def on_screen(columns: int = 100, lines: int = 16) -> Callable[[Test], Callable[[], None]]:
+    """A test that has the program on a screen of this size."""
+
+    def decorate(test: Test) -> Callable[[], None]:
         async def main() -> None:
             source = FakeSource()
             app = Top(source, None)
-            async with app.run_test(size=size) as pilot:
+            async with app.run_test(size=(columns, lines)) as pilot:
                 screen = Screen(app, source, pilot)
                 await screen.settle()
-                assert test is not None
                 await test(screen)
 
-        asyncio.run(main())
+        return lambda: asyncio.run(main())
 
-    run.__name__, run.__doc__ = getattr(test, "__name__", "run"), test.__doc__
-    return run
+    return decorate
 
 
-@on_screen
+@on_screen()
 async def test_a_line_of_each_actor_says_what_it_is_doing(screen: Screen) -> None:
     assert screen.lines[0] == "6 actors  ·  4 busy  ·  1368 calls/s  ·  302% of a core  ·  by name"
     assert screen.lines[1].split() == [
@@ -84,12 +80,11 @@ async def test_a_line_of_each_actor_says_what_it_is_doing(screen: Screen) -> Non
     ]  # fmt: skip
     assert screen.names == ["arm", "front", "index", "model", "planner", "table-1"]
     line = next(line for line in screen.lines if line.startswith("planner"))
-    assert line.split() == [
-        "planner", "Planner", "4712", "running", "?.plan(...)", "12s", "3", "0.5", "99%", "212", "MB",
-    ]  # fmt: skip
+    assert line.split()[:4] == ["planner", "Planner", "4712", "running"]
+    assert line.split()[4:] == ["?.plan(...)", "12s", "3", "0.5", "99%", "212", "MB"]
 
 
-@on_screen
+@on_screen()
 async def test_keys_order_and_reverse_the_lines(screen: Screen) -> None:
     await screen.press("o")
     assert "by cpu" in screen.lines[0]
@@ -100,7 +95,7 @@ async def test_keys_order_and_reverse_the_lines(screen: Screen) -> None:
     assert screen.names[:2] == ["model", "index"]  # by memory
 
 
-@on_screen
+@on_screen()
 async def test_a_filter_is_typed_and_taken_back(screen: Screen) -> None:
     await screen.press("slash", *"RUN pl")
     assert screen.names == ["planner"]
@@ -111,7 +106,7 @@ async def test_a_filter_is_typed_and_taken_back(screen: Screen) -> None:
     assert len(screen.names) == 6
 
 
-@on_screen
+@on_screen()
 async def test_the_stacks_of_the_chosen_actor_are_shown_and_can_do_no_harm(screen: Screen) -> None:
     await screen.press("down", "s")
     assert "front (pid 4711)" in screen.text
@@ -122,7 +117,7 @@ async def test_the_stacks_of_the_chosen_actor_are_shown_and_can_do_no_harm(scree
     assert "front.py" not in screen.text
 
 
-@on_screen
+@on_screen()
 async def test_an_interruption_is_reported(screen: Screen) -> None:
     await screen.press("down", "i")
     assert "front: interrupted" in screen.text
@@ -131,7 +126,7 @@ async def test_an_interruption_is_reported(screen: Screen) -> None:
     assert screen.source.did == [("interrupt", "a"), ("interrupt", "c")]
 
 
-@on_screen
+@on_screen()
 async def test_to_stop_or_kill_needs_a_yes(screen: Screen) -> None:
     await screen.press("down", "x")
     assert "Kill front (pid 4711)?" in screen.text
@@ -144,7 +139,7 @@ async def test_to_stop_or_kill_needs_a_yes(screen: Screen) -> None:
     assert "index was killed" in screen.text
 
 
-@on_screen
+@on_screen()
 async def test_an_order_that_fails_is_one_line_and_the_table_goes_on(screen: Screen) -> None:
     screen.source.error = CallTimeoutError("it did not answer\n\nIts stacks: ...")
     await screen.press("s")
@@ -158,7 +153,7 @@ async def test_an_order_that_fails_is_one_line_and_the_table_goes_on(screen: Scr
     assert screen.names == ["front"]
 
 
-@on_screen
+@on_screen()
 async def test_the_cursor_stays_on_its_actor_wherever_that_goes(screen: Screen) -> None:
     await screen.press("down", "down")  # index
     screen.source.rows = [row for row in ROWS if row.name != "arm"]
@@ -173,21 +168,21 @@ async def test_the_cursor_stays_on_its_actor_wherever_that_goes(screen: Screen) 
     assert screen.lines[0].startswith("0 actors")
 
 
-@on_screen(size=(100, 10))
+@on_screen(lines=10)
 async def test_those_on_the_screen_are_wanted_the_most(screen: Screen) -> None:
-    many = [ROWS[0]._replace(key=n, name=f"actor-{n:03}") for n in range(200)]
+    many = [ROWS[0]._replace(key=str(n), name=f"actor-{n:03}") for n in range(200)]
     screen.source.rows = many
     await screen.look()
     await screen.look()
-    assert screen.source.wanted[-1] == list(range(6))
+    assert screen.source.wanted[-1] == [str(n) for n in range(6)]
     await screen.press("end")
     await screen.look()
-    assert screen.source.wanted[-1] == list(range(194, 200))
+    assert screen.source.wanted[-1] == [str(n) for n in range(194, 200)]
     await screen.press("pageup", "home")
     assert screen.names[0] == "actor-000"
 
 
-@on_screen(size=(46, 10))
+@on_screen(columns=46, lines=10)
 async def test_in_a_narrow_terminal_the_columns_that_matter_stay(screen: Screen) -> None:
     assert screen.lines[1].split() == ["NAME", "PID", "STATE", "CALL", "AGE", "CPU"]
     assert max(map(len, screen.lines)) <= 46
@@ -197,7 +192,7 @@ async def test_in_a_narrow_terminal_the_columns_that_matter_stay(screen: Screen)
     assert screen.lines[1].split()[-1] == "MEMORY"
 
 
-@on_screen
+@on_screen()
 async def test_only_lines_that_have_changed_are_drawn_anew(screen: Screen) -> None:
     drawn: list[int] = []
     table = screen.app.query_one("ActorTable")
@@ -210,7 +205,7 @@ async def test_only_lines_that_have_changed_are_drawn_anew(screen: Screen) -> No
     assert drawn == [3]
 
 
-@on_screen
+@on_screen()
 async def test_a_name_is_never_taken_for_markup(screen: Screen) -> None:
     screen.source.rows = [ROWS[0]._replace(name="[red]x[/]\x1b[2J")]
     await screen.look()
@@ -223,7 +218,7 @@ async def test_a_name_is_never_taken_for_markup(screen: Screen) -> None:
     assert "[red]x[/]\\x1b[2J was killed" in screen.text
 
 
-@on_screen(size=(100, 40))
+@on_screen(lines=40)
 async def test_help_explains_every_column_and_key(screen: Screen) -> None:
     await screen.press("question_mark")
     for line in HELP.splitlines():
@@ -243,5 +238,3 @@ def test_q_ends_it() -> None:
 def test_no_colour_where_nobody_wants_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     assert Top(FakeSource(), None).no_color
-
-
