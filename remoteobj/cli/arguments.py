@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import sys
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -25,7 +26,7 @@ of this user are found, as soon as they are ready, without any preparation.
 _EXAMPLES = """\
 examples:
   remoteobj ls                              which actors there are
-  remoteobj top                             the same, live, with keys for all below
+  remoteobj top                             the same, live, with keys
   remoteobj status front                    what front is doing now
   remoteobj stack front                     where in its code it is
   remoteobj interrupt front                 raise KeyboardInterrupt in its call
@@ -34,8 +35,9 @@ examples:
   remoteobj attach front -c "actor.reset()"
   remoteobj serve camera:Camera --name front 0 fps=30
 
-"remoteobj VERB --help" tells more of each. "python -m remoteobj" is the same as
-"remoteobj". Errors are one line, with exit code 1; wrong usage has exit code 2.
+"remoteobj VERB --help" tells more of each. "python -m remoteobj" is the same
+as "remoteobj". Errors are one line, with exit code 1; wrong usage has exit
+code 2.
 """
 
 
@@ -50,6 +52,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if typed[:1] == ["serve"] and "--" in typed:
         at = typed.index("--")
         typed, literal = typed[:at], typed[at + 1 :]
+    if not typed:
+        parser.print_help(sys.stderr)
+        raise SystemExit(2)
     asked, rest = parser.parse_known_args(typed)
     if asked.verb == "serve":
         # argparse takes arguments of an actor only where they stand in one row.
@@ -112,8 +117,8 @@ def _add_ls(verbs: Any) -> None:
         "ls",
         "list all actors",
         """
-        List all actors of your programs, one per line. None of them is asked, so that also one
-        that hangs is in the list.
+        List all actors of your programs, one per line. None of them is asked, so
+        that one that hangs is in the list, too.
 
         examples:
           remoteobj ls
@@ -133,8 +138,9 @@ def _add_top(verbs: Any) -> None:
         "top",
         "a live table of all actors, with keys to look into them and end them",
         """
-        Show all actors, what they are doing and what they use, until `q` is pressed. The key `?`
-        explains the columns and the keys. It needs textual: pip install remoteobj[cli]
+        Show all actors, what they are doing and what they use, until `q` is pressed.
+        The key `?` explains the columns and the keys. It needs textual: pip install
+        remoteobj[cli]
 
         examples:
           remoteobj top
@@ -154,9 +160,9 @@ ORDERS = {
     "status": (
         "what an actor is doing now",
         """
-        Show what an actor is doing now: its state, its call and for how long, and what waits. A
-        busy actor answers at once. One that does not answer is stopped by a signal, or code in C
-        holds its interpreter.
+        Show what an actor is doing now: its state, its call and for how long, and
+        what waits. A busy actor answers at once. One that does not answer is stopped
+        by a signal, or code in C holds its interpreter.
 
         example:
           remoteobj status front
@@ -165,7 +171,8 @@ ORDERS = {
     "stack": (
         "the stacks of an actor's threads",
         """
-        Show the Python stacks of all threads of an actor's process: where it is in its code.
+        Show the Python stacks of all threads of an actor's process: where it is in
+        its code.
 
         example:
           remoteobj stack front
@@ -174,8 +181,8 @@ ORDERS = {
     "interrupt": (
         "raise KeyboardInterrupt in what an actor runs",
         """
-        Raise KeyboardInterrupt in the call, or the work loop, that an actor runs. The actor and
-        its state stay, if its code lets them.
+        Raise KeyboardInterrupt in the call, or the work loop, that an actor runs. The
+        actor and its state stay, if its code lets them.
 
         example:
           remoteobj interrupt front
@@ -184,7 +191,8 @@ ORDERS = {
     "stop": (
         "stop an actor in order",
         """
-        Stop an actor in order: it runs the calls that have arrived, then its cleanup, and ends.
+        Stop an actor in order: it runs the calls that have arrived, then its cleanup,
+        and ends.
 
         examples:
           remoteobj stop front
@@ -227,8 +235,8 @@ def _add_attach(verbs: Any) -> None:
         "attach",
         "a Python prompt, with an actor in it",
         """
-        Open a Python prompt in which `actor` is a proxy of the actor: IPython's, if that is
-        installed. Calls at the prompt wait their turn as all calls do.
+        Open a Python prompt in which `actor` is a proxy of the actor: IPython's, if
+        that is installed. Calls at the prompt wait their turn as all calls do.
 
         examples:
           remoteobj attach front
@@ -245,26 +253,31 @@ def _add_attach(verbs: Any) -> None:
     )
 
 
+_SERVE = """\
+Make an actor that all your programs find by its name, and keep it until
+Ctrl-C or SIGTERM comes. Then it ends in order: its cleanup runs, and the exit
+code is 0. If its __init__, or its work loop, fails, the traceback is shown,
+and the exit code is 1.
+
+An ARGUMENT that is a literal of Python is that value: 0, 1.5, None, "[1, 2]";
+anything else is a string. NAME=VALUE is a keyword argument. Whatever stands
+after -- is an argument.
+
+examples:
+  remoteobj serve camera:Camera --name front
+  remoteobj serve camera:Camera --name front /dev/video0 fps=30
+  remoteobj serve model:Model --restart on-failure -o spawn_timeout=None
+then, in any program of yours:
+  camera = remoteobj.connect("front")
+"""
+
+
 def _add_serve(verbs: Any) -> None:
     serve = _add(
         verbs,
         "serve",
         "run an actor in the foreground, until Ctrl-C or SIGTERM",
-        """
-        Make an actor that all your programs find by its name, and keep it until Ctrl-C or SIGTERM
-        comes. Then it ends in order: its cleanup runs, and the exit code is 0. If its __init__, or
-        its work loop, fails, the traceback is shown, and the exit code is 1.
-
-        An ARGUMENT that is a literal of Python is that value: 0, 1.5, None, "[1, 2]"; anything else
-        is a string. NAME=VALUE is a keyword argument. Whatever stands after -- is an argument.
-
-        examples:
-          remoteobj serve camera:Camera --name front
-          remoteobj serve camera:Camera --name front /dev/video0 fps=30
-          remoteobj serve model:Model --restart on-failure -o spawn_timeout=None -o nice=5
-        then, in any program of yours:
-          camera = remoteobj.connect("front")
-        """,
+        _SERVE,
     )
     serve.add_argument("target", metavar="MODULE:CLASS", help="what to make; found from here")
     serve.add_argument("arguments", metavar="ARGUMENT", nargs="*", help="what to make it with")
@@ -274,9 +287,8 @@ def _add_serve(verbs: Any) -> None:
         choices=("never", "on-failure", "always"),
         help="whether it is started again when it has ended",
     )
-    serve.add_argument(
-        "--start-method", choices=("fork", "spawn", "forkserver"), help="of its process"
-    )
+    methods = ("fork", "spawn", "forkserver")
+    serve.add_argument("--start-method", choices=methods, help="how its process is started")
     serve.add_argument(
         "-o",
         "--option",
