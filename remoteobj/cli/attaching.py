@@ -7,13 +7,13 @@ import ast
 import code
 import os
 import sys
-import traceback
 from typing import Any
 
 from .. import Proxy, get
 from .._looking import Observer, find
 from .orders import told_of
 from .text import shown
+from .tracebacks import print_theirs
 
 __all__ = ["attach"]
 
@@ -50,18 +50,9 @@ def _run(command: str, names: dict[str, Any]) -> int:
             if value is not None:
                 print(repr(value))
     except Exception as exc:
-        # It is the user's code, as in `python -c`: the frames below are this module's.
-        traceback.print_exception(exc.with_traceback(_theirs(exc)))
+        print_theirs(exc)  # as `python -c` would
         return 1
     return 0
-
-
-def _theirs(error: BaseException) -> Any:
-    """The traceback of an error, from the user's code on."""
-    step = error.__traceback__
-    while step is not None and step.tb_frame.f_code.co_filename != "<command>":
-        step = step.tb_next
-    return step
 
 
 def _prompt(banner: str, names: dict[str, Any]) -> None:

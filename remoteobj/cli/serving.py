@@ -14,7 +14,6 @@ import queue
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -24,6 +23,7 @@ from .. import Handle, options
 from ..errors import ExitReport, RemoteObjError
 from .arguments import value_of
 from .text import shown
+from .tracebacks import print_theirs
 
 __all__ = ["serve"]
 
@@ -44,12 +44,17 @@ Event = _Ready | BaseException | signal.Signals | ExitReport
 
 def serve(asked: argparse.Namespace) -> int:
     """Serve it until it ends."""
-    factory = _found(asked.target)
-    spawner = _spawner(asked, asked.name or str(getattr(factory, "__name__", asked.target)))
+    try:
+        factory = _found(asked.target)
+    except TargetError:
+        raise
+    except Exception as exc:  # of the module's own code
+        print_theirs(exc)
+        return 1
     args, kwargs = _arguments(asked.arguments)
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
     with _told_to_end(events.put):
-        handle = spawner.spawn(factory, *args, **kwargs)
+        handle = _spawned(asked, factory, args, kwargs)
         try:
             handle.exited_.add_done_callback(lambda future: events.put(future.result()))
             waits = threading.Thread(
@@ -82,7 +87,7 @@ def _attend(handle: Handle[Any], events: queue.SimpleQueue[Event]) -> int:
                 return 1
             return code
         else:
-            traceback.print_exception(event)
+            print_theirs(event)
             return 1
 
 
@@ -92,7 +97,7 @@ def _outcome(handle: Handle[Any]) -> int:
         handle.stop_()
         handle.exc_.raise_any()
     except Exception as exc:
-        traceback.print_exception(exc)
+        print_theirs(exc)
         return 1
     return 0
 
@@ -113,11 +118,12 @@ def _told_to_end(tell: Callable[[signal.Signals], object]) -> Iterator[None]:
     def handler(number: int, _: FrameType | None) -> None:
         tell(signal.Signals(number))
 
+    # Under `nohup` it is not for us that a terminal is closed.
+    lasting = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     former = {
         one: signal.signal(one, handler)
         for one in ENDING
-        # In the background of a shell, or under `nohup`, some of them are not for us.
-        if signal.getsignal(one) != signal.SIG_IGN
+        if not (lasting and one == signal.SIGHUP)
     }
     try:
         yield
@@ -155,13 +161,24 @@ def _found(target: str) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
-def _spawner(asked: argparse.Namespace, name: str) -> Any:
+def _spawned(
+    asked: argparse.Namespace,
+    factory: Callable[..., Any],
+    args: list[Any],
+    kwargs: dict[str, Any],
+) -> Handle[Any]:
+    """The actor, as soon as it is started.
+
+    Raises:
+        TargetError: it can't be, with these options.
+    """
+    name = asked.name or str(getattr(factory, "__name__", asked.target))
     chosen: dict[str, Any] = {"name": name, "public": True, "wait": False, **dict(asked.options)}
     for option in ("restart", "start_method"):
         if (value := getattr(asked, option)) is not None:
             chosen[option] = value
     try:
-        return options(**chosen)
+        return options(**chosen).spawn(factory, *args, **kwargs)
     except (TypeError, ValueError) as exc:
         raise TargetError(str(exc)) from exc
 
