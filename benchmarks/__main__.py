@@ -16,6 +16,7 @@ from benchmarks import (
     idle,
     import_time,
     loaded,
+    looking,
     many,
     memory,
     pacing,
@@ -51,6 +52,7 @@ for module in (
     slow,
     memory,
     descriptors,
+    looking,
 ):
     module.main()
 idle_status = idle.main()
