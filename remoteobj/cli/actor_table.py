@@ -26,6 +26,9 @@ STATE: Final = next(at for at, column in enumerate(COLUMNS) if column.title == "
 STATES: Final = {
     "running": Style(color="green"),
     "silent": Style(color="red", bold=True),
+    "suspended": Style(color="red", bold=True),
+    "restarting": Style(color="yellow"),
+    "orphaned": Style(color="red"),
     "starting": Style(color="yellow"),
     "draining": Style(color="yellow"),
 }

@@ -7,11 +7,11 @@ from collections.abc import Collection
 from typing import Final
 
 from .._looking import ActorInfo, Observer
-from .._lookout import Lookout, Seen
+from .._watching import Watch
 from ..errors import NotListeningError
 from .arguments import ANSWER_SECONDS, STOP_SECONDS
 from .rows import Row
-from .sampling import Known, Sampler
+from .sampling import Sampler
 
 __all__ = ["LiveSource"]
 
@@ -23,24 +23,19 @@ class LiveSource:
     """A `Source` of all actors of this user's programs."""
 
     def __init__(self) -> None:
-        self._lookout = Lookout()
+        self._watch = Watch()
         self._sampler = Sampler()
         self._infos: dict[str, ActorInfo] = {}
         """Those of the last look. It is replaced whole, since orders come by other threads."""
 
     def look(self, on_screen: Collection[str]) -> list[Row]:
         """All there are; some of them are asked what they are doing."""
-        seen = self._lookout.look()
-        self._infos = {one.info.id: one.info for one in seen}
-        exact = self._exact(seen)
-        known = [_known(one, exact) for one in seen]
         now = time.monotonic()
-        chosen = self._sampler.choose(now, known, on_screen)
-        answers = self._lookout.glance([one.key for one in chosen], LOOK_SECONDS)
-        return self._sampler.rows(now, known, answers, self._exact(seen))
-
-    def _exact(self, seen: Collection[Seen]) -> dict[int, float]:
-        return self._lookout.cpu_seconds({one.info.pid for one in seen})
+        glances = self._watch.look(
+            LOOK_SECONDS, lambda actors: self._sampler.choose(now, actors, on_screen)
+        )
+        self._infos = {one.info.id: one.info for one in glances}
+        return self._sampler.rows(now, glances)
 
     def stack(self, key: str) -> str:
         """The stacks of its threads."""
@@ -69,10 +64,4 @@ class LiveSource:
 
     def close(self) -> None:
         """Let go of all connections."""
-        self._lookout.close()
-
-
-def _known(seen: Seen, exact: dict[int, float]) -> Known:
-    info = seen.info
-    used = exact.get(info.pid, seen.cpu_seconds)
-    return Known(info.id, info.name, info.class_name, info.pid, info.state, used, seen.memory)
+        self._watch.close()

@@ -121,9 +121,7 @@ def _told_to_end(tell: Callable[[signal.Signals], object]) -> Iterator[None]:
     # Under `nohup` it is not for us that a terminal is closed.
     lasting = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     former = {
-        one: signal.signal(one, handler)
-        for one in ENDING
-        if not (lasting and one == signal.SIGHUP)
+        one: signal.signal(one, handler) for one in ENDING if not (lasting and one == signal.SIGHUP)
     }
     try:
         yield

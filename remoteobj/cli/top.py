@@ -32,9 +32,10 @@ Each line is an actor. What can't be known yet is empty.
 NAME     its name
 CLASS    the class of its object
 PID      its process
-STATE    starting, running, draining (it stops in order), or
-         silent: it does not answer, since it is stopped by a
-         signal, or code in C holds its interpreter
+STATE    starting, running, draining (it stops in order),
+         restarting, suspended (a signal has stopped it),
+         orphaned (its program has died, so that it ends), or
+         silent: code that holds its interpreter keeps it busy
 CALL     the call that it runs now, and AGE: for how long
 QUEUE    how many calls wait
 CALLS/S  how many calls it has done per second
