@@ -238,7 +238,7 @@ def hold_the_interpreter(miller: Any, gate: Gate) -> None:
     ("how", "words"),
     [
         (stop_by_signal, "its process is stopped, by SIGSTOP say"),
-        (hold_the_interpreter, "code that holds the interpreter keeps it busy"),
+        (hold_the_interpreter, "code that holds the interpreter"),
     ],
 )
 def test_that_it_does_not_answer_is_said_within_a_second(
