@@ -1,6 +1,7 @@
 """`remoteobj top`, driven by keys, over a made-up source: what is on its screen."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
@@ -10,6 +11,7 @@ from textual.pilot import Pilot
 from remoteobj.cli.top import HELP, Top
 from remoteobj.errors import CallTimeoutError
 from tests.command_line.fake_source import ROWS, FakeSource
+from tests.command_line.picture import PICTURE, picture
 
 
 class Screen:
@@ -238,3 +240,12 @@ def test_q_ends_it() -> None:
 def test_no_colour_where_nobody_wants_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     assert Top(FakeSource(), None).no_color
+
+
+def test_the_picture_in_the_documentation_is_of_this_program() -> None:
+    """`make picture` makes it anew. How its lines and colours are drawn is textual's business."""
+
+    def words(svg: str) -> list[str]:
+        return re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+
+    assert words(PICTURE.read_text("utf-8")) == words(asyncio.run(picture()))
