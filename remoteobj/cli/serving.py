@@ -2,7 +2,7 @@
 
 ::
 
-    main thread     events: ready | error | SIGINT, SIGTERM, SIGHUP | the end of the actor
+    main thread     events: ready | error | a signal | a death | the end
     ready thread    waits for the actor's `__init__`, and says so, once
 """
 
@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from .. import Handle, options
 from ..errors import ExitReport, RemoteObjError
@@ -39,7 +39,13 @@ class _Ready:
     """The event that its `__init__` has finished."""
 
 
-Event = _Ready | BaseException | signal.Signals | ExitReport
+class _Died(NamedTuple):
+    """The event that one of its processes has ended, which another one may follow."""
+
+    report: ExitReport
+
+
+Event = _Ready | _Died | BaseException | signal.Signals | ExitReport
 
 
 def serve(asked: argparse.Namespace) -> int:
@@ -56,6 +62,7 @@ def serve(asked: argparse.Namespace) -> int:
     with _told_to_end(events.put):
         handle = _spawned(asked, factory, args, kwargs)
         try:
+            handle.on_exit_(lambda report: events.put(_Died(report)))
             handle.exited_.add_done_callback(lambda future: events.put(future.result()))
             waits = threading.Thread(
                 target=_wait_until_ready,
@@ -80,6 +87,10 @@ def _attend(handle: Handle[Any], events: queue.SimpleQueue[Event]) -> int:
             print(f"{name} is told to stop, by {event.name}", flush=True)
             handle.stop_()
             return _outcome(handle)
+        elif isinstance(event, _Died):
+            if not handle.exited_.done():
+                words = f"remoteobj: {shown(str(event.report))}; it is started again"
+                print(words, file=sys.stderr, flush=True)
         elif isinstance(event, ExitReport):
             code = _outcome(handle)
             if code == 0 and event.reason != "stopped":

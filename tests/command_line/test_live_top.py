@@ -84,9 +84,7 @@ def the_row(source: LiveSource) -> Row:
     return row
 
 
-def test_a_row_is_what_the_actor_does_and_uses(
-    miller: Any, source: LiveSource, gate: Gate
-) -> None:
+def test_a_row_is_what_the_actor_does_and_uses(miller: Any, source: LiveSource, gate: Gate) -> None:
     assert (the_row(source).name, the_row(source).cls) == ("mill", "Miller")
     future = miller.future_.grind(gate)
     gate.wait_for_arrival()
@@ -113,9 +111,7 @@ def test_orders_reach_the_actor_of_the_row(miller: Any, source: LiveSource, gate
         source.kill(key)
 
 
-def test_one_that_is_stopped_by_a_signal_holds_up_no_look(
-    miller: Any, source: LiveSource
-) -> None:
+def test_one_that_is_stopped_by_a_signal_holds_up_no_look(miller: Any, source: LiveSource) -> None:
     os.kill(miller.pid_, signal.SIGSTOP)
     assert until(lambda: the_row(source).state == "suspended")
     os.kill(miller.pid_, signal.SIGCONT)

@@ -153,6 +153,26 @@ def test_its_death_is_one_line(serve: Serve) -> None:
     assert ended.err == "remoteobj: front was killed by SIGKILL\n"
 
 
+def test_one_that_is_restarted_goes_on_after_a_death(serve: Serve) -> None:
+    served = serve("lab:Camera", "--name", "front", "--restart", "on-failure", "-o", "backoff=0.0")
+    served.ready()
+    front: Proxy = connect("front")
+    (first,) = actors()
+    front.cast_.die()
+    assert served.process.stderr is not None
+    told = served.process.stderr.readline()
+    assert (
+        told
+        == "remoteobj: front was killed by SIGKILL, while it ran ?.die(...); it is started again\n"
+    )
+    assert get(front.fps) == 30
+    (second,) = actors()
+    assert first.pid != second.pid
+    ended = served.end(signal.SIGTERM)
+    assert (ended.code, ended.err) == (0, "")
+    assert served.closed
+
+
 def test_it_ends_with_0_when_somebody_else_has_stopped_it(serve: Serve) -> None:
     served = serve("lab:Camera", "--start-method", "spawn", "--", "-1", "--fps")
     assert served.ready().startswith("Camera is ready")
