@@ -154,7 +154,7 @@ class Top(App[None]):
     def _set(self, selector: str, text: str) -> None:
         line = self.screen_stack[0].query_one(selector, Static)
         if str(line.content) != text:
-            line.update(text)
+            line.update(text, layout=False)  # it is one line, whatever it says
 
     def say(self, words: str) -> None:
         """Say something below the table, until there is something else to say."""
