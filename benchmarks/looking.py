@@ -101,7 +101,7 @@ def top(workers: list[Any], busy: Any) -> None:
 def _ratio(pid: int, screen: int, busy: Any) -> float:
     """How far a busy actor comes while it is looked at, by how far it comes while `top` is stopped:
     the median of rounds, each of which has both."""
-    ratios = []
+    ratios: list[float] = []
     for _ in range(5):
         os.kill(pid, signal.SIGSTOP)
         unseen = busy.spin(1.0)

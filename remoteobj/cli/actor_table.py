@@ -52,7 +52,7 @@ class ActorTable(Widget, can_focus=True):
         Binding("home,g", "first", "first", show=False),
         Binding("end,G", "last", "last", show=False),
     ]
-    DEFAULT_CSS = "ActorTable { height: 1fr; }"
+    DEFAULT_CSS: ClassVar[str] = "ActorTable { height: 1fr; }"
 
     def __init__(self) -> None:
         super().__init__()

@@ -48,18 +48,23 @@ class Source(Protocol):
 
     def look(self, on_screen: Collection[str]) -> list[Row]:
         """All actors there are; those that are on the screen are wanted the most."""
+        ...
 
     def stack(self, key: str) -> str:
         """The stacks of an actor's threads."""
+        ...
 
     def interrupt(self, key: str) -> bool:
         """Raise KeyboardInterrupt in what it runs; False: it runs nothing."""
+        ...
 
     def stop(self, key: str) -> None:
         """Have it stop in order; returns when it has ended."""
+        ...
 
     def kill(self, key: str) -> None:
         """End its process."""
+        ...
 
 
 COLUMNS: Final = (

@@ -14,6 +14,7 @@ from typing import ClassVar, TypeVar
 
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
+from textual.types import AnimationLevel
 from textual.widgets import Footer, Input, Static
 
 from ..errors import RemoteObjError
@@ -59,9 +60,9 @@ class Top(App[None]):
         interval: seconds from look to look. None: only when `look` is called.
     """
 
-    TITLE = "remoteobj top"
-    ENABLE_COMMAND_PALETTE = False
-    CSS = """
+    TITLE: str | None = "remoteobj top"
+    ENABLE_COMMAND_PALETTE: ClassVar[bool] = False
+    CSS: ClassVar[str] = """
         #summary { height: 1; text-style: bold; }
         #filter { display: none; border: none; height: 1; padding: 0; }
         #filter.open { display: block; }
@@ -99,7 +100,9 @@ class Top(App[None]):
 
     def on_mount(self) -> None:
         """Look for the first time, and from now on."""
-        self.animation_level = "none"  # each picture of one would cost as much as a look
+        self.animation_level: AnimationLevel = (
+            "none"  # each picture of one would cost as much as a look
+        )
         self._table.focus()
         self.look()
         if self._interval is not None:

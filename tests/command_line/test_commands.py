@@ -40,7 +40,8 @@ def command(capsys: pytest.CaptureFixture[str]) -> Command:
             code = main([str(one) for one in argv])
         finally:
             sys.path[:] = path
-        return Said(code, *capsys.readouterr())
+        said = capsys.readouterr()
+        return Said(code, said.out, said.err)
 
     return run
 
