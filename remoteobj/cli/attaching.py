@@ -28,7 +28,9 @@ def attach(asked: argparse.Namespace) -> int:
         info = observer.info
         who = f"{shown(info.name)}, {shown(info.class_name)} (pid {info.pid})"
     if asked.command is None:
-        _prompt(f"actor is {who}. It runs {shown(told_of(status))}.", names)
+        busy = status.call is not None
+        doing = f"It runs {shown(told_of(status))}; calls wait for that." if busy else "It is idle."
+        _prompt(f"`actor` is {who}. {doing} Ctrl-D leaves it as it is.", names)
         return 0
     if status.call is not None:
         print(f"remoteobj: it runs {shown(told_of(status))}; waiting for that", file=sys.stderr)
@@ -64,7 +66,8 @@ def _prompt(banner: str, names: dict[str, Any]) -> None:
         return
     config = Config()
     config.TerminalInteractiveShell.banner1 = f"{banner}\n"
-    config.TerminalIPythonApp.display_banner = True
+    config.TerminalInteractiveShell.confirm_exit = False
+    config.TerminalInteractiveShell.enable_tip = False
     if os.environ.get("NO_COLOR"):
         config.TerminalInteractiveShell.colors = "NoColor"
     start_ipython(argv=[], user_ns=names, config=config)

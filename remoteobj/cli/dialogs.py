@@ -29,7 +29,9 @@ class Reading(ModalScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,enter,s,question_mark", "dismiss", "close"),
     ]
-    DEFAULT_CSS: ClassVar[str] = "Reading {" + _FRAME + " VerticalScroll { width: 90%; height: 80%; } }"
+    DEFAULT_CSS: ClassVar[str] = (
+        "Reading {" + _FRAME + " VerticalScroll { width: 90%; height: 80%; } }"
+    )
 
     def __init__(self, title: str, text: str) -> None:
         super().__init__()
@@ -54,7 +56,9 @@ class Question(ModalScreen[bool]):
         words: what is asked.
     """
 
-    DEFAULT_CSS: ClassVar[str] = "Question {" + _FRAME + " #words { width: auto; max-width: 90%; } }"
+    DEFAULT_CSS: ClassVar[str] = (
+        "Question {" + _FRAME + " #words { width: auto; max-width: 90%; } }"
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "dismiss(True)", "yes"),
         Binding("n,escape,q,enter", "dismiss(False)", "no"),

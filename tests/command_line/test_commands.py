@@ -1,5 +1,6 @@
 """The commands that look into one actor, or list all, over real ones."""
 
+import io
 import json
 import os
 import signal
@@ -312,6 +313,38 @@ def test_code_that_must_wait_for_a_busy_actor_says_so(miller: Any, gate: Gate) -
     assert note.startswith("remoteobj: it runs ?.grind(...) for ")
     assert (process.returncode, out) == (0, "1\n")
     assert future.result() == "flour"
+
+
+def test_a_prompt_of_ipython_has_the_actor() -> None:
+    with Lamp.options(name="lamp", start_method="fork").spawn() as lamp:
+        ended = subprocess.run(
+            [sys.executable, "-m", "remoteobj", "attach", "lamp"],
+            input="actor.level.__ + 39\nactor.level = 8\n",
+            capture_output=True,
+            check=True,
+            text=True,
+        )
+        assert lamp.level.get_() == 8
+    assert f"`actor` is lamp, Lamp (pid {lamp.pid_}). It is idle." in ended.stdout
+    assert "Out[1]: 42" in ended.stdout
+
+
+def test_where_there_is_no_ipython_the_prompt_is_pythons(
+    miller: Any, command: Command, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "IPython", None)
+    monkeypatch.setitem(sys.modules, "readline", None)
+    for name in ("ps1", "ps2"):  # which would stay
+        monkeypatch.setattr(sys, name, "> ", raising=False)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("actor.with_(timeout=0.01).ground\nactor.pid\n"))
+    miller.cast_.grind(gate)
+    gate.wait_for_arrival()
+    said = command("attach", "mill")
+    gate.open()
+    assert said.code == 0
+    assert "`actor` is mill, Miller" in said.err
+    assert "It runs ?.grind(...) for " in said.err
+    assert "(?.pid)" in said.out
 
 
 # ------------------------------------------------------------------ usage
