@@ -29,19 +29,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name may have any letters
     try:
-        asked = parse(sys.argv[1:] if argv is None else argv)
-        code = _command(asked.verb)(asked)
+        code = _done(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()  # here, where it is known what to do if nobody reads it
     except BrokenPipeError:
         return _nobody_reads()
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
+    return code
+
+
+def _done(argv: Sequence[str]) -> int:
+    """Do it; the exit code, also of what goes wrong."""
+    try:
+        asked = parse(argv)
+        return _command(asked.verb)(asked)
+    except SystemExit as exc:  # `argparse` has said why, or code at the prompt ends it
+        return exc.code if isinstance(exc.code, int) else 0
+    except BrokenPipeError:
+        raise
     except (RemoteObjError, OSError) as exc:
         print(f"remoteobj: {first_line(exc)}", file=sys.stderr)
         return 1
-    except SystemExit as exc:  # `argparse` has said why
-        return exc.code if isinstance(exc.code, int) else 0
-    return code
 
 
 def _nobody_reads() -> int:

@@ -2,11 +2,13 @@
 
 import fcntl
 import os
+import resource
 import signal
 import struct
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -111,8 +113,40 @@ def test_orders_reach_the_actor_of_the_row(miller: Any, source: LiveSource, gate
         source.kill(key)
 
 
+def test_one_that_holds_its_interpreter_is_silent_and_holds_up_no_look(
+    miller: Any, source: LiveSource, gate: Gate
+) -> None:
+    the_row(source)
+    miller.cast_.hold(gate)
+    gate.wait_for_arrival()
+
+    def silent() -> bool:
+        begun = time.monotonic()
+        row = the_row(source)
+        assert time.monotonic() - begun < 1.0
+        return row.state == "silent"
+
+    until(silent)
+
+
 def test_one_that_is_stopped_by_a_signal_holds_up_no_look(miller: Any, source: LiveSource) -> None:
     os.kill(miller.pid_, signal.SIGSTOP)
     assert until(lambda: the_row(source).state == "suspended")
     os.kill(miller.pid_, signal.SIGCONT)
     assert until(lambda: the_row(source).state == "running")
+
+
+def test_no_more_connections_are_kept_than_there_are_descriptors_for(
+    source: LiveSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = (64 + 2 * 3, resource.RLIM_INFINITY)
+    monkeypatch.setattr("resource.getrlimit", lambda _: few)
+    spawner = Miller.options(start_method="fork", wait=False)
+    with spawner.spawn(), spawner.spawn(), spawner.spawn(), spawner.spawn():
+        until(lambda: all(row.state == "running" for row in source.look([])))
+        before = len(os.listdir("/dev/fd"))
+        for _ in range(3):
+            assert len(source.look([])) == 4
+        assert len(os.listdir("/dev/fd")) <= before
+        source.close()
+        assert before - len(os.listdir("/dev/fd")) == 2 * 3
