@@ -15,14 +15,14 @@ QUIETLY := --quiet --disable-pip-version-check
 SOURCES := $(wildcard remoteobj tests examples benchmarks fuzz docs/conf.py noxfile.py)
 
 # Each has its locked requirements. What lint checks imports the others' libraries, so it leads.
-EXTRAS := lint demo examples gui test docs bench nox titles progress fuzz peers upgrade
+EXTRAS := lint cli demo examples gui test docs bench nox titles progress fuzz peers upgrade
 
-.PHONY: help demo test bytecode test-portable test-all lint format docs bench bench-peers fuzz soak upgrade clean
+.PHONY: help demo test bytecode test-portable test-all lint format docs picture bench bench-peers fuzz soak upgrade clean
 # Two installations into one environment at once would break it.
 .NOTPARALLEL:
 
 help:
-	@echo "make demo | test | test-portable | test-all | lint | format | docs | bench | bench-peers | fuzz | soak | upgrade | clean"
+	@echo "make demo | test | test-portable | test-all | lint | format | docs | picture | bench | bench-peers | fuzz | soak | upgrade | clean"
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/python examples/indexer.py
@@ -59,6 +59,10 @@ format: $(VENV)/lint.stamp
 # All pages are read anew (-E), since a page that has not changed would not be warned of again.
 docs: $(VENV)/docs.stamp
 	$(BIN)/sphinx-build -E -W -n --keep-going -b html docs docs/_build/html
+
+# Of `remoteobj top`, for the documentation.
+picture: $(VENV)/test.stamp
+	$(BIN)/python -m tests.command_line.picture
 
 bench: $(VENV)/bench.stamp
 	$(BIN)/python -m benchmarks $(ARGS)

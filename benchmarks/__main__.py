@@ -16,6 +16,7 @@ from benchmarks import (
     idle,
     import_time,
     loaded,
+    looking,
     many,
     memory,
     pacing,
@@ -53,6 +54,7 @@ for module in (
     slow,
     memory,
     descriptors,
+    looking,
 ):
     module.main()
 idle_status = idle.main()

@@ -4,12 +4,16 @@ One thread asks all of them, by connections that stay open, and waits for all an
 that has used no processor time since it was asked last has done nothing either, and so is not asked
 again; to know that takes one system call for each. What it did within its last answer's own moment
 can be missed by that, so that each is asked again after some seconds all the same.
+
+Connections are kept as long as there are descriptors for them.
 """
 
 from __future__ import annotations
 
+import resource
 import select
 import time
+from collections.abc import Callable, Collection
 from typing import Final, NamedTuple
 
 from ._caller.answers import decode_answer
@@ -34,6 +38,10 @@ REST_SECONDS: Final = 5.0
 TRAILING: Final = 40_000
 """Nanoseconds of processor time that an actor takes after its answer, for that alone. A request
 takes more."""
+DESCRIPTORS: Final = 3
+"""How many a connection takes."""
+OTHERS: Final = 64
+"""How many are left to the rest of the program."""
 
 
 class Glance(NamedTuple):
@@ -165,15 +173,27 @@ class Watch:
         while self._lines:
             self._lines.popitem()[1].close()
 
-    def look(self, patience: float = 0.25) -> list[Glance]:
+    def look(
+        self,
+        patience: float = 0.25,
+        choose: Callable[[list[str]], Collection[str]] | None = None,
+    ) -> list[Glance]:
         """What all of them are at, the oldest first. Takes at most about twice `patience` seconds,
-        however many do not answer."""
+        however many do not answer.
+
+        Args:
+            choose: of all, by `ActorInfo.id`, those that are to be asked now, the most urgent
+                first; of the others the answers of before hold. None: all.
+        """
         listed = sorted(living(), key=lambda one: one.entry.began)
         lines = self._lines_of(listed)
+        by_id = {
+            one.entry.actor_id.token: (one, line) for one, line in zip(listed, lines, strict=True)
+        }
         now = time.monotonic()
-        for one, line in zip(listed, lines, strict=True):
+        for chosen in by_id if choose is None else choose(list(by_id)):
             if time.monotonic() < now + patience:
-                self._ask(one, line, now)
+                self._ask(*by_id[chosen], now)
         self._hear([line for line in lines if line.asked], time.monotonic() + patience)
         for line in lines:
             line.note_rest()
@@ -194,8 +214,10 @@ class Watch:
         if state_of(listed) in ("suspended", "restarting"):
             line.is_silent(now)
             return
-        if line.channel is None and not line.connect(entry, now):
-            return
+        if line.channel is None:
+            self._make_room()
+            if not line.connect(entry, now):
+                return
         assert line.channel is not None
         line.pid = entry.pid
         self._questions += 1
@@ -207,6 +229,16 @@ class Watch:
                 line.asked = self._questions
         except ChannelClosedError:
             line.close()
+
+    def _make_room(self) -> None:
+        """Where there is no descriptor for one more connection, end that which was silent for the
+        longest."""
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = max(1, (limit - OTHERS) // DESCRIPTORS)
+        used = [one for one in self._lines.values() if one.channel is not None]
+        if limit >= 0 and len(used) >= most:
+            resting = [one for one in used if not one.asked] or used
+            min(resting, key=lambda one: one.seen_at).close()
 
     def _hear(self, waiting: list[_Line], deadline: float) -> None:
         """Take in the answers, as far as they come in time."""

@@ -30,6 +30,9 @@ ROOMS: dict[str, set[str]] = {
     "_actor": {"_catching", "_engines", "_wire", "_protocol", "_pickling", "_os", "errors"},
     "face": {"_actor", "_caller", "_catching", "_engines", "_wire", "_protocol", "_pickling"}
     | {"_os", "errors"},
+    # Programs of ours that stand on the face as any other: nothing stands on them.
+    "cli": {"face", "errors"},
+    "__main__": {"cli"},
 }
 SEAMS = {
     "_wire.transport": "Transport",

@@ -79,7 +79,7 @@ from remoteobj._protocol.operations import OPERATIONS
 from remoteobj._protocol.own_names import OF_HANDLES, OF_PROXIES
 from remoteobj._proxy import ref_of
 from remoteobj._succession import Succession
-from remoteobj._watching import Watch
+from remoteobj._watching import Glance, Watch
 from remoteobj._wire import buffer_exchange, registry, roster, runtime_directory, unix
 from remoteobj._wire.auth import (
     ANSWER,
@@ -123,6 +123,7 @@ __all__ = [
     "Kind",
     "MalformedFrameError",
     "Observer",
+    "Glance",
     "Watch",
     "answer_to",
     "decode_answer",

@@ -1,5 +1,6 @@
 """A terminal without a screen: a test reads what programs show there, and types."""
 
+import codecs
 import os
 import select
 import time
@@ -20,6 +21,7 @@ class PseudoTerminal:
         self._screen, self._line = os.openpty()
         self.path = os.ttyname(self._line)
         self._shown = ""
+        self._decode = codecs.getincrementaldecoder("utf-8")().decode
 
     def until(self, text: str, seconds: float = 20.0) -> str:
         """What is shown up to this text, which is waited for."""
@@ -27,7 +29,7 @@ class PseudoTerminal:
         while text not in self._shown:
             if not select.select([self._screen], [], [], max(0.0, end - time.monotonic()))[0]:
                 raise AssertionError(f"{text!r} was not shown within {seconds} s: {self._shown!r}")
-            self._shown += os.read(self._screen, 65536).decode().replace("\r\n", "\n")
+            self._shown += self._decode(os.read(self._screen, 65536)).replace("\r\n", "\n")
         before, found, self._shown = self._shown.partition(text)
         return before + found
 

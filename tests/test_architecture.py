@@ -83,6 +83,16 @@ BAD: list[tuple[Callable[[Tree], Iterator[str]], Tree, str]] = [
         "errors:1: imports __init__, and errors must not see face",
     ),
     (
+        architecture.imports_come_from_below,
+        {"_proxy": "from .cli.rows import Row\n", "cli": DOC, "cli.rows": ""},
+        "_proxy:1: imports cli.rows, and face must not see cli",
+    ),
+    (
+        architecture.imports_come_from_below,
+        {"cli": DOC, "cli.rows": "from .._os.threads import A\n"},
+        "cli.rows:1: imports _os.threads, and cli must not see _os",
+    ),
+    (
         architecture.rooms_say_what_they_are_for,
         {"_os": '"""Too little."""\n', "_os.a": ""},
         "_os: its __init__ is to say",

@@ -1,0 +1,83 @@
+"""The program `remoteobj`: what is typed, the command that does it, and the exit code.
+
+An error that a user can do something about is one line on stderr, and exit code 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from io import TextIOWrapper
+
+from ..errors import RemoteObjError
+from .arguments import ORDERS, parse
+from .text import first_line
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what was typed; the exit code.
+
+    Args:
+        argv: what was typed after the name of the program. None: as Python knows it.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name may have any letters
+    try:
+        code = _done(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()  # here, where it is known what to do if nobody reads it
+    except BrokenPipeError:
+        return _nobody_reads()
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    return code
+
+
+def _done(argv: Sequence[str]) -> int:
+    """Do it; the exit code, also of what goes wrong."""
+    try:
+        asked = parse(argv)
+        return _command(asked.verb)(asked)
+    except SystemExit as exc:  # `argparse` has said why, or code at the prompt ends it
+        return exc.code if isinstance(exc.code, int) else 0
+    except BrokenPipeError:
+        raise
+    except (RemoteObjError, OSError) as exc:
+        print(f"remoteobj: {first_line(exc)}", file=sys.stderr)
+        return 1
+
+
+def _nobody_reads() -> int:
+    """`head` has seen enough: end as `cat` would, without a word."""
+    # The interpreter will flush what is left once more.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + signal.SIGPIPE
+
+
+def _command(verb: str) -> Callable[[argparse.Namespace], int]:
+    """What does it; imported when it is asked for, since it is most of the start-up."""
+    if verb == "ls":
+        from .listing import ls  # start-up
+
+        return ls
+    if verb == "top":
+        from .watching import top  # start-up
+
+        return top
+    if verb == "attach":
+        from .attaching import attach  # start-up
+
+        return attach
+    if verb == "serve":
+        from .serving import serve  # start-up
+
+        return serve
+    assert verb in ORDERS
+    from .orders import order  # start-up
+
+    return order
