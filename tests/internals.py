@@ -201,9 +201,7 @@ def is_at_rest(supervisor: Any) -> bool:
         return not (supervision._at_work or supervision._failures or supervision._starters)
 
 
-def do_when_an_end_is_asked_for(
-    monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]
-) -> None:
+def do_when_an_end_is_asked_for(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
     """Call `act` each time that an actor is asked to tell its end."""
     on_end = OwnedActor.on_end
 

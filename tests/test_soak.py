@@ -585,7 +585,11 @@ def test_a_line_that_a_kill_has_torn_is_not_counted(tmp_path: Path) -> None:
     [
         ("ok", "", "it was not executed. Executed by life: none. Its caller was told: ok"),
         ("refused", "10 1\n", "it was executed. Executed by life: 1. Its caller was told: refused"),
-        ("maybe", "10 1\n10 2\n", "more than once. Executed by life: 1, 1. Its caller was told: maybe"),
+        (
+            "maybe",
+            "10 1\n10 2\n",
+            "more than once. Executed by life: 1, 1. Its caller was told: maybe",
+        ),
         ("wrong value", "10 1\n", "its outcome is wrong. Executed by life: 1."),
         ("lost", "", "its outcome is lost"),
     ],

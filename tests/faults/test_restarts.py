@@ -2,7 +2,6 @@
 
 import os
 import signal
-import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
@@ -13,7 +12,6 @@ import pytest
 from remoteobj import (
     ActorDiedError,
     NotListeningError,
-    Pool,
     RestartLimitError,
     Supervisor,
     connect,
@@ -24,7 +22,7 @@ from remoteobj.testing import Gate
 from tests.faults._actors import DEATH, ORPHAN, Subject, assert_died, parked
 from tests.faults._table import fault
 from tests.faults.conftest import Within
-from tests.tools import Call, Scripts, ended, until, until_gone
+from tests.tools import Call, Scripts, until_gone
 
 RESTART = 5.0
 """Seconds that a restart may take, with any start method on a slow machine."""
