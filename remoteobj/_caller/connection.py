@@ -62,23 +62,18 @@ class Connection:
     """
 
     def __init__(
-        self,
-        channel: Channel,
-        lost: ErrorFactory,
-        goodbye_error: GoodbyeErrors,
-        renewable: bool = False,
+        self, channel: Channel, lost: ErrorFactory, goodbye: GoodbyeErrors, renewable: bool = False
     ) -> None:
         self._channel = channel
         self.runs_inline: bool = channel.runs_inline
         self._calls = CallTable()
         self._async_calls = AsyncCalls()
         tables = self._calls, self._async_calls
-        self._incoming = Incoming(channel, *tables, lost, goodbye_error, renewable)
+        self._incoming = Incoming(channel, *tables, lost, goodbye, renewable)
         self._reader = SharedReader(channel, self._incoming)
         self._writer = FrameWriter(channel, self._incoming, self._reader.wait_writable)
-        self._background_io = BackgroundIO(
-            channel, self._incoming, self._async_calls, self._reader, self._writer
-        )
+        parts = self._incoming, self._async_calls, self._reader, self._writer
+        self._background_io = BackgroundIO(channel, *parts)
         self.call_fast: Callable[[bytes], Frame | PendingCall | None] = FastCall(
             channel, self._calls, self._incoming, self._reader, self._writer
         ).call
@@ -142,8 +137,7 @@ class Connection:
 
         Raises:
             ConnectionEndedError: nothing was sent.
-            ReenteredError: this thread is within a call, of which a signal handler or a
-                finalizer makes another one; nothing was sent.
+            ReenteredError: this thread is within a call, below this one; nothing was sent.
         """
         return self._send(Kind.CALL, payload, buffers, self._writer.write, None, opened, token)
 
