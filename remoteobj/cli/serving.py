@@ -73,6 +73,9 @@ def serve(asked: argparse.Namespace) -> int:
             )
             waits.start()
             return _attend(handle, events)
+        except KeyboardInterrupt:
+            handle.kill_()
+            raise
         finally:
             handle.stop_()
 
