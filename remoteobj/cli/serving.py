@@ -61,23 +61,24 @@ def serve(asked: argparse.Namespace) -> int:
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
     with _told_to_end(events.put):
         handle = _spawned(asked, factory, args, kwargs)
+        waits = threading.Thread(
+            target=_wait_until_ready,
+            args=(handle, events.put),
+            name="remoteobj-serve-ready",
+            daemon=True,
+        )
+        waits.start()
         try:
             if _restarts(asked):
                 handle.on_exit_(lambda report: events.put(_Died(report)))
             handle.exited_.add_done_callback(lambda future: events.put(future.result()))
-            waits = threading.Thread(
-                target=_wait_until_ready,
-                args=(handle, events.put),
-                name="remoteobj-serve-ready",
-                daemon=True,
-            )
-            waits.start()
             return _attend(handle, events)
         except KeyboardInterrupt:
             handle.kill_()
             raise
         finally:
             handle.stop_()
+            waits.join()  # it waits no longer, since the actor has ended
 
 
 def _attend(handle: Handle[Any], events: queue.SimpleQueue[Event]) -> int:
