@@ -134,7 +134,8 @@ class ActorTable(Widget, can_focus=True):
         """One line of the screen, for textual."""
         drawn = self._screen_lines[y] if y < len(self._screen_lines) else ()
         strip = Strip([Segment(text, style) for text, style in drawn])
-        return strip.adjust_cell_length(self.size.width, drawn[-1][1] if drawn else None)
+        strip = strip.adjust_cell_length(self.size.width, drawn[-1][1] if drawn else None)
+        return strip.apply_style(self.rich_style)  # below what is drawn
 
     # --- what moves ------------------------------------------------------------------------
 

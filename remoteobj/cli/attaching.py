@@ -46,15 +46,24 @@ def _run(command: str, names: dict[str, Any]) -> int:
         exec(compile(ast.Module(body, []), "<command>", "exec"), names)
         if isinstance(last, ast.Expr):
             value = eval(compile(ast.Expression(last.value), "<command>", "eval"), names)
-            value = (
-                get(value) if isinstance(value, Proxy) and value is not names["actor"] else value
-            )
+            value = get(value) if _is_part(value) else value
             if value is not None:
                 print(repr(value))
     except Exception as exc:
         print_theirs(exc)  # as `python -c` would
         return 1
     return 0
+
+
+def _is_part(value: object) -> bool:
+    """Whether it is a proxy of a part of an object, which stands for that part's value."""
+    if not isinstance(value, Proxy):
+        return False
+    try:
+        hash(value)
+    except TypeError:  # which whole objects never raise, and parts always do
+        return True
+    return False
 
 
 def _prompt(banner: str, names: dict[str, Any]) -> None:

@@ -43,8 +43,11 @@ def _done(argv: Sequence[str]) -> int:
     try:
         asked = parse(argv)
         return _command(asked.verb)(asked)
-    except SystemExit as exc:  # `argparse` has said why, or code at the prompt ends it
-        return exc.code if isinstance(exc.code, int) else 0
+    except SystemExit as exc:  # `argparse` has said why, or the user's code ends it
+        if exc.code is None or isinstance(exc.code, int):
+            return exc.code or 0
+        print(exc.code, file=sys.stderr)
+        return 1
     except BrokenPipeError:
         raise
     except (RemoteObjError, OSError) as exc:

@@ -61,45 +61,55 @@ def serve(asked: argparse.Namespace) -> int:
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
     with _told_to_end(events.put):
         handle = _spawned(asked, factory, args, kwargs)
+        waits = threading.Thread(
+            target=_wait_until_ready,
+            args=(handle, events.put),
+            name="remoteobj-serve-ready",
+            daemon=True,
+        )
+        waits.start()
         try:
-            handle.on_exit_(lambda report: events.put(_Died(report)))
+            if _restarts(asked):
+                handle.on_exit_(lambda report: events.put(_Died(report)))
             handle.exited_.add_done_callback(lambda future: events.put(future.result()))
-            waits = threading.Thread(
-                target=_wait_until_ready,
-                args=(handle, events.put),
-                name="remoteobj-serve-ready",
-                daemon=True,
-            )
-            waits.start()
             return _attend(handle, events)
+        except KeyboardInterrupt:
+            handle.kill_()
+            raise
         finally:
             handle.stop_()
+            waits.join()  # it waits no longer, since the actor has ended
 
 
 def _attend(handle: Handle[Any], events: queue.SimpleQueue[Event]) -> int:
     """Do what each event asks for, until it has ended; the exit code."""
-    name = shown(handle.name_)
+    name, told = shown(handle.name_), None
     while True:
         event = events.get()
         if isinstance(event, _Ready):
             print(f"{name} is ready (pid {handle.pid_}); Ctrl-C stops it", flush=True)
         elif isinstance(event, signal.Signals):
-            print(f"{name} is told to stop, by {event.name}", flush=True)
+            print(f"{name} is told to stop, by {event.name}; Ctrl-C kills it", flush=True)
             handle.stop_()
             return _outcome(handle)
         elif isinstance(event, _Died):
-            if not handle.exited_.done():
-                words = f"remoteobj: {shown(str(event.report))}; it is started again"
-                print(words, file=sys.stderr, flush=True)
+            told = event.report.pid
+            _tell(event.report)
         elif isinstance(event, ExitReport):
             code = _outcome(handle)
-            if code == 0 and event.reason != "stopped":
-                print(f"remoteobj: {shown(str(event))}", file=sys.stderr)
-                return 1
-            return code
+            if event.reason == "stopped":
+                return code
+            if code == 0 and event.pid != told:
+                _tell(event)
+            return 1
         else:
             print_theirs(event)
             return 1
+
+
+def _tell(report: ExitReport) -> None:
+    if report.reason != "stopped":
+        print(f"remoteobj: {shown(str(report))}", file=sys.stderr, flush=True)
 
 
 def _outcome(handle: Handle[Any]) -> int:
@@ -126,7 +136,12 @@ def _wait_until_ready(handle: Handle[Any], tell: Callable[[Event], object]) -> N
 def _told_to_end(tell: Callable[[signal.Signals], object]) -> Iterator[None]:
     """Be told of the signals that end a program, which then do not end this one."""
 
+    told: list[int] = []
+
     def handler(number: int, _: FrameType | None) -> None:
+        if told and number == signal.SIGINT:
+            raise KeyboardInterrupt  # whoever presses it again has waited long enough
+        told.append(number)
         tell(signal.Signals(number))
 
     # Under `nohup` it is not for us that a terminal is closed.
@@ -190,6 +205,10 @@ def _spawned(
         return options(**chosen).spawn(factory, *args, **kwargs)
     except (TypeError, ValueError) as exc:
         raise TargetError(str(exc)) from exc
+
+
+def _restarts(asked: argparse.Namespace) -> bool:
+    return str(asked.restart or dict(asked.options).get("restart", "never")) != "never"
 
 
 def _arguments(typed: list[str]) -> tuple[list[Any], dict[str, Any]]:

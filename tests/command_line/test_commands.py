@@ -292,6 +292,7 @@ def test_code_is_run_with_the_actor_and_its_value_is_printed(command: Command) -
         assert failed.err.startswith('Traceback (most recent call last):\n  File "<command>"')
         assert failed.err.endswith("LookupError: no bulb\n")
         assert ", in fail\n" in failed.err
+        assert run("import sys; sys.exit('enough')") == (1, "", "enough\n")
         wrong = run("actor.")
         assert wrong.code == 1
         assert wrong.err.endswith("SyntaxError: invalid syntax\n")

@@ -106,7 +106,7 @@ def test_a_signal_ends_it_in_order(serve: Serve, number: signal.Signals) -> None
     assert get(front.fps) == 15
     ended = served.end(number)
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out == f"front is told to stop, by {number.name}\n"
+    assert ended.out == f"front is told to stop, by {number.name}; Ctrl-C kills it\n"
     assert served.closed
     with pytest.raises(NotListeningError):
         connect("front")
@@ -120,6 +120,25 @@ def test_a_signal_while_it_is_being_made_ends_it_in_order_once_it_is(serve: Serv
     ended = served.end()
     assert (ended.code, ended.err) == (0, "")
     assert served.closed
+
+
+def test_ctrl_c_again_ends_one_that_does_not_stop(serve: Serve) -> None:
+    served = serve("lab:Camera", "waits=True")
+    until(lambda: (served.directory / "waits").exists())
+    served.process.send_signal(signal.SIGTERM)
+    assert "is told to stop" in served.ready()
+    ended = served.end(signal.SIGINT)
+    assert (ended.code, ended.err) == (128 + signal.SIGINT, "")
+    assert not served.closed
+
+
+def test_one_that_dies_too_often_ends_with_its_last_death(serve: Serve) -> None:
+    served = serve("lab:Camera", "-o", "restart='always'", "-o", "max_restarts=0")
+    served.ready()
+    connect("Camera").cast_.die()
+    ended = served.end()
+    assert ended.code == 1
+    assert ended.err == "remoteobj: Camera was killed by SIGKILL, while it ran ?.die(...)\n"
 
 
 def test_an_error_of_its_init_is_a_traceback_of_the_users_code(serve: Serve) -> None:
@@ -161,10 +180,7 @@ def test_one_that_is_restarted_goes_on_after_a_death(serve: Serve) -> None:
     front.cast_.die()
     assert served.process.stderr is not None
     told = served.process.stderr.readline()
-    assert (
-        told
-        == "remoteobj: front was killed by SIGKILL, while it ran ?.die(...); it is started again\n"
-    )
+    assert told == "remoteobj: front was killed by SIGKILL, while it ran ?.die(...)\n"
     assert get(front.fps) == 30
     (second,) = actors()
     assert first.pid != second.pid
