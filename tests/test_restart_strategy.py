@@ -102,6 +102,15 @@ def test_a_start_that_is_overtaken_by_a_failure_of_another_begins_anew() -> None
     assert started_by(plan) == "abc"
 
 
+def test_one_that_fails_while_its_start_ends_has_something_to_tell() -> None:
+    plan = plan_of("one-for-one", "ab")
+    plan.failed("b")
+    assert not plan.tells_something("b")
+    plan.starting("b")
+    assert plan.tells_something("b")
+    assert not plan.tells_something("c")
+
+
 def test_when_one_that_held_up_others_is_taken_out_they_are_started() -> None:
     plan = plan_of("rest-for-one", "abc")
     plan.failed("b")

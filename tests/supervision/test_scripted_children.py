@@ -1,14 +1,19 @@
 """What a supervisor does with its children, with children that are a script of the test."""
 
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from remoteobj import ExitReport, RestartLimitError
+from remoteobj import ExitReport, RestartLimitError, Supervisor
 from remoteobj._restart_strategy import Restart, Strategy
+from remoteobj._supervised_actor import SupervisedActor
 from remoteobj._supervision import Supervision
+from tests.lifecycle.programs import Diary
+from tests.supervision.children import Child
 from tests.supervision.family import settled
 from tests.tools import Call, until
 
@@ -139,6 +144,35 @@ def test_children_are_not_left_to_themselves_when_it_can_not_do_its_task(
         supervision.check()
     assert raised.value.__cause__ is b.error_of_retirement
     assert [args.exc_value for args in told] == [b.error_of_retirement]
+
+
+def test_a_child_that_dies_before_its_supervisor_knows_it_is_restarted_too(
+    diary: Diary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, pids = threading.Event(), list[int]()
+    ended, owns, add = SupervisedActor.ended, SupervisedActor.owns, Supervision.add
+
+    def tell(child: SupervisedActor, *args: Any) -> None:
+        ended(child, *args)
+        told.set()
+
+    def note(child: SupervisedActor, actor: Any) -> None:
+        owns(child, actor)
+        pids.append(actor.instance.pid)
+
+    def die_first(supervision: Supervision, child: SupervisedActor) -> bool:
+        if not told.is_set():
+            os.kill(pids.pop(), signal.SIGKILL)
+            assert told.wait(20)
+        return add(supervision, child)
+
+    monkeypatch.setattr(SupervisedActor, "ended", tell)
+    monkeypatch.setattr(SupervisedActor, "owns", note)
+    monkeypatch.setattr(Supervision, "add", die_first)
+    with Supervisor() as supervisor:
+        child = supervisor.spawn(Child, "a", diary)
+        until(lambda: child.restarts_ == 1)
+        assert child.call() == 1
 
 
 def test_the_one_above_restarts_one_that_can_not_be_started_within_its_limit(
