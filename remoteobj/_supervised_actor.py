@@ -30,7 +30,7 @@ class SupervisedActor:
     _line: Succession
 
     def __init__(self, supervision: Supervision, restart: Restart) -> None:
-        self.restart = restart
+        self.restart: Restart = restart
         self._supervision = supervision
         self._lock = threading.Lock()
         self._known = False

@@ -114,7 +114,7 @@ class Supervision:
         check_strategy(strategy)
         self.name = name
         self.strategy = strategy
-        self.restart = restart
+        self.restart: Restart = restart
         self.life = 0
         self.error: RestartLimitError | None = None
         """Why it has failed, since it was last started."""

@@ -362,6 +362,7 @@ OF_ONE_MODULE = {
     "test_requests",
     "test_restart_limit",
     "test_restart_strategy",
+    "test_scripted_children",
     "test_rosters",
     "test_schedule",
     "test_shared_reader",

@@ -73,7 +73,7 @@ class Child:
 
 @remote
 class Starter(Child):
-    """Starts as a file says: it is there, so it works; it says `raise`, `exit` or `hang`."""
+    """Starts unless a file says otherwise: `raise`, `exit`, `leave` or `hang`."""
 
     def __init__(self, name: str, diary: Diary, how: str) -> None:
         words = Path(how).read_text() if Path(how).exists() else ""
@@ -83,6 +83,9 @@ class Starter(Child):
         if words == "exit":
             diary.add(f"!{name}")
             sys.exit(0)
+        if words == "leave":
+            diary.add(f"!{name}")
+            os._exit(0)
         if words == "hang":
             diary.add(f"!{name}")
             signal.pause()

@@ -114,7 +114,9 @@ def test_a_storm_of_failures_ends(diary: Diary, strategy: Any) -> None:
 # ------------------------------------------------------------------ those that can't start
 
 
-@pytest.mark.parametrize(("words", "error"), [("raise", Breakdown), ("exit", RemoteError)])
+@pytest.mark.parametrize(
+    ("words", "error"), [("raise", Breakdown), ("exit", RemoteError), ("leave", type(None))]
+)
 def test_a_child_that_can_not_be_started_again_is_tried_within_the_limit(
     diary: Diary, how: Path, words: str, error: type
 ) -> None:

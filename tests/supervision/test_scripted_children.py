@@ -1,0 +1,193 @@
+"""What a supervisor does with its children, with children that are a script of the test."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from remoteobj import ExitReport, RestartLimitError, Supervisor
+from remoteobj._restart_strategy import Restart, Strategy
+from remoteobj._supervised_actor import SupervisedActor
+from remoteobj._supervision import Supervision
+from tests.lifecycle.programs import Diary
+from tests.supervision.children import Child
+from tests.supervision.family import settled
+from tests.tools import Call, until
+
+CRASH = ExitReport("child", exitcode=-11)
+
+
+class Scripted:
+    """A child without a process."""
+
+    restart: Restart = "on-failure"
+
+    def __init__(self, name: str, story: list[str]) -> None:
+        self.name = name
+        self.story = story
+        self.life = 0
+        self.over = False
+        self.down = False
+        self.may_start = threading.Event()
+        self.may_start.set()
+        self.error_of_retirement: Exception | None = None
+
+    def is_down(self, life: int) -> bool:
+        return self.down and self.life == life
+
+    def start(self) -> ExitReport | None:
+        self.story.append(f"start {self.name}")
+        assert self.may_start.wait(20)
+        if not self.over:
+            self.life, self.down = self.life + 1, False
+        return None
+
+    def retire(self) -> None:
+        self.story.append(f"retire {self.name}")
+        self.down = True
+        if self.error_of_retirement is not None:
+            raise self.error_of_retirement
+
+    def stop(self, why: RestartLimitError | None) -> None:
+        self.story.append(f"stop {self.name}")
+        self.over = self.down = True
+
+    def kill(self) -> None:
+        self.stop(None)
+
+
+@pytest.fixture
+def story() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def made() -> Iterator[list[Supervision]]:
+    supervisions: list[Supervision] = []
+    yield supervisions
+    for one in supervisions:
+        one.stop(None)
+
+
+def family(made: list[Supervision], story: list[str], strategy: Strategy) -> list[Any]:
+    """A supervision, and its children a and b."""
+    supervision = Supervision("top", strategy, 3, 60.0)
+    made.append(supervision)
+    children = [Scripted(name, story) for name in "ab"]
+    assert all(supervision.add(child) for child in children)
+    return [supervision, *children]
+
+
+def fail(supervision: Supervision, child: Scripted) -> None:
+    child.down = True
+    supervision.child_failed(child, child.life, CRASH)
+
+
+def test_a_failure_that_is_told_twice_or_too_late_counts_once(
+    made: list[Supervision], story: list[str]
+) -> None:
+    supervision, a, _ = family(made, story, "one-for-one")
+    fail(supervision, a)
+    until(lambda: a.life == 1 and settled())
+    supervision.child_failed(a, 0, CRASH)  # of the life before
+    supervision.child_failed(a, 1, CRASH)  # of this one, which goes on
+    until(settled)
+    assert story == ["start a"]
+    assert supervision.error is None
+
+
+def test_who_stops_it_waits_for_what_is_being_started(
+    made: list[Supervision], story: list[str]
+) -> None:
+    supervision, a, _ = family(made, story, "one-for-one")
+    a.may_start.clear()
+    fail(supervision, a)
+    until(lambda: story == ["start a"])
+    stop = Call(supervision.stop, None)
+    until(lambda: story == ["start a", "stop b", "stop a"])
+    assert stop.running
+    a.may_start.set()
+    stop.result()
+    assert settled()
+
+
+def test_a_failure_that_overtakes_a_start_waits_for_that_and_begins_anew(
+    made: list[Supervision], story: list[str]
+) -> None:
+    supervision, a, b = family(made, story, "rest-for-one")
+    b.may_start.clear()
+    fail(supervision, b)
+    until(lambda: story == ["start b"])
+    fail(supervision, a)
+    until(lambda: story.count("retire b") > 1)  # it may come to begin a life only now
+    assert "start a" not in story
+    b.may_start.set()
+    until(lambda: story[-2:] == ["start a", "start b"] and settled())
+    assert not a.down
+    assert not b.down
+
+
+def test_children_are_not_left_to_themselves_when_it_can_not_do_its_task(
+    made: list[Supervision], story: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", told.append)
+    supervision, a, b = family(made, story, "one-for-all")
+    b.error_of_retirement = OSError("no descriptor is free")
+    fail(supervision, a)
+    assert supervision.wait(20)
+    assert story == ["retire b", "stop b", "stop a"]
+    with pytest.raises(RestartLimitError, match="could not see to its children") as raised:
+        supervision.check()
+    assert raised.value.__cause__ is b.error_of_retirement
+    assert [args.exc_value for args in told] == [b.error_of_retirement]
+
+
+def test_a_child_that_dies_before_its_supervisor_knows_it_is_restarted_too(
+    diary: Diary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, pids = threading.Event(), list[int]()
+    ended, owns, add = SupervisedActor.ended, SupervisedActor.owns, Supervision.add
+
+    def tell(child: SupervisedActor, *args: Any) -> None:
+        ended(child, *args)
+        told.set()
+
+    def note(child: SupervisedActor, actor: Any) -> None:
+        owns(child, actor)
+        pids.append(actor.instance.pid)
+
+    def die_first(supervision: Supervision, child: SupervisedActor) -> bool:
+        if not told.is_set():
+            os.kill(pids.pop(), signal.SIGKILL)
+            assert told.wait(20)
+        return add(supervision, child)
+
+    monkeypatch.setattr(SupervisedActor, "ended", tell)
+    monkeypatch.setattr(SupervisedActor, "owns", note)
+    monkeypatch.setattr(Supervision, "add", die_first)
+    with Supervisor() as supervisor:
+        child = supervisor.spawn(Child, "a", diary)
+        until(lambda: child.restarts_ == 1)
+        assert child.call() == 1
+
+
+def test_the_one_above_restarts_one_that_can_not_be_started_within_its_limit(
+    made: list[Supervision], story: list[str]
+) -> None:
+    top = Supervision("top", "one-for-one", 1, 60.0)
+    made.append(top)
+    below = Supervision("below", "one-for-one", 0, 60.0, above=top)
+    assert top.add(below)
+    a = Scripted("a", story)
+    assert below.add(a)
+    fail(below, a)
+    until(lambda: a.life == 1 and settled())
+    assert below.life == 1
+    fail(below, a)
+    assert top.wait(20)
+    assert story == ["retire a", "start a", "retire a", "stop a"]
+    assert below.over
