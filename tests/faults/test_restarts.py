@@ -127,8 +127,8 @@ def test_54_an_owner_that_is_killed_in_the_midst_of_a_restart_leaves_nothing(
 ) -> None:
     program = script(
         """
-        from tests.faults._actors import Subject
-        actor = Subject.options(restart="always", max_restarts=1000, backoff=0.0).spawn()
+        from remoteobj import options
+        actor = options(restart="always", max_restarts=1000, backoff=0.0).spawn(dict)
         say(actor.pid_)
         while True:
             with contextlib.suppress(ProcessLookupError):
