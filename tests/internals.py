@@ -44,7 +44,7 @@ from remoteobj._catching import store
 from remoteobj._catching.catchers import ANY
 from remoteobj._catching.journal import Journal
 from remoteobj._catching.projection import Projection
-from remoteobj._engines import guardian, out_of_memory, without_main
+from remoteobj._engines import guardian, out_of_memory, reaper, without_main
 from remoteobj._engines.flight_recorder import OUTPUT as LAST_OUTPUT
 from remoteobj._engines.flight_recorder import FlightRecorder
 from remoteobj._engines.process import ActorProcess
@@ -186,6 +186,27 @@ def process_of(handle: Any) -> Any:
 def exit_code_reader_of(handle: Any) -> Any:
     """What asks for the exit code of that process: multiprocessing's own `Popen`."""
     return process_of(handle)._popen
+
+
+def do_before_a_wait_for_an_end(
+    monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]
+) -> list[bool]:
+    """Call `act` when the first thread has been told of the descriptor that it is to wait for.
+    Gives whether that got readable in time."""
+    readable = reaper.readable
+    begun: list[int] = []
+    got: list[bool] = []
+
+    def act_first(fd: int, timeout: float | None) -> bool:
+        if begun or timeout == 0:
+            return readable(fd, timeout)
+        begun.append(fd)
+        act()
+        got.append(readable(fd, timeout))
+        return got[0]
+
+    monkeypatch.setattr(reaper, "readable", act_first)
+    return got
 
 
 def waiter_for_end_of(handle: Any) -> Callable[[float], bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import os
 import select
@@ -71,6 +72,12 @@ class Reaper:
         self.known = known
         self._owned = death
         self._closed = False
+        self._open = [True]
+        """Empty once the descriptors are closed: whoever takes it out closes them."""
+        self._waiting: list[int] = []
+        """For each thread that waits the number of its process. The descriptors stay open as long,
+        since the next file may get their numbers. No lock, which a fork might find held for ever.
+        """
         self._popen = popen
         self._by_server = by_server
         self._measurement = measurement
@@ -90,8 +97,16 @@ class Reaper:
 
     def wait(self, timeout: float | None) -> None:
         """Sleep until the process has ended, or `timeout` seconds have passed."""
-        if not self._over:
+        if self._over:
+            return
+        here = os.getpid()
+        self._waiting.append(here)
+        try:
             self._ended(timeout)
+        finally:
+            self._waiting.remove(here)
+            if self._closed:
+                self._close_unused()
 
     def _ended(self, timeout: float | None) -> bool:
         death = self.death
@@ -116,12 +131,18 @@ class Reaper:
         return self._over
 
     def close(self) -> None:
-        """Let go of the descriptors. Harmless when done twice."""
+        """Let go of the descriptors, once no other thread waits. Harmless when done twice."""
         self._closed = True
-        self.known.release()
-        fd, self._owned = self._owned, None
-        if fd is not None:
-            os.close(fd)
+        self._close_unused()
+
+    def _close_unused(self) -> None:
+        with contextlib.suppress(IndexError):  # they are closed already
+            if os.getpid() not in self._waiting:
+                self._open.pop()
+                self.known.release()
+                fd, self._owned = self._owned, None
+                if fd is not None:
+                    os.close(fd)
 
     @property
     def _over(self) -> bool:

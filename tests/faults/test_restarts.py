@@ -44,7 +44,8 @@ class Kept(Subject):
     def load(self, notes: list[Any]) -> None:
         self.notes = notes
 
-    def close_gate(self, gate: Gate) -> None:
+    def note_and_keep_at(self, gate: Gate) -> None:
+        self.notes.append("lost")
         self.gate = gate
 
 
@@ -127,8 +128,8 @@ def test_54_an_owner_that_is_killed_in_the_midst_of_a_restart_leaves_nothing(
 ) -> None:
     program = script(
         """
-        from tests.faults._actors import Subject
-        actor = Subject.options(restart="always", max_restarts=1000, backoff=0.0).spawn()
+        from remoteobj import options
+        actor = options(restart="always", max_restarts=1000, backoff=0.0).spawn(dict)
         say(actor.pid_)
         while True:
             with contextlib.suppress(ProcessLookupError):
@@ -173,13 +174,12 @@ def test_55_beyond_the_limit_it_stays_dead_with_the_reports(within: Within) -> N
 def test_56_a_death_within_a_checkpoint_leaves_the_one_before(gate: Gate, within: Within) -> None:
     with Kept.spawn() as actor:
         actor.note("kept")
-        actor.cast_.close_gate(gate)
-        call = Call(actor.note, "lost")
+        call = Call(actor.note_and_keep_at, gate)
         gate.wait_for_arrival()
         with within(DEATH):
             os.kill(actor.pid_, signal.SIGKILL)
             error = call.wait().error
-        assert type(error) is ActorDiedError
+        assert_died(error, -signal.SIGKILL, executed=True)
         assert actor.notes.__ == ["kept"]
 
 

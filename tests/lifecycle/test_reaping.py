@@ -1,5 +1,8 @@
 """How an owner learns that a process has ended, whoever else reaps it or asks for its exit code."""
 
+import contextlib
+import os
+import signal
 import threading
 from multiprocessing import forkserver
 from multiprocessing.connection import wait
@@ -12,6 +15,7 @@ from remoteobj.testing import Gate
 from tests.internals import (
     another_fork_server,
     connection_of,
+    do_before_a_wait_for_an_end,
     exit_code_reader_of,
     exit_lock,
     kill_fork_server,
@@ -167,3 +171,23 @@ def test_an_actor_outlives_the_fork_server_that_started_it() -> None:
             assert until_gone(pid, ORPHAN)
         finally:
             actor.stop_()
+
+
+def test_who_waits_for_an_end_that_another_thread_has_seen_waits_for_no_other_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The next file may get the number of a descriptor that is closed."""
+    counter = Counter.spawn()
+    with contextlib.ExitStack() as files:
+
+        def end_and_open_others() -> None:
+            os.kill(counter.pid_, signal.SIGKILL)
+            assert Call(counter.join_, 10).result()
+            Call(counter.stop_).result()
+            for end in (end for _ in range(20) for end in os.pipe()):
+                files.callback(os.close, end)
+
+        got = do_before_a_wait_for_an_end(monkeypatch, end_and_open_others)
+        assert counter.join_(1.0)
+    assert got == [True]
+    counter.exc_.clear()
