@@ -15,7 +15,7 @@ QUIETLY := --quiet --disable-pip-version-check
 SOURCES := $(wildcard remoteobj tests examples benchmarks fuzz docs/conf.py noxfile.py)
 
 # Each has its locked requirements. What lint checks imports the others' libraries, so it leads.
-EXTRAS := lint demo examples gui test docs bench nox titles fuzz peers upgrade
+EXTRAS := lint demo examples gui test docs bench nox titles progress fuzz peers upgrade
 
 .PHONY: help demo test bytecode test-portable test-all lint format docs bench bench-peers fuzz soak upgrade clean
 # Two installations into one environment at once would break it.

@@ -61,3 +61,5 @@ class SpawnOptions(ChildOptions, total=False):
     max_restarts: int
     restart_window: float
     backoff: float
+    task_timeout: float | None
+    max_tasks_per_worker: int | None

@@ -104,6 +104,10 @@ class Options(NamedTuple):
     for; 0.0: each call is. None: only `checkpoint_()` takes one."""
     checkpoint_path: str | os.PathLike[str] | None = None
     """The file in which the state is kept, beyond the end of the program. None: in memory."""
+    task_timeout: float | None = None
+    """Of a pool: time limit in seconds for each task. None: no limit."""
+    max_tasks_per_worker: int | None = None
+    """Of a pool: after so many tasks a worker is replaced by a new one. None: never."""
 
     @property
     def of_references(self) -> RefOptions:

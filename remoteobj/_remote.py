@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack, overlo
 
 from ._actor.roles import OPTIONS, REQUESTS, check_class, mark, mark_added
 from ._options import Options
+from ._os.lazy_import import import_lock
 from ._spawn import launch
 
 if TYPE_CHECKING:
     from ._handle import Handle
     from ._option_types import SpawnOptions
+    from ._pool import Pool
 
 __all__ = ["ClassSpawner", "remote"]
 
@@ -33,6 +35,14 @@ class ClassSpawner(Generic[T]):
     def spawn(self, /, *args: Any, **kwargs: Any) -> Handle[T]:
         """Make an actor: `cls(*args, **kwargs)` in a process of its own."""
         return launch(self._cls, args, kwargs, self._options)
+
+    def pool(self, n: int | None = None, /, *args: Any, **kwargs: Any) -> Pool[T]:
+        """Make a pool of workers, each of which has an object `cls(*args, **kwargs)`: see
+        `remoteobj.Pool`."""
+        with import_lock:
+            from ._pool import pool_of  # for a faster start-up: it needs concurrent.futures
+
+        return pool_of(n, self._cls, args, kwargs, self._options)
 
     def options(self, **changes: Unpack[SpawnOptions]) -> ClassSpawner[T]:
         """The same with further options changed."""

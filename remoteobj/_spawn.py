@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
 
 from ._actor.roles import OPTIONS, check_class
 from ._options import Options
@@ -12,6 +12,7 @@ from ._os.lazy_import import import_lock
 if TYPE_CHECKING:
     from ._handle import Handle
     from ._option_types import SpawnOptions
+    from ._pool import Pool
 
 __all__ = ["Spawner", "launch", "options", "options_for", "spawn"]
 
@@ -60,6 +61,23 @@ class Spawner:
     def spawn(self, factory: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Handle[T]:
         """Make an actor of what `factory(*args, **kwargs)` returns: see `remoteobj.spawn`."""
         return launch(factory, args, kwargs, options_for(factory, self._changes))
+
+    @overload
+    def pool(self, n: int | None = None) -> Pool[None]: ...
+
+    @overload
+    def pool(
+        self, n: int | None, factory: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> Pool[T]: ...
+
+    def pool(self, n: Any = None, factory: Any = None, *args: Any, **kwargs: Any) -> Pool[Any]:
+        """Make a pool of workers, each of which has an object that `factory(*args, **kwargs)`
+        returns, if there is a factory: see `remoteobj.Pool`."""
+        with import_lock:
+            from ._pool import pool_of  # for a faster start-up: it needs concurrent.futures
+
+        own: Options = getattr(factory, OPTIONS, None) or Options()
+        return pool_of(n, factory, args, kwargs, own.but(self._changes))
 
     def options(self, **changes: Unpack[SpawnOptions]) -> Spawner:
         """The same with further options changed."""

@@ -77,6 +77,12 @@ PROMISES: dict[str, list[str]] = {
         "ann in order: True",
         "eve in order: True",
     ],
+    "model_pool": [
+        "2 models are loaded",
+        "text 250: SIGKILL, in Model.embed",
+        "399 texts are embedded; as here: True",
+        "2 models are there again",
+    ],
     "plain_proxy": [
         r"over there: \['intro', 'waltz', 'polka'\]",
         r"here: \[\]",

@@ -26,7 +26,9 @@ PEERS = {
     "rpyc": "RPyC {}",
     "Pyro5": "Pyro5 {}",
     "distributed": "Dask distributed {}",
-    "loky": "loky {} (no actors)",
+    "loky": "loky {} (a pool)",
+    "pebble": "Pebble {} (a pool)",
+    "multiprocessing": "multiprocessing.Pool",
 }
 WORKS = {
     "call": ("one call", "µs"),
@@ -34,6 +36,8 @@ WORKS = {
     "awaits": ("1,000 awaits, each", "µs"),
     "stream": ("an item of a stream", "µs"),
     "array": ("an array of 100 MB", "ms"),
+    "tasks": ("1,000 tasks of a pool of 2, each", "µs"),
+    "map": ("10,000 calls of its map, each", "µs"),
 }
 SCALES = {"µs": 1e6, "ms": 1e3}
 OURS = f"remoteobj {importlib.metadata.version('remoteobj')}"
@@ -104,7 +108,8 @@ def ask_all() -> Found:
         if importlib.util.find_spec(name) is None:
             print(f"{name}: skipped, it is not installed", flush=True)
             continue
-        label = label.format(importlib.metadata.version(name))
+        if "{}" in label:
+            label = label.format(importlib.metadata.version(name))
         print(f"{label} ...", flush=True)
         turns = ask(name, label, min(PEER_SECONDS, end - time.monotonic()))
         if turns:

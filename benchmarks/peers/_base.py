@@ -11,10 +11,24 @@ import numpy as np
 
 from benchmarks.harness import Measure
 
-__all__ = ["CALLS", "ITEMS", "Adder", "Peer", "Works", "array", "stream"]
+__all__ = [
+    "CALLS",
+    "CHUNK",
+    "ITEMS",
+    "WORKERS",
+    "Adder",
+    "Peer",
+    "Works",
+    "array",
+    "many_calls",
+    "many_tasks",
+    "stream",
+]
 
 CALLS = 300
 ITEMS = 1000
+WORKERS, CHUNK = 2, 500
+"""Of a pool, and for those whose maps need to be told."""
 SIZE = 100_000_000
 WARM_UPS = 4
 
@@ -38,7 +52,8 @@ class Adder:
 
 
 Works = dict[str, Measure]
-"""`call`, `futures`, `awaits`, `stream` and `array`: those that a peer has."""
+"""`call`, `futures`, `awaits`, `stream`, `array` of an actor, `tasks`, `map` of a pool: those
+that a peer has."""
 
 
 class Peer(Protocol):
@@ -47,6 +62,29 @@ class Peer(Protocol):
     def works(self) -> AbstractContextManager[Works]:
         """Start an actor, and end it and all that it needed."""
         ...
+
+
+def many_tasks(submit: Callable[[int], Any]) -> Measure:
+    """The measure of one of many tasks that a pool is given together."""
+
+    def measure() -> float:
+        start = time.perf_counter()
+        for future in [submit(n) for n in range(ITEMS)]:
+            future.result()
+        return (time.perf_counter() - start) / ITEMS
+
+    return measure
+
+
+def many_calls(run: Callable[[range], Iterable[int]]) -> Measure:
+    """The measure of one call of a map."""
+
+    def measure() -> float:
+        start = time.perf_counter()
+        assert sum(1 for _ in run(range(10 * ITEMS))) == 10 * ITEMS
+        return (time.perf_counter() - start) / (10 * ITEMS)
+
+    return measure
 
 
 def stream(items: Callable[[int], Iterable[object]]) -> Measure:

@@ -185,19 +185,24 @@ class Connection:
         return call
 
     def call_nowait(
-        self, payload: bytes, buffers: Sequence[Bytes], cork: bool = False
+        self,
+        payload: bytes,
+        buffers: Sequence[Bytes],
+        cork: bool = False,
+        on_ready: OnReady | None = None,
     ) -> PendingCall:
         """Send a call, and never wait for room to write: for event loops, who then `poll`, or have
-        themselves told by `when_ready`.
+        themselves told by `when_ready`, and for others, who are told by `on_ready`.
 
         The buffers must stay as they are until the outcome is here. `cork` may keep the call back
         until the next write, or `flush`. Raises as `call`.
         """
-        corks = cork and not self.runs_inline
-        write = self._writer.cork if corks else self._writer.write_nowait
-        call = self._send(Kind.CALL, payload, buffers, write)
+        write = self._writer.cork if cork and not self.runs_inline else self._writer.write_nowait
+        call = self._send(Kind.CALL, payload, buffers, write, on_ready)
         if self.runs_inline:
             self.wait(call)
+        elif on_ready is not None:
+            self._background_io.call_begun(call)
         elif self._writer.unsent:
             self._background_io.attend()
         return call
@@ -374,7 +379,7 @@ class Connection:
 
     @property
     def backed_up(self) -> bool:
-        """Whether much is unsent, so that a caller that can't wait for room should not send."""
+        """Whether much is unsent, so that who can't wait for room should not send."""
         return self._writer.unsent > UNSENT and self._incoming.closed_because is None
 
     # --- the end -------------------------------------------------------------------------

@@ -21,7 +21,14 @@ from .main_module import Home, bind, home_of, in_main, is_same_program
 from .out_of_band import SCALARS
 from .unsendable import stranger
 
-__all__ = ["FoundByName", "Sources", "find_function", "register_function", "with_home"]
+__all__ = [
+    "FoundByName",
+    "Sources",
+    "find_function",
+    "reads_no_data",
+    "register_function",
+    "with_home",
+]
 
 cloudpickle: Any = untyped  # it has no types
 
@@ -90,11 +97,13 @@ def with_home(func: FunctionType, reduction: tuple[Any, ...]) -> tuple[Any, ...]
     if home is None:
         return reduction
     _, args, state, *_ = reduction
-    found_by = home.qualname, _reads_no_data(func, set())
+    found_by = home.qualname, reads_no_data(func, set())
     return _make_function, (*found_by, *args), state, None, None, _fill_function
 
 
-def _reads_no_data(func: FunctionType, seen: set[FunctionType]) -> bool:
+def reads_no_data(func: FunctionType, seen: set[FunctionType]) -> bool:
+    """Whether a function reads no variable but functions of the same kind, modules and classes;
+    `seen` is for those that call each other."""
     seen.add(func)
     defaults = (*(func.__defaults__ or ()), *(func.__kwdefaults__ or {}).values())
     if func.__closure__ or vars(func) or not all(type(one) in SCALARS for one in defaults):
@@ -106,7 +115,7 @@ def _reads_no_data(func: FunctionType, seen: set[FunctionType]) -> bool:
 
 def _is_no_data(value: Any, seen: set[FunctionType]) -> bool:
     if type(value) is FunctionType and value not in seen:
-        return cloudpickle._should_pickle_by_reference(value) or _reads_no_data(value, seen)
+        return cloudpickle._should_pickle_by_reference(value) or reads_no_data(value, seen)
     return isinstance(value, (ModuleType, type, BuiltinFunctionType, FunctionType))
 
 

@@ -1,0 +1,374 @@
+"""A pool: workers that do what they are given, and are replaced when they die."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from types import TracebackType
+from typing import (
+    Any,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    Self,
+    TypeVar,
+    overload,
+)
+
+from ._actor.pool_work import NoObject
+from ._actor.roles import OPTIONS, check_class
+from ._caller.rounds import Outcome, results
+from ._engines.contract import unique_name
+from ._handle import Handle, spawn
+from ._options import Options
+from ._os.lazy_import import import_lock
+from ._pool_crew import Crew
+from ._pool_functions import FunctionCache, name_of
+from ._pool_map import AsTheyCome, Bar, Flow, InOrder, Line, Results, Source
+from ._pool_tasks import Task
+from .errors import UnsendableError
+
+__all__ = ["Pool", "pool_of"]
+
+__tracebackhide__ = True  # by pytest, of what it shows of a test that fails
+
+T = TypeVar("T")
+R = TypeVar("R")
+P = ParamSpec("P")
+
+
+class Pool(Executor, Generic[T]):
+    """Workers that do what they are given: a `concurrent.futures.Executor`.
+
+    Without a factory, `submit(f, *args)` calls `f(*args)` in a free worker, a process of its own.
+    With one, each worker has an object that `factory(*args, **kwargs)` has made there, and
+    `submit(f, *args)` calls `f(obj, *args)` with that of a free one: `submit(Model.embed, text)`.
+
+    A worker that dies fails the task that it was at, with `ActorDiedError`, and is replaced. All
+    other tasks have their own outcomes, and none is run twice. If three workers in a row can't be
+    started, the pool is broken: all that is queued ends with `BrokenExecutor`.
+
+    The workers are started at once, and this does not wait for them. They are actors, and `options`
+    chooses how they live: `remoteobj.options(task_timeout=5).pool(4, Model)`.
+
+    Args:
+        n: how many workers; None: as many as there are processors that this process may use.
+        factory: makes the object of each worker, over there.
+        args, kwargs: its arguments.
+
+    Raises:
+        ValueError: there are to be no workers.
+        UnsendableError: the factory or an argument can't be pickled.
+
+    >>> from remoteobj import Pool
+    >>> with Pool(2) as pool:
+    ...     pool.submit(pow, 2, 10).result()
+    ...     list(pool.map(len, ["a", "bb", "ccc"]))
+    1024
+    [1, 2, 3]
+    >>> with Pool(2, dict, a=1) as pool:
+    ...     pool.submit(dict.get, "a").result()
+    1
+    """
+
+    @overload
+    def __init__(self: Pool[None], n: int | None = None) -> None: ...
+
+    @overload
+    def __init__(
+        self, n: int | None, factory: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> None: ...
+
+    def __init__(
+        self, n: int | None = None, factory: Any = None, *args: Any, **kwargs: Any
+    ) -> None:
+        self._set_up(n, factory, args, kwargs, getattr(factory, OPTIONS, None) or Options())
+
+    def _set_up(
+        self, n: int | None, factory: Any, args: Any, kwargs: Any, options: Options
+    ) -> None:
+        size = usable_processors() if n is None else n
+        if size < 1:
+            raise ValueError(f"a pool needs workers, and n={n!r} gives it none")
+        if options.task_timeout is not None and not options.task_timeout > 0:
+            raise ValueError(f"task_timeout must be some seconds, and is {options.task_timeout!r}")
+        most = options.max_tasks_per_worker
+        if most is not None and most < 1:
+            raise ValueError(f"max_tasks_per_worker must be at least 1, and is {most!r}")
+        if factory is None and (args or kwargs):
+            raise TypeError("without a factory there is nothing that takes these arguments")
+        if isinstance(factory, type):
+            check_class(factory)
+        if options.checkpoint_path is not None:
+            raise ValueError("checkpoint_path= is for one actor: the workers of a pool are several")
+        if options.engine == "inline":
+            raise ValueError("the workers of a pool need a process or a thread each: engine=inline")
+        what = "worker" if factory is None else name_of(factory)
+        name = options.name or unique_name(f"{what}-pool")
+        self._size = size
+        self._functions = FunctionCache()
+        self._crew = Crew(
+            name,
+            size,
+            _Spawner(name, factory or NoObject, args, kwargs, options),
+            has_objects=factory is not None,
+            has_boards=options.engine == "process",
+            task_timeout=options.task_timeout,
+            max_tasks=options.max_tasks_per_worker,
+            patience=options.stop_timeout if options.daemon else None,
+        )
+        self._flows: weakref.WeakSet[Flow] = weakref.WeakSet()
+        self._crew.start()
+        finalizer = weakref.finalize(self, _close_in_background, self._crew)
+        finalizer.atexit = False
+
+    # --- tasks -----------------------------------------------------------------------------
+
+    @overload  # type: ignore[override]
+    def submit(
+        self: Pool[None], fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Future[R]: ...
+
+    @overload
+    def submit(
+        self, fn: Callable[Concatenate[T, P], R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Future[R]: ...
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Have `fn(*args, **kwargs)` called in a free worker; with its object as the first argument
+        if it has one.
+
+        The function and its arguments are pickled now. What can't be pickled fails the future.
+        Large arrays are not copied until they are sent: don't change them before it is done.
+
+        Raises:
+            RuntimeError: the pool was shut down, or is broken (`BrokenExecutor`).
+        """
+        task = self._task(fn, args, kwargs)
+        if not task.done():
+            self._crew.submit(task)
+        return task
+
+    def _task(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Task:
+        if not callable(fn):
+            raise TypeError(f"a pool calls functions, and {fn!r} can't be called")
+        task = Task(self._crew, name_of(fn))
+        try:
+            task.prepare(self._functions.get(fn), args, kwargs)
+        except UnsendableError as exc:
+            self._crew.check_open()
+            task.take_on()
+            task.fail(exc)
+        return task
+
+    def map(
+        self,
+        fn: Callable[..., R],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        progress: bool = False,
+    ) -> Iterator[R]:
+        """Call `fn` with the items of the iterables, like Python's `map`, in all workers at once.
+        Return an iterator of the results, in the order of the items.
+
+        The items are read as results are asked for, and some ahead, so that there may be any number
+        of them. Short calls are sent many at once, and each keeps its own outcome: if one fails,
+        its error is raised in place of its result, and `next` goes on with what follows.
+
+        Args:
+            timeout: seconds from now after which a result that is not there is a `TimeoutError`.
+            chunksize: how many calls are sent at once; None: as many as their duration tells.
+            buffersize: how many items may be read whose results were not asked for; None: some for
+                each worker.
+            progress: whether a bar shows how far it is. It needs the package tqdm, which the extra
+                `progress` installs.
+        """
+        return self._results(InOrder(), fn, iterables, timeout, chunksize, buffersize, progress)
+
+    def map_unordered(
+        self,
+        fn: Callable[..., R],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        progress: bool = False,
+    ) -> Iterator[R]:
+        """The same as `map`, with the results in the order in which they come."""
+        return self._results(AsTheyCome(), fn, iterables, timeout, chunksize, buffersize, progress)
+
+    def _results(
+        self,
+        line: Line,
+        fn: Callable[..., Any],
+        iterables: tuple[Iterable[Any], ...],
+        timeout: float | None,
+        chunksize: int | None,
+        buffersize: int | None,
+        progress: bool,
+    ) -> Results[Any]:
+        for name, value in (("chunksize", chunksize), ("buffersize", buffersize)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, and is {value!r}")
+        if not iterables:
+            raise TypeError("map needs at least one iterable of arguments")
+        self._crew.check_open()
+        source = Source(
+            self._crew,
+            lambda args: self._task(fn, args, {}),
+            lambda: self._functions.get(fn),
+            iterables,
+            chunksize,
+            buffersize,
+        )
+        bar = _bar(name_of(fn), source.length) if progress else None
+        flow = Flow(source, line, timeout, bar)
+        flow.read()
+        self._flows.add(flow)
+        return Results(flow, self)
+
+    def each(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> list[R]:
+        """Call `fn` in every worker, once, and return the list of results.
+
+        Each worker does it after what it has been given. When it returns or raises, all have ended.
+
+        Raises:
+            Exception: one call failed: its error, with a note that names the worker.
+            ExceptionGroup: several failed.
+
+        >>> from remoteobj import Pool
+        >>> with Pool(2, list) as pool:
+        ...     pool.each(list.append, 1)
+        ...     pool.each(len)
+        [None, None]
+        [1, 1]
+        """
+        tasks = [self._task(fn, args, kwargs) for _ in self._crew.seats]
+        for task, seat in zip(tasks, self._crew.seats, strict=True):
+            if not task.done():
+                self._crew.submit(task, seat=seat)
+        outcomes: list[Outcome] = []
+        for task in tasks:
+            error = task.exception()
+            outcomes.append((None, error) if error is not None else (task.result(), None))
+        names = [f"worker {number} of {self._crew.name}" for number in range(len(tasks))]
+        return results(outcomes, names)
+
+    # --- the pool itself ---------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        """How many workers it has."""
+        return self._size
+
+    def __bool__(self) -> bool:
+        return True
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more tasks, and let the workers end after those that there are.
+
+        What `map` still has to read of an iterable with a length is read now; of one without, the
+        results end with a `RuntimeError` where it was not read ahead.
+
+        Args:
+            wait: whether to wait until all is done and the workers have ended.
+            cancel_futures: whether the tasks are cancelled that no worker has been given.
+        """
+        if not self._crew.is_own:
+            return
+        if not (cancel_futures or self._crew.closed):
+            for flow in list(self._flows):
+                if flow.source.length is not None:
+                    flow.read(all_of_them=True)
+        self._crew.close(cancel_futures)
+        if wait:
+            self._crew.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(exc, KeyboardInterrupt):
+            # Whoever presses Ctrl-C does not wait for what is at work.
+            self._crew.close(cancel=True)
+            self._crew.give_up()
+        self.shutdown()
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "a pool can't be pickled: it belongs to the process that made it. Make one over there, "
+            "or hand over an actor that has one"
+        )
+
+    def __repr__(self) -> str:
+        state = " (shut down)" if self._crew.closed else ""
+        return f"<Pool {self._crew.name!r} of {self._size} workers{state}>"
+
+
+class _Spawner:
+    """Starts the workers of a pool, each with a name of its own."""
+
+    def __init__(self, name: str, factory: Any, args: Any, kwargs: Any, options: Options) -> None:
+        self._name = name
+        self._call = factory, args, kwargs
+        # The pool itself replaces who has died.
+        self._options = options._replace(wait=False, restart="never")
+
+    def __call__(self) -> Handle[Any]:
+        options = self._options._replace(name=unique_name(self._name))
+        return spawn(*self._call, options)
+
+
+def pool_of(
+    n: int | None,
+    factory: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    options: Options,
+) -> Pool[Any]:
+    """A pool whose workers have these options."""
+    pool: Pool[Any] = Pool.__new__(Pool)
+    pool._set_up(n, factory, args, kwargs, options)
+    return pool
+
+
+def usable_processors() -> int:
+    """How many this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _close_in_background(crew: Crew) -> None:
+    """Nobody has the pool any more. This may run anywhere, so it must neither wait nor raise."""
+    if crew.is_own and not crew.closed:
+        with contextlib.suppress(RuntimeError):  # too late in the program's end for a thread
+            crew.close_in_background()
+
+
+def _bar(what: str, length: int | None) -> Bar:
+    with import_lock:
+        try:
+            from tqdm import tqdm  # type: ignore[import-untyped]  # not at start-up: few want one
+        except ImportError as exc:
+            raise ModuleNotFoundError(
+                "progress=True shows a bar by tqdm, which is not installed: "
+                "pip install 'remoteobj[progress]'"
+            ) from exc
+
+    class Quiet(tqdm):  # type: ignore[misc]
+        monitor_interval = 0  # it needs no thread of its own
+
+    Quiet.set_lock(threading.RLock())  # its own would be one between processes
+    bar: Bar = Quiet(desc=what, total=length)
+    return bar

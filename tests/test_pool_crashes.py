@@ -1,0 +1,271 @@
+"""What becomes of a pool when a task is fatal: way of failing x moment, and the tasks beside it."""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+from concurrent.futures import BrokenExecutor, Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from remoteobj import ActorDiedError, CallTimeoutError, Pool, UnsendableError, options
+
+NEIGHBOURS = 6
+
+
+class Boom(Exception):
+    """Raised on purpose."""
+
+
+def fail(how: str) -> None:
+    if how == "SIGKILL":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "SIGSEGV":
+        signal.signal(signal.SIGSEGV, signal.SIG_DFL)
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+        ctypes.string_at(0)
+    if how == "os._exit":
+        os._exit(7)
+    if how == "hang":
+        threading.Event().wait()
+    raise Boom(how)
+
+
+class FailsThere:
+    """Fails when it is unpickled in another process."""
+
+    def __init__(self, how: str, home: int) -> None:
+        self.how, self.home = how, home
+
+    def __reduce__(self) -> Any:
+        return _made_there, (self.how, self.home)
+
+
+def _made_there(how: str, home: int) -> None:
+    if os.getpid() != home:
+        fail(how)
+
+
+class FailsWhenPickled:
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+    def __reduce__(self) -> Any:
+        fail(self.how)
+
+
+class FailsHere:
+    """Raises when it is unpickled in the process that made the pool."""
+
+    def __init__(self, home: int) -> None:
+        self.home = home
+
+    def __reduce__(self) -> Any:
+        return _made_here, (self.home,)
+
+
+def _made_here(home: int) -> None:
+    if os.getpid() == home:
+        raise Boom("here")
+
+
+def take(argument: object) -> None:
+    """The argument's unpickling is what fails."""
+
+
+def lock_of(_: object) -> Any:
+    return threading.Lock()
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def pickled_by(how: str) -> object:
+    return FailsWhenPickled(how)
+
+
+def made_for(home: int) -> object:
+    return FailsHere(home)
+
+
+HOWS = ("SIGKILL", "SIGSEGV", "os._exit", "raise", "unpicklable", "hang")
+DEATHS = ("SIGKILL", "SIGSEGV", "os._exit")
+MOMENTS = ("argument", "running", "pickling", "unpickling")
+LIMIT = 0.3
+
+
+def submitted(pool: Pool[None], how: str, moment: str) -> tuple[Future[Any], type[BaseException]]:
+    """The future of a task that fails in this way at this moment, and the error that is due."""
+    home = os.getpid()
+    fatal = CallTimeoutError if how == "hang" else Boom if how == "raise" else ActorDiedError
+    if moment == "argument":
+        if how == "unpicklable":
+            return pool.submit(take, threading.Lock()), UnsendableError
+        return pool.submit(take, FailsThere(how, home)), fatal
+    if moment == "running" and how != "unpicklable":
+        return pool.submit(fail, how), fatal
+    if moment == "pickling" and how != "unpicklable":
+        return pool.submit(pickled_by, how), UnsendableError if how == "raise" else fatal
+    if moment == "unpickling":  # here, in the process whose pool it is: it can but raise
+        return pool.submit(made_for, home), Boom
+    return pool.submit(lock_of, 0), UnsendableError
+
+
+TABLE = [(how, moment) for how in HOWS for moment in MOMENTS if moment != "unpickling"]
+TABLE.append(("raise", "unpickling"))
+
+
+@pytest.mark.parametrize(("how", "moment"), TABLE)
+def test_a_task_that_fails_is_the_only_one(how: str, moment: str) -> None:
+    with options(start_method="fork", task_timeout=LIMIT if how == "hang" else None).pool(
+        2
+    ) as pool:
+        before = [pool.submit(double, number) for number in range(NEIGHBOURS)]
+        failing, expected = submitted(pool, how, moment)
+        after = [pool.submit(double, number) for number in range(NEIGHBOURS)]
+        for neighbours in (before, after):
+            assert [one.result(20) for one in neighbours] == [2 * n for n in range(NEIGHBOURS)]
+        assert type(failing.exception(20)) is expected
+        assert pool.submit(double, 21).result(20) == 42
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_so_it_is_under_the_other_start_methods(method: str) -> None:
+    with options(start_method=method).pool(1) as pool:
+        dying, expected = submitted(pool, "SIGKILL", "running")
+        assert pool.submit(double, 21).result(30) == 42
+        error = dying.exception(20)
+        assert isinstance(error, ActorDiedError)
+        assert type(error) is expected
+        assert error.signal is signal.SIGKILL
+        assert error.running == "fail"
+        assert error.maybe_executed
+
+
+def note(path: str, number: int, fatal: int, how: str) -> int:
+    """Leave word that this was run, and fail at one of them."""
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND)
+    os.write(fd, b"%d\n" % number)
+    os.close(fd)
+    if number == fatal:
+        fail(how)
+    return -number
+
+
+@pytest.mark.parametrize("how", [*DEATHS, "raise"])
+@pytest.mark.parametrize("items", ["plain", "parcels"])
+def test_an_item_of_a_map_fails_alone_and_nothing_runs_twice(
+    how: str, items: str, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    log.touch()
+    numbers: list[Any] = list(range(200))
+    given = [[number] for number in numbers] if items == "parcels" else numbers
+
+    def run(item: Any) -> int:
+        return note(str(log), item[0] if items == "parcels" else item, 150, how)
+
+    with options(start_method="fork").pool(2) as pool:
+        results = pool.map(run, given)
+        outcomes: list[Any] = []
+        while len(outcomes) < len(numbers):
+            try:
+                outcomes.append(next(results))
+            except (ActorDiedError, Boom) as exc:
+                outcomes.append(type(exc))
+        with pytest.raises(StopIteration):
+            next(results)
+    expected: list[Any] = [-number for number in numbers]
+    expected[150] = Boom if how == "raise" else ActorDiedError
+    assert outcomes == expected
+    assert sorted(map(int, log.read_text().split())) == numbers
+
+
+class FailsAtFirst:
+    """Fails in the first of all `__init__`, and in no other."""
+
+    def __init__(self, how: str, path: str) -> None:
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return
+        fail(how)
+
+    def answer(self) -> int:
+        return 42
+
+
+@pytest.mark.parametrize("how", [*DEATHS, "raise", "hang"])
+def test_a_worker_that_is_not_born_is_replaced(how: str, tmp_path: Path) -> None:
+    chosen = options(start_method="fork", spawn_timeout=LIMIT if how == "hang" else 20.0)
+    with chosen.pool(2, FailsAtFirst, how, str(tmp_path / "flag")) as pool:
+        assert [pool.submit(FailsAtFirst.answer).result(20) for _ in range(4)] == [42] * 4
+
+
+def test_what_can_not_be_sent_to_a_worker_makes_no_pool() -> None:
+    with pytest.raises(UnsendableError):
+        wrong: Any = threading.Lock()
+        options(start_method="spawn").pool(2, FailsAtFirst, wrong, "")
+
+
+class NeverBorn:
+    def __init__(self, how: str) -> None:
+        fail(how)
+
+
+@pytest.mark.parametrize(("how", "cause"), [("raise", Boom), ("SIGKILL", ActorDiedError)])
+def test_three_workers_in_a_row_that_are_not_born_break_the_pool(
+    how: str, cause: type[BaseException]
+) -> None:
+    with options(start_method="fork").pool(1, NeverBorn, how) as pool:
+        try:
+            queued = pool.submit(repr)
+        except BrokenExecutor as exc:
+            error: BaseException | None = exc
+        else:
+            error = queued.exception(20)
+        assert isinstance(error, BrokenExecutor)
+        assert type(error.__cause__) is cause
+        with pytest.raises(BrokenExecutor, match="3 workers in a row could not be started"):
+            pool.submit(repr)
+
+
+def exit_when(gate: Any) -> None:
+    def wait() -> None:
+        gate.park()
+        os._exit(7)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+@pytest.mark.parametrize("how", DEATHS)
+def test_a_worker_that_dies_between_tasks_costs_none(how: str, gate: Any) -> None:
+    with options(start_method="fork").pool(1) as pool:
+        pid = pool.submit(os.getpid).result(20)
+        if how == "os._exit":
+            pool.submit(exit_when, gate).result(20)
+            gate.wait_for_arrival()
+            gate.open()
+        else:
+            os.kill(pid, getattr(signal, how))
+        futures = [pool.submit(double, number) for number in range(NEIGHBOURS)]
+        failed = [one for one in futures if one.exception(20) is not None]
+        assert len(failed) <= 1  # that which it had just begun
+        assert pool.submit(os.getpid).result(20) != pid
+
+
+def test_a_task_that_kills_all_workers_at_once_fails_and_the_pool_goes_on() -> None:
+    with options(start_method="fork").pool(3) as pool:
+        pids = pool.each(os.getpid)
+        barrier = pool.submit(kill_all, pids)
+        assert type(barrier.exception(20)) is ActorDiedError
+        assert not set(pool.each(os.getpid)) & set(pids)
+
+
+def kill_all(pids: list[int]) -> None:
+    for pid in sorted(pids, key=os.getpid().__eq__):
+        os.kill(pid, signal.SIGKILL)
