@@ -79,10 +79,10 @@ __all__ = [
 if not TYPE_CHECKING:  # to which a misspelt name would be an Any
     _homes = {"Proxy": "_proxy", "Handle": "_handle", "remote": "_remote", "util": "util"}
     _homes |= dict.fromkeys(("Spawner", "options", "spawn"), "_spawn")
-    _homes |= {"Each": "_each", "each": "_each", "Supervisor": "_supervisor", "Pool": "_pool"}
+    _homes |= {"Each": "_each", "each": "_each", "Pool": "_pool", "Supervisor": "_supervisor"}
     _homes |= dict.fromkeys(("awaitable", "current", "future", "get"), "_access")
     _homes |= {"SpawnOptions": "_option_types", "connect": "_public_names"}
     _homes |= {"ActorInfo": "_looking", "actors": "_looking"}
     _homes |= {"Status": "_actor.status", "Stream": "_caller.streams"}
-    _homes |= {"Except": "_catching.catchers", "LocalExcept": "_catching.catchers"}
+    _homes |= dict.fromkeys(("Except", "LocalExcept"), "_catching.catchers")
     __getattr__, __dir__ = late_names(globals(), _homes, otherwise="errors")

@@ -103,6 +103,8 @@ class Pool(Executor, Generic[T]):
             raise TypeError("without a factory there is nothing that takes these arguments")
         if isinstance(factory, type):
             check_class(factory)
+        if options.checkpoint_path is not None:
+            raise ValueError("checkpoint_path= is for one actor: the workers of a pool are several")
         if options.engine == "inline":
             raise ValueError("the workers of a pool need a process or a thread each: engine=inline")
         what = "worker" if factory is None else name_of(factory)
@@ -113,6 +115,7 @@ class Pool(Executor, Generic[T]):
             name,
             size,
             _Spawner(name, factory or NoObject, args, kwargs, options),
+            has_objects=factory is not None,
             has_boards=options.engine == "process",
             task_timeout=options.task_timeout,
             max_tasks=options.max_tasks_per_worker,
@@ -165,7 +168,6 @@ class Pool(Executor, Generic[T]):
     def map(
         self,
         fn: Callable[..., R],
-        /,
         *iterables: Iterable[Any],
         timeout: float | None = None,
         chunksize: int | None = None,
@@ -192,7 +194,6 @@ class Pool(Executor, Generic[T]):
     def map_unordered(
         self,
         fn: Callable[..., R],
-        /,
         *iterables: Iterable[Any],
         timeout: float | None = None,
         chunksize: int | None = None,
@@ -320,7 +321,8 @@ class _Spawner:
     def __init__(self, name: str, factory: Any, args: Any, kwargs: Any, options: Options) -> None:
         self._name = name
         self._call = factory, args, kwargs
-        self._options = options._replace(wait=False)
+        # The pool itself replaces who has died.
+        self._options = options._replace(wait=False, restart="never")
 
     def __call__(self) -> Handle[Any]:
         options = self._options._replace(name=unique_name(self._name))

@@ -45,6 +45,7 @@ class Crew:
 
     Args:
         spawn: starts one, and does not wait for it.
+        has_objects: whether each has an object that a factory has made.
         has_boards: whether each lives in a process, with which memory can be shared.
         task_timeout: seconds for a task, from its beginning.
         max_tasks: how many tasks a worker does.
@@ -58,12 +59,14 @@ class Crew:
         size: int,
         spawn: Callable[[], Handle[Any]],
         *,
+        has_objects: bool,
         has_boards: bool,
         task_timeout: float | None,
         max_tasks: int | None,
         patience: float | None,
     ) -> None:
         self.name = name
+        self.has_objects = has_objects
         self._has_boards = has_boards
         self._task_timeout = task_timeout
         self._max_tasks = max_tasks
@@ -259,8 +262,10 @@ class Crew:
         return None
 
     def _send(self, worker: Worker, task: Task) -> None:
+        if self._max_tasks is not None and worker.sent + task.items >= self._max_tasks:
+            worker.retiring = True  # before its answer can be here
         try:
-            worker.send(task, cork=bool(self.queue))
+            worker.send(task)
         except Exception:  # its end was not noticed until now
             worker.gone = True
             task.take_back()
@@ -270,8 +275,6 @@ class Crew:
         except BaseException as exc:  # Ctrl-C: whether it was sent is not known
             task.fail(exc)
             raise
-        if self._max_tasks is not None and worker.sent >= self._max_tasks:
-            worker.retiring = True
         if self._task_timeout is not None:
             worker.limit(task, self._task_timeout)
 

@@ -99,8 +99,11 @@ class Source:
         self.under_way -= 1
         if self._length is None and isinstance(task, Run) and task.seconds > 0:
             assert self._func is not None
-            self._func.pace = pace = task.seconds / task.items
-            self._size = min(_size_at(pace), task.items * FASTER)
+            pace = task.seconds / task.items
+            size = min(_size_at(pace), task.items * FASTER)
+            # What a short run takes is mostly its own beginning and end: it shortens none.
+            if size > self._size or task.seconds > 2 * RUN_SECONDS:
+                self._size, self._func.pace = size, pace
 
     def _may_read(self) -> bool:
         if self._most is not None:
@@ -204,7 +207,9 @@ class InOrder:
 
     def __init__(self) -> None:
         self._tasks: deque[Task] = deque()
-        self.add: Callable[[Task], None] = self._tasks.append
+
+    def add(self, task: Task) -> None:
+        self._tasks.append(task)
 
     def take(self, timeout: float | None) -> Task:
         task = self._tasks[0]

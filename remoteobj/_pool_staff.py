@@ -204,10 +204,16 @@ class Staff:
             worker.stop()
 
     def join(self, deadline: float | None) -> None:
-        """Wait until all have stopped, and all helpers have ended."""
-        with self._lock:
-            self.stop()
-            threads = [worker.stop() for worker in self.workers()] + list(self._helpers)
-        for thread in threads:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            thread.join(left)
+        """Wait until all have stopped, also those that were just being started, and all helpers
+        have ended."""
+        joined: set[threading.Thread] = set()
+        while True:
+            with self._lock:
+                self.stop()
+                threads = {*(worker.stop() for worker in self.workers()), *self._helpers} - joined
+            if not threads:
+                return
+            for thread in threads:
+                left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                thread.join(left)
+            joined |= threads

@@ -53,6 +53,8 @@ class TaskOwner(Protocol):
     """The pool, as its tasks see it."""
 
     name: str
+    has_objects: bool
+    """Whether its workers have objects."""
 
     def answered(self, task: Task) -> None:
         """The answer of a task is here. This is called within a read."""
@@ -148,8 +150,8 @@ class Task(RemoteFuture):
         brought = b"" if holder.function_key == func.key else func.payload
         holder.function_key = func.key
         args: tuple[Any, ...] = (self.number, self.to_claim, func.key, brought, payload)
-        if not buffers:
-            return pickled([("passto", job, args, {})], 5), []
+        if not buffers and not self.owner.has_objects:
+            return pickled((job.__name__, args), 5), []  # see `NoObject`
         kept: list[Any] = []
         steps: list[Any] = [("passto", job, (*args, *map(pickle.PickleBuffer, buffers)), {})]
         call = pickle.dumps(steps, 5, buffer_callback=lambda one: kept.append(one.raw()))

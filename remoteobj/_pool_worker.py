@@ -95,8 +95,8 @@ class Worker:
 
     @property
     def has_left(self) -> bool:
-        """Whether it is no more, and will not be heard of."""
-        return self.gone or (self.dead and not self.in_hand)
+        """Whether it is no more, unasked, and will not be heard of."""
+        return self.stopping is None and (self.gone or (self.dead and not self.in_hand))
 
     def why_not_born(self) -> BaseException:
         """The error of one that was not."""
@@ -127,8 +127,8 @@ class Worker:
             depth = min(MOST_AHEAD, max(2, int(AHEAD_SECONDS / pace)))
         return depth - in_hand if in_hand <= depth // 2 else 0
 
-    def send(self, task: Task, cork: bool) -> None:
-        """Send it a task; with `cork` it may stay here until `flush`.
+    def send(self, task: Task) -> None:
+        """Send it a task, which may stay here until `flush`.
 
         Raises:
             ConnectionEndedError: it has ended, and nothing was sent.
@@ -140,9 +140,9 @@ class Worker:
         task.to_be_sent(self)
         payload, buffers = task.message()
         self.in_hand[task.number] = task
-        self._corked = cork
+        self._corked = True
         try:
-            pending = self.connection.call_nowait(payload, buffers, cork, task.on_ready)
+            pending = self.connection.call_async(payload, buffers, task.on_ready, cork=True)
         except BaseException:
             del self.in_hand[task.number]
             raise

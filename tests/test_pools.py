@@ -112,6 +112,28 @@ def test_a_pool_of_none_is_refused(n: int) -> None:
         Pool(n)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"engine": "inline"}, "a process or a thread each"),
+        ({"checkpoint_path": "state"}, "for one actor"),
+        ({"task_timeout": 0.0}, "task_timeout must be some seconds"),
+        ({"max_tasks_per_worker": 0}, "at least 1"),
+    ],
+)
+def test_options_that_no_pool_can_have_are_refused(wrong: Any, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        options(**wrong).pool(1)
+
+
+def test_a_worker_is_replaced_by_the_pool_and_does_not_restart_itself() -> None:
+    with FORK.options(restart="always").pool(1) as pool:
+        pid = pool.submit(os.getpid).result()
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: pool.submit(os.getpid).exception(20) is None)
+        assert pool.submit(os.getpid).result() != pid
+
+
 def test_arguments_without_a_factory_are_refused() -> None:
     wrong: Any = Pool
     with pytest.raises(TypeError, match="without a factory"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from pebble import ProcessPool  # pyright: ignore[reportMissingImports]
 
@@ -13,9 +14,11 @@ from benchmarks.pipelined import echo
 
 @contextmanager
 def works() -> Iterator[Works]:
-    with ProcessPool(WORKERS) as pool:
+    untyped: Any = ProcessPool
+    with untyped(WORKERS) as pool:
         yield Works(
             tasks=many_tasks(lambda n: pool.submit(echo, None, n)),
             map=many_calls(lambda items: pool.map(echo, items, chunksize=CHUNK).result()),
         )
-        pool.stop()
+        pool.close()
+        pool.join()
