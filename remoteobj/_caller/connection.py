@@ -161,8 +161,8 @@ class Connection:
 
         `on_ready` is called within a read, by whatever thread reads, so it must be short and not
         run a user's code. This waits for room to write where much is unsent, and while as many
-        calls are in flight as may be that no thread waits for. With `cork` it waits for neither, and
-        may keep the call back until `flush`.
+        calls are in flight as may be that no thread waits for. With `cork` it waits for neither,
+        and may keep the call back until `flush`.
 
         Raises:
             ConnectionEndedError, ReenteredError: as `call`.

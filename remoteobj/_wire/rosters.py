@@ -118,9 +118,9 @@ def _is_held(directory: int) -> bool:
     return False
 
 
-def _is_private(found: os.stat_result, is_kind: object) -> bool:
-    of_kind = callable(is_kind) and is_kind(found.st_mode)
-    return of_kind and found.st_uid == os.geteuid() and not found.st_mode & 0o077
+def _is_private(found: os.stat_result, is_kind: Callable[[int], bool]) -> bool:
+    mine = is_kind(found.st_mode) and found.st_uid == os.geteuid()
+    return mine and not found.st_mode & 0o077
 
 
 def _contents(directory: int) -> bytes:

@@ -63,8 +63,8 @@ def kill(actor: Any) -> None:
 def test_53_a_call_ends_with_the_death_and_the_next_one_is_answered_by_the_next_process(
     start_method: str, gate: Gate, within: Within
 ) -> None:
-    options = {"start_method": start_method, "restart": "on-failure", "backoff": 0.0}
-    with Subject.options(**options).spawn() as actor:
+    restarts = Subject.options(start_method=start_method, restart="on-failure", backoff=0.0)
+    with restarts.spawn() as actor:
         first = actor.pid_
         call = parked(actor, gate)
         with within(DEATH):
@@ -250,9 +250,10 @@ def test_58_a_pool_whose_workers_can_not_start_is_broken(within: Within) -> None
     sees="`RestartLimitError` with all `reports` on leaving; all its children are stopped",
 )
 def test_59_a_supervisor_that_gives_up_stops_all_and_says_why(within: Within) -> None:
+    children: list[Any] = []
     with pytest.raises(RestartLimitError) as caught:
         with Supervisor("one-for-one", max_restarts=1, start_method="fork") as supervisor:
-            children = [supervisor.spawn(Kept) for _ in range(2)]
+            children += [supervisor.spawn(Kept) for _ in range(2)]
             kill(children[0])
             assert children[0].ping() == "pong"
             with within(RESTART):
