@@ -196,7 +196,11 @@ def test_a_child_that_fails_at_its_first_start_is_none(diary: Diary, how: Path) 
         with pytest.raises(Breakdown):
             supervisor.spawn(Starter, "a", diary, str(how))
         assert supervisor.children == []
-    assert diary.lines == lines("!a")
+        late = supervisor.options(wait=False).spawn(Starter, "a", diary, str(how))
+        with pytest.raises(Breakdown):
+            late.ready_()
+        until(lambda: supervisor.children == [])
+    assert diary.lines == lines("!a!a")
 
 
 def test_a_child_that_does_not_stop_in_time_drops_its_calls_and_is_restarted_with_the_others(

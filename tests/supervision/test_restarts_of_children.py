@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from remoteobj import ActorDiedError, Supervisor, current
+from remoteobj import ActorDiedError, Supervisor, current, remote
 from tests.lifecycle.programs import Diary
 from tests.supervision.children import Breakdown, Child
 from tests.supervision.family import answers, kill, lines, spawn_all
@@ -152,6 +152,35 @@ def test_on_exit_tells_each_death_and_exited_the_last(diary: Diary) -> None:
     assert exited.result(10).reason == "stopped"
     until(lambda: len(reports) == 2)
     assert [report.reason for report in reports] == ["died", "stopped"]
+
+
+@remote(checkpoint_every=0.0)
+class Saved:
+    """Has a state that outlives its process."""
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def add(self) -> int:
+        self.value += 1
+        return self.value
+
+    @remote.checkpoint
+    def save(self) -> int:
+        return self.value
+
+    @remote.restore
+    def load(self, value: int) -> None:
+        self.value = value
+
+
+def test_children_keep_their_state_whether_they_failed_or_were_stopped_with_others() -> None:
+    with Supervisor("one-for-all") as supervisor:
+        failing, other = supervisor.spawn(Saved), supervisor.spawn(Saved)
+        assert [failing.add(), other.add()] == [1, 1]
+        kill(failing)
+        until(lambda: [failing.restarts_, other.restarts_] == [1, 1])
+        assert [failing.add(), other.add()] == [2, 2]
 
 
 # ------------------------------------------------------------------ taking out
