@@ -258,7 +258,10 @@ class Supervision:
         """In a thread of its own."""
         if before is not None:  # it has been overtaken by a failure, and is about to end
             before.join()
-        report = child.start()
+        try:
+            report = child.start()
+        except BaseException as exc:  # else it would wait for ever
+            report = ExitReport(child.name, reason="failed", error=exc)
         with self._changed:
             if self._starters.get(child) is threading.current_thread():
                 del self._starters[child]

@@ -33,6 +33,7 @@ class Scripted:
         self.down = False
         self.may_start = threading.Event()
         self.may_start.set()
+        self.error_of_start: Exception | None = None
         self.error_of_retirement: Exception | None = None
 
     def is_down(self, life: int) -> bool:
@@ -41,6 +42,8 @@ class Scripted:
     def start(self) -> ExitReport | None:
         self.story.append(f"start {self.name}")
         assert self.may_start.wait(20)
+        if self.error_of_start is not None:
+            raise self.error_of_start
         if not self.over:
             self.life, self.down = self.life + 1, False
         return None
@@ -128,6 +131,20 @@ def test_a_failure_that_overtakes_a_start_waits_for_that_and_begins_anew(
     until(lambda: story[-2:] == ["start a", "start b"] and settled())
     assert not a.down
     assert not b.down
+
+
+def test_a_start_that_raises_has_failed_and_counts(
+    made: list[Supervision], story: list[str]
+) -> None:
+    supervision, a, _ = family(made, story, "one-for-one")
+    a.error_of_start = OSError("no process can be started")
+    fail(supervision, a)
+    assert supervision.wait(20)
+    assert story == ["start a", "start a", "start a", "stop b", "stop a"]
+    with pytest.raises(RestartLimitError) as raised:
+        supervision.check()
+    errors = [report.error for report in raised.value.reports]
+    assert errors == [None, *[a.error_of_start] * 3]
 
 
 def test_children_are_not_left_to_themselves_when_it_can_not_do_its_task(
