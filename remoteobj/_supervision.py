@@ -137,6 +137,10 @@ class Supervision:
     @property
     def children(self) -> list[Child]:
         """Those that may live again, the first started first."""
+        return [child for child in self._all() if not child.over]
+
+    def _all(self) -> list[Child]:
+        """These, and those whose end has not been told yet."""
         with self._changed:
             return self._plan.children
 
@@ -318,11 +322,11 @@ class Supervision:
                     self._enter(Phase.DOWN)
 
     def _put_down_children(self) -> None:
-        for child in reversed(self.children):
+        for child in reversed(self._all()):
             self._put_down(child)
 
     def _stop_children(self, why: RestartLimitError | None) -> None:
-        for child in reversed(self.children):
+        for child in reversed(self._all()):
             child.stop(why)
         with self._changed:
             self._ended = True
@@ -380,7 +384,7 @@ class Supervision:
     def kill(self) -> None:
         with self._changed:
             self._enter(Phase.OVER)
-        for child in reversed(self.children):
+        for child in reversed(self._all()):
             child.kill()
 
     def wait(self, timeout: float | None) -> bool:
