@@ -31,9 +31,8 @@ RETRY_SECONDS: Final = 2.0
 """How much later."""
 REST_SECONDS: Final = 5.0
 """How long what one that rests has said is believed."""
-TRAILING: Final = 40_000
-"""Nanoseconds of processor time that an actor takes after its answer, for that alone. A request
-takes more."""
+TRAILING: Final = 200_000
+"""Nanoseconds of processor time that an actor may use after its answer, for that alone."""
 
 
 class Glance(NamedTuple):
