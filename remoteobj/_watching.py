@@ -31,6 +31,9 @@ RETRY_SECONDS: Final = 2.0
 """How much later."""
 REST_SECONDS: Final = 5.0
 """How long what one that rests has said is believed."""
+MOST: Final = 100
+"""How many are asked in one look, beside those that were never asked: where more than these are
+busy at the same time, each is asked in turn."""
 TRAILING: Final = 200_000
 """Nanoseconds of processor time that an actor may use after its answer, for that alone."""
 
@@ -170,8 +173,10 @@ class Watch:
         listed = sorted(living(), key=lambda one: one.entry.began)
         lines = self._lines_of(listed)
         now = time.monotonic()
-        for one, line in zip(listed, lines, strict=True):
-            if time.monotonic() < now + patience:
+        most = self._questions + MOST
+        # Those that were asked longest ago come first, and before them those that never were.
+        for one, line in sorted(zip(listed, lines, strict=True), key=lambda pair: pair[1].seen_at):
+            if time.monotonic() < now + patience and (self._questions < most or not line.seen_at):
                 self._ask(one, line, now)
         self._hear([line for line in lines if line.asked], time.monotonic() + patience)
         for line in lines:
