@@ -31,8 +31,8 @@ ANSWER_SECONDS = 0.9
 """How long an actor may take to answer, so that whoever asks knows within a second if not."""
 END_CHECK = 0.01
 """Seconds between two looks whether a process has ended that is nobody's child here."""
-BUSY_SHARE = 0.2
-"""Of a processor: who uses more is taken to compute, and not to wait."""
+BUSY_SHARE = 0.02
+"""Of a processor: who uses more is taken to compute, and not to wait. Others may use most of it."""
 _TOLD: Final = {
     "stopped": "its process is stopped, by SIGSTOP say; `kill -CONT {pid}` lets it go on",
     "debugged": "a debugger holds its process",

@@ -1,9 +1,10 @@
 """Public names: who gets one, who finds it, and that nothing stays registered after a death."""
 
+import itertools
 import os
 import signal
-from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -188,48 +189,38 @@ def test_a_name_that_is_taken_is_an_error_that_says_by_whom() -> None:
 
 def test_sixteen_processes_register_and_look_up_at_once() -> None:
     """Each wants the same name and one of its own. One gets it, and all find all of them."""
-    reads, writes = os.pipe()
-    here, there = os.pipe()
+    doors = [os.pipe() for _ in range(3)]
+    said, say = os.pipe()
 
-    def register(number: int) -> Callable[[], bool]:
-        def run() -> bool:
-            os.close(writes)
-            os.read(reads, 1)  # until all are there
-            with in_thread.options(name=f"own-{number}", public=True).spawn(Counter):
-                try:
-                    common = in_thread.options(name="common", public=True).spawn(Counter)
-                except NameTakenError:
-                    common = None
-                os.write(there, b"y" if common is not None else b"n")
-                until(lambda: len(actors()) == 17)
-                found = [connect(f"own-{other}").add(0) for other in range(16)]
-                connect("common").add()
-                until(lambda: connect("common").value.__ == 16)
-                os.write(there, b"d")
-                until(lambda: not os.path.exists(marker))
-            return found == [0] * 16
+    def meet(word: bytes, number: int) -> None:
+        os.write(say, word)
+        os.read(doors[number][0], 1)
 
-        return run
+    def register(number: int) -> bool:
+        with in_thread.options(name=f"own-{number}", public=True).spawn(Counter):
+            meet(b".", 0)
+            try:
+                common = in_thread.options(name="common", public=True).spawn(Counter)
+            except NameTakenError:
+                common = None
+            meet(b"." if common is None else b"!", 1)
+            found = [connect(f"own-{other}").add(0) for other in range(16)]
+            total = connect("common").add()
+            live = len(actors())
+            meet(b".", 2)
+        return found == [0] * 16 and 1 <= total <= 16 and live == 17
 
-    marker = roster_path_of_nobody()
-    children = [in_child(register(number)) for number in range(16)]
-    os.close(reads)
-    os.close(writes)
-    said = b""
-    while len(said) < 32:
-        said += os.read(here, 64)
-    os.unlink(marker)
-    for fd in (here, there):
+    children = [in_child(partial(register, number)) for number in range(16)]
+    os.close(say)
+    words = b""
+    while len(words) < 3 * 16:
+        words += os.read(said, 1)
+        if len(words) % 16 == 0:  # all of them are there
+            os.write(doors[len(words) // 16 - 1][1], bytes(16))
+    for fd in (*itertools.chain(*doors), said):
         os.close(fd)
+    assert words.count(b"!") == 1
     assert [code_of(child) for child in children] == [0] * 16
-    assert sorted(said) == sorted(b"y" + b"n" * 15 + b"d" * 16)
-
-
-def roster_path_of_nobody() -> str:
-    """A file that is there until it is removed."""
-    path = os.path.join(os.environ["TMPDIR"], "go-on")
-    with open(path, "w"):
-        return path
 
 
 # ------------------------------------------------------------------ what remains of the dead

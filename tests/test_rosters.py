@@ -82,11 +82,13 @@ def test_an_entry_arrives_as_it_was(path: Path, changes: dict[str, Any]) -> None
 
 
 def test_a_place_is_used_again_by_what_fits_there(path: Path) -> None:
-    before = path.stat().st_size
-    for length in (1, 1, 300, 300, 5000, 1, 300):
-        one = entry("x" * length)
-        roster.clear(roster.write(one, roster.take(one)))
-    assert path.stat().st_size - before <= BLOCK * (1 + 3 + 21)
+    sizes = []
+    for _ in range(2):
+        for length in (1, 1, 300, 300, 5000, 1, 300):
+            one = entry("x" * length)
+            roster.clear(roster.write(one, roster.take(one)))
+        sizes.append(path.stat().st_size)
+    assert sizes[0] == sizes[1]
     assert names() == []
 
 

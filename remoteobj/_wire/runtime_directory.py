@@ -175,9 +175,9 @@ def _make_directory() -> SocketDirectory:
         while True:
             name = os.urandom(4).hex()
             os.mkdir(name, 0o700, dir_fd=root)
-            _have_rights(os.path.join(path, name))
             # Another process's sweep may come between the making and the locking.
             with contextlib.suppress(FileNotFoundError, BlockingIOError):
+                _have_rights(os.path.join(path, name))
                 lock = lock_shared(name, root)
                 if os.fstat(lock).st_nlink:
                     return SocketDirectory(os.path.join(path, name), lock)
