@@ -639,6 +639,8 @@ def page_of(total: Counter[str]) -> str:
         "casts": "casts",
         "refused": "ended by a death or a stop, not executed",
         "maybe": "ended by a death, perhaps executed",
+        "restarts": "deaths of actors that the library restarted",
+        "killed in trees and pools": "deaths of supervised actors, and of workers of pools",
         "actors": "actors that were ended, by " + ", ".join(sorted({f"`{one}`" for one in ENDS})),
         "lost": "**without an outcome, or with two**",
         "twice": "**executed twice**",

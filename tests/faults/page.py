@@ -32,9 +32,11 @@ CODA = """\
 
 ## All at once
 
-`SOAK=3600 make soak ARGS=--write` runs many clients for an hour. They call actors that are killed,
-stopped and replaced all the time, with streams and large arrays in between. The test compares the
-outcomes that the callers got with the calls that the actors have recorded:
+`SOAK=3600 make soak ARGS=--write` runs many clients for an hour. They call actors that are killed
+and stopped all the time, with streams and large arrays in between. Some actors are replaced by
+their owner, others are restarted: alone, by supervisors, or in a pool. The test compares the
+outcomes that the callers got with the calls that the actors have recorded, and with the states that
+restarted actors went on from:
 
 ```{include} _soak.md
 ```
