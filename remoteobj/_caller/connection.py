@@ -19,7 +19,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from .._protocol.calls import (
     CallTable,
@@ -174,34 +174,29 @@ class Connection:
         """
         if len(self._async_calls.in_flight) >= async_calls.IN_FLIGHT:
             self._wait_for_room()
-        background_io = self._background_io
-        if not background_io.expects_calls:
-            background_io.expect_calls()
+        if not self._background_io.expects_calls:
+            self._background_io.expect_calls()
         call = self._send(Kind.CALL, payload, buffers, self._writer.write_ahead, on_ready)
         if self.runs_inline:
             self.wait(call)
         elif not call.ready:
-            background_io.call_begun(call)
+            self._background_io.call_begun(call)
         return call
 
     def call_nowait(
-        self,
-        payload: bytes,
-        buffers: Sequence[Bytes],
-        cork: bool = False,
-        on_ready: OnReady | None = None,
+        self, payload: bytes, buffers: Sequence[Bytes], cork: bool = False, then: Any = None
     ) -> PendingCall:
         """Send a call, and never wait for room to write: for event loops, who then `poll`, or have
-        themselves told by `when_ready`, and for others, who are told by `on_ready`.
+        themselves told by `when_ready`, and for others, for whom `then` is an `OnReady`.
 
         The buffers must stay as they are until the outcome is here. `cork` may keep the call back
         until the next write, or `flush`. Raises as `call`.
         """
         write = self._writer.cork if cork and not self.runs_inline else self._writer.write_nowait
-        call = self._send(Kind.CALL, payload, buffers, write, on_ready)
+        call = self._send(Kind.CALL, payload, buffers, write, then)
         if self.runs_inline:
             self.wait(call)
-        elif on_ready is not None:
+        elif then is not None:
             self._background_io.call_begun(call)
         elif self._writer.unsent:
             self._background_io.attend()
