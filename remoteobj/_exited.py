@@ -5,15 +5,13 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 
-from ._ownership import OwnedActor
 from .errors import ExitReport
 
-__all__ = ["end_of"]
+__all__ = ["new_end"]
 
 
-def end_of(actor: OwnedActor) -> Future[ExitReport]:
-    """A future that is done when this actor has ended for good."""
+def new_end() -> Future[ExitReport]:
+    """A future for the report of an end, which can't be cancelled."""
     future: Future[ExitReport] = Future()
     future.set_running_or_notify_cancel()
-    actor.on_end(future.set_result)
     return future

@@ -165,12 +165,15 @@ class Handle(Proxy, Generic[T]):
             return future
         self._actor.check_owner()  # before the lock, which another thread may have held at the fork
         with import_lock:  # by which two threads do not make one each
-            if (future := self._exited) is None:
-                from ._exited import end_of  # at start-up concurrent.futures would take too long
+            if (future := self._exited) is not None:
+                return future
+            from ._exited import new_end  # at start-up concurrent.futures would take too long
 
-                future = end_of(self._actor)
-                object.__setattr__(self, "_exited", future)
-            return future
+            future = new_end()
+            object.__setattr__(self, "_exited", future)
+        # Without the lock, which who learns of an end may need while this would wait for him.
+        self._actor.on_end(future.set_result)
+        return future
 
     def on_exit_(self, callback: Callable[[ExitReport], object]) -> None:
         """Call `callback` with the `ExitReport` when the actor has ended, in whatever way; of one
