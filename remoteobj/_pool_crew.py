@@ -265,7 +265,7 @@ class Crew:
         if self._max_tasks is not None and worker.sent + task.items >= self._max_tasks:
             worker.retiring = True  # before its answer can be here
         try:
-            worker.send(task)
+            worker.send(task, cork=bool(self.queue))
         except Exception:  # its end was not noticed until now
             worker.gone = True
             task.take_back()

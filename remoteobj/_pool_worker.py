@@ -127,8 +127,8 @@ class Worker:
             depth = min(MOST_AHEAD, max(2, int(AHEAD_SECONDS / pace)))
         return depth - in_hand if in_hand <= depth // 2 else 0
 
-    def send(self, task: Task) -> None:
-        """Send it a task, which may stay here until `flush`.
+    def send(self, task: Task, cork: bool) -> None:
+        """Send it a task; with `cork` it may stay here until `flush`.
 
         Raises:
             ConnectionEndedError: it has ended, and nothing was sent.
@@ -140,9 +140,9 @@ class Worker:
         task.to_be_sent(self)
         payload, buffers = task.message()
         self.in_hand[task.number] = task
-        self._corked = True
+        self._corked = cork
         try:
-            pending = self.connection.call_async(payload, buffers, task.on_ready, cork=True)
+            pending = self.connection.call_nowait(payload, buffers, cork, task.on_ready)
         except BaseException:
             del self.in_hand[task.number]
             raise

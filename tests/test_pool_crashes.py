@@ -269,3 +269,20 @@ def test_a_task_that_kills_all_workers_at_once_fails_and_the_pool_goes_on() -> N
 def kill_all(pids: list[int]) -> None:
     for pid in sorted(pids, key=os.getpid().__eq__):
         os.kill(pid, signal.SIGKILL)
+
+
+def test_many_deaths_in_a_row_cost_their_own_items_alone() -> None:
+    def run(number: int) -> int:
+        if number % 20 == 7:
+            fail("SIGKILL")
+        return number
+
+    with options(start_method="fork").pool(3) as pool:
+        results = pool.map(run, range(120))
+        outcomes: list[int | None] = []
+        while len(outcomes) < 120:
+            try:
+                outcomes.append(next(results))
+            except ActorDiedError:
+                outcomes.append(None)
+    assert outcomes == [None if number % 20 == 7 else number for number in range(120)]

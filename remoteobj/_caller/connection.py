@@ -19,7 +19,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from .._protocol.calls import (
     CallTable,
@@ -155,24 +155,22 @@ class Connection:
             self.poll()
 
     def call_async(
-        self, payload: bytes, buffers: Sequence[Bytes], on_ready: OnReady, cork: bool = False
+        self, payload: bytes, buffers: Sequence[Bytes], on_ready: OnReady
     ) -> PendingCall:
         """Send a call whose caller does not wait; `on_ready` is called when its outcome is here.
 
         `on_ready` is called within a read, by whatever thread reads, so it must be short and not
         run a user's code. This waits for room to write where much is unsent, and while as many
-        calls are in flight as may be that no thread waits for. With `cork` it waits for neither,
-        and may keep the call back until `flush`.
+        calls are in flight as may be that no thread waits for.
 
         Raises:
             ConnectionEndedError, ReenteredError: as `call`.
         """
-        if len(self._async_calls.in_flight) >= async_calls.IN_FLIGHT and not cork:
+        if len(self._async_calls.in_flight) >= async_calls.IN_FLIGHT:
             self._wait_for_room()
         if not self._background_io.expects_calls:
             self._background_io.expect_calls()
-        write = self._writer.cork if cork else self._writer.write_ahead
-        call = self._send(Kind.CALL, payload, buffers, write, on_ready)
+        call = self._send(Kind.CALL, payload, buffers, self._writer.write_ahead, on_ready)
         if self.runs_inline:
             self.wait(call)
         elif not call.ready:
@@ -180,18 +178,20 @@ class Connection:
         return call
 
     def call_nowait(
-        self, payload: bytes, buffers: Sequence[Bytes], cork: bool = False
+        self, payload: bytes, buffers: Sequence[Bytes], cork: bool = False, then: Any = None
     ) -> PendingCall:
         """Send a call, and never wait for room to write: for event loops, who then `poll`, or have
-        themselves told by `when_ready`.
+        themselves told by `when_ready`, and for others, for whom `then` is an `OnReady`.
 
         The buffers must stay as they are until the outcome is here. `cork` may keep the call back
         until the next write, or `flush`. Raises as `call`.
         """
         write = self._writer.cork if cork and not self.runs_inline else self._writer.write_nowait
-        call = self._send(Kind.CALL, payload, buffers, write)
+        call = self._send(Kind.CALL, payload, buffers, write, then)
         if self.runs_inline:
             self.wait(call)
+        elif then is not None:
+            self._background_io.call_begun(call)
         elif self._writer.unsent:
             self._background_io.attend()
         return call
@@ -368,7 +368,7 @@ class Connection:
 
     @property
     def backed_up(self) -> bool:
-        """Whether much is unsent, so that a caller that can't wait for room should not send."""
+        """Whether much is unsent, so that who can't wait for room should not send."""
         return self._writer.unsent > UNSENT and self._incoming.closed_because is None
 
     # --- the end -------------------------------------------------------------------------
