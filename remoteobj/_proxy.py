@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ._actor.pacing import Pacer
     from ._caller.following import Follower
 
-    # A stub: at run time these methods are made from the table of operations, below.
+    # A stub: at run time these, and those of items, are made from the table of operations, below.
     from ._operators import Operators  # pyright: ignore[reportMissingModuleSource]
 else:
     Operators = object
@@ -112,17 +112,17 @@ class Proxy(Operators):
 
         def __getattr__(self, name: str) -> Proxy: ...
 
-        # These are made from the table of operations, below, as are all those of `Operators`.
         def __getitem__(self, key: Any) -> Proxy: ...
         def __setitem__(self, key: Any, value: Any) -> None: ...
         def __delitem__(self, key: Any) -> None: ...
-
         def every_(self, period: float) -> Pacer: ...
         def follow_(self, latest: bool = True, *, window: int | None = None) -> Follower: ...
+        def publish_(self, item: Any) -> None: ...
+        def checkpoint_(self) -> Any: ...
 
     else:
         every_, follow_ = _loops.every_, _loops.follow_
-    publish_, checkpoint_ = _loops.publish_, _loops.checkpoint_
+        publish_, checkpoint_ = _loops.publish_, _loops.checkpoint_
 
     # --- recording -----------------------------------------------------------------------
 
