@@ -186,7 +186,10 @@ class Connection:
         The buffers must stay as they are until the outcome is here. `cork` may keep the call back
         until the next write, or `flush`. Raises as `call`.
         """
-        write = self._writer.cork if cork and not self.runs_inline else self._writer.write_nowait
+        # Where another connection may follow, the first of many tells whether this one has ended.
+        tells = self._incoming.renewable and not self._writer.queue
+        corks = cork and not (self.runs_inline or tells)
+        write = self._writer.cork if corks else self._writer.write_nowait
         call = self._send(Kind.CALL, payload, buffers, write, then)
         if self.runs_inline:
             self.wait(call)

@@ -150,6 +150,20 @@ def test_awaited_calls_do_not_hold_up_the_event_loop_while_they_wait_for_a_resta
         assert asyncio.run(main()) > 10
 
 
+def test_of_many_calls_that_are_awaited_at_once_after_a_death_none_is_left_to_the_dead() -> None:
+    """The first one is written at once, and finds that nobody reads; the others could be held back,
+    so as to be written together."""
+
+    async def main() -> None:
+        for _ in range(25):
+            kill(counter)
+            calls = [counter.async_.add() for _ in range(20)]
+            assert sorted(await asyncio.gather(*calls)) == list(range(1, 21))
+
+    with Counter.options(max_restarts=25).spawn() as counter:
+        asyncio.run(main())
+
+
 def test_a_call_waits_no_longer_than_its_time_limit() -> None:
     with Counter.options(backoff=5.0).spawn() as counter:
         copy: Proxy = pickle.loads(pickle.dumps(counter))
