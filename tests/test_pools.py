@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from remoteobj import (
+    ActorDiedError,
     CallTimeoutError,
     NotListeningError,
     Pool,
@@ -30,6 +31,7 @@ from remoteobj import (
     spawn,
 )
 from remoteobj.testing import Gate
+from tests import leaks
 from tests.forks import code_of, in_child
 from tests.tools import until, until_gone
 
@@ -493,6 +495,24 @@ def test_a_task_may_be_given_a_proxy() -> None:
     with spawn(list, [1]) as numbers, FORK.pool(1) as pool:
         assert pool.submit(lambda proxy: proxy.append(2), numbers).result(20) is None
         assert list(numbers) == [1, 2]
+
+
+def test_a_pool_that_was_shut_down_has_let_go_of_what_it_shared_with_its_workers() -> None:
+    """Also with one that died, and while somebody has the pool."""
+
+    def shared() -> list[str]:
+        return [what for _, what in leaks.list_descriptors() if "/tasks-" in what]
+
+    gc.disable()  # which would find what nobody has let go of
+    try:
+        pool = FORK.pool(2)
+        assert pool.submit(abs, -1).result(20) == 1
+        assert isinstance(pool.submit(os._exit, 1).exception(20), ActorDiedError)
+        pool.shutdown()
+        assert shared() == []
+        assert [one for one in leaks.list_mappings() if "/tasks-" in one] == []
+    finally:
+        gc.enable()
 
 
 AT_EXIT = """
