@@ -29,7 +29,9 @@ from tests.soak_actors import FOREVER, PATIENCE, Grove, LoopBridge, PoolFace, Wo
 
 SECONDS = float(os.environ.get("SOAK", "60"))
 CLIENTS = 4
-"""So many processes, and so many threads of this one, call."""
+"""So many processes, and so many threads of this one, call one actor after the other."""
+FACES = 5
+"""So many more threads call a supervised actor, or a pool, each."""
 ROUND = 5.0
 PAGE = Path(__file__).parents[1] / "docs" / "_soak.md"
 MADE = "made"
@@ -507,7 +509,7 @@ def soak(seconds: float, round_seconds: float, directory: Path, places: list[Pat
             stack.callback(_suppressing, ours.send, None)
         threads = [Client(100 + who, crew.find) for who in range(CLIENTS)]
         faces: list[tuple[int, Any]] = []
-        threads += [Client(200 + who, partial(list.__getitem__, faces, who)) for who in range(5)]
+        threads += [Client(200 + who, partial(list.__getitem__, faces, who)) for who in range(FACES)]
         before: leaks.Snapshot | None = None
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -648,7 +650,8 @@ def page_of(total: Counter[str]) -> str:
         "leaked": "**processes, threads, descriptors, segments and files left behind**",
     }
     rows = [f"| {text} | {total[name]:,} |" for name, text in names.items()]
-    head = f"| in {SECONDS:.0f} s, with {CLIENTS} processes and {CLIENTS} threads that call | |"
+    threads = CLIENTS + FACES
+    head = f"| in {SECONDS:.0f} s, with {CLIENTS} processes and {threads} threads that call | |"
     return "\n".join([head, "|---|---|", *rows, ""])
 
 
