@@ -509,7 +509,9 @@ def soak(seconds: float, round_seconds: float, directory: Path, places: list[Pat
             stack.callback(_suppressing, ours.send, None)
         threads = [Client(100 + who, crew.find) for who in range(CLIENTS)]
         faces: list[tuple[int, Any]] = []
-        threads += [Client(200 + who, partial(list.__getitem__, faces, who)) for who in range(FACES)]
+        threads += [
+            Client(200 + who, partial(list.__getitem__, faces, who)) for who in range(FACES)
+        ]
         before: leaks.Snapshot | None = None
         end = time.monotonic() + seconds
         while time.monotonic() < end:
