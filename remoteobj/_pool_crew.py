@@ -272,8 +272,8 @@ class Crew:
             self.queue.appendleft(task)
             self.pump_soon()
             return
-        except BaseException as exc:  # Ctrl-C: whether it was sent is not known
-            task.fail(exc)
+        except BaseException:  # Ctrl-C: whether it was sent is not known, and who waits is told
+            task.abandon()
             raise
         if self._task_timeout is not None:
             worker.limit(task, self._task_timeout)

@@ -103,7 +103,7 @@ class Supervisor:
     supervisor has failed. One that is garbage-collected stops its children too.
 
     >>> import os
-    >>> from remoteobj import remote
+    >>> from remoteobj import ActorDiedError, remote
     >>> @remote
     ... class Counter:
     ...     def __init__(self):
@@ -116,8 +116,10 @@ class Supervisor:
     >>> with Supervisor() as supervisor:
     ...     counter = supervisor.spawn(Counter)
     ...     _ = counter.add(), counter.add()
-    ...     counter.cast_.crash()
-    ...     counter.exited_.done(), counter.add()
+    ...     try:
+    ...         counter.crash()
+    ...     except ActorDiedError:
+    ...         counter.exited_.done(), counter.add()
     (False, 1)
     """
 

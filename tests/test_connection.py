@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from remoteobj import ActorDiedError, RemoteObjError
+from remoteobj._caller.background_io import BackgroundIO
 from remoteobj._caller.connection import Connection
 from remoteobj._protocol.calls import PendingCall
 from remoteobj._wire.channel import ChannelClosedError, StreamChannel
@@ -232,3 +233,21 @@ def read_frames(line: DuplexStream, decoder: Decoder, count: int) -> list[Frame]
         assert select.select([line], [], [], 10)[0], "nothing came"
         frames += decoder.feed(line.read(4096) or b"")
     return frames
+
+
+@pytest.mark.parametrize("send", ["call_async", "call_nowait"])
+def test_a_call_that_ctrl_c_comes_upon_once_it_is_sent_is_given_up(
+    ends: Ends, send: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, _ = ends
+    connection = Connection(StreamChannel(ours), lambda _: TimeoutError(), lambda _: TimeoutError)
+
+    def press(self: object, call: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(BackgroundIO, "call_begun", press)
+    told = {"on_ready": print} if send == "call_async" else {"then": print}
+    with pytest.raises(KeyboardInterrupt):
+        getattr(connection, send)(b"payload", (), **told)
+    assert len(connection.given_up()) == 1
+    connection.close()

@@ -170,12 +170,8 @@ class Connection:
             self._wait_for_room()
         if not self._background_io.expects_calls:
             self._background_io.expect_calls()
-        call = self._send(Kind.CALL, payload, buffers, self._writer.write_ahead, on_ready)
-        if self.runs_inline:
-            self.wait(call)
-        elif not call.ready:
-            self._background_io.call_begun(call)
-        return call
+        write = self._writer.write_ahead
+        return self._attended(self._send(Kind.CALL, payload, buffers, write, on_ready), told=True)
 
     def call_nowait(
         self, payload: bytes, buffers: Sequence[Bytes], cork: bool = False, then: Any = None
@@ -190,13 +186,20 @@ class Connection:
         tells = self._incoming.renewable and not self._writer.queue
         corks = cork and not (self.runs_inline or tells)
         write = self._writer.cork if corks else self._writer.write_nowait
-        call = self._send(Kind.CALL, payload, buffers, write, then)
-        if self.runs_inline:
-            self.wait(call)
-        elif then is not None:
-            self._background_io.call_begun(call)
-        elif self._writer.unsent:
-            self._background_io.attend()
+        return self._attended(self._send(Kind.CALL, payload, buffers, write, then), bool(then))
+
+    def _attended(self, call: PendingCall, told: bool) -> PendingCall:
+        """See to it that somebody reads and writes for a call; after Ctrl-C nobody will have it."""
+        try:
+            if self.runs_inline:
+                self.wait(call)
+            elif told and not call.ready:
+                self._background_io.call_begun(call)
+            elif self._writer.unsent:
+                self._background_io.attend()
+        except BaseException:
+            self.abandon(call)
+            raise
         return call
 
     def _send(

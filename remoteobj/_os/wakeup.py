@@ -62,16 +62,24 @@ class Wakeup:
     def set(self) -> None:
         """Make it readable. Harmless when it is already, or is closed."""
         ends = self._ends
-        if ends is not None:
-            with contextlib.suppress(OSError):
+        try:
+            if ends is not None:
                 os.write(ends[1].fd, _ONE)
+        except OSError:
+            pass
+        finally:
+            ends = None  # which the traceback of a Ctrl-C would hold on to
 
     def clear(self) -> None:
         """Make it unreadable until it is set again."""
         ends = self._ends
-        if ends is not None:
-            with contextlib.suppress(OSError):  # it is not set, or this is a fork
+        try:
+            if ends is not None:
                 os.read(ends[0].fd, _PLENTY)
+        except OSError:  # it is not set, or this is a fork
+            pass
+        finally:
+            ends = None  # as above
 
     def close(self) -> None:
         """Let go of it. Harmless when done twice, and while other threads use it."""
