@@ -511,11 +511,11 @@ def tried(machine: type[RuleBasedStateMachine], examples: int, steps: int) -> No
 def test_in_any_order_of_deaths_and_checkpoints_nothing_that_was_kept_is_lost() -> None:
     with Friend.spawn() as friend:
         FRIENDS[:] = [friend]
-        tried(Restarts, examples=25, steps=20)
+        tried(Restarts, examples=15, steps=20)
     FRIENDS.clear()
     assert LIVED["checkpoints"] > 10
 
 
 @pytest.mark.timeout(150)
 def test_in_any_order_of_deaths_a_supervisor_restarts_whom_its_strategy_says() -> None:
-    tried(Supervision, examples=10, steps=8)
+    tried(Supervision, examples=7, steps=8)

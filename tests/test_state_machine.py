@@ -29,7 +29,7 @@ from remoteobj.testing import Gate
 from tests.tools import Call, process, until_gone
 
 GONE = (ActorDiedError, NotListeningError)
-EXAMPLES, STEPS = 40, 25
+EXAMPLES, STEPS = 25, 25
 MOST_ACTORS = 3
 
 

@@ -111,17 +111,18 @@ def test_a_stranger_gets_read_only_arrays_too() -> None:
 BIG: int = OUT_OF_BAND_FROM.value
 
 
-@pytest.mark.parametrize("size", [0, 5, BIG - 1, BIG, 3 * BIG + 1])
-@pytest.mark.parametrize("make", [bytes, bytearray, lambda n: array("B", bytes(n)), memoryview])
-def test_bytes_of_all_kinds_and_sizes_arrive_as_what_they_are(
-    launch: Launch, make: Callable[[Any], Any], size: int
-) -> None:
-    value = make(os.urandom(size) if make is memoryview else size)
+KINDS: list[Callable[[bytes], Any]] = [bytes, bytearray, lambda b: array("B", b), memoryview]
+
+
+def test_bytes_of_all_kinds_and_sizes_arrive_as_what_they_are(launch: Launch) -> None:
     with Keeper.options(**launch).spawn() as keeper:
-        for sent in (value, [value], {"a": (value, 1)}):
-            got = keeper.echo(sent)
-            assert type(got) is type(sent)
-            assert got == sent
+        for size in (0, 5, BIG - 1, BIG, 3 * BIG + 1):
+            for make in KINDS:
+                value = make(os.urandom(size))
+                for sent in (value, [value], {"a": (value, 1)}):
+                    got = keeper.echo(sent)
+                    assert type(got) is type(sent)
+                    assert got == sent, f"{type(value).__name__} of {size} bytes"
 
 
 def test_big_bytes_stay_outside_of_the_pickle() -> None:

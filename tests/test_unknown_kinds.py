@@ -16,7 +16,6 @@ from tests.strangers import RawClient, call_frame, frame
 LATER = [8, 19, 29, 99, 255]
 """Kinds that mean nothing yet."""
 NO_LISTENER = {"inline": "listens at no address"}
-each_later_kind = pytest.mark.parametrize("kind", LATER)
 
 
 @remote
@@ -51,26 +50,26 @@ def client(echo: Any) -> Iterator[RawClient]:
 
 
 @pytest.mark.engines(skip=NO_LISTENER)
-@each_later_kind
 def test_a_kind_that_an_actor_does_not_know_is_refused_where_an_answer_is_waited_for(
-    client: RawClient, kind: int
+    client: RawClient,
 ) -> None:
-    client.send(frame(kind, 7, b"of a later version", Flag.ANSWER))
-    [refused] = client.read(1)
-    assert (refused.kind, refused.call_id) == (Kind.REFUSED, 7)
-    assert bytes(refused.payload) == f"it knows no message of kind {kind}".encode()
-    client.send(call_frame(8, "echo", 1))
-    assert [(one.kind, one.call_id) for one in client.read(1)] == [(Kind.VALUE, 8)]
+    for kind in LATER:
+        client.send(frame(kind, 7, b"of a later version", Flag.ANSWER))
+        [refused] = client.read(1)
+        assert (refused.kind, refused.call_id) == (Kind.REFUSED, 7)
+        assert bytes(refused.payload) == f"it knows no message of kind {kind}".encode()
+        client.send(call_frame(8, "echo", 1))
+        assert [(one.kind, one.call_id) for one in client.read(1)] == [(Kind.VALUE, 8)]
 
 
 @pytest.mark.engines(skip=NO_LISTENER)
-@each_later_kind
 def test_a_kind_that_an_actor_does_not_know_is_ignored_where_nobody_waits(
-    client: RawClient, kind: int
+    client: RawClient,
 ) -> None:
-    client.send(frame(kind, 7, b"of a later version"))
-    client.send(call_frame(8, "echo", 1))
-    assert [(one.kind, one.call_id) for one in client.read(1)] == [(Kind.VALUE, 8)]
+    for kind in LATER:
+        client.send(frame(kind, 7, b"of a later version"))
+        client.send(call_frame(8, "echo", 1))
+        assert [(one.kind, one.call_id) for one in client.read(1)] == [(Kind.VALUE, 8)], kind
 
 
 @pytest.mark.engines(skip=NO_LISTENER)
@@ -121,52 +120,51 @@ METADATA = {
 
 
 @pytest.mark.engines(skip=NO_LISTENER)
-@pytest.mark.parametrize("metadata", METADATA.values(), ids=list(METADATA))
-@pytest.mark.parametrize("flags", [0, 255 - Flag.ANSWER, 255])
 def test_a_call_with_flags_and_metadata_of_a_later_version_is_run_like_any_other(
-    client: RawClient, flags: int, metadata: bytes
+    client: RawClient,
 ) -> None:
-    client.send(call_frame(1, "echo", "value", flags=flags, metadata=metadata))
-    [answer] = client.read(1)
-    assert (answer.kind, pickle.loads(answer.payload)) == (Kind.VALUE, "value")
+    for what, metadata in METADATA.items():
+        for flags in (0, 255 - Flag.ANSWER, 255):
+            client.send(call_frame(1, "echo", "value", flags=flags, metadata=metadata))
+            [answer] = client.read(1)
+            got = answer.kind, pickle.loads(answer.payload)
+            assert got == (Kind.VALUE, "value"), f"{what}, with the flags {flags}"
 
 
 @pytest.mark.engines(skip=NO_LISTENER)
-@pytest.mark.parametrize("metadata", METADATA.values(), ids=list(METADATA))
 def test_metadata_and_probes_that_come_while_an_actor_is_blocked_are_read_and_end_nothing(
-    echo: Any, client: RawClient, metadata: bytes, gate: Gate
+    echo: Any, client: RawClient, gate: Gate
 ) -> None:
     """Then it looks at who waits for a request, before it knows whether it will be run."""
     with Echo.spawn() as other:
-        waits = echo.future_.ask(other, gate)
-        gate.wait_for_arrival()
-        client.send(call_frame(1, "echo", "value", metadata=metadata))
-        client.send(frame(Kind.PROBE, 1, metadata) + frame(99, 2, b"", Flag.ANSWER))
-        assert [one.kind for one in client.read(1)] == [Kind.REFUSED], "it has read them all"
-        gate.open()
-        assert waits.result(10) == "parked"
-    assert [(one.kind, one.call_id) for one in client.read(1)] == [(Kind.VALUE, 1)]
+        for what, metadata in METADATA.items():
+            waits = echo.future_.ask(other, gate)
+            gate.wait_for_arrival()
+            client.send(call_frame(1, "echo", "value", metadata=metadata))
+            client.send(frame(Kind.PROBE, 1, metadata) + frame(99, 2, b"", Flag.ANSWER))
+            assert [one.kind for one in client.read(1)] == [Kind.REFUSED], "it has read them all"
+            gate.open()
+            assert waits.result(10) == "parked", what
+            assert [(one.kind, one.call_id) for one in client.read(1)] == [(Kind.VALUE, 1)], what
 
 
 # ------------------------------------------------------------------ to the control thread
 
 
-@each_later_kind
 @pytest.mark.engines(skip={"inline": "answers such questions itself"})
 def test_an_order_that_an_actor_does_not_know_is_refused_and_the_next_is_followed(
-    echo: Any, kind: int
+    echo: Any,
 ) -> None:
-    with pytest.raises(NotListeningError, match=f"it knows no order of kind {kind}"):
-        ask_as_owner(echo, kind)
-    assert echo.status_(timeout=10).state == "running"
-    assert echo.echo(1) == 1
+    for kind in LATER:
+        with pytest.raises(NotListeningError, match=f"it knows no order of kind {kind}"):
+            ask_as_owner(echo, kind)
+        assert echo.status_(timeout=10).state == "running"
+        assert echo.echo(1) == 1
 
 
-@each_later_kind
 @pytest.mark.engines(skip={"inline": "answers such questions itself"})
-def test_an_order_that_an_actor_does_not_know_is_ignored_where_nobody_waits(
-    echo: Any, kind: int
-) -> None:
-    order(echo, kind)
-    assert echo.status_(timeout=10).state == "running"
-    assert echo.echo(1) == 1
+def test_an_order_that_an_actor_does_not_know_is_ignored_where_nobody_waits(echo: Any) -> None:
+    for kind in LATER:
+        order(echo, kind)
+        assert echo.status_(timeout=10).state == "running"
+        assert echo.echo(1) == 1
