@@ -8,13 +8,13 @@ of `roster.claiming`.
 
 from __future__ import annotations
 
-import difflib
 import os
 import time
 from collections.abc import Callable
 
 from ._caller.call_options import MISSING
 from ._options import Options
+from ._os.lazy_import import import_lock
 from ._proxy import Proxy, proxy_from
 from ._wire import roster
 from ._wire.rosters import Listed, has_door, living
@@ -146,6 +146,9 @@ def told_of(listed: Listed) -> str:
 
 def similar(name: str, names: list[str]) -> str:
     """The names that are nearly this one, as the end of an error."""
+    with import_lock:
+        import difflib  # for a faster start-up: it is for errors
+
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     if near:
         return f"; did you mean {' or '.join(map(shown, near))}?"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from .errors import ExitReport
 
-__all__ = ["MODES", "RestartLimit", "check_values"]
+__all__ = ["MODES", "RestartLimit", "check_values", "is_failure"]
 
 MODES: Final = ("never", "on-failure", "always")
 """What the option `restart` may be."""
@@ -35,6 +35,11 @@ def check_values(
             "an inline actor has no process or thread of its own that could end and be restarted; "
             'use engine="process" or "thread"'
         )
+
+
+def is_failure(report: ExitReport) -> bool:
+    """Whether it ended otherwise than in order, or since its owner wanted it."""
+    return report.reason in ("died", "failed")
 
 
 class RestartLimit:

@@ -8,24 +8,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ._options import Options
-from ._restart_limit import RestartLimit
+from ._restart_limit import RestartLimit, is_failure
 from .errors import ActorDiedError, ExitReport
 
 if TYPE_CHECKING:
     from ._succession import Succession
 
-__all__ = ["RestartPolicy", "is_failure"]
+__all__ = ["RestartPolicy"]
 
 LONGEST_PAUSE: Final = 10.0
 """Seconds between a failure and the restart, at most."""
 JITTER: Final = 0.25
 """By which part of it a pause is longer or shorter, so that many who failed at once, since what
 they all use was gone, do not all come back at once."""
-
-
-def is_failure(report: ExitReport) -> bool:
-    """Whether it ended otherwise than in order, or since its owner wanted it."""
-    return report.reason in ("died", "failed")
 
 
 class RestartPolicy:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar, get_args
 
-from ._restart_policy import is_failure
+from ._restart_limit import is_failure
 
 if TYPE_CHECKING:
     from .errors import ExitReport

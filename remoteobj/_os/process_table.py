@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 import time
 from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
 
+from .lazy_import import import_lock
 from .processes import read_stat
 
 __all__ = ["SeenProcess", "cpu_clock", "is_there", "see"]
@@ -59,6 +59,9 @@ _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 def _see_by_ps(pids: Collection[int]) -> dict[int, SeenProcess]:
+    with import_lock:
+        import subprocess  # for a faster start-up: where there is /proc, it is not needed
+
     command = ["ps", "-o", "pid=,lstart=,stat=,time=,rss=", "-p", ",".join(map(str, pids))]
     environment = {**os.environ, "LC_ALL": "C", "TZ": "UTC0"}
     try:
