@@ -30,7 +30,6 @@ __all__ = ["Desk", "NoObject", "greet", "run_items", "run_task"]
 RUN_SECONDS: Final = 0.02
 """A run that takes longer is cut: what is left of it may be for another worker, which is free."""
 
-LARGE: Final = 1 << 63
 INTEGER, FLOAT = Notes.INTEGER, Notes.FLOAT  # bare names, which are found faster
 
 Entry: TypeAlias = "tuple[int, bytes, list[Any]]"
@@ -174,30 +173,28 @@ class _Run:
     def _take(self, results: Iterator[Any]) -> bool:
         """Take results until one fails; whether that is enough for now."""
         # Flat on purpose: a function call for each item would take as long as many an item does.
-        notes, outcomes, until, done = self._notes, self.outcomes, self._until, len(self.outcomes)
+        notes, outcomes, until, clock = self._notes, self.outcomes, self._until, monotonic
         add, kinds, integers, floats = outcomes.append, notes.kinds, notes.integers, notes.floats
         try:
-            for value in results:
+            for done, value in enumerate(results, len(outcomes)):
                 kind = type(value)
-                if kind is int and -LARGE < value < LARGE:
+                if kind is int and value.bit_length() < 64:
                     integers[done] = value
                     kinds[done] = INTEGER
                 elif kind is float:
                     floats[done] = value
                     kinds[done] = FLOAT
                 elif kind not in SCALARS:
-                    done += 1
-                    if not self._enter(value_frame(Kind.VALUE, 0, value)) or monotonic() > until:
+                    if not self._enter(value_frame(Kind.VALUE, 0, value)) or clock() > until:
                         return True
                     continue
                 elif not notes.add(done, value):
                     add(value)
                     return True
                 add(value)
-                done += 1
-                if monotonic() > until:
+                if clock() > until:
                     return True
-            if done < self._left:
+            if len(outcomes) < self._left:
                 raise StopIteration  # which the function has raised: there are more items
             return True
         except ThreadUnwind:
