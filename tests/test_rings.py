@@ -155,8 +155,7 @@ def until_blocked(member: Any) -> None:
 # ------------------------------------------------------------------ one call of a ring ends
 
 
-@pytest.mark.parametrize("size", [2, 5])
-@pytest.mark.parametrize("reentrant", [True, False])
+@pytest.mark.parametrize(("reentrant", "size"), [(True, 5), (False, 2)])
 def test_of_a_ring_one_call_ends_and_the_others_get_their_values(
     launch: Launch, size: int, reentrant: bool
 ) -> None:
@@ -230,8 +229,7 @@ def test_it_is_the_same_for_futures_and_streams(launch: Launch, ways: list[str])
             assert n == loser or futures[n].result() == expected
 
 
-@pytest.mark.parametrize("size", [300_000, 5_000_000])
-@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize(("count", "size"), [(2, 5_000_000), (3, 300_000)])
 def test_large_arguments_to_each_other_do_not_hang_in_the_write(
     launch: Launch, size: int, count: int
 ) -> None:
