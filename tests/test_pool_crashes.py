@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from remoteobj import ActorDiedError, CallTimeoutError, Pool, UnsendableError, options
+from tests.tools import until_gone
 
 NEIGHBOURS = 6
 
@@ -252,6 +253,7 @@ def test_a_worker_that_dies_between_tasks_costs_none(how: str, gate: Any) -> Non
             gate.open()
         else:
             os.kill(pid, getattr(signal, how))
+        assert until_gone(pid, 10.0)
         futures = [pool.submit(double, number) for number in range(NEIGHBOURS)]
         failed = [one for one in futures if one.exception(20) is not None]
         assert len(failed) <= 1  # that which it had just begun
