@@ -188,6 +188,8 @@ class Crew:
         with self._lock:
             left = self._staff.left()
             self._take_in()
+            # One whose last answer has just been taken in has nothing to lose any more.
+            left += [one for one in self._staff.left() if not (one.in_hand or one in left)]
             if self.closed and not self._has_work():
                 self._staff.close()
             self._staff.look(left)
