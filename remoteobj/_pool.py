@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -26,6 +25,7 @@ from ._engines.contract import unique_name
 from ._handle import Handle, spawn
 from ._options import Options
 from ._os.lazy_import import import_lock
+from ._os.poller import usable_processors
 from ._pool_crew import Crew
 from ._pool_functions import FunctionCache, name_of
 from ._pool_map import AsTheyCome, Bar, Flow, InOrder, Line, Results, Source
@@ -340,13 +340,6 @@ def pool_of(
     pool: Pool[Any] = Pool.__new__(Pool)
     pool._set_up(n, factory, args, kwargs, options)
     return pool
-
-
-def usable_processors() -> int:
-    """How many this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _close_in_background(crew: Crew) -> None:

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ._handle import Handle
+from ._os.thread_group import ThreadGroup
 from ._pool_tasks import Run, Task
 from ._pool_worker import Worker
 
@@ -71,7 +72,7 @@ class Staff:
         self._lock = lock
         self._changed = changed
         self._failed_starts = 0
-        self._helpers: set[threading.Thread] = set()
+        self._helpers = ThreadGroup()
         self._open = True
 
     def workers(self) -> list[Worker]:
@@ -177,19 +178,13 @@ class Staff:
     def _help(self, what: str, job: Callable[[], object]) -> None:
         """Do something that may take a while, in a thread of its own."""
 
-        def help_and_leave() -> None:
+        def help_and_tell() -> None:
             try:
                 job()
             finally:
-                with self._lock:
-                    self._helpers.discard(threading.current_thread())
                 self._changed()
 
-        name = f"remoteobj-pool-{what}-{self.name}"
-        with self._lock:  # so that it is not done before it is noted
-            helper = threading.Thread(target=help_and_leave, name=name, daemon=True)
-            helper.start()
-            self._helpers.add(helper)
+        self._helpers.begin(f"remoteobj-pool-{what}-{self.name}", help_and_tell)
 
     # --- the end -----------------------------------------------------------------------------
 
@@ -210,7 +205,8 @@ class Staff:
         while True:
             with self._lock:
                 self.stop()
-                threads = {*(worker.stop() for worker in self.workers()), *self._helpers} - joined
+                stopping = {worker.stop() for worker in self.workers()}
+                threads = (stopping | self._helpers.others) - joined
             if not threads:
                 return
             for thread in threads:

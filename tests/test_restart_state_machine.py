@@ -6,7 +6,6 @@ be after what was lost at a death, and that every call has one outcome.
 """
 
 import os
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -34,7 +33,7 @@ from remoteobj import (
     remote,
 )
 from tests.internals import is_at_rest
-from tests.tools import until, until_gone
+from tests.tools import kill, until, until_gone
 
 GONE = (ActorDiedError, NotListeningError)
 DEATH = 1.0
@@ -197,13 +196,6 @@ def outcome(act: Callable[[], Any]) -> tuple[Any, type[BaseException] | None]:
         return act(), None
     except (KeyError, *GONE) as exc:
         return None, type(exc)
-
-
-def kill(handle: Any) -> None:
-    """As somebody else would; it is dead afterwards."""
-    pid = handle.pid_
-    os.kill(pid, signal.SIGKILL)
-    assert until_gone(pid, PATIENCE)
 
 
 class Restarts(RuleBasedStateMachine):

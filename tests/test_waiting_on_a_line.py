@@ -63,7 +63,7 @@ def line(monkeypatch: pytest.MonkeyPatch) -> Line:
     made = Line()
     monkeypatch.setattr(poller, "clock", made.clock)
     monkeypatch.setattr(poller, "_yield_cpu", made.give_way)
-    monkeypatch.setattr(poller, "_processors", lambda: 2)
+    monkeypatch.setattr(poller, "usable_processors", lambda: 2)
     return made
 
 
@@ -151,7 +151,7 @@ def test_polling_can_be_switched_off(line: Line, spin: float) -> None:
 def test_one_processor_alone_is_never_polled_on(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(poller, "_processors", lambda: 1)
+    monkeypatch.setattr(poller, "usable_processors", lambda: 1)
     one = waiter(line)
     for _ in range(2 * REST):
         one.wait()

@@ -231,6 +231,14 @@ def until_gone(pid: int, seconds: float) -> bool:
         os.close(fd)
 
 
+def kill(*handles: Any) -> None:
+    """Kill their processes together, and wait until these are dead."""
+    dying = [handle.pid_ for handle in handles]
+    for pid in dying:
+        os.kill(pid, signal.SIGKILL)
+    assert all(until_gone(pid, 10.0) for pid in dying)
+
+
 def _is_gone(pid: int) -> bool:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, 0)

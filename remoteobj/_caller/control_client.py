@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import threading
 import time
@@ -82,11 +81,13 @@ class ControlClient:
         """Let go of the channel, while no other thread uses it: the number of its descriptor may be
         that of another file in the next moment."""
         self._channel.shutdown()
-        with contextlib.ExitStack() as stack:
-            if self._lock.acquire(timeout=CLOSE_SECONDS):
-                stack.callback(self._lock.release)
+        taken = self._lock.acquire(timeout=CLOSE_SECONDS)
+        try:
             self.ended = True
             self._channel.close()
+        finally:
+            if taken:
+                self._lock.release()
 
     def _take(self) -> list[Frame]:
         """What is there; the records among it are handed on."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+from collections.abc import Iterator
 
-__all__ = ["discard", "discard_unless_held", "open_directory"]
+__all__ = ["discard", "discard_unless_held", "open_directory", "unless_held"]
 
 
 def open_directory(path: str, inside: int | None = None) -> int:
@@ -23,16 +24,29 @@ def open_directory(path: str, inside: int | None = None) -> int:
     return os.open(path, flags, dir_fd=inside)
 
 
+@contextlib.contextmanager
+def unless_held(directory: int) -> Iterator[None]:
+    """The time in which nobody has a lock on a directory but this.
+
+    Raises:
+        BlockingIOError: another one has.
+    """
+    fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        yield
+    finally:
+        # A child forked meanwhile shares the lock: closing would leave it held.
+        fcntl.flock(directory, fcntl.LOCK_UN)
+
+
 def discard_unless_held(directory: int, name: str) -> None:
     """`discard` it, if no process has a lock on it.
 
     Raises:
         BlockingIOError: one has.
     """
-    fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    discard(directory, name)
-    # A child forked meanwhile shares the lock: closing would leave it held.
-    fcntl.flock(directory, fcntl.LOCK_UN)
+    with unless_held(directory):
+        discard(directory, name)
 
 
 def discard(directory: int, name: str) -> None:

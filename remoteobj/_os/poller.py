@@ -12,7 +12,7 @@ import select
 import time
 from collections.abc import Callable
 
-__all__ = ["SpinPoller", "clock"]
+__all__ = ["SpinPoller", "clock", "usable_processors"]
 
 SPIN_SECONDS = 50e-6
 ALONE_SECONDS = 12e-6
@@ -40,7 +40,8 @@ clock = time.perf_counter
 _yield_cpu: Callable[[], object] = getattr(os, "sched_yield", lambda: None)
 
 
-def _processors() -> int:
+def usable_processors() -> int:
+    """How many processors this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
@@ -59,7 +60,7 @@ class SpinPoller:
         self.watched: dict[int, int] = {}
         """The events that are waited for, by descriptor."""
         self._spin = SPIN_SECONDS if spin is None else spin
-        self._alone = _processors() < 2 or self._spin <= 0
+        self._alone = usable_processors() < 2 or self._spin <= 0
         self._credit = MAX_CREDIT
         self._naps = 0
         """How many waits sleep at once."""

@@ -12,8 +12,7 @@ import time
 from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
 
-from .lazy_import import import_lock
-from .processes import read_stat
+from .processes import ask_ps, read_stat
 
 __all__ = ["SeenProcess", "cpu_clock", "is_there", "see"]
 
@@ -59,16 +58,11 @@ _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 def _see_by_ps(pids: Collection[int]) -> dict[int, SeenProcess]:
-    with import_lock:
-        import subprocess  # for a faster start-up: where there is /proc, it is not needed
-
-    command = ["ps", "-o", "pid=,lstart=,stat=,time=,rss=", "-p", ",".join(map(str, pids))]
-    environment = {**os.environ, "LC_ALL": "C", "TZ": "UTC0"}
     try:
-        told = subprocess.run(command, env=environment, capture_output=True, check=False, text=True)
+        told = ask_ps("pid=,lstart=,stat=,time=,rss=", *pids)
     except OSError:
         return {}
-    lines = filter(None, map(_LINE.match, told.stdout.splitlines()))
+    lines = filter(None, map(_LINE.match, told.splitlines()))
     return {int(line[1]): _seen_in(line) for line in lines}
 
 

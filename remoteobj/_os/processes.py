@@ -18,7 +18,7 @@ from typing import NamedTuple
 from .fork_safety import is_own, no_more_own, own
 from .lazy_import import import_lock
 
-__all__ = ["KnownProcess", "look", "read_stat", "rights"]
+__all__ = ["KnownProcess", "ask_ps", "look", "read_stat", "rights"]
 
 TO_THE_GROUP = 4
 """PIDFD_SIGNAL_PROCESS_GROUP, of Linux 6.9."""
@@ -66,15 +66,24 @@ def _read(path: str) -> bytes:
         os.close(fd)
 
 
-def _look_by_ps(pid: int) -> Glimpse | None:
+def ask_ps(fields: str, *pids: int) -> str:
+    """What `ps` says of these processes, the same in every language and time zone.
+
+    Raises:
+        OSError: there is no `ps`.
+    """
     with import_lock:
         import subprocess  # for a faster start-up: where there is /proc, it is not needed
 
-    command = ["ps", "-o", "ppid=,lstart=", "-p", str(pid)]
+    command = ["ps", "-o", fields, "-p", ",".join(map(str, pids))]
     environment = {**os.environ, "LC_ALL": "C", "TZ": "UTC0"}
+    told = subprocess.run(command, env=environment, capture_output=True, check=False, text=True)
+    return told.stdout
+
+
+def _look_by_ps(pid: int) -> Glimpse | None:
     try:
-        told = subprocess.run(command, env=environment, capture_output=True, check=False, text=True)
-        parent, started = told.stdout.strip().split(None, 1)
+        parent, started = ask_ps("ppid=,lstart=", pid).strip().split(None, 1)
         return Glimpse(int(parent), started)
     except (OSError, ValueError):
         return None

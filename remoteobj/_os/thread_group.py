@@ -38,9 +38,13 @@ class ThreadGroup:
             self._threads.add(thread)
         return thread
 
+    @property
+    def others(self) -> set[threading.Thread]:
+        """Those that have begun, but for the calling one."""
+        with self._lock:
+            return self._threads - {threading.current_thread()}
+
     def join(self) -> None:
         """Wait for those that have begun; one of them does not wait for itself."""
-        with self._lock:
-            threads = self._threads - {threading.current_thread()}
-        for thread in threads:
+        for thread in self.others:
             thread.join()

@@ -7,7 +7,6 @@ mode 0700 and the files of mode 0600, both belong to this user, and no link is f
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import stat
 import struct
@@ -15,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-from .._os.directories import open_directory
+from .._os.directories import open_directory, unless_held
 from .._os.process_table import SeenProcess, is_there, see
 from .roster import BLOCK, ENTRY, FILE, HEADER, MAGIC, Entry, checksum, unpack
 from .runtime_directory import open_root
@@ -110,12 +109,10 @@ def _is_held(directory: int) -> bool:
     """Whether a process of those that it is about lives. Numbers of processes come round again
     after the system was started anew, and locks do not."""
     try:
-        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with unless_held(directory):
+            return False
     except BlockingIOError:
         return True
-    # A child that was forked meanwhile shares the lock: closing would leave it held.
-    fcntl.flock(directory, fcntl.LOCK_UN)
-    return False
 
 
 def _is_private(found: os.stat_result, is_kind: Callable[[int], bool]) -> bool:

@@ -22,7 +22,7 @@ from remoteobj.testing import Gate
 from tests.faults._actors import DEATH, ORPHAN, Subject, assert_died, parked
 from tests.faults._table import fault
 from tests.faults.conftest import Within
-from tests.tools import Call, Scripts, until_gone
+from tests.tools import Call, Scripts, kill, until_gone
 
 RESTART = 5.0
 """Seconds that a restart may take, with any start method on a slow machine."""
@@ -47,12 +47,6 @@ class Kept(Subject):
     def note_and_keep_at(self, gate: Gate) -> None:
         self.notes.append("lost")
         self.gate = gate
-
-
-def kill(actor: Any) -> None:
-    pid = actor.pid_
-    os.kill(pid, signal.SIGKILL)
-    assert until_gone(pid, 10.0)
 
 
 @fault(

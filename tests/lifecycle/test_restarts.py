@@ -15,7 +15,7 @@ from remoteobj import ActorDiedError, CallTimeoutError, ExitReport, NotListening
 from remoteobj.testing import Gate
 from tests.internals import WAITING_FOR_RESTART
 from tests.lifecycle.programs import Diary
-from tests.tools import Call, Scripts, until, until_gone
+from tests.tools import Call, Scripts, kill, until, until_gone
 
 pytestmark = pytest.mark.usefixtures("told")
 
@@ -68,13 +68,6 @@ class Looping:
             self.remote.process_requests(0.05)
             if self.broken:
                 raise OSError("the cable is out")
-
-
-def kill(handle: Any) -> None:
-    """Kill its process, and wait until that is dead."""
-    dying = handle.pid_
-    os.kill(dying, signal.SIGKILL)
-    assert until_gone(dying, 10.0)
 
 
 # --- going on ----------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ from pathlib import Path
 from remoteobj import Supervisor, spawn
 from tests.lifecycle.programs import Diary
 from tests.supervision.children import Child, Starter
-from tests.supervision.family import kill, spawn_all
-from tests.tools import until
+from tests.supervision.family import spawn_all
+from tests.tools import kill, until
 how = Path(sys.argv[1])
 diary = Diary(how.parent)
 

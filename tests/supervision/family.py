@@ -1,14 +1,11 @@
 """What the tests of supervisors do with children."""
 
-import os
-import signal
 import threading
 from typing import Any
 
 from remoteobj import ActorDiedError, Handle
 from tests.lifecycle.programs import Diary
 from tests.supervision.children import Child
-from tests.tools import until_gone
 
 
 def spawn_all(supervisor: Any, diary: Diary, names: str = "abc") -> list[Handle[Any]]:
@@ -32,11 +29,3 @@ def answers(handle: Handle[Any]) -> bool:
         return bool(handle.call())
     except ActorDiedError:
         return False
-
-
-def kill(*handles: Handle[Any]) -> None:
-    """Kill their processes together, and wait until these are dead."""
-    dying = [handle.pid_ for handle in handles]
-    for pid in dying:
-        os.kill(pid, signal.SIGKILL)
-    assert all(until_gone(pid, 10.0) for pid in dying)

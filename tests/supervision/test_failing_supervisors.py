@@ -15,8 +15,8 @@ from remoteobj import (
 )
 from tests.lifecycle.programs import Diary
 from tests.supervision.children import Breakdown, Child, Starter
-from tests.supervision.family import kill, lines, settled, spawn_all
-from tests.tools import until
+from tests.supervision.family import lines, settled, spawn_all
+from tests.tools import kill, until
 
 
 def test_beyond_its_limit_it_stops_all_its_children_in_reverse_order_and_says_why(

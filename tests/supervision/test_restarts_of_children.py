@@ -9,8 +9,8 @@ import pytest
 from remoteobj import ActorDiedError, Supervisor, current, remote
 from tests.lifecycle.programs import Diary
 from tests.supervision.children import Breakdown, Child
-from tests.supervision.family import answers, kill, lines, spawn_all
-from tests.tools import until
+from tests.supervision.family import answers, lines, spawn_all
+from tests.tools import kill, until
 
 STRATEGIES = ["one-for-one", "one-for-all", "rest-for-one"]
 WAYS = ["loop", "SIGKILL", "SIGSEGV", "os._exit", "clean"]

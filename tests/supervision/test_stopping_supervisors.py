@@ -14,8 +14,8 @@ import pytest
 from remoteobj import ActorDiedError, Handle, NotListeningError, Supervisor, current, remote, spawn
 from tests.lifecycle.programs import Diary
 from tests.supervision.children import Child, Starter
-from tests.supervision.family import kill, lines, settled, spawn_all
-from tests.tools import Call, Scripts, until, until_gone, until_it_sleeps
+from tests.supervision.family import lines, settled, spawn_all
+from tests.tools import Call, Scripts, kill, until, until_gone, until_it_sleeps
 
 DURING = ["one-for-one", "one-for-all", "rest-for-one"]
 
