@@ -343,6 +343,7 @@ OF_ONE_MODULE = {
     "test_frame_writer",
     "test_frames",
     "test_guardian",
+    "test_job_threads",
     "test_journal",
     "test_labelled_output",
     "test_operation_table",

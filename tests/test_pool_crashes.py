@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 from concurrent.futures import BrokenExecutor, Future
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,8 @@ def submitted(pool: Pool[None], how: str, moment: str) -> tuple[Future[Any], typ
     return pool.submit(lock_of, 0), UnsendableError
 
 
+# The fourth moment comes in the process whose pool it is: what happens there can but raise, or
+# hang, which has a test of its own.
 TABLE = [(how, moment) for how in HOWS for moment in MOMENTS if moment != "unpickling"]
 TABLE.append(("raise", "unpickling"))
 
@@ -132,6 +135,51 @@ def test_a_task_that_fails_is_the_only_one(how: str, moment: str) -> None:
             assert [one.result(20) for one in neighbours] == [2 * n for n in range(NEIGHBOURS)]
         assert type(failing.exception(20)) is expected
         assert pool.submit(double, 21).result(20) == 42
+
+
+GO_ON = threading.Event()
+
+
+class HangsHere:
+    """Hangs when it is unpickled in the process that made the pool, until `GO_ON` is set."""
+
+    def __init__(self, home: int) -> None:
+        self.home = home
+
+    def __reduce__(self) -> Any:
+        return _waited_for, (self.home,)
+
+
+def _waited_for(home: int) -> str:
+    if os.getpid() == home:
+        assert GO_ON.wait(20)
+    return "at last"
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["nobody asks", "somebody asks"])
+def test_a_result_whose_unpickling_hangs_holds_up_no_other(asked: bool) -> None:
+    GO_ON.clear()
+    with options(start_method="fork").pool(2) as pool:
+        hanging: list[Future[Any]] = [pool.submit(HangsHere, os.getpid()) for _ in range(3)]
+        asking = threading.Thread(target=hanging[0].result)
+        if asked:
+            asking.start()
+        for one in hanging:
+            assert pool.submit(double, 21).result(20) == 42
+            if asked:
+                with pytest.raises(TimeoutError):
+                    one.result(0.01)
+        called = threading.Event()
+        for function in (double, Fraction):  # whose result is plain data, or is not
+            called.clear()
+            pool.submit(function, 21).add_done_callback(lambda _: called.set())
+            assert called.wait(20)
+        assert list(pool.map(double, range(40))) == [2 * n for n in range(40)]
+        assert not any(one.done() for one in hanging)
+        GO_ON.set()
+        assert [one.result(20) for one in hanging] == ["at last"] * 3
+        if asked:
+            asking.join()
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])

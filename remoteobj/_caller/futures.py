@@ -4,7 +4,7 @@
 
     answer ──on_ready──> plain data, and no callbacks ──> settled by the thread that reads
                     └──> anything else ──> settled by the thread that asks for it,
-                                           or in the I/O thread where none does
+                                           or by the `settler` where none does
 
 A future is settled by the public methods of `concurrent.futures.Future` alone, so that whatever the
 standard library, asyncio or a program makes of such futures holds for these. To unpickle an answer
@@ -14,17 +14,15 @@ may run a user's code, and so may a callback: never within a read, but in one of
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from typing import Any, Final, TypeAlias, TypeVar
 
-from .._catching.unseen import Unseen, before_telling
+from .._catching.unseen import Unseen
 from .._os.fork_safety import fork_generation
-from .._os.io_thread import Timer, reactor, report_callback_error
+from .._os.io_thread import Timer, reactor
 from .._os.thread_unwind import ThreadUnwind
 from .._pickling.codec import is_plain, unpickled
 from .._pickling.exceptions import without_our_frames
@@ -36,6 +34,7 @@ from .answers import Fallback, fallback_or_raise
 from .call_options import MISSING, CallOptions
 from .connection import Connection
 from .endpoint import Endpoint, encode, result_of
+from .settling import settler
 from .shared_reader import ANSWERED
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
@@ -50,61 +49,7 @@ _Outcome: TypeAlias = "tuple[Any, BaseException | None]"
 INTERRUPTIONS: Final = (KeyboardInterrupt, ThreadUnwind)
 """What ends a thread's waiting, and is no outcome."""
 
-LAST_SECONDS = 1.0
-"""How long a program that ends waits for the I/O thread to settle what it is at."""
-
 _VALUE = Kind.VALUE  # a bare name: on Python 3.11 that is faster than to look it up in its class
-
-
-class _Settler:
-    """Settles futures in the I/O thread, whose outcome is here and which nobody waits for."""
-
-    def __init__(self) -> None:
-        self._arrived: deque[RemoteFuture] = deque()
-        self._asked = False
-        self.lock = threading.RLock()
-        """Held to find out whether a future has callbacks, which must not run within a read."""
-        self._settling = threading.RLock()
-        os.register_at_fork(after_in_child=self._renew)
-        before_telling(self._settle_the_last)
-
-    def _renew(self) -> None:
-        self._arrived, self._asked = deque(), False
-        self.lock, self._settling = threading.RLock(), threading.RLock()
-
-    def add(self, future: RemoteFuture) -> None:
-        """Have a future settled soon; called within a read."""
-        self._arrived.append(future)
-        if not self._asked:
-            self._asked = True
-            try:
-                reactor.call_soon(self._settle_all)
-            except RuntimeError:  # too late in the program's end for a thread: see `before_telling`
-                self._asked = False
-
-    def _settle_all(self) -> None:
-        self._asked = False  # before it looks: who comes now asks again
-        with self._settling, contextlib.suppress(IndexError):
-            while True:
-                self._settle_one()
-
-    def _settle_one(self) -> None:
-        """Settle the eldest, and let go of it: if nobody else has it, that is when it is told."""
-        future = self._arrived.popleft()
-        try:
-            future.settle(interruptions=())
-        except BaseException as exc:  # of a callback's
-            report_callback_error(exc)
-
-    def _settle_the_last(self) -> None:
-        """The program ends. The I/O thread may be at one whose failure nobody will have seen; but
-        a callback in it that does not return must not keep the program from ending."""
-        if self._settling.acquire(timeout=LAST_SECONDS):
-            self._settling.release()
-            self._settle_all()
-
-
-_settler = _Settler()
 
 
 class RemoteFuture(Future[Any]):
@@ -122,6 +67,8 @@ class RemoteFuture(Future[Any]):
     _has_callbacks = False
     _awaited = False
     """Whether a thread waits, who will settle it."""
+    _handed_over = False
+    """Whether a thread settles it that nobody waits for."""
     _given_up = False
     """Whether it was cancelled; `cancelled` takes ten times as long to say so."""
     _unseen: Unseen | None = None
@@ -145,19 +92,22 @@ class RemoteFuture(Future[Any]):
     def on_ready(self, pending: PendingCall) -> None:
         """The outcome is here. This is called within a read, so no user's code may run now."""
         frame = pending.first
+        plain = False
         if frame is not None and frame[0] == _VALUE and not frame[3] and is_plain(frame[2]):
+            plain = True
             try:
                 value = unpickled(frame[2])
             except Exception:  # to be tried again, where it fails this one call
                 pass
             else:
-                with _settler.lock:
+                with settler.lock:
                     if not self._has_callbacks:
                         self._set(value, None)
                         return
         self._pending = pending
         if not (self._awaited or self._connection.runs_inline):
-            _settler.add(self)
+            self._handed_over = not plain
+            settler.add(self, plain)
 
     def settle(self, interruptions: tuple[type[BaseException], ...] = INTERRUPTIONS) -> None:
         """Give it the outcome that is here, unless it has one. This may run a user's code.
@@ -182,7 +132,7 @@ class RemoteFuture(Future[Any]):
 
     def _keep_unseen(self, error: BaseException) -> None:
         """Have the error told if nobody ever looks at it."""
-        with _settler.lock:
+        with settler.lock:
             if not self._has_callbacks:
                 name = self._call[0].name
                 what = f"{name}: a call failed, and nobody has asked its future for that"
@@ -190,7 +140,7 @@ class RemoteFuture(Future[Any]):
 
     def drop(self) -> None:
         """Its call was not sent, and nobody will ever have it."""
-        with _settler.lock:
+        with settler.lock:
             self._has_callbacks = self._given_up = True
         if self._unseen is not None:
             self._unseen.seen()
@@ -249,7 +199,7 @@ class RemoteFuture(Future[Any]):
             self._renew_locks()
         if not super().cancel():
             return False
-        with _settler.lock:
+        with settler.lock:
             given_up, self._given_up = self._given_up, True
         if not given_up:
             super().set_running_or_notify_cancel()  # wakes those in `wait` and `as_completed`
@@ -289,7 +239,7 @@ class RemoteFuture(Future[Any]):
 
     def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
         """Have `fn` called with the future once it is done; it is what looks at the outcome."""
-        with _settler.lock:
+        with settler.lock:
             self._has_callbacks = True
             if self._unseen is not None:
                 self._unseen.seen()
@@ -309,23 +259,36 @@ class RemoteFuture(Future[Any]):
         try:
             self._connection.wait(pending, deadline, ANSWERED)
             if pending.answered and not self._settled:
-                self.settle()
+                self._settle_by(deadline)
         except BaseException:
             self._awaited = False
-            if pending.answered:  # else whoever reads finds that nobody waits
-                _settler.add(self)
+            if pending.answered and not self._handed_over:  # else who reads finds that nobody waits
+                self._handed_over = True
+                settler.add(self, plain=False)
             raise
         self._awaited = False
         if pending.answered and not self._settled:  # since the time was up
+            self._settle_by(deadline)
+
+    def _settle_by(self, deadline: float | None) -> None:
+        """Settle it. What has a deadline is left to another thread, since it may take for ever."""
+        if deadline is None:
             self.settle()
+            return
+        if not self._handed_over:
+            self._handed_over = True
+            settler.hand_over(self)
+        with contextlib.suppress(CancelledError, TimeoutError):
+            super().exception(max(0.0, deadline - time.monotonic()))
 
     def _renew_locks(self) -> None:
-        """In a forked child: the I/O thread of the parent, which is not here, may hold them."""
-        with _settler.lock:
+        """In a forked child: a thread of the parent, which is not here, may hold them."""
+        with settler.lock:
             if self._locks_of != fork_generation[0]:
                 self._locks_of = fork_generation[0]
                 self._condition = threading.Condition()
                 self.__dict__.pop("_unpacking", None)
+                self._handed_over = False
 
 
 def submit(
