@@ -182,6 +182,30 @@ def test_a_result_whose_unpickling_hangs_holds_up_no_other(asked: bool) -> None:
             asking.join()
 
 
+class Owner:
+    """Has a pool, and so unpickles the results of its tasks."""
+
+    def __init__(self) -> None:
+        self.pool = options(start_method="fork").pool(2)
+
+    def workers(self) -> list[int]:
+        return [pid for pid in self.pool.each(os.getpid) if pid != os.getpid()]
+
+    def ask(self, how: str) -> object:
+        return self.pool.submit(FailsThere, how, 0).result()
+
+
+@pytest.mark.parametrize("how", DEATHS)
+def test_a_result_that_kills_who_unpickles_it_leaves_no_worker(how: str) -> None:
+    """It is the owner of the pool who dies of that, and with it all that it has."""
+    with pytest.raises(ActorDiedError), options(start_method="fork").spawn(Owner) as owner:
+        workers = owner.workers()
+        assert len(workers) == 2
+        with pytest.raises(ActorDiedError, match="ask"):
+            owner.ask(how)
+        assert all(until_gone(worker, 10) for worker in workers)
+
+
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_so_it_is_under_the_other_start_methods(method: str) -> None:
     with options(start_method=method).pool(1) as pool:
