@@ -97,8 +97,8 @@ def test_54_a_death_in_the_midst_of_a_restart_is_one_more_failure(
 
     def park_at_the_second_start() -> None:
         with starts.open("a") as file:
-            file.write("x")
-        if len(starts.read_text()) == 2:
+            file.write(f"{os.getpid()}\n")
+        if len(starts.read_text().split()) == 2:
             gate.park()
 
     with Kept.options(initializer=park_at_the_second_start).spawn() as actor:
@@ -107,7 +107,7 @@ def test_54_a_death_in_the_midst_of_a_restart_is_one_more_failure(
         gate.wait_for_arrival()
         call = Call(lambda: actor.notes.__)
         with within(RESTART):
-            kill(actor)
+            os.kill(int(starts.read_text().split()[1]), signal.SIGKILL)
             assert call.result() == ["kept"]
         assert actor.restarts_ == 2
 
