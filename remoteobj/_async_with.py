@@ -1,4 +1,4 @@
-"""`async with` on a handle: to wait for the actor's birth, and for its end, beside the event loop.
+"""`async with`: to wait for the birth of an actor, and for the end of one or many, beside the loop.
 
 Each waits in a thread of its own: those of `asyncio.to_thread` are few, and others need them.
 Imported when it is first used, as asyncio is large.
@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from ._ownership import OwnedActor
 from .errors import NotListeningError
 
-__all__ = ["enter", "leave"]
+__all__ = ["enter", "leave", "wait_beside"]
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
@@ -30,7 +30,7 @@ async def enter(actor: OwnedActor) -> None:
         actor.birth.give_up(NotListeningError(f"{actor.name} was given up before it was ready"))
         actor.destroy()
 
-    await _in_thread(actor, actor.ready_or_ended, give_up)
+    await wait_beside(actor.name, actor.ready_or_ended, give_up)
 
 
 async def leave(actor: OwnedActor, stop: Callable[[], None]) -> None:
@@ -41,14 +41,12 @@ async def leave(actor: OwnedActor, stop: Callable[[], None]) -> None:
             actor.kill()
 
     if actor.instance.runs_by_itself:
-        await _in_thread(actor, stop, kill)
+        await wait_beside(actor.name, stop, kill)
     else:
         stop()  # it lives in this very thread
 
 
-async def _in_thread(
-    actor: OwnedActor, act: Callable[[], None], cut_short: Callable[[], None]
-) -> None:
+async def wait_beside(name: str, act: Callable[[], None], cut_short: Callable[[], None]) -> None:
     """Run `act` in a thread, and wait for its end; a cancellation has it `cut_short` first."""
     outcome: Future[None] = Future()
 
@@ -61,7 +59,7 @@ async def _in_thread(
             outcome.set_result(None)
 
     def begin(target: Callable[[], None]) -> None:
-        threading.Thread(target=target, name=f"remoteobj-wait-{actor.name}", daemon=True).start()
+        threading.Thread(target=target, name=f"remoteobj-wait-{name}", daemon=True).start()
 
     begin(run)
     ended = asyncio.wrap_future(outcome)

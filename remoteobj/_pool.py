@@ -299,10 +299,27 @@ class Pool(Executor, Generic[T]):
         traceback: TracebackType | None,
     ) -> None:
         if isinstance(exc, KeyboardInterrupt):
-            # Whoever presses Ctrl-C does not wait for what is at work.
-            self._crew.close(cancel=True)
-            self._crew.give_up()
+            self._cut_short()
         self.shutdown()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with import_lock:
+            from . import _async_with  # asyncio at start-up would take longer than all else
+
+        await _async_with.wait_beside(self._crew.name, self.shutdown, self._cut_short)
+
+    def _cut_short(self) -> None:
+        """Whoever presses Ctrl-C, or cancels the wait, does not wait for what is at work."""
+        self._crew.close(cancel=True)
+        self._crew.give_up()
 
     def __reduce__(self) -> Any:
         raise TypeError(

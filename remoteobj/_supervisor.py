@@ -14,6 +14,7 @@ from ._engines.contract import unique_name
 from ._handle import Handle, owned_by, spawn
 from ._option_types import ChildOptions
 from ._options import Options
+from ._os.lazy_import import import_lock
 from ._ownership import SECOND_CTRL_C
 from ._restart_strategy import Restart, Strategy
 from ._spawn import options_for
@@ -100,7 +101,8 @@ class Supervisor:
     without being restarted, is no child any more.
 
     Leaving `with` stops the children in reverse order, and raises `RestartLimitError` if the
-    supervisor has failed. One that is garbage-collected stops its children too.
+    supervisor has failed; `async with` does so without blocking the event loop. One that is
+    garbage-collected stops its children too.
 
     >>> import os
     >>> from remoteobj import ActorDiedError, remote
@@ -287,6 +289,22 @@ class Supervisor:
             self._supervision.kill()
         self.stop()
         self._supervision.check()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with import_lock:
+            from . import _async_with  # asyncio at start-up would take longer than all else
+
+        supervision = self._supervision
+        await _async_with.wait_beside(supervision.name, self.stop, supervision.kill)
+        supervision.check()
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from remoteobj import Pool, RestartLimitError, Supervisor
 from remoteobj.testing import Gate
 from tests.conftest import Launch
 from tests.lifecycle.cameras import ONE_THREAD, NoFilmError, start
-from tests.tools import until
+from tests.tools import kill, until
 
 
 def test_async_with_waits_and_stops_while_the_loop_goes_on(launch: Launch, gate: Gate) -> None:
@@ -95,3 +96,59 @@ def test_a_cancellation_while_async_with_stops_kills_the_actor(gate: Gate) -> No
     asyncio.run(main())
     assert not started[0].alive_
     assert started[0].exitcode_ == -signal.SIGKILL
+
+
+# ------------------------------------------------------------------ many at once
+
+
+def hold_until_open(gate: Gate) -> str:
+    gate.park()
+    return "held"
+
+
+def test_async_with_stops_a_supervisor_s_children_while_the_loop_goes_on(gate: Gate) -> None:
+    async def main() -> bool:
+        async with Supervisor() as supervisor:
+            child: Any = supervisor.spawn(dict)
+            assert await child.async_.get("a", 1) == 1
+            held = child.future_.passto(lambda _: gate.park())
+            await asyncio.to_thread(gate.wait_for_arrival)
+            asyncio.get_running_loop().call_later(0.01, gate.open)  # else it would wait for ever
+        assert held.done()
+        return bool(child.alive_)
+
+    assert not asyncio.run(main())
+
+
+def test_async_with_raises_why_a_supervisor_has_failed() -> None:
+    async def main() -> None:
+        async with Supervisor(max_restarts=0) as supervisor:
+            kill(supervisor.spawn(dict))
+            await asyncio.to_thread(supervisor.wait, 10)
+
+    with pytest.raises(RestartLimitError):
+        asyncio.run(main())
+
+
+def test_async_with_waits_for_a_pool_s_tasks_while_the_loop_goes_on(gate: Gate) -> None:
+    async def main() -> None:
+        async with Pool(1) as pool:
+            task = pool.submit(hold_until_open, gate)
+            await asyncio.to_thread(gate.wait_for_arrival)
+            asyncio.get_running_loop().call_later(0.01, gate.open)  # else it would wait for ever
+        assert task.result(0) == "held"
+
+    asyncio.run(main())
+
+
+def test_a_cancellation_while_async_with_waits_for_a_pool_ends_its_tasks(gate: Gate) -> None:
+    async def main() -> None:
+        async with Pool(1) as pool:
+            pool.submit(hold_until_open, gate)
+            await asyncio.to_thread(gate.wait_for_arrival)
+            this = asyncio.current_task()
+            assert this is not None
+            asyncio.get_running_loop().call_later(0.01, this.cancel)  # while it is left
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(main())
