@@ -1,5 +1,7 @@
-"""The tests. A process that imports one of their modules, and is not pytest's, does without it."""
+"""The tests. A process that imports one of their modules, and is not pytest's, does without what
+only pytest's needs: pytest itself, and what the tests ask of private parts of the package."""
 
-from tests.without_pytest import stand_in
+from tests import late_internals, without_pytest
 
-stand_in()
+if without_pytest.stand_in():
+    late_internals.stand_in()

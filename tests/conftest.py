@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from remoteobj.testing import Gate
-from tests.internals import sweep
+from tests.internals import preload_in_fork_server, sweep
 from tests.tools import Script, Scripts
 
 # ------------------------------------------------------------------ portability
@@ -91,6 +91,8 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         # It is so where a shell began us in the background, and programs of ours would inherit it.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Most modules of tests import these, and each actor would have to when it imports its class.
+    preload_in_fork_server("asyncio", "tests.conftest")
     with pytest.MonkeyPatch.context() as patch:
         leaks.adopt_orphans(patch)
         patch.setenv("XDG_RUNTIME_DIR", str(runtime))

@@ -133,6 +133,14 @@ __all__ = [
     "loads",
 ]
 
+# ------------------------------------------------------------------ the fork server
+
+
+def preload_in_fork_server(*modules: str) -> None:
+    """Our fork server, once it is started, imports these too, so that no actor has to."""
+    without_main.PRELOADED += modules
+
+
 # ------------------------------------------------------------------ what a proxy stands on
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 LOADED = "'_pytest' in sys.modules"
+INTERNALS_LOADED = "hasattr(sys.modules['tests.internals'], '__file__')"
 
 
 def run(code: str) -> None:
@@ -52,4 +53,27 @@ def test_marks_and_fixtures_leave_what_they_decorate_as_it_is() -> None:
         "assert pytest.fixture(params=[1])(plain) is plain\n"
         "assert pytest.mark.parametrize('x', [1])(plain) is plain\n"
         f"assert not {LOADED}\n"
+    )
+
+
+def test_what_is_asked_of_private_parts_is_looked_up_when_it_is_called() -> None:
+    run(
+        "import pickle, tests\n"
+        "from tests.internals import options_of\n"
+        f"assert not {INTERNALS_LOADED}\n"
+        "from remoteobj import Proxy\n"
+        "assert len(options_of(Proxy(5))) == 2\n"
+        f"assert {INTERNALS_LOADED}\n"
+        "assert tests.internals.options_of.__name__ == 'options_of'\n"
+        "assert pickle.loads(pickle.dumps(options_of)) is tests.internals.options_of\n"
+    )
+
+
+def test_a_class_or_a_bound_of_private_parts_is_itself_from_the_start() -> None:
+    run(
+        "import tests\n"
+        "from tests.internals import ANSWER, Frame\n"
+        f"assert {INTERNALS_LOADED}\n"
+        "assert (type(ANSWER), type(Frame)) == (int, type)\n"
+        "assert tests.internals.Frame is Frame\n"
     )

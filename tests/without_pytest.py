@@ -30,10 +30,12 @@ ANNOTATING = {
 }
 
 
-def stand_in() -> None:
-    """From now on `import pytest` is quick, except where pytest is there already."""
-    if "_pytest" not in sys.modules:
-        sys.modules["pytest"] = _StandIn("pytest")
+def stand_in() -> bool:
+    """From now on `import pytest` is quick, except where pytest is there already: then False."""
+    if "_pytest" in sys.modules:
+        return False
+    sys.modules["pytest"] = _StandIn("pytest")
+    return True
 
 
 class _StandIn(ModuleType):

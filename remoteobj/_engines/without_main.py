@@ -17,7 +17,13 @@ from .._wire.runtime_directory import runtime_directory
 
 __all__ = ["POPEN"]
 
-PRELOADED = ("_engines.fork_server_side", "_handle", "util", "_pickling.cloudpickling")
+PACKAGE = __name__.partition(".")[0]
+PRELOADED = (
+    f"{PACKAGE}._engines.fork_server_side",
+    f"{PACKAGE}._handle",
+    f"{PACKAGE}.util",
+    f"{PACKAGE}._pickling.cloudpickling",
+)
 """What our fork server imports. The class of the process imports all else that an actor needs."""
 
 
@@ -96,8 +102,7 @@ class _OurForkServer:
         if self.server is None:
             self.server = _ForkServer()
             self._rights = rights()
-            package = __name__.partition(".")[0]
-            self.server.set_forkserver_preload([f"{package}.{part}" for part in PRELOADED])
+            self.server.set_forkserver_preload(list(PRELOADED))
         return self.server.connect_to_new_process(fds)
 
     def _remove_socket(self) -> None:
