@@ -55,8 +55,13 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("repeatable")
 
 
-def pytest_collection_finish() -> None:
-    """Thousands of tests are no garbage, and need not be searched whenever some is collected."""
+@pytest.fixture(scope="module", autouse=True)
+def no_garbage() -> None:
+    """What is there by now, thousands of tests and all that was imported for them, is no garbage.
+
+    It need not be searched whenever some is collected, as after most tests: that would soon take
+    longer than the tests themselves.
+    """
     gc.collect()
     gc.freeze()
 
