@@ -2,8 +2,8 @@
 
 That module imports nearly every private part of the package, and with them what most actors never
 need: it takes as long as all else that an actor does when it is started anew. So a function of it
-is only looked up when it is called. Anything else, such as a class or a bound, may be used while a
-module is imported, and is looked up at once.
+is only looked up when it is called, and a bound that tests set when it is set. Anything else, such
+as a class, may be used while a module is imported, and is looked up at once.
 """
 
 import importlib
@@ -16,6 +16,19 @@ __all__ = ["stand_in"]
 
 NAME = f"{__package__}.internals"
 LOCK = threading.RLock()
+BOUNDS = {
+    "ACCEPT_PAUSE_SECONDS",
+    "ANSWER_SECONDS",
+    "EXIT_CODE_SECONDS",
+    "HANDSHAKE_SECONDS",
+    "IN_FLIGHT",
+    "NAP",
+    "PROBE_DELAY",
+    "SHARED_IDLE_SECONDS",
+    "SHORT_CALL",
+    "TERM_SECONDS",
+}
+"""Those of `tests.internals.Constant`."""
 
 
 def stand_in() -> None:
@@ -28,7 +41,7 @@ class _StandIn(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # the import system and pickle ask what else a module may have
             raise AttributeError(name)
-        return _Late(name) if name.islower() else _look_up(name)
+        return _Late(name) if name.islower() or name in BOUNDS else _look_up(name)
 
 
 def _look_up(name: str) -> Any:
@@ -39,7 +52,7 @@ def _look_up(name: str) -> Any:
 
 
 class _Late:
-    """A function, by its name."""
+    """A function or a bound, by its name."""
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -632,7 +632,7 @@ def test_an_effect_that_was_lost_in_a_restart_although_its_caller_was_told_of_it
 
 def test_a_short_soak(tmp_path: Path, places: list[Path]) -> None:
     """So that the long one is known to work."""
-    assert_clean(soak(2.5, 1.0, tmp_path, places))
+    assert_clean(soak(1.6, 0.8, tmp_path, places))
 
 
 def page_of(total: Counter[str]) -> str:

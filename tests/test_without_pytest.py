@@ -56,20 +56,22 @@ def test_marks_and_fixtures_leave_what_they_decorate_as_it_is() -> None:
     )
 
 
-def test_what_is_asked_of_private_parts_is_looked_up_when_it_is_called() -> None:
+def test_what_is_asked_of_private_parts_is_looked_up_when_it_is_used() -> None:
     run(
         "import pickle, tests\n"
-        "from tests.internals import options_of\n"
+        "from tests.internals import PROBE_DELAY, options_of\n"
         f"assert not {INTERNALS_LOADED}\n"
         "from remoteobj import Proxy\n"
         "assert len(options_of(Proxy(5))) == 2\n"
         f"assert {INTERNALS_LOADED}\n"
         "assert tests.internals.options_of.__name__ == 'options_of'\n"
+        "PROBE_DELAY.set_for_good(0.5)\n"
+        "assert tests.internals.chains.PROBE_DELAY == 0.5\n"
         "assert pickle.loads(pickle.dumps(options_of)) is tests.internals.options_of\n"
     )
 
 
-def test_a_class_or_a_bound_of_private_parts_is_itself_from_the_start() -> None:
+def test_a_class_or_a_size_of_private_parts_is_itself_from_the_start() -> None:
     run(
         "import tests\n"
         "from tests.internals import ANSWER, Frame\n"

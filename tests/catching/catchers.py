@@ -3,7 +3,6 @@
 from typing import Any
 
 from remoteobj import Except, LocalExcept
-from tests.internals import ANY
 
 Catcher = Except | LocalExcept
 
@@ -13,8 +12,9 @@ def catch(exc: Catcher, group: str | None, error: BaseException, **options: Any)
         raise error
 
 
-def texts(exc: Catcher, group: Any = ANY) -> list[str]:
-    return [str(error) for error in (exc.all() if group is ANY else exc.group(group))]
+def texts(exc: Catcher, *group: Any) -> list[str]:
+    """What the errors say: all, or those of one group."""
+    return [str(error) for error in (exc.group(*group) if group else exc.all())]
 
 
 def fail_deep_down() -> None:
