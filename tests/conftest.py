@@ -66,6 +66,25 @@ def no_garbage() -> None:
     gc.freeze()
 
 
+# ------------------------------------------------------------------ failures
+
+FAILURES = pytest.StashKey[list[str]]()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Remember what has failed, as the reports of all workers say."""
+    stats = terminalreporter.stats
+    failed = [*stats.get("failed", ()), *stats.get("error", ())]
+    config.stash[FAILURES] = sorted({report.nodeid for report in failed})
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The last lines are the names of what failed, for who sees no more than the end."""
+    if names := config.stash.get(FAILURES, []):
+        print(f"{len(names)} failed:", *names, sep="\n")
+
+
 # ------------------------------------------------------------------ leaks
 
 FAILED = pytest.StashKey[bool]()
