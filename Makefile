@@ -17,12 +17,12 @@ SOURCES := $(wildcard remoteobj tests examples benchmarks fuzz docs/conf.py noxf
 # Each has its locked requirements. What lint checks imports the others' libraries, so it leads.
 EXTRAS := lint cli demo examples gui test docs bench nox titles progress fuzz peers upgrade
 
-.PHONY: help demo test bytecode test-portable test-all lint format docs picture bench bench-peers fuzz soak upgrade clean
+.PHONY: help demo test bytecode test-portable test-oldest test-wheel test-all lint format docs picture bench bench-peers fuzz soak upgrade clean
 # Two installations into one environment at once would break it.
 .NOTPARALLEL:
 
 help:
-	@echo "make demo | test | test-portable | test-all | lint | format | docs | picture | bench | bench-peers | fuzz | soak | upgrade | clean"
+	@echo "make demo | test | test-portable | test-oldest | test-wheel | test-all | lint | format | docs | picture | bench | bench-peers | fuzz | soak | upgrade | clean"
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/python examples/indexer.py
@@ -40,6 +40,24 @@ test-portable: $(VENV)/test.stamp bytecode
 	for name in memfd_create pidfd_open eventfd SO_PEERCRED; do \
 		$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --without $$name $(ARGS) || exit 1; \
 	done
+
+# With the oldest versions of what the package needs at run time. `make test` has the newest.
+test-oldest:
+	$(MAKE) VENV=.venv-oldest .venv-oldest/oldest.stamp
+	$(MAKE) VENV=.venv-oldest test
+
+# What users install: the package comes from the wheel, and all else from the sdist, into a directory
+# that has nothing else. Nothing of this directory is seen there.
+test-wheel:
+	rm -rf .venv-wheel build/wheel
+	$(MAKE) VENV=.venv-wheel .venv-wheel/test.stamp
+	.venv-wheel/bin/python -m hatchling build --directory build/wheel
+	.venv-wheel/bin/python -m pip install $(QUIETLY) --no-deps --force-reinstall build/wheel/*.whl
+	mkdir build/wheel/empty
+	tar -xzf build/wheel/*.tar.gz -C build/wheel/empty --strip-components 1 --exclude "*/remoteobj"
+	cd build/wheel/empty && $(abspath .venv-wheel)/bin/python -m compileall -q -j 0 tests
+	cd build/wheel/empty && $(abspath .venv-wheel)/bin/python -m pytest tests \
+		-n $(WORKERS) --dist worksteal $(ARGS)
 
 test-all: $(VENV)/nox.stamp
 	$(BIN)/python -m nox --session tests
@@ -89,9 +107,12 @@ upgrade: $(VENV)/upgrade.stamp
 			--constraint requirements/lint.txt --extra $$extra \
 			--output-file requirements/$$extra.txt pyproject.toml requirements/build.in || exit 1; \
 	done
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --resolution lowest-direct --generate-hashes \
+		--no-annotate --custom-compile-command "make upgrade" \
+		--output-file requirements/oldest.txt pyproject.toml
 
 clean:
-	rm -rf .venv .venv-peers .nox .fuzz build dist docs/_build .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-oldest .venv-peers .venv-wheel .nox .fuzz build dist docs/_build .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Nothing is installed but files whose hashes are known here. The package itself has none, since it
@@ -100,6 +121,9 @@ $(VENV)/%.stamp: pyproject.toml requirements/%.txt $(VENV)/pyvenv.cfg
 	$(BIN)/python -m pip install $(QUIETLY) --require-hashes --requirement requirements/$*.txt
 	$(BIN)/python -m pip install $(QUIETLY) --no-deps --no-build-isolation --editable .
 	touch $@
+
+# In place of the newest, which the tests' lock has as well.
+$(VENV)/oldest.stamp: $(VENV)/test.stamp
 
 # The environment is older than its stamps for ever after, so that it never makes them stale.
 $(VENV)/pyvenv.cfg:

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+import remoteobj
 from tests import architecture
 from tests.architecture import Tree
 
 TESTS = Path(__file__).parent
-PACKAGE = TESTS.parent / architecture.PACKAGE
+PACKAGE = Path(remoteobj.__file__).parent
+"""Where it is installed: `make test-wheel` has the tests without the source tree."""
 
 
 def test_the_package_keeps_every_rule() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
@@ -34,6 +35,12 @@ def asked_for(extra: str) -> list[Requirement]:
     return found
 
 
+OF_OURSELVES = [
+    "--no-deps --no-build-isolation --editable .",
+    "--no-deps --force-reinstall build/wheel/",
+]
+
+
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_the_lock_of_an_extra_has_all_that_the_project_asks_for(extra: str) -> None:
     lock = locked(extra)
@@ -48,13 +55,29 @@ def test_what_builds_the_package_is_what_the_project_says() -> None:
     assert set(PROJECT["build-system"]["requires"]) <= set(build)
 
 
-def test_every_lock_belongs_to_an_extra() -> None:
-    assert {path.stem for path in (ROOT / "requirements").glob("*.txt")} == set(EXTRAS)
+def test_every_lock_belongs_to_an_extra_but_that_of_the_oldest_versions() -> None:
+    locks = {path.stem for path in (ROOT / "requirements").glob("*.txt")}
+    assert locks == {"oldest", *EXTRAS}
+
+
+def test_the_oldest_versions_are_those_that_the_project_names_as_such() -> None:
+    lock = locked("oldest")
+    for text in PROJECT["project"]["dependencies"]:
+        requirement = Requirement(text)
+        (version,) = lock.pop(canonicalize_name(requirement.name))
+        (bound,) = requirement.specifier
+        assert bound.operator == ">="
+        assert Version(version) == Version(bound.version), "run `make upgrade`"
+    assert lock == {}
 
 
 def test_make_installs_nothing_without_a_hash() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
     installs = [line for line in makefile.splitlines() if "pip install" in line]
     assert installs
+    own = (
+        "--no-deps --no-build-isolation --editable .",
+        "--no-deps --force-reinstall build/wheel/",
+    )
     for line in installs:
-        assert "--require-hashes" in line or "--no-deps --no-build-isolation --editable ." in line
+        assert "--require-hashes" in line or any(one in line for one in own)
