@@ -188,8 +188,14 @@ class Supervision:
     def _see_to_it(self) -> None:
         """Have the thread see what there is to do; the lock is held."""
         if not self._at_work and self._phase in AT_WORK:
-            self._threads.begin(f"remoteobj-supervise-{self.name}", self._work)
-            self._at_work = True
+            try:
+                self._threads.begin(f"remoteobj-supervise-{self.name}", self._work)
+            except RuntimeError:
+                # At the program's end, when all children are ended, there can be no more threads.
+                if threading.main_thread().is_alive():
+                    raise
+            else:
+                self._at_work = True
 
     def _work(self) -> None:
         while (step := self._next_step()) is not None:

@@ -100,10 +100,11 @@ def test_what_it_starts_then_has_a_guardian_of_the_rights_that_are_left(
         pytest.skip("the other user can't read this directory, nor can his guardian")
     owner = script(
         f"""{DROP}
+        # Before it gives up its rights: the other user may be unable to read the library.
+        import multiprocessing.spawn
         from tests.internals import guardian_pids
         actor = spawn()
         give_up(sys.argv[2])
-        import multiprocessing
         for program in (sys.executable, "/usr/bin/python3"):
             if os.access(program, os.X_OK):
                 multiprocessing.set_executable(program)
