@@ -207,10 +207,11 @@ WITHOUT_LOGGING = """\
     sys.addaudithook(lambda event, args: event == "remoteobj.refuse" and events.append(args))
     proxy = Proxy([])
     with proxy.listen_():
+        address = another(address_of(proxy))
         for name in [name for name in sys.modules if name.partition(".")[0] == "logging"]:
             del sys.modules[name]
         try:
-            connect_with_key(another(address_of(proxy)))
+            connect_with_key(address)
         except ConnectionError:
             pass
     print(len(events), "logging" in sys.modules)

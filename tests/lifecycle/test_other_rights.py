@@ -100,10 +100,10 @@ def test_what_it_starts_then_has_a_guardian_of_the_rights_that_are_left(
         pytest.skip("the other user can't read this directory, nor can his guardian")
     owner = script(
         f"""{DROP}
-        # Before it gives up its rights: the other user may be unable to read the library.
-        import multiprocessing.spawn
+        import multiprocessing
         from tests.internals import guardian_pids
         actor = spawn()
+        guardian_pids()  # what that needs is imported while it can be read
         give_up(sys.argv[2])
         for program in (sys.executable, "/usr/bin/python3"):
             if os.access(program, os.X_OK):
