@@ -44,6 +44,11 @@ class Actor:
     def close(self):
         note("cleanup")
 
+def pause():
+    # Until a handler raises. One that is to run just before `signal.pause()` sleeps would not.
+    while True:
+        time.sleep(0.01)
+
 def spawn(**options):
     actor = Actor.options(**options).spawn(sys.argv[1])
     print(actor.pid_, flush=True)
