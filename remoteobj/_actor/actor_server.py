@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Container
+from types import CoroutineType
 from typing import Any, Final
 
 from .._catching.catchers import USER_ERRORS, Except
@@ -29,6 +30,7 @@ from .._wire.registry import transport_of
 from .._wire.runtime_directory import sweep_for_the_dead
 from .._wire.transport import Address
 from ..errors import NotListeningError
+from .awaitables import is_coroutine_function
 from .clients import Client
 from .execution import USER_ENTRY_POINTS, ExecutorMaker
 from .interrupting import CallsOfClient, is_taking_in
@@ -187,6 +189,8 @@ class ActorServer(Server):
         What has not begun is withdrawn by a frame of its own, which the owner has sent before, and
         which is read unless the request is just being taken in.
         """
+        if self.loop_runner is not None:
+            self.loop_runner.give_up(self.owner, call_ids)
         calls = CallsOfClient(self.executor, self.owner, call_ids)
         self.mailbox.look_soon()
         deadline = time.monotonic() + TAKE_IN_SECONDS
@@ -244,14 +248,17 @@ class ActorServer(Server):
         """Run the work loop in this thread, and requests too if it takes some; else they run in
         another thread, until it does."""
         self.loop_thread = threading.get_ident()
-        if takes_requests(loop):
+        if takes_requests(loop) or is_coroutine_function(loop):
             self.mailbox.serving.settle()
         else:
             self.run_in_background()
         try:
             with self._exc("work", raises=True, types=USER_ERRORS):
                 try:
-                    run_loop(loop)
+                    if is_coroutine_function(loop):
+                        self.carry_out(loop)
+                    else:
+                        run_loop(loop)
                 except NotListeningError:
                     if self.listening:
                         raise
@@ -260,6 +267,15 @@ class ActorServer(Server):
             self.has_work = False
         if self._stop_after_work:
             self.mailbox.stop()
+
+
+    def carry_out(self, method: Callable[..., Any], *args: Any) -> Any:
+        """Call a method that has a part in the object's life, and await it if it is to be awaited;
+        then requests run meanwhile, if they may by then."""
+        result = method(*args)
+        if type(result) is CoroutineType and self.loop_runner is not None:
+            return self.loop_runner.finish(result)
+        return result
 
 
 def _threads_that_last() -> tuple[str, ...]:

@@ -51,6 +51,15 @@ class ClientSet:
         """How many waits for other actors lie on the stack of the thread that reads."""
         self.woken = False
         """Whether `wake` was called: clients may be new, or have something in their outbox."""
+        self._watch: Callable[[int], object] | None = None
+        self._unwatch: Callable[[int], object] = lambda _: None
+
+    def watched_by(self, begin: Callable[[int], object], end: Callable[[int], object]) -> None:
+        """Have an event loop wait too, for what is waited for here: it is told of each descriptor
+        when that begins, and when it ends."""
+        self._watch, self._unwatch = begin, end
+        for fd in list(self._poller.watched):
+            begin(fd)
 
     def __iter__(self) -> Iterator[Client]:
         return iter(list(self._by_fd.values()))
@@ -155,8 +164,10 @@ class ClientSet:
         wanted = may_read and not client.unsent and not client.disconnected
         if wanted != client.is_read:
             client.is_read = wanted
-            change = self._poller.register if wanted else self._poller.unregister
-            change(client.channel.fileno())
+            fd = client.channel.fileno()
+            (self._poller.register if wanted else self._poller.unregister)(fd)
+            if self._watch is not None:
+                (self._watch if wanted else self._unwatch)(fd)
 
     def _update_all(self) -> None:
         for client in self._by_fd.values():
@@ -167,6 +178,8 @@ class ClientSet:
         """Wait for this client no more."""
         fd = client.channel.fileno()
         self._poller.unregister(fd)
+        if self._watch is not None:
+            self._unwatch(fd)
         client.is_read = False
         self._by_fd.pop(fd, None)
         self._poller.yields_cpu = len(self._by_fd) > 1

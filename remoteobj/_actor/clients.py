@@ -20,7 +20,7 @@ from .._wire.refusals import report_refusal
 from ..errors import describe
 from .replies import error_frame, value_frame
 
-__all__ = ["Client", "StreamProducer"]
+__all__ = ["Client", "StreamProducer", "raised_value", "sent_value"]
 
 
 class Client:
@@ -181,8 +181,8 @@ class StreamProducer:
             return next(self._iterator)
         command = self.commands.popleft()
         if command.kind == Kind.SEND:
-            return self._iterator.send(_sent_value(command))
-        return self._iterator.throw(unpack_error(command.payload))
+            return self._iterator.send(sent_value(command))
+        return self._iterator.throw(raised_value(command))
 
     def end(self) -> None:
         """The stream is over, or given up: nothing more is sent for it."""
@@ -196,7 +196,13 @@ class StreamProducer:
             close()
 
 
-def _sent_value(command: Frame) -> Any:
+def raised_value(command: Frame) -> BaseException:
+    """What the consumer of a stream raises in its generator."""
+    return unpack_error(command.payload)
+
+
+def sent_value(command: Frame) -> Any:
+    """What the consumer of a stream sends its generator; raises what its unpickling raises."""
     try:
         return loads(command.payload, command.buffers)
     except BaseException as exc:

@@ -1,11 +1,16 @@
 """The executor: runs one request, or one step of a stream, on the object, and says what came of it.
 
 **The seam.** An executor stands between the mailbox, which decides what is next and writes the
-replies, and the object. It is given a request and returns the frame that answers it (None for a
-cast); it is given a stream and returns the frame of its next item. Whatever a user's code raises,
-returns or does to the process meanwhile is in that frame; only `ThreadUnwind`, by which the process
-ends, goes through. `current` says what is being run, for other threads to see. `SerialExecutor`
-runs one thing at a time, in the thread that calls it, save what a blocked call lets in.
+replies, and the object. It is given a request and returns the frame that answers it; it is given a
+stream and returns the frame of its next item. Whatever a user's code raises, returns or does to the
+process meanwhile is in that frame; only `ThreadUnwind`, by which the process ends, goes through.
+None in place of a frame: there is nothing to be written now. So it is for a cast, and for a request
+that has only been begun: whoever made the executor is given that one's frame later, once.
+
+`all_running` is all that is begun and not over, and `current` what of it the asking thread is at,
+or, to a thread that is at none of it, what runs. `SerialExecutor` runs one thing at a time, in the
+thread that calls it, save what a blocked call lets in. `loop_executor` and `thread_executor` are
+for many at once; how they come to be driven, `concurrency` says.
 """
 
 from __future__ import annotations
@@ -13,18 +18,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from multiprocessing import util as mp_util
-from types import CodeType, CoroutineType
+from types import CodeType
 from typing import Any, Final, NamedTuple, NoReturn, Protocol, TypeAlias
 
 from .._os.fork_safety import fork_generation
 from .._os.interrupter import run_loop
+from .._os.lazy_import import import_lock
 from .._os.poller import clock
 from .._os.thread_unwind import ThreadUnwind
 from .._pickling.codec import SCALARS, loads, pickled, unpickled
 from .._pickling.exceptions import add_note
 from .._protocol.messages import Bytes, Frame, FrameParts, Kind
 from .._protocol.operations import OwnIterator, evaluate
-from ..errors import COROUTINE_REMEDY
+from .awaitables import finish, is_awaited
 from .clients import Client, StreamProducer
 from .iterators import data_frame, is_iterator
 from .replies import error_frame, value_frame
@@ -41,7 +47,7 @@ __all__ = [
 ]
 
 USER_ENTRY_POINTS: Final[frozenset[CodeType]] = frozenset(
-    (evaluate.__code__, StreamProducer.step.__code__, run_loop.__code__)
+    (evaluate.__code__, StreamProducer.step.__code__, run_loop.__code__, finish.__code__)
 )
 """The code that calls users' code, for a request or as the work loop, and lets go through what that
 raises. To hash code reads all of it, so that is not left to each actor."""
@@ -113,6 +119,9 @@ class Executor(Protocol):
         """Whether a call is being run, or an item of its stream made."""
         ...
 
+    def give_up(self, client: Client, call_id: int) -> None:
+        """Nobody waits any more for a call that may be running."""
+
 
 class ExecutorAround:
     """An executor that hands all on to another one: for those that add something to that."""
@@ -150,6 +159,9 @@ class ExecutorAround:
     def is_running(self, client: Client, call_id: int) -> bool:
         return self._inner.is_running(client, call_id)
 
+    def give_up(self, client: Client, call_id: int) -> None:
+        self._inner.give_up(client, call_id)
+
 
 ExecutorMaker: TypeAlias = Callable[[Callable[[], Any], Callable[[BaseException], None]], Executor]
 """Makes one, of what gives the object, and of what is told of failures that nobody waits for."""
@@ -167,6 +179,9 @@ class SerialExecutor:
         self._root = root
         self._report = report
         self.recorder = recorder
+        self.later: Callable[[Client, Frame, Any], bool] | None = None
+        """Goes on with a result that is to be awaited, and sees to its reply; False: it is none.
+        None: what is awaited is so at once, to its end."""
         self._running: _Entry | None = None
         self.done = 0
         self._fork_generation = fork_generation[0]
@@ -188,13 +203,13 @@ class SerialExecutor:
             result = evaluate(steps, root)
             if kind == _CAST:
                 reply = None
-                if type(result) is CoroutineType:
-                    result.close()
-                    raise TypeError(f"the method was not run: {COROUTINE_REMEDY}")
+                if type(result) not in SCALARS and is_awaited(type(result)):
+                    self._go_on_with(client, request, result, False, root)
             elif type(result) in SCALARS:
                 reply = (_VALUE, call_id, pickled(result, 5), (), b"", 0)
             else:
-                reply = self._reply(client, request, result, steps[-1:] == _ITERATED, root)
+                iterated = steps[-1:] == _ITERATED
+                reply = self._go_on_with(client, request, result, iterated, root)
         except ThreadUnwind:
             raise
         except BaseException as exc:
@@ -217,7 +232,19 @@ class SerialExecutor:
             return None
         return error_frame(call_id, exc)
 
-    def _reply(
+    def _go_on_with(
+        self, client: Client, request: Frame, result: Any, iterated: bool, root: Any
+    ) -> Frame | None:
+        """The frame that answers a request; None: it will be given later."""
+        if result is not root or iterated:
+            if self.later is not None:
+                if self.later(client, request, result):
+                    return None
+            elif is_awaited(type(result)):
+                result = await_to_end(result)
+        return self.reply(client, request, result, iterated, root)
+
+    def reply(
         self, client: Client, request: Frame, result: Any, iterated: bool, root: Any
     ) -> Frame:
         """The frame that answers a request; `iterated`: it asked for the items of its result."""
@@ -289,12 +316,23 @@ class SerialExecutor:
             running = running[3]
         return False
 
+    def give_up(self, client: Client, call_id: int) -> None:
+        """It goes on: what runs here is only interrupted if somebody asks for that."""
+
     def _record(self, running: _Entry | None) -> None:
         if self.recorder is not None:
             if running is None:
                 self.recorder.ends()
             else:
                 self.recorder.begins(running[1].payload)
+
+
+def await_to_end(awaitable: Any) -> Any:
+    """What comes of something that is awaited here and now, and holds all else up."""
+    with import_lock:
+        from .awaiting import run  # for a faster start-up: it needs asyncio
+
+    return run(finish(awaitable))
 
 
 def end_a_fork() -> NoReturn:

@@ -11,7 +11,7 @@ from .client_set import ClientSet
 from .clients import Client
 from .execution import Executor
 
-__all__ = ["say_goodbye"]
+__all__ = ["end_streams", "say_goodbye"]
 
 
 def say_goodbye(clients: ClientSet, executor: Executor, last_word: Bytes, seconds: float) -> None:
@@ -21,7 +21,7 @@ def say_goodbye(clients: ClientSet, executor: Executor, last_word: Bytes, second
     """
     end = time.monotonic() + seconds
     for client in list(clients):
-        _end_streams(client, executor)
+        end_streams(client, executor)
         client.send(Frame(Kind.GOODBYE, 0, last_word))
         while not client.flush() and time.monotonic() < end:
             if not client.channel.wait_to_write(False, end):
@@ -30,10 +30,13 @@ def say_goodbye(clients: ClientSet, executor: Executor, last_word: Bytes, second
         client.channel.close()
 
 
-def _end_streams(client: Client, executor: Executor) -> None:
+def end_streams(client: Client, executor: Executor) -> None:
+    """End the streams of a client, and tell it so."""
     for stream in list(client.streams.values()):
         stream.end()
-        if not executor.is_running(client, stream.call_id):
+        if executor.is_running(client, stream.call_id):
+            executor.give_up(client, stream.call_id)
+        else:
             executor.close(stream)
         ended = NotListeningError("the stream ended early: its listener stopped")
         client.send(Frame(Kind.ERROR, stream.call_id, pack_error(ended)))

@@ -31,7 +31,7 @@ from .schedule import Schedule
 from .serving import Serving
 from .stream_runner import StreamRunner
 
-__all__ = ["INTERNAL_CODE", "Mailbox"]
+__all__ = ["GOODBYE_SECONDS", "INTERNAL_CODE", "Mailbox"]
 
 LOOK_SECONDS = 50e-6
 """How long a busy mailbox takes up what has come before it looks for more."""
@@ -57,12 +57,12 @@ class Mailbox:
         self.clients = clients
         self.executor = executor
         self.lifecycle = Lifecycle()
-        self._schedule: Schedule[Client, StreamProducer] = Schedule()
-        self._turns, self._flowing = self._schedule.turns, self._schedule.streams
-        self._streams = StreamRunner(executor, self._schedule, self._line_up)
-        self._reentrancy = reentrancy or Reentrancy()
+        self.schedule: Schedule[Client, StreamProducer] = Schedule()
+        self._turns, self._flowing = self.schedule.turns, self.schedule.streams
+        self.streams = StreamRunner(executor, self.schedule, self.line_up)
+        self.reentrancy = reentrancy or Reentrancy()
         self._looked = 0.0
-        self.serving = Serving(self, executor, self._reentrancy)
+        self.serving = Serving(self, executor, self.reentrancy)
         self._changed: set[Client] = set()
         """The clients whose queues are to be looked through again."""
         self.probes: list[tuple[Client, Frame]] = []
@@ -70,6 +70,10 @@ class Mailbox:
         self.safe_point: Callable[[], None] = _nothing
         """Called between requests, where an exception from `interrupt_` can be raised without
         losing a frame that was read or half written."""
+
+    def run_by(self, executor: Executor) -> None:
+        """Have what comes run by another executor; nothing is being run."""
+        self.executor = self.serving.executor = self.streams.executor = executor
 
     # --- running requests --------------------------------------------------------------
 
@@ -115,7 +119,7 @@ class Mailbox:
                 if request[0] in _REQUESTS and not self.clients.woken:
                     if request[4]:
                         client.has_actors = True
-                    self._run(client, request)
+                    self.run(client, request)
                     return 1
         self.take_in(found)
         return self._work()
@@ -123,30 +127,31 @@ class Mailbox:
     def _work(self) -> int:
         """Run one request and one step of a stream."""
         done = 0
-        if (turn := self._schedule.next_request()) is not None:
+        if (turn := self.schedule.next_request()) is not None:
             client, request = turn
             if not client.is_read:
                 self.clients.update_reading(client)
-            self._run(client, request)
+            self.run(client, request)
             done += 1
-        if (stream := self._schedule.next_stream()) is not None:
-            self._streams.advance(stream)
+        if (stream := self.schedule.next_stream()) is not None:
+            self.streams.advance(stream)
             done += 1
         return done
 
-    def _run(self, client: Client, request: Frame) -> None:
+    def run(self, client: Client, request: Frame) -> None:
+        """Run a request, or begin it, and write its reply, if there is one by then."""
         reply = None
         try:
             reply = self.executor.run(client, request)
             if reply is not None:
                 client.send(reply)
         except ThreadUnwind:
-            self._cut_off(client, request, reply is not None)
+            self.cut_off(client, request, reply is not None)
             raise
         if client.requests or client.unsent:
-            self._line_up(client)
+            self.line_up(client)
 
-    def _cut_off(self, client: Client, request: Frame, carried_out: bool) -> None:
+    def cut_off(self, client: Client, request: Frame, carried_out: bool) -> None:
         """The process ends, in the midst of a request: its caller must not be told that it was
         not executed. Where its reply may have been begun, nothing more can be said."""
         if carried_out:
@@ -154,12 +159,12 @@ class Mailbox:
         elif request.kind == Kind.CALL:
             client.send(cut_off_frame(request.call_id))
 
-    def _line_up(self, client: Client) -> None:
+    def line_up(self, client: Client) -> None:
         """After something was written for a client: its next turn, unless it is owed the rest."""
         if client.unsent:
             self.clients.update_reading(client)
         else:
-            self._schedule.line_up(client)
+            self.schedule.line_up(client)
 
     # --- taking in -----------------------------------------------------------------------
 
@@ -189,38 +194,40 @@ class Mailbox:
                 self.clients.update_reading(client)
         if self.clients.woken:
             for client in self.clients.take_new():
-                self._schedule.line_up(client)
+                self.schedule.line_up(client)
                 for stream in client.streams.values():
-                    self._schedule.flow(stream)
+                    self.schedule.flow(stream)
 
     def _enqueue(self, client: Client, request: Frame) -> None:
         if request.metadata:
             client.has_actors = True
-            if self._reentrancy.is_needed(request):
+            if self.reentrancy.is_needed(request):
                 self._changed.add(client)
-        self._schedule.add(client, request)
+        self.schedule.add(client, request)
 
     def _on_credit(self, client: Client, frame: Frame) -> None:
         if (stream := client.streams.get(frame.call_id)) is not None:
             stream.credit += read_credit(frame)
-            self._schedule.flow(stream)
+            self.schedule.flow(stream)
 
     def _on_command(self, client: Client, frame: Frame) -> None:
         if (stream := client.streams.get(frame.call_id)) is not None:
             stream.commands.append(frame)
             stream.credit += 1
-            self._schedule.flow(stream)
+            self.schedule.flow(stream)
 
     def _on_close(self, client: Client, frame: Frame) -> None:
         if (stream := client.streams.get(frame.call_id)) is not None:
-            self._streams.give_up(stream)
+            self.streams.give_up(stream)
             client.send(value_frame(Kind.END, frame.call_id, None))
-            self._line_up(client)
-        elif self._schedule.withdraw(client, frame.call_id):
+            self.line_up(client)
+        elif self.schedule.withdraw(client, frame.call_id):
             client.send(Frame(Kind.REFUSED, frame.call_id))
+        else:
+            self.executor.give_up(client, frame.call_id)
 
     def _on_probe(self, client: Client, frame: Frame) -> None:
-        if self._reentrancy.is_blocked:
+        if self.reentrancy.is_blocked:
             self.probes.append((client, frame))
 
     def _on_channel(self, client: Client, frame: Frame) -> None:
@@ -239,11 +246,11 @@ class Mailbox:
         client.disconnected = True
         if client.muted:
             for request in list(client.requests):
-                self._schedule.take_out(client, request)
+                self.schedule.take_out(client, request)
         self._changed.discard(client)
         self.clients.forget(client)
         for stream in list(client.streams.values()):
-            self._streams.give_up(stream)
+            self.streams.give_up(stream)
         client.channel.close()
 
     def look_soon(self) -> None:
@@ -258,7 +265,7 @@ class Mailbox:
     def queued(self) -> list[Frame]:
         """The requests that have been taken in and not begun, in the order of their turns, as far
         as another thread can see it."""
-        return self._schedule.queued(self.clients)
+        return self.schedule.queued(self.clients)
 
     @property
     def queue_length(self) -> int:
@@ -271,7 +278,7 @@ class Mailbox:
     def run_needed(self) -> bool:
         """Run, or refuse, what the blocked call needs: all such requests, and a step of each such
         stream. Whether a stream can go on."""
-        rules = self._reentrancy
+        rules = self.reentrancy
         for client in self._to_look_through():
             # More may come while these are run, so the queue is looked through anew afterwards.
             while not client.unsent and (requests := rules.needed_now(client.requests)):
@@ -279,18 +286,18 @@ class Mailbox:
             if client.unsent:
                 self._changed.add(client)
         for stream in self._needed_streams():
-            if self._schedule.take_stream(stream):
+            if self.schedule.take_stream(stream):
                 if rules.allowed:
-                    self._streams.advance(stream)
+                    self.streams.advance(stream)
                 else:
-                    self._streams.break_off(stream, rules.refusal(stream.request))
+                    self.streams.break_off(stream, rules.refusal(stream.request))
         return bool(self._needed_streams())
 
     def _to_look_through(self) -> list[Client]:
         """The clients in whose queues may be what the blocked call needs. Once all were looked
         through for this call, only those that sent such since: a queue may be long."""
         changed, self._changed = self._changed, set()
-        if self._reentrancy.begin_to_look():
+        if self.reentrancy.begin_to_look():
             return list(self.clients)
         return list(changed)
 
@@ -301,18 +308,18 @@ class Mailbox:
                 break
             if request not in client.requests:
                 continue  # withdrawn, or needed by a call that one of them has made
-            self._schedule.take_out(client, request)
-            if self._reentrancy.allowed:
-                self._run(client, request)
+            self.schedule.take_out(client, request)
+            if self.reentrancy.allowed:
+                self.run(client, request)
             else:
-                client.send(error_frame(request.call_id, self._reentrancy.refusal(request)))
+                client.send(error_frame(request.call_id, self.reentrancy.refusal(request)))
 
     def pass_probes_on(self) -> None:
         """Deal with the probes of calls that the blocked call holds up."""
         probes, self.probes = self.probes, []
         for client, frame in probes:
             if self._is_held_up(client, frame.call_id):
-                self._reentrancy.take_probe(bytes(frame.payload))
+                self.reentrancy.take_probe(bytes(frame.payload))
 
     def _is_held_up(self, client: Client, call_id: int) -> bool:
         """Whether a call, or the next item of a stream, can't come before the end of the blocked
@@ -320,16 +327,16 @@ class Mailbox:
         if self.executor.is_running(client, call_id):
             return True
         if (stream := client.streams.get(call_id)) is not None:
-            return stream.credit > 0 and not self._reentrancy.is_needed(stream.request)
+            return stream.credit > 0 and not self.reentrancy.is_needed(stream.request)
         is_queued = any(one.call_id == call_id for one in client.requests)
-        return is_queued and not self._reentrancy.needed_now(client.requests)
+        return is_queued and not self.reentrancy.needed_now(client.requests)
 
     def _needed_streams(self) -> list[StreamProducer]:
         """The streams that can go on, and whose items the blocked call needs."""
         return [
             stream
-            for stream in self._schedule.flowing()
-            if self._reentrancy.is_needed(stream.request)
+            for stream in self.schedule.flowing()
+            if self.reentrancy.is_needed(stream.request)
             and not self.executor.is_running(stream.client, stream.call_id)
         ]
 
@@ -348,12 +355,12 @@ class Mailbox:
     def drain(self, fulfil: bool, last_word: Bytes = b"") -> None:
         """Fulfil or refuse every request that has arrived, say goodbye, and close."""
         with self.serving.at_work():
-            self._take_all_in()
-            for client, request in self._schedule.drain(self.clients):
+            self.take_all_in()
+            for client, request in self.schedule.drain(self.clients):
                 if client.muted:
                     continue  # it could not be told what came of it
                 if fulfil:
-                    self._run(client, request)
+                    self.run(client, request)
                 elif request.kind == Kind.CALL:
                     client.send(Frame(Kind.REFUSED, request.call_id))
             say_goodbye(self.clients, self.executor, last_word, GOODBYE_SECONDS)
@@ -362,14 +369,15 @@ class Mailbox:
     def leave(self, last_word: Bytes = b"") -> None:
         """Say goodbye while another thread is held by what it runs: nothing of that gets out."""
         for running in self.executor.all_running:
-            self._cut_off(running.client, running.request, False)
-        for client, request in self._schedule.drain(self.clients):
+            self.cut_off(running.client, running.request, False)
+        for client, request in self.schedule.drain(self.clients):
             if request.kind == Kind.CALL:
                 client.send(Frame(Kind.REFUSED, request.call_id))
         say_goodbye(self.clients, self.executor, last_word, 0.0)
         self.lifecycle.on(Event.DRAINED)
 
-    def _take_all_in(self) -> None:
+    def take_all_in(self) -> None:
+        """Take in all that has arrived."""
         self.clients.woken = True
         self.take_in([])
         end = time.monotonic() + TAKE_IN_SECONDS

@@ -32,9 +32,10 @@ from .._protocol.lifecycle import Event
 from .._protocol.messages import INIT_ID, Frame, Kind
 from .._protocol.own_names import OF_SERVING
 from .._wire.transport import Address
-from ..errors import COROUTINE_REMEDY
 from .actor_server import ActorServer
+from .awaitables import has_coroutines
 from .breakpoints import answer_breakpoints
+from .concurrency import Concurrency
 from .current import ProxyMaker, current_actor, give_own_proxy
 from .execution import USER_ENTRY_POINTS, ExecutorMaker, SerialExecutor
 from .mailbox import INTERNAL_CODE
@@ -69,10 +70,12 @@ class ActorProgram:
         reentrant: bool = True,
         initializer: Callable[[], object] | None = None,
         state: StatePlan | None = None,
+        concurrency: Concurrency = Concurrency(),
         tells_birth_at: tuple[str, int] | None = None,
     ) -> None:
         self._initializer = initializer
         self._state = state
+        self._concurrency = concurrency
         self._tells_birth_at = tells_birth_at
         """A file, and the place in it, where it says that it is born, for others than the owner."""
         self._reentrant = reentrant
@@ -211,33 +214,57 @@ class ActorProgram:
 
     def _construct(self, server: ActorServer) -> None:
         """Make the object; it has its proxy before its `__init__` runs, and its state after."""
-        keeper = server.state_keeper
+        keeper, concurrency = server.state_keeper, self._concurrency
         if keeper is not None:
             keeper.open()
         if self._initializer is not None:
             self._initializer()
         factory, args, kwargs = self._make
         del self._make
+        make = partial(self._make_object, server, factory, args, kwargs)
+        if isinstance(factory, type):
+            give_own_proxy(factory)
+            self._check_thread(factory)
+            if has_coroutines(factory):  # so that its `__init__` has the loop, too
+                make = partial(concurrency.give_loop(server).call, make)
+        make()
+        self._check_thread(type(server.root))
+        concurrency.apply(server)
+        if keeper is not None:
+            keeper.restore(server.root, server.carry_out)
+
+    def _check_thread(self, cls: type) -> None:
+        """Refuse what needs a thread of its own where there is none."""
+        if self._has_thread:
+            return
+        what = self._concurrency.needs(cls)
+        if role_of(cls, "work"):
+            what = "a @remote.work loop"
+        if what:
+            raise ValueError(
+                f"{cls.__name__} has {what}, and an inline actor has no thread to run it in; use "
+                'engine="thread" or "process"'
+            )
+
+    def _make_object(
+        self, server: ActorServer, factory: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
         cls = factory if isinstance(factory, type) else None
-        give_own_proxy(cls)
         if cls is not None and type(cls).__call__ is type.__call__:
             server.root = cls.__new__(cls, *args, **kwargs)
             own_objects.enter(server.root, self._proxy)
             if isinstance(server.root, cls):
                 type(server.root).__init__(server.root, *args, **kwargs)
-        else:  # a metaclass, or a function, makes the object
-            server.root = factory(*args, **kwargs)
-            own_objects.enter(server.root, self._proxy)
-            give_own_proxy(type(server.root))
+            return
+        # A metaclass, or a function, makes the object.
+        server.root = factory(*args, **kwargs)
         if cls is None:
+            if type(server.root) is CoroutineType:
+                self._check_thread(CoroutineType)
+                server.root = self._concurrency.give_loop(server).finish(server.root)
             _check_made(factory, server.root)
-        if keeper is not None:
-            keeper.restore(server.root)
-        if not self._has_thread and role_of(type(server.root), "work"):
-            raise ValueError(
-                f"{type(server.root).__name__} has a @remote.work loop, and an inline actor has no "
-                'thread to run it in; use engine="thread" or "process"'
-            )
+        own_objects.enter(server.root, self._proxy)
+        give_own_proxy(type(server.root))
 
     def _live(self, server: ActorServer) -> ProgramFailedError | None:
         """Work, then serve; what is returned ended that before its time."""
@@ -267,6 +294,8 @@ class ActorProgram:
             try:
                 self._clean_up(server)
             finally:
+                if server.loop_runner is not None:
+                    server.loop_runner.close()
                 own_objects.leave(server.root)
                 if server.state_keeper is not None:
                     server.state_keeper.close()
@@ -278,7 +307,7 @@ class ActorProgram:
         cleanup = role_of(type(server.root), "cleanup")
         if cleanup is not None and server.born:
             with self._exc("cleanup", raises=False, types=USER_ERRORS):
-                getattr(server.root, cleanup)()
+                server.carry_out(getattr(server.root, cleanup))
 
     def _turn(self, server: ActorServer) -> None:
         """Do what is at hand, for an owner whose thread this is."""
@@ -301,9 +330,6 @@ def _tell_birth(path: str, place: int) -> None:
 
 def _check_made(factory: object, made: object) -> None:
     """Refuse what no factory means to make."""
-    if type(made) is CoroutineType:
-        made.close()
-        raise TypeError(f"{factory!r} gave a coroutine, and no object: {COROUTINE_REMEDY}")
     if made is None:
         raise TypeError(
             f"{factory!r} returned None, and is to return the object; to run a function in a "

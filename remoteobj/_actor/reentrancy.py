@@ -7,7 +7,7 @@ in, or refused where the actor is not re-entrant; a probe is passed on, or has c
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from types import CodeType
 
 from .._protocol.chains import BlockedCall, CallChain, Hop, Link, Probe
@@ -86,14 +86,28 @@ class Reentrancy:
         Where they will be run, what the same senders have sent before comes first, so that their
         order holds.
         """
+        return self._with_those_ahead(queue, self.is_needed) if self._blocked else []
+
+    def is_awaited(self, request: Frame) -> bool:
+        """Whether a call of the actor's, be it one that blocks it or not, waits for this request."""
+        if not request.metadata:
+            return False
+        chain = read_metadata(request.metadata).chain
+        return any(link.actor == self._actor and link.call for link in chain)
+
+    def awaited_in(self, queue: Iterable[Frame]) -> list[Frame]:
+        """The same as `needed_now`, for what any call of the actor's waits for."""
+        return self._with_those_ahead(queue, self.is_awaited)
+
+    def _with_those_ahead(
+        self, queue: Iterable[Frame], is_needed: Callable[[Frame], bool]
+    ) -> list[Frame]:
         found: list[Frame] = []
-        if not self._blocked:
-            return found
         ahead: dict[ActorId | None, list[Frame]] = {}
         for request in queue:
             chain = read_metadata(request.metadata).chain
             sender = chain[-1].actor if chain else None
-            if self.is_needed(request):
+            if is_needed(request):
                 found += [*ahead.pop(sender, ()), request]
             elif self.allowed:
                 ahead.setdefault(sender, []).append(request)

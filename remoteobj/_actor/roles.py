@@ -11,6 +11,7 @@ from types import CodeType, FunctionType
 from typing import Any, Final
 
 __all__ = [
+    "MARK",
     "OPTIONS",
     "REQUESTS",
     "check_class",

@@ -28,12 +28,14 @@ from .._wire.transport import Address, ByteStream
 from ..errors import NotListeningError
 from .client_set import ClientSet
 from .clients import Client
+from .concurrency import Runner
 from .control import Control, start, unblock
 from .execution import USER_ENTRY_POINTS, Executor, ExecutorMaker, SerialExecutor
 from .mailbox import Mailbox
 from .reentrancy import Reentrancy
 
 if TYPE_CHECKING:
+    from .loop_runner import LoopRunner
     from .observers import Observers
     from .own_loop import OwnLoop
     from .pacing import Pacer
@@ -71,6 +73,8 @@ class Server:
     """The one thread that may have a loop of its own; None: any may."""
     state_keeper: StateKeeper | None = None
     """What keeps the state of the object, if anything does."""
+    loop_runner: LoopRunner | None = None
+    """What drives the requests, where that is an event loop."""
     _publication: Publication | None = None
     _own_loop: OwnLoop | None = None
     _observers: Observers | None = None
@@ -98,12 +102,13 @@ class Server:
         """The threads that are its home; None: every thread of this process is."""
         self.ends_itself = True
         """False: whoever runs it calls `finish` and `close` when it is told to stop."""
-        self._wire_options = wire_options
+        self.wire_options = wire_options
         self.control = Control(self, actor_id.name)
-        self.executor: Executor = make_executor(lambda: self.root, self.report)
+        executor = make_executor(lambda: self.root, self.report)
         clients = ClientSet(self.control.flush_later, wire_options)
         rules = Reentrancy(actor_id, reentrant, USER_ENTRY_POINTS)
-        self.mailbox = Mailbox(clients, self.executor, rules)
+        self.mailbox = Mailbox(clients, executor, rules)
+        self.runner: Runner = self.mailbox
         self._thread: threading.Thread | None = None
         self._ended = threading.Event()
         """Whether the second thread runs nothing any more."""
@@ -126,6 +131,11 @@ class Server:
     def register_local(self) -> None:
         """Be the home of the object for this process, without accepting callers."""
         local_servers[self.actor_id] = self
+
+    @property
+    def executor(self) -> Executor:
+        """What runs requests."""
+        return self.mailbox.executor
 
     @property
     def listening(self) -> bool:
@@ -154,7 +164,7 @@ class Server:
         if self.home_threads is not None:
             self.home_threads.add(threading.get_ident())
         try:
-            self.mailbox.serve(until=lambda: not self._background)
+            self.runner.serve(until=lambda: not self._background)
         except ThreadUnwind:
             return  # whoever ends it has dropped the request, and goes on
         except BaseException as exc:
@@ -201,7 +211,7 @@ class Server:
             return 0
         deadline = None if timeout is None else time.monotonic() + timeout
         nested = self.mailbox.serving.within_request
-        done = self.mailbox.process(deadline, limit, lasting=True)
+        done = self.runner.process(deadline, limit, lasting=True)
         if not self.listening and not nested and self.ends_itself:
             self._finish()
         return done
@@ -237,7 +247,7 @@ class Server:
         """Run requests in this thread until it is told to stop. Does not drain yet."""
         self.take_over()
         if self.listening:
-            self.mailbox.serve(until=lambda: False)
+            self.runner.serve(until=lambda: False)
 
     # --- what is published -----------------------------------------------------------------
 
@@ -249,7 +259,7 @@ class Server:
                 from .publication import Publication  # for a faster start-up
 
                 if self._publication is None:
-                    self._publication = Publication(self.control, self._wire_options)
+                    self._publication = Publication(self.control, self.wire_options)
         return self._publication
 
     def publish(self, item: object) -> None:
@@ -318,7 +328,7 @@ class Server:
         alone = thread in (None, threading.current_thread()) or self._has_ended(thread)
         self.control.stop_accepting()
         if alone:
-            self.mailbox.drain(self.fulfil and self.born, self.last_word)
+            self.runner.drain(self.fulfil and self.born, self.last_word)
         else:
             self.mailbox.leave(self.last_word)
         if self._publication is not None:

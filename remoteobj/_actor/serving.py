@@ -58,7 +58,7 @@ class Serving:
 
     def __init__(self, mailbox: OpenMailbox, executor: Executor, reentrancy: Reentrancy) -> None:
         self._mailbox = mailbox
-        self._executor = executor
+        self.executor = executor
         self._reentrancy = reentrancy
         self._turn = threading.RLock()
         self.depth = 0
@@ -117,7 +117,7 @@ class Serving:
     # --- as `ServingThread` ----------------------------------------------------------------
 
     def chain_of_call(self, token: int) -> CallChain:
-        current = self._executor.current
+        current = self.executor.current
         request = None if current is None else current.request
         return self._reentrancy.chain_of_call(request, token) if self._is_at_home() else ()
 
@@ -128,7 +128,7 @@ class Serving:
         """Whether this thread is within a request, or is that of the work loop."""
         # The number of a thread that has ended may be another's now.
         is_home = self._home[1]() is threading.current_thread()
-        return is_home or self._executor.current is not None
+        return is_home or self.executor.current is not None
 
     def blocked(self, call: BlockedCall) -> AbstractContextManager[None]:
         return self._reentrancy.blocked(call)

@@ -128,8 +128,9 @@ class StateKeeper:
         self._store.open()
         self._kept = self._store.read()
 
-    def restore(self, obj: Any) -> None:
-        """Give an object, which is just made, the state that was kept, if there is one.
+    def restore(self, obj: Any, carry_out: Callable[..., object]) -> None:
+        """Give an object, which is just made, the state that was kept, if there is one;
+        `carry_out` calls its method.
 
         Raises:
             TypeError: its class does not say how to keep a state.
@@ -156,7 +157,7 @@ class StateKeeper:
                     f"and this is a {name}; give each class a checkpoint_path of its own"
                 )
             try:
-                getattr(obj, load)(loads(payload, buffers))
+                carry_out(getattr(obj, load), loads(payload, buffers))
             except BaseException as exc:
                 where = f"the state that is kept in {self._store}"
                 add_note(exc, f"This was raised while {where} was restored.")

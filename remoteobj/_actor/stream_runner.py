@@ -36,7 +36,7 @@ class StreamRunner:
         schedule: Schedule[Client, StreamProducer],
         line_up: Callable[[Client], None],
     ) -> None:
-        self._executor = executor
+        self.executor = executor
         self._schedule = schedule
         self._turns, self._flowing = schedule.turns, schedule.streams
         self._line_up = line_up
@@ -62,7 +62,7 @@ class StreamRunner:
 
         The stream may be given up meanwhile, if its generator is blocked on another actor.
         """
-        executor, client, begun = self._executor, stream.client, clock()
+        executor, client, begun = self.executor, stream.client, clock()
         outer = executor.begin(client, stream.request)
         while stream.credit > 0 and stream.open:
             frame = executor.step(stream)
@@ -82,12 +82,14 @@ class StreamRunner:
     def break_off(self, stream: StreamProducer, error: BaseException) -> None:
         """End a stream by an error that is not its generator's."""
         stream.end()
-        self._executor.close(stream)
+        self.executor.close(stream)
         stream.client.send(error_frame(stream.call_id, error))
         self._line_up(stream.client)
 
     def give_up(self, stream: StreamProducer) -> None:
         """Nobody wants the rest of a stream."""
         stream.end()
-        if not self._executor.is_running(stream.client, stream.call_id):
-            self._executor.close(stream)  # else `_flow` does, once the step is over
+        if not self.executor.is_running(stream.client, stream.call_id):
+            self.executor.close(stream)  # else `_flow` does, once the step is over
+        else:
+            self.executor.give_up(stream.client, stream.call_id)

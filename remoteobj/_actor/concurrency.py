@@ -1,0 +1,77 @@
+"""How many requests of an actor are begun at once, and by what they are driven.
+
+::
+
+    class with `async def` methods ──> one event loop in the thread that serves (`loop_runner`)
+    max_concurrency above 1        ──> so many threads (`thread_runner`)
+    all others                     ──> one at a time, by the mailbox itself
+
+The first two are imported by actors that need them alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import CoroutineType
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from .._os.lazy_import import import_lock
+from .._protocol.messages import Bytes
+from .awaitables import has_coroutines, is_coroutine_function
+
+if TYPE_CHECKING:
+    from .actor_server import ActorServer
+    from .loop_runner import LoopRunner
+
+__all__ = ["Concurrency", "Runner"]
+
+USUAL_LIMIT: Final = 100
+"""How many requests are begun at once in an actor with `async def` methods, if it is not said."""
+
+
+class Runner(Protocol):
+    """Who drives the requests of a mailbox: the mailbox itself, or what does so in its place."""
+
+    def serve(self, until: Callable[[], bool]) -> None:
+        """Run requests until `until()` or the listener stops."""
+
+    def process(self, deadline: float | None, limit: int, lasting: bool) -> int:
+        """Run what is there, waiting for the first until `deadline`; how much was run."""
+        ...
+
+    def drain(self, fulfil: bool, last_word: Bytes) -> None:
+        """Fulfil or refuse every request that has arrived, say goodbye, and close."""
+
+
+class Concurrency(NamedTuple):
+    """What the options say about it."""
+
+    limit: int | None = None
+    """How many requests may be begun and not over; None: as many as is usual for the class."""
+    event_loop: str = "asyncio"
+    """The kind of the event loop, where there is one."""
+
+    def needs(self, cls: type) -> str:
+        """What it is about objects of a class that needs more than the thread of their owner; empty
+        if there is nothing."""
+        if cls is CoroutineType or has_coroutines(cls):
+            return "`async def` methods"
+        return f"max_concurrency={self.limit}" if (self.limit or 1) > 1 else ""
+
+    def apply(self, server: ActorServer) -> None:
+        """Have the requests of a server driven as its object needs it, from now on."""
+        obj = server.root
+        if server.runner is server.mailbox and (
+            is_coroutine_function(obj) or has_coroutines(type(obj))
+        ):
+            self.give_loop(server)
+
+    def give_loop(self, server: ActorServer) -> LoopRunner:
+        """Have them driven by an event loop, which is made."""
+        with import_lock:
+            from . import loop_runner  # for a faster start-up: it needs asyncio
+
+        limit = USUAL_LIMIT if self.limit is None else self.limit
+        runner = loop_runner.of_server(server, self.event_loop, limit)
+        server.runner = server.loop_runner = runner
+        return runner

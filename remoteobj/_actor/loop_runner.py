@@ -1,0 +1,351 @@
+"""What drives the mailbox of an actor that has an event loop.
+
+::
+
+    a client's descriptor is readable ──> take in ──> begin what there is room for ─┐
+            ^                                                                       │
+            └── event loop <── a coroutine awaits, or is over and its reply written ┘
+
+The loop runs in the thread that serves, for as long as that serves: in between it stands still, and
+goes on where it was. Requests are taken in whatever runs, so that who gives one up is heard. One is
+begun when it is its turn and there is room; or at once, where a call of this actor's waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import select
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Container, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .._os.poller import clock
+from .._os.spin_selector import SpinSelector
+from .._protocol.lifecycle import Event
+from .._protocol.messages import Bytes, Frame, FrameParts, Kind
+from .async_streams import AsyncStreamProducer
+from .awaitables import finish
+from .clients import Client, StreamProducer
+from .execution import SerialExecutor
+from .goodbye import end_streams, say_goodbye
+from .loop_executor import LoopExecutor
+from .mailbox import GOODBYE_SECONDS, Mailbox
+from .replies import error_frame
+
+if TYPE_CHECKING:
+    from .actor_server import ActorServer
+
+__all__ = ["LoopRunner", "of_server"]
+
+T = TypeVar("T")
+
+TURN_SECONDS = 1e-3
+"""How long requests are begun, at most, before the loop has its turn."""
+DROP_SECONDS = 0.5
+"""How long what is cancelled at the end has for its `finally` blocks, where the process was told to
+end."""
+
+
+def _new_loop(kind: str, spin: float | None) -> asyncio.AbstractEventLoop:
+    """An event loop of this kind: `asyncio` or `uvloop`."""
+    if kind == "uvloop":
+        import uvloop  # at start-up only where it is asked for
+
+        made: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+        return made
+    return asyncio.SelectorEventLoop(SpinSelector(spin))
+
+
+def of_server(server: ActorServer, kind: str, limit: int) -> LoopRunner:
+    """What drives the requests of a server by an event loop of its own, from now on."""
+    loop = _new_loop(kind, server.wire_options.spin)
+    runner = LoopRunner(server.mailbox, loop, lambda: server.drops_request)
+    serial = SerialExecutor(lambda: server.root, server.report, server.link.recorder)
+    executor = LoopExecutor(loop, serial, limit, runner, lambda: server.root, server.report)
+    runner.run_by(executor)
+    return runner
+
+
+class LoopRunner:
+    """Runs the requests of one mailbox on one event loop.
+
+    Args:
+        drops: whether the process was told to end, so that what runs is dropped, and not finished.
+    """
+
+    def __init__(
+        self, mailbox: Mailbox, loop: asyncio.AbstractEventLoop, drops: Callable[[], bool]
+    ) -> None:
+        self.loop = loop
+        self._mailbox = mailbox
+        self._clients = mailbox.clients
+        self._schedule = mailbox.schedule
+        self._drops = drops
+        self._executor: LoopExecutor
+        self._is_over: Callable[[], bool] = lambda: True
+        self._unwinding: BaseException | None = None
+        self._will_look = False
+        self._count = 0
+        """How much was begun."""
+        self._last: deque[tuple[Client, Frame]] = deque()
+        """At the end: what had arrived and is still to be begun."""
+        asyncio.set_event_loop(loop)
+
+    def run_by(self, executor: LoopExecutor) -> None:
+        """Begin requests by this executor from now on."""
+        self._executor = executor
+        self._mailbox.run_by(executor)
+        self._clients.watched_by(self._begin_reading, self.loop.remove_reader)
+
+    # --- for the server ------------------------------------------------------------------
+
+    def serve(self, until: Callable[[], bool]) -> None:
+        """Run requests until `until()` or the listener stops; `wake` makes it look."""
+        with self._mailbox.serving.at_work(lasting=True):
+            self._run_until(lambda: until() or self._mailbox.lifecycle.stopping)
+
+    def process(
+        self, deadline: float | None, limit: int = sys.maxsize, lasting: bool = False
+    ) -> int:
+        """Begin what is there, waiting for the first until `deadline`; how much was begun. What is
+        awaited goes on for as long as that takes."""
+        before = self._count
+
+        def is_enough() -> bool:
+            done = self._count - before
+            if done >= limit or self._mailbox.lifecycle.stopping:
+                return True
+            if self._schedule and self._executor.has_room:
+                return False
+            return done > 0 or (deadline is not None and time.monotonic() >= deadline)
+
+        with self._mailbox.serving.at_work(lasting):
+            self._run_until(is_enough, deadline)
+        return self._count - before
+
+    def finish(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine of the actor's own to its end, and requests meanwhile.
+
+        Raises:
+            BaseException: what it raises.
+        """
+        with self._mailbox.serving.at_work(lasting=True):
+            task = self.loop.create_task(_outcome_of(coroutine))
+            task.add_done_callback(lambda _: self._look_soon())
+            try:
+                self._run_until(task.done)
+            except BaseException:
+                task.cancel()  # it is left by what ends the process
+                raise
+        value, error = task.result()
+        if error is not None:
+            raise error
+        return value
+
+    def call(self, func: Callable[[], T]) -> T:
+        """Call something within the loop."""
+
+        async def within() -> T:
+            return func()
+
+        return self.finish(within())
+
+    def drain(self, fulfil: bool, last_word: Bytes = b"") -> None:
+        """Fulfil or refuse all that has arrived, let what is begun come to its end, say goodbye."""
+        mailbox, executor = self._mailbox, self._executor
+        with mailbox.serving.at_work():
+            mailbox.take_all_in()
+            self._last.extend(self._schedule.drain(self._clients))
+            if not fulfil:
+                self._refuse(self._last)
+            if self._drops():
+                executor.dropping = True
+                executor.cancel_all()
+            self._run_until(lambda: executor.awaits_none and not self._last, self._patience())
+            for client in self._clients:
+                end_streams(client, executor)
+            self._run_until(lambda: not executor.has_streams, self._patience())
+            for running in executor.all_running:
+                mailbox.cut_off(running.client, running.request, False)
+            self._refuse(deque(self._schedule.drain(self._clients)))
+            say_goodbye(self._clients, executor, last_word, GOODBYE_SECONDS)
+            mailbox.lifecycle.on(Event.DRAINED)
+
+    def _patience(self) -> float | None:
+        return time.monotonic() + DROP_SECONDS if self._drops() else None
+
+    def _refuse(self, requests: deque[tuple[Client, Frame]]) -> None:
+        while requests:
+            client, request = requests.popleft()
+            if request.kind == Kind.CALL and not client.muted:
+                client.send(Frame(Kind.REFUSED, request.call_id))
+
+    def give_up(self, client: Client | None, call_ids: Container[int] | None) -> None:
+        """Nobody waits any more for these calls of a client, or for any. From any thread."""
+        for running in self._executor.all_running:
+            call_id = running.request.call_id
+            if running.client is client and (call_ids is None or call_id in call_ids):
+                with contextlib.suppress(RuntimeError):  # the loop is closed
+                    self.loop.call_soon_threadsafe(self._executor.give_up, client, call_id)
+
+    def close(self) -> None:
+        """End what the object has left running in the loop, and the loop."""
+        others = asyncio.all_tasks(self.loop)
+        for task in others:
+            task.cancel()
+        deadline = time.monotonic() + DROP_SECONDS
+        self._run_until(lambda: all(task.done() for task in others), deadline)
+        for end in (self.loop.shutdown_asyncgens, self.loop.shutdown_default_executor):
+            task = self.loop.create_task(end())
+            self._run_until(task.done, deadline)
+        asyncio.set_event_loop(None)
+        self.loop.close()
+
+    # --- in the loop -----------------------------------------------------------------------
+
+    def _run_until(self, is_over: Callable[[], bool], deadline: float | None = None) -> None:
+        """Run the loop until this is so, or until `deadline`."""
+        in_time = True
+
+        def time_is_up() -> None:
+            nonlocal in_time
+            in_time = False
+            self._look_soon()
+
+        before, self._is_over = self._is_over, lambda: is_over() or not in_time
+        timer = None
+        if deadline is not None:
+            timer = self.loop.call_later(max(0.0, deadline - time.monotonic()), time_is_up)
+        try:
+            self._look_soon()
+            self.loop.run_forever()
+        finally:
+            self._is_over = before
+            if timer is not None:
+                timer.cancel()
+        if self._unwinding is not None:
+            exc, self._unwinding = self._unwinding, None
+            raise exc
+
+    def _begin_reading(self, fd: int) -> None:
+        self.loop.add_reader(fd, self._read, fd)
+
+    def _read(self, fd: int) -> None:
+        """A client has sent something, or the mailbox is to look up."""
+        try:
+            self._mailbox.take_in(self._clients.read([(fd, select.POLLIN)]))
+        except BaseException as exc:
+            self.unwind(exc)
+        self._look()
+
+    def _look_soon(self) -> None:
+        if not self._will_look:
+            self._will_look = True
+            self.loop.call_soon(self._look)
+
+    def _look(self) -> None:
+        """Begin what there is room for; leave the loop if it is over."""
+        self._will_look = True  # what ends meanwhile need not ask for it
+        try:
+            self._begin()
+            if self._is_over():
+                self.loop.stop()
+        except BaseException as exc:
+            self.unwind(exc)
+        self._will_look = False
+        if self._executor.has_room and self._has_turns:
+            self._look_soon()
+
+    def _begin(self) -> None:
+        executor, end = self._executor, clock() + TURN_SECONDS
+        while executor.has_room and clock() < end and not self._is_over():
+            if self._last:
+                self._run(*self._last.popleft())
+            elif not self._has_turns:
+                break
+            else:
+                if (turn := self._schedule.next_request()) is not None:
+                    self._run(*turn)
+                if executor.has_room and (stream := self._schedule.next_stream()) is not None:
+                    self._advance(stream)
+        self._begin_needed()
+
+    @property
+    def _has_turns(self) -> bool:
+        return bool(self._last or (self._schedule and not self._mailbox.lifecycle.stopping))
+
+    def _run(self, client: Client, request: Frame) -> None:
+        if not client.is_read:
+            self._clients.update_reading(client)
+        self._count += 1
+        self._mailbox.run(client, request)
+
+    def _advance(self, stream: StreamProducer) -> None:
+        self._count += 1
+        if isinstance(stream, AsyncStreamProducer):
+            if stream.open and not stream.client.unsent:
+                stream.go_on()
+        else:
+            self._mailbox.streams.advance(stream)
+
+    def _begin_needed(self) -> None:
+        """Begin, although there is no room, or the actor stops, what calls of this actor wait for:
+        what would make the room may wait for just that."""
+        rules = self._mailbox.reentrancy
+        for client in self._clients:
+            if client.has_actors and client.requests and not client.unsent:
+                for request in rules.awaited_in(client.requests):
+                    self._schedule.take_out(client, request)
+                    if rules.allowed:
+                        self._run(client, request)
+                    else:
+                        client.send(error_frame(request.call_id, rules.refusal(request)))
+        for stream in self._schedule.flowing():
+            if rules.is_awaited(stream.request) and self._schedule.take_stream(stream):
+                self._advance(stream)
+
+    # --- as `LoopHost` ---------------------------------------------------------------------
+
+    def deliver(self, client: Client, reply: FrameParts | None) -> None:
+        if reply is not None:
+            client.send(reply)
+        if client.requests or client.unsent:
+            self._mailbox.line_up(client)
+        self._look_soon()
+
+    def room(self) -> None:
+        self._look_soon()
+
+    def flow(self, stream: StreamProducer) -> None:
+        if stream.open and not stream.client.unsent:
+            self._schedule.flow(stream)
+            self._look_soon()
+
+    def unwind(self, exc: BaseException) -> None:
+        self._unwinding = exc
+        self.loop.stop()
+
+    @property
+    def thread(self) -> int:
+        return self._mailbox.serving.thread
+
+    @property
+    def others_wait(self) -> bool:
+        return bool(self._schedule)
+
+    @property
+    def is_blocked(self) -> bool:
+        return self._mailbox.reentrancy.is_blocked
+
+
+async def _outcome_of(coroutine: Coroutine[Any, Any, T]) -> tuple[Any, BaseException | None]:
+    """What a coroutine returns or raises, as a value: what a task raises may leave the loop."""
+    try:
+        return await finish(coroutine), None
+    except GeneratorExit:
+        raise
+    except BaseException as exc:
+        return None, exc
