@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection
+from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any, Final
 
+from ._actor.concurrency import Concurrency
 from ._actor.program import ActorProgram
 from ._actor.roles import roles_of_state
 from ._catching.catchers import Except
@@ -44,6 +46,7 @@ def launch_spec(
         tells_birth_at: a file, and the place in it, where the actor says that it is born.
 
     Raises:
+        ModuleNotFoundError: it is to have an event loop of a package that is not installed.
         ValueError: an option is about a process that it has not, or this system can't do that.
         TypeError: an option is about a state that it has not; or the class has one of the methods
             marked `checkpoint` and `restore`, and not the other.
@@ -60,6 +63,7 @@ def launch_spec(
         reentrant=options.reentrant,
         initializer=options.initializer,
         state=_state_plan(factory, options, lasting),
+        concurrency=_concurrency(options),
         tells_birth_at=tells_birth_at,
     )
     return LaunchSpec(
@@ -93,6 +97,15 @@ def _process_options(options: Options) -> ProcessOptions:
         usual.logging if options.logging else None,
         usual.whole_title,
     )
+
+
+def _concurrency(options: Options) -> Concurrency:
+    if options.event_loop == "uvloop" and PathFinder.find_spec("uvloop") is None:
+        raise ModuleNotFoundError(
+            'event_loop="uvloop" needs the package uvloop: pip install "remoteobj[uvloop]"',
+            name="uvloop",
+        )
+    return Concurrency(options.max_concurrency, options.event_loop)
 
 
 def _checked_cpus(numbers: Collection[int]) -> tuple[int, ...]:

@@ -28,6 +28,8 @@ class ChildOptions(TypedDict, total=False):
     fulfill_final: bool
     eager_proxy: bool
     reentrant: bool
+    max_concurrency: int | None
+    event_loop: str
     spin: float | None
     writable: bool
     picklable: bool

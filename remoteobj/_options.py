@@ -27,6 +27,8 @@ _OF_PROCESS = frozenset(
         "checkpoint_every",
         "checkpoint_path",
         "public",
+        "max_concurrency",
+        "event_loop",
     )
 )
 _OF_RESTARTS = frozenset(("restart", "max_restarts", "restart_window", "backoff"))
@@ -65,6 +67,12 @@ class Options(NamedTuple):
     """Whether a call is run that the actor itself waits for, because it calls an actor that calls
     it. False: it is refused with `DeadlockError`. Calls that began independently never run inside
     each other. If they wait for each other, one of them ends with that error."""
+    max_concurrency: int | None = None
+    """How many calls may run at once in the object. None: 100 where its class has `async def`
+    methods, which share one event loop, and 1 elsewhere. More than 1 for a class without them: so
+    many threads."""
+    event_loop: str = "asyncio"
+    """What runs `async def` methods: `asyncio`, or the faster `uvloop`, if that is installed."""
     spin: float | None = None
     """How many seconds both sides poll for the next message before they sleep; 0: they never poll.
     None: about 50 microseconds, as long as polling helps."""

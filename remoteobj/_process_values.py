@@ -1,5 +1,5 @@
-"""Which values the options of an actor's process and of its state can have, on any system and at
-any time.
+"""Which values the options of an actor's process, of its state and of what runs at once can have,
+on any system and at any time.
 
 What depends on the system and the moment, `_launching` looks at when an actor is started.
 """
@@ -13,6 +13,7 @@ from typing import Any, Final
 
 __all__ = ["check_values"]
 
+EVENT_LOOPS: Final = "asyncio", "uvloop"
 MOST_NICE: Final = 39
 """From one end of the scale to the other: from -20 to 19."""
 
@@ -70,6 +71,14 @@ def _are_seconds(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
+def _is_count(value: Any) -> bool:
+    return value is None or (type(value) is int and value > 0)
+
+
+def _is_loop(value: Any) -> bool:
+    return value in EVENT_LOOPS
+
+
 def _is_path(value: Any) -> bool:
     if value is None:
         return True
@@ -92,5 +101,7 @@ _CHECKS: Final = {
     "labelled_output": (_is_switch, "True or False"),
     "checkpoint_every": (_are_seconds, "a number of seconds, or None"),
     "checkpoint_path": (_is_path, "the path of a file, or None"),
+    "max_concurrency": (_is_count, "a whole number of 1 or more, or None"),
+    "event_loop": (_is_loop, "one of " + ", ".join(map(repr, EVENT_LOOPS))),
     "public": (_is_switch, "True or False"),
 }

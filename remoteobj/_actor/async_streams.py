@@ -17,7 +17,6 @@ from .._protocol.messages import Frame, Kind
 from .awaitables import finish
 from .begun import Begun
 from .clients import Client, StreamProducer, raised_value, sent_value
-from .execution import Running
 from .replies import cut_off_frame, value_frame
 
 __all__ = ["AsyncStreamProducer"]
@@ -66,7 +65,7 @@ class AsyncStreamProducer(StreamProducer):
         super().__init__(client, request, iterator)
         self._items: Any = iterator
         self._work = work
-        self._begun = Begun(Running(client, self.request, clock()))
+        self._begun = Begun(client, self.request)
         self._at_work = False
         self._turn: asyncio.Future[None] | None = None
         """What its task waits for where it is paused."""
@@ -142,7 +141,7 @@ class AsyncStreamProducer(StreamProducer):
 
     def _begin_work(self) -> None:
         self._at_work = True
-        self._begun.running = self._begun.running._replace(since=clock())
+        self._begun.since = clock()
         self._work.begin_work(self._begun)
 
     async def _close(self) -> None:

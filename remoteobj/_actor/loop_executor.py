@@ -14,10 +14,11 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar, copy_context
+from types import CoroutineType
 from typing import Any, Protocol
 
-from .._os.poller import clock
 from .._os.thread_unwind import ThreadUnwind
+from .._pickling.codec import SCALARS, pickled
 from .._protocol.messages import Frame, FrameParts, Kind
 from ..errors import DeadlockError
 from .async_streams import AsyncStreamProducer
@@ -29,6 +30,8 @@ from .execution import Running, SerialExecutor
 from .replies import cut_off_frame, error_frame
 
 __all__ = ["LoopExecutor", "LoopHost"]
+
+_CALL, _VALUE = Kind.CALL, Kind.VALUE  # bare names: see `execution`
 
 _mine: ContextVar[Begun | None] = ContextVar("remoteobj_request", default=None)
 """What is begun on whose behalf the running code runs."""
@@ -127,10 +130,11 @@ class LoopExecutor:
 
     def _take_on(self, client: Client, request: Frame, result: Any) -> bool:
         """Go on with a result that is awaited, or whose items are; False: it is none."""
-        if self._is_made_stream(client, request, result):
-            return True
-        if not is_awaited(type(result)):
-            return False
+        if type(result) is not CoroutineType:
+            if self._is_made_stream(client, request, result):
+                return True
+            if not is_awaited(type(result)):
+                return False
         if self._host.is_blocked:
             _let_go_of(result)
             raise DeadlockError(
@@ -138,7 +142,7 @@ class LoopExecutor:
                 "the event loop meanwhile, so that nothing can be awaited: have it make its call "
                 "by async_, and await that"
             )
-        begun = Begun(Running(client, request, clock()))
+        begun = Begun(client, request)
         self._awaited += 1
         self.begin_work(begun)
         self.start(begun, self._run(begun, result))
@@ -156,29 +160,36 @@ class LoopExecutor:
 
     async def _run(self, begun: Begun, awaitable: Any) -> None:
         """Await it, and deliver what comes of it."""
-        client, request, _ = begun.running
+        client, request = begun.client, begun.request
         reply: FrameParts | None = None
         try:
-            if isinstance(awaitable, asyncio.Future):
+            if type(awaitable) is not CoroutineType and isinstance(awaitable, asyncio.Future):
                 # It is the object's own, and goes on whoever waits for it.
                 awaitable = asyncio.shield(awaitable)
             result = await finish(awaitable)
-            if request.kind == Kind.CALL and not self._is_made_stream(client, request, result):
-                reply = self._serial.reply(client, request, result, False, self._root())
+            if request[0] == _CALL:
+                if type(result) in SCALARS:
+                    reply = (_VALUE, request[1], pickled(result, 5), (), b"", 0)
+                elif not self._is_made_stream(client, request, result):
+                    reply = self._serial.reply(client, request, result, False, self._root())
         except GeneratorExit:
             raise
         except BaseException as exc:
-            if isinstance(exc, ThreadUnwind):
-                self.unwind(exc)
-            if request.kind == Kind.CALL:
-                reply = self.error_frame(request.call_id, exc)
-            elif not begun.given_up:
-                self._report(exc)  # nobody waits to be told
+            reply = self._failed(begun, exc)
         if self.before_reply is not None and not self.dropping:
             reply = self.before_reply(client, request, reply)
         self._awaited -= 1
         self.end_work(begun)
         self._host.deliver(client, reply)
+
+    def _failed(self, begun: Begun, exc: BaseException) -> FrameParts | None:
+        if isinstance(exc, ThreadUnwind):
+            self.unwind(exc)
+        if begun.request.kind == _CALL:
+            return self.error_frame(begun.request.call_id, exc)
+        if not begun.given_up:
+            self._report(exc)  # nobody waits to be told
+        return None
 
     def error_frame(self, call_id: int, exc: BaseException) -> Frame:
         """The frame that carries what users' code has raised, or has let through."""
@@ -212,7 +223,7 @@ class LoopExecutor:
     def give_up(self, client: Client, call_id: int) -> None:
         """Nobody waits any more for a call that may be running: cancel it."""
         for begun in list(self._begun):
-            if _is_of(begun, client, call_id):
+            if begun.is_of(client, call_id):
                 begun.cancel()
 
     def cancel_all(self) -> None:
@@ -292,12 +303,8 @@ class LoopExecutor:
     def is_running(self, client: Client, call_id: int) -> bool:
         """Whether a call is being run, or an item of its stream made."""
         return self._serial.is_running(client, call_id) or any(
-            _is_of(begun, client, call_id) for begun in self._at_work()
+            begun.is_of(client, call_id) for begun in self._at_work()
         )
-
-
-def _is_of(begun: Begun, client: Client, call_id: int) -> bool:
-    return begun.running.client is client and begun.running.request.call_id == call_id
 
 
 def _let_go_of(awaitable: Any) -> None:

@@ -23,8 +23,8 @@ from collections.abc import Callable, Container, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._os.poller import clock
-from .._os.spin_selector import SpinSelector
-from .._protocol.lifecycle import Event
+from .._os.spin_selector import SpinLoop
+from .._protocol.lifecycle import Event, State
 from .._protocol.messages import Bytes, Frame, FrameParts, Kind
 from .async_streams import AsyncStreamProducer
 from .awaitables import finish
@@ -32,7 +32,7 @@ from .clients import Client, StreamProducer
 from .execution import SerialExecutor
 from .goodbye import end_streams, say_goodbye
 from .loop_executor import LoopExecutor
-from .mailbox import GOODBYE_SECONDS, Mailbox
+from .mailbox import GOODBYE_SECONDS, REQUESTS, Mailbox
 from .replies import error_frame
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ __all__ = ["LoopRunner", "of_server"]
 
 T = TypeVar("T")
 
+_RUNNING = State.RUNNING  # a bare name: see `execution`
+
 TURN_SECONDS = 1e-3
 """How long requests are begun, at most, before the loop has its turn."""
 DROP_SECONDS = 0.5
@@ -49,19 +51,15 @@ DROP_SECONDS = 0.5
 end."""
 
 
-def _new_loop(kind: str, spin: float | None) -> asyncio.AbstractEventLoop:
-    """An event loop of this kind: `asyncio` or `uvloop`."""
+def of_server(server: ActorServer, kind: str, limit: int) -> LoopRunner:
+    """What drives the requests of a server by an event loop of its own, from now on."""
+    loop: asyncio.AbstractEventLoop
     if kind == "uvloop":
         import uvloop  # at start-up only where it is asked for
 
-        made: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-        return made
-    return asyncio.SelectorEventLoop(SpinSelector(spin))
-
-
-def of_server(server: ActorServer, kind: str, limit: int) -> LoopRunner:
-    """What drives the requests of a server by an event loop of its own, from now on."""
-    loop = _new_loop(kind, server.wire_options.spin)
+        loop = uvloop.new_event_loop()
+    else:
+        loop = SpinLoop(server.wire_options.spin)
     runner = LoopRunner(server.mailbox, loop, lambda: server.drops_request)
     serial = SerialExecutor(lambda: server.root, server.report, server.link.recorder)
     executor = LoopExecutor(loop, serial, limit, runner, lambda: server.root, server.report)
@@ -82,8 +80,11 @@ class LoopRunner:
         self.loop = loop
         self._mailbox = mailbox
         self._clients = mailbox.clients
+        self._lifecycle = mailbox.lifecycle
         self._schedule = mailbox.schedule
         self._drops = drops
+        self._turns, self._flowing = mailbox.schedule.turns, mailbox.schedule.streams
+        self._spin_loop = loop if isinstance(loop, SpinLoop) else None
         self._executor: LoopExecutor
         self._is_over: Callable[[], bool] = lambda: True
         self._unwinding: BaseException | None = None
@@ -98,14 +99,20 @@ class LoopRunner:
         """Begin requests by this executor from now on."""
         self._executor = executor
         self._mailbox.run_by(executor)
-        self._clients.watched_by(self._begin_reading, self.loop.remove_reader)
+        loop, urgent = self.loop, self._spin_loop
+        if urgent is not None:
+            self._clients.watched_by(lambda fd: urgent.attend(fd, self._read_at_once), urgent.leave)
+        else:
+            self._clients.watched_by(
+                lambda fd: loop.add_reader(fd, self._read, fd), loop.remove_reader
+            )
 
     # --- for the server ------------------------------------------------------------------
 
     def serve(self, until: Callable[[], bool]) -> None:
         """Run requests until `until()` or the listener stops; `wake` makes it look."""
         with self._mailbox.serving.at_work(lasting=True):
-            self._run_until(lambda: until() or self._mailbox.lifecycle.stopping)
+            self._run_until(lambda: until() or self._lifecycle.stopping)
 
     def process(
         self, deadline: float | None, limit: int = sys.maxsize, lasting: bool = False
@@ -116,7 +123,7 @@ class LoopRunner:
 
         def is_enough() -> bool:
             done = self._count - before
-            if done >= limit or self._mailbox.lifecycle.stopping:
+            if done >= limit or self._lifecycle.stopping:
                 return True
             if self._schedule and self._executor.has_room:
                 return False
@@ -172,7 +179,7 @@ class LoopRunner:
                 mailbox.cut_off(running.client, running.request, False)
             self._refuse(deque(self._schedule.drain(self._clients)))
             say_goodbye(self._clients, executor, last_word, GOODBYE_SECONDS)
-            mailbox.lifecycle.on(Event.DRAINED)
+            self._lifecycle.on(Event.DRAINED)
 
     def _patience(self) -> float | None:
         return time.monotonic() + DROP_SECONDS if self._drops() else None
@@ -230,9 +237,6 @@ class LoopRunner:
             exc, self._unwinding = self._unwinding, None
             raise exc
 
-    def _begin_reading(self, fd: int) -> None:
-        self.loop.add_reader(fd, self._read, fd)
-
     def _read(self, fd: int) -> None:
         """A client has sent something, or the mailbox is to look up."""
         try:
@@ -240,6 +244,30 @@ class LoopRunner:
         except BaseException as exc:
             self.unwind(exc)
         self._look()
+
+    def _read_at_once(self, fd: int) -> bool:
+        """The same, within the wait of the loop; whether that is to go on waiting."""
+        loop = self._spin_loop
+        assert loop is not None
+        loop.asked = False
+        found = self._clients.read([(fd, select.POLLIN)])
+        if len(found) == 1 and self._executor.has_room:
+            client, frames = found[0]
+            # One request and nothing else to do, as it mostly is: it is spared the queues.
+            if frames and len(frames) == 1 and frames[0][0] in REQUESTS:
+                if self._begins and not (self._turns or self._flowing or self._clients.woken):
+                    if frames[0][4]:
+                        client.has_actors = True
+                    self._count += 1
+                    self._will_look = True  # what ends meanwhile need not ask for it
+                    self._mailbox.run(client, frames[0])
+                    self._will_look = False
+                    if self._turns or self._flowing or self._is_over():
+                        self._look()
+                    return not loop.asked
+        self._mailbox.take_in(found)
+        self._look()
+        return not loop.asked
 
     def _look_soon(self) -> None:
         if not self._will_look:
@@ -275,7 +303,13 @@ class LoopRunner:
 
     @property
     def _has_turns(self) -> bool:
-        return bool(self._last or (self._schedule and not self._mailbox.lifecycle.stopping))
+        return bool(self._last or (self._begins and self._schedule))
+
+    @property
+    def _begins(self) -> bool:
+        """Whether requests are begun when it is their turn: not while the object is being made, and
+        no more once the actor stops."""
+        return self._lifecycle.state is _RUNNING
 
     def _run(self, client: Client, request: Frame) -> None:
         if not client.is_read:

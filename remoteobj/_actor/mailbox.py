@@ -31,7 +31,7 @@ from .schedule import Schedule
 from .serving import Serving
 from .stream_runner import StreamRunner
 
-__all__ = ["GOODBYE_SECONDS", "INTERNAL_CODE", "Mailbox"]
+__all__ = ["GOODBYE_SECONDS", "INTERNAL_CODE", "REQUESTS", "Mailbox"]
 
 LOOK_SECONDS = 50e-6
 """How long a busy mailbox takes up what has come before it looks for more."""
@@ -116,7 +116,7 @@ class Mailbox:
             if frames and len(frames) == 1:
                 request = frames[0]
                 # One request and nothing else to do, as it mostly is: it is spared the queues.
-                if request[0] in _REQUESTS and not self.clients.woken:
+                if request[0] in REQUESTS and not self.clients.woken:
                     if request[4]:
                         client.has_actors = True
                     self.run(client, request)
@@ -385,7 +385,7 @@ class Mailbox:
             self.take_in(self.clients.read(ready))
 
 
-_REQUESTS: Final = frozenset((Kind.CALL, Kind.CAST))
+REQUESTS: Final = frozenset((Kind.CALL, Kind.CAST))
 
 _HANDLERS: Final[dict[int, Callable[[Mailbox, Client, Frame], None]]] = {
     Kind.CALL: Mailbox._enqueue,

@@ -57,6 +57,11 @@ def mark(method: Any, role: str, requests: str | None = None) -> Any:
             "`def`, and above no staticmethod, classmethod or property"
         )
     _check_runs(method, role)
+    if requests == "thread" and method.__code__.co_flags & _COROUTINE:
+        raise TypeError(
+            f"{method.__qualname__} is `async def`, so that calls run on its own event loop, "
+            'between its awaits: leave requests="thread" out'
+        )
     other = vars(method).get(MARK, role)
     if other != role:
         raise TypeError(f"{method.__qualname__} is marked as {other} already, and can't be {role}")
@@ -105,12 +110,12 @@ def _check_runs(method: FunctionType, role: str) -> None:
             f"@remote.{role} is for a method, and {name} is a function outside of any class; "
             "to run a function in a process, use remoteobj.util.process"
         )
-    if code.co_flags & (_COROUTINE | _ASYNC_GENERATOR):
+    if code.co_flags & _COROUTINE and role == "checkpoint":
         raise TypeError(
-            f"{name} is `async def`, which is not run yet: make @remote.{role} a plain method, "
-            "which may call asyncio.run(...)"
+            f"{name} is `async def`, and @remote.checkpoint is for a plain method: where it awaits, "
+            "calls could change the state while it is taken"
         )
-    if code.co_flags & _GENERATOR:
+    if code.co_flags & (_GENERATOR | _ASYNC_GENERATOR):
         raise TypeError(
             f"{name} is a generator, since there is a `yield` in it: as @remote.{role} it would be "
             "made, and never run"
