@@ -189,8 +189,8 @@ class ActorServer(Server):
         What has not begun is withdrawn by a frame of its own, which the owner has sent before, and
         which is read unless the request is just being taken in.
         """
-        if self.loop_runner is not None:
-            self.loop_runner.give_up(self.owner, call_ids)
+        if self.many is not None:
+            self.many.give_up(self.owner, call_ids)
         calls = CallsOfClient(self.executor, self.owner, call_ids)
         self.mailbox.look_soon()
         deadline = time.monotonic() + TAKE_IN_SECONDS
@@ -267,7 +267,6 @@ class ActorServer(Server):
             self.has_work = False
         if self._stop_after_work:
             self.mailbox.stop()
-
 
     def carry_out(self, method: Callable[..., Any], *args: Any) -> Any:
         """Call a method that has a part in the object's life, and await it if it is to be awaited;

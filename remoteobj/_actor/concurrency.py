@@ -11,19 +11,22 @@ The first two are imported by actors that need them alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from types import CoroutineType
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 from .._os.lazy_import import import_lock
 from .._protocol.messages import Bytes
 from .awaitables import has_coroutines, is_coroutine_function
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from .actor_server import ActorServer
+    from .clients import Client
     from .loop_runner import LoopRunner
 
-__all__ = ["Concurrency", "Runner"]
+__all__ = ["Concurrency", "ManyAtOnce", "Runner"]
 
 USUAL_LIMIT: Final = 100
 """How many requests are begun at once in an actor with `async def` methods, if it is not said."""
@@ -43,6 +46,16 @@ class Runner(Protocol):
         """Fulfil or refuse every request that has arrived, say goodbye, and close."""
 
 
+class ManyAtOnce(Runner, Protocol):
+    """One that can have begun several requests at once."""
+
+    def give_up(self, client: Client | None, call_ids: Container[int] | None) -> None:
+        """Nobody waits any more for these calls of a client, or for any. From any thread."""
+
+
+AtHome: TypeAlias = "Callable[[], AbstractContextManager[None]]"
+
+
 class Concurrency(NamedTuple):
     """What the options say about it."""
 
@@ -58,13 +71,23 @@ class Concurrency(NamedTuple):
             return "`async def` methods"
         return f"max_concurrency={self.limit}" if (self.limit or 1) > 1 else ""
 
-    def apply(self, server: ActorServer) -> None:
-        """Have the requests of a server driven as its object needs it, from now on."""
+    def apply(self, server: ActorServer, at_home: AtHome) -> None:
+        """Have the requests of a server driven as its object needs it, from now on; `at_home` is the
+        time in which a thread is the object's home."""
         obj = server.root
         if server.runner is server.mailbox and (
             is_coroutine_function(obj) or has_coroutines(type(obj))
         ):
             self.give_loop(server)
+        elif (self.limit or 1) > 1:
+            self._give_threads(server, at_home)
+
+    def _give_threads(self, server: ActorServer, at_home: AtHome) -> None:
+        with import_lock:
+            from . import thread_runner  # for a faster start-up: few need it
+
+        assert self.limit is not None
+        server.runner = server.many = thread_runner.of_server(server, self.limit, at_home)
 
     def give_loop(self, server: ActorServer) -> LoopRunner:
         """Have them driven by an event loop, which is made."""
@@ -73,5 +96,5 @@ class Concurrency(NamedTuple):
 
         limit = USUAL_LIMIT if self.limit is None else self.limit
         runner = loop_runner.of_server(server, self.event_loop, limit)
-        server.runner = server.loop_runner = runner
+        server.runner = server.many = server.loop_runner = runner
         return runner

@@ -18,22 +18,19 @@ import contextlib
 import select
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Container, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .._os.poller import clock
 from .._os.spin_selector import SpinLoop
-from .._protocol.lifecycle import Event, State
-from .._protocol.messages import Bytes, Frame, FrameParts, Kind
+from .._protocol.messages import Bytes, FrameParts
+from .admission import DROP_SECONDS, Admission
 from .async_streams import AsyncStreamProducer
 from .awaitables import finish
 from .clients import Client, StreamProducer
 from .execution import SerialExecutor
-from .goodbye import end_streams, say_goodbye
+from .goodbye import end_streams
 from .loop_executor import LoopExecutor
-from .mailbox import GOODBYE_SECONDS, REQUESTS, Mailbox
-from .replies import error_frame
+from .mailbox import REQUESTS, Mailbox
 
 if TYPE_CHECKING:
     from .actor_server import ActorServer
@@ -41,14 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["LoopRunner", "of_server"]
 
 T = TypeVar("T")
-
-_RUNNING = State.RUNNING  # a bare name: see `execution`
-
-TURN_SECONDS = 1e-3
-"""How long requests are begun, at most, before the loop has its turn."""
-DROP_SECONDS = 0.5
-"""How long what is cancelled at the end has for its `finally` blocks, where the process was told to
-end."""
 
 
 def of_server(server: ActorServer, kind: str, limit: int) -> LoopRunner:
@@ -60,44 +49,39 @@ def of_server(server: ActorServer, kind: str, limit: int) -> LoopRunner:
         loop = uvloop.new_event_loop()
     else:
         loop = SpinLoop(server.wire_options.spin)
-    runner = LoopRunner(server.mailbox, loop, lambda: server.drops_request)
+    runner = LoopRunner(server.mailbox, loop)
     serial = SerialExecutor(lambda: server.root, server.report, server.link.recorder)
     executor = LoopExecutor(loop, serial, limit, runner, lambda: server.root, server.report)
-    runner.run_by(executor)
+    runner.run_by(executor, lambda: server.drops_request)
     return runner
 
 
 class LoopRunner:
-    """Runs the requests of one mailbox on one event loop.
+    """Runs the requests of one mailbox on one event loop."""
 
-    Args:
-        drops: whether the process was told to end, so that what runs is dropped, and not finished.
-    """
-
-    def __init__(
-        self, mailbox: Mailbox, loop: asyncio.AbstractEventLoop, drops: Callable[[], bool]
-    ) -> None:
+    def __init__(self, mailbox: Mailbox, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
+        self._spin_loop = loop if isinstance(loop, SpinLoop) else None
         self._mailbox = mailbox
         self._clients = mailbox.clients
         self._lifecycle = mailbox.lifecycle
         self._schedule = mailbox.schedule
-        self._drops = drops
         self._turns, self._flowing = mailbox.schedule.turns, mailbox.schedule.streams
-        self._spin_loop = loop if isinstance(loop, SpinLoop) else None
         self._executor: LoopExecutor
+        self._admission: Admission
         self._is_over: Callable[[], bool] = lambda: True
         self._unwinding: BaseException | None = None
         self._will_look = False
-        self._count = 0
-        """How much was begun."""
-        self._last: deque[tuple[Client, Frame]] = deque()
-        """At the end: what had arrived and is still to be begun."""
         asyncio.set_event_loop(loop)
 
-    def run_by(self, executor: LoopExecutor) -> None:
-        """Begin requests by this executor from now on."""
+    def run_by(self, executor: LoopExecutor, drops: Callable[[], bool]) -> None:
+        """Begin requests by this executor from now on.
+
+        Args:
+            drops: as for `Admission`.
+        """
         self._executor = executor
+        self._admission = Admission(self._mailbox, executor, self._advance, drops)
         self._mailbox.run_by(executor)
         loop, urgent = self.loop, self._spin_loop
         if urgent is not None:
@@ -119,10 +103,11 @@ class LoopRunner:
     ) -> int:
         """Begin what is there, waiting for the first until `deadline`; how much was begun. What is
         awaited goes on for as long as that takes."""
-        before = self._count
+        admission = self._admission
+        before = admission.count
 
         def is_enough() -> bool:
-            done = self._count - before
+            done = admission.count - before
             if done >= limit or self._lifecycle.stopping:
                 return True
             if self._schedule and self._executor.has_room:
@@ -131,7 +116,7 @@ class LoopRunner:
 
         with self._mailbox.serving.at_work(lasting):
             self._run_until(is_enough, deadline)
-        return self._count - before
+        return admission.count - before
 
     def finish(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine of the actor's own to its end, and requests meanwhile.
@@ -162,33 +147,19 @@ class LoopRunner:
 
     def drain(self, fulfil: bool, last_word: Bytes = b"") -> None:
         """Fulfil or refuse all that has arrived, let what is begun come to its end, say goodbye."""
-        mailbox, executor = self._mailbox, self._executor
-        with mailbox.serving.at_work():
-            mailbox.take_all_in()
-            self._last.extend(self._schedule.drain(self._clients))
-            if not fulfil:
-                self._refuse(self._last)
-            if self._drops():
+        executor, admission = self._executor, self._admission
+        with self._mailbox.serving.at_work():
+            admission.close(fulfil)
+            if admission.drops():
                 executor.dropping = True
                 executor.cancel_all()
-            self._run_until(lambda: executor.awaits_none and not self._last, self._patience())
+            self._run_until(
+                lambda: executor.awaits_none and not admission.last, admission.patience()
+            )
             for client in self._clients:
                 end_streams(client, executor)
-            self._run_until(lambda: not executor.has_streams, self._patience())
-            for running in executor.all_running:
-                mailbox.cut_off(running.client, running.request, False)
-            self._refuse(deque(self._schedule.drain(self._clients)))
-            say_goodbye(self._clients, executor, last_word, GOODBYE_SECONDS)
-            self._lifecycle.on(Event.DRAINED)
-
-    def _patience(self) -> float | None:
-        return time.monotonic() + DROP_SECONDS if self._drops() else None
-
-    def _refuse(self, requests: deque[tuple[Client, Frame]]) -> None:
-        while requests:
-            client, request = requests.popleft()
-            if request.kind == Kind.CALL and not client.muted:
-                client.send(Frame(Kind.REFUSED, request.call_id))
+            self._run_until(lambda: not executor.has_streams, admission.patience())
+            admission.say_goodbye(last_word)
 
     def give_up(self, client: Client | None, call_ids: Container[int] | None) -> None:
         """Nobody waits any more for these calls of a client, or for any. From any thread."""
@@ -255,10 +226,12 @@ class LoopRunner:
             client, frames = found[0]
             # One request and nothing else to do, as it mostly is: it is spared the queues.
             if frames and len(frames) == 1 and frames[0][0] in REQUESTS:
-                if self._begins and not (self._turns or self._flowing or self._clients.woken):
+                if self._admission.is_open and not (
+                    self._turns or self._flowing or self._clients.woken
+                ):
                     if frames[0][4]:
                         client.has_actors = True
-                    self._count += 1
+                    self._admission.count += 1
                     self._will_look = True  # what ends meanwhile need not ask for it
                     self._mailbox.run(client, frames[0])
                     self._will_look = False
@@ -278,68 +251,20 @@ class LoopRunner:
         """Begin what there is room for; leave the loop if it is over."""
         self._will_look = True  # what ends meanwhile need not ask for it
         try:
-            self._begin()
+            self._admission.begin(self._is_over)
             if self._is_over():
                 self.loop.stop()
         except BaseException as exc:
             self.unwind(exc)
         self._will_look = False
-        if self._executor.has_room and self._has_turns:
+        if self._admission.has_turns and self._executor.has_room:
             self._look_soon()
 
-    def _begin(self) -> None:
-        executor, end = self._executor, clock() + TURN_SECONDS
-        while executor.has_room and clock() < end and not self._is_over():
-            if self._last:
-                self._run(*self._last.popleft())
-            elif not self._has_turns:
-                break
-            else:
-                if (turn := self._schedule.next_request()) is not None:
-                    self._run(*turn)
-                if executor.has_room and (stream := self._schedule.next_stream()) is not None:
-                    self._advance(stream)
-        self._begin_needed()
-
-    @property
-    def _has_turns(self) -> bool:
-        return bool(self._last or (self._begins and self._schedule))
-
-    @property
-    def _begins(self) -> bool:
-        """Whether requests are begun when it is their turn: not while the object is being made, and
-        no more once the actor stops."""
-        return self._lifecycle.state is _RUNNING
-
-    def _run(self, client: Client, request: Frame) -> None:
-        if not client.is_read:
-            self._clients.update_reading(client)
-        self._count += 1
-        self._mailbox.run(client, request)
-
     def _advance(self, stream: StreamProducer) -> None:
-        self._count += 1
-        if isinstance(stream, AsyncStreamProducer):
-            if stream.open and not stream.client.unsent:
-                stream.go_on()
-        else:
+        if not isinstance(stream, AsyncStreamProducer):
             self._mailbox.streams.advance(stream)
-
-    def _begin_needed(self) -> None:
-        """Begin, although there is no room, or the actor stops, what calls of this actor wait for:
-        what would make the room may wait for just that."""
-        rules = self._mailbox.reentrancy
-        for client in self._clients:
-            if client.has_actors and client.requests and not client.unsent:
-                for request in rules.awaited_in(client.requests):
-                    self._schedule.take_out(client, request)
-                    if rules.allowed:
-                        self._run(client, request)
-                    else:
-                        client.send(error_frame(request.call_id, rules.refusal(request)))
-        for stream in self._schedule.flowing():
-            if rules.is_awaited(stream.request) and self._schedule.take_stream(stream):
-                self._advance(stream)
+        elif stream.open and not stream.client.unsent:
+            stream.go_on()
 
     # --- as `LoopHost` ---------------------------------------------------------------------
 

@@ -67,6 +67,8 @@ class Mailbox:
         """The clients whose queues are to be looked through again."""
         self.probes: list[tuple[Client, Frame]] = []
         """Those that came while the actor was blocked, and not dealt with."""
+        self.hear_probe: Callable[[Client, Frame], None] | None = None
+        """Deals with those that come, where the actor is never blocked as a whole."""
         self.safe_point: Callable[[], None] = _nothing
         """Called between requests, where an exception from `interrupt_` can be raised without
         losing a frame that was read or half written."""
@@ -227,7 +229,9 @@ class Mailbox:
             self.executor.give_up(client, frame.call_id)
 
     def _on_probe(self, client: Client, frame: Frame) -> None:
-        if self.reentrancy.is_blocked:
+        if self.hear_probe is not None:
+            self.hear_probe(client, frame)
+        elif self.reentrancy.is_blocked:
             self.probes.append((client, frame))
 
     def _on_channel(self, client: Client, frame: Frame) -> None:

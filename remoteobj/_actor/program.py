@@ -229,7 +229,7 @@ class ActorProgram:
                 make = partial(concurrency.give_loop(server).call, make)
         make()
         self._check_thread(type(server.root))
-        concurrency.apply(server)
+        concurrency.apply(server, partial(self._at_home, server))
         if keeper is not None:
             keeper.restore(server.root, server.carry_out)
 

@@ -142,10 +142,14 @@ class Reentrancy:
         then it goes on to the one call of the ring that is to end. A probe that has come by this
         actor along another call is out of date.
         """
+        if self._blocked:
+            self.pass_on(payload, self._blocked[-1])
+
+    def pass_on(self, payload: bytes, call: BlockedCall) -> None:
+        """The same, along this call."""
         probe = Probe.unpack(payload)
-        if probe is None or not self._blocked:
+        if probe is None:
             return
-        call = self._blocked[-1]
         own = Link(self._actor, call.token)
         ring = probe.ring(own)
         if ring is not None and ring.loser == own:

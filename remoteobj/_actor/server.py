@@ -28,7 +28,7 @@ from .._wire.transport import Address, ByteStream
 from ..errors import NotListeningError
 from .client_set import ClientSet
 from .clients import Client
-from .concurrency import Runner
+from .concurrency import ManyAtOnce, Runner
 from .control import Control, start, unblock
 from .execution import USER_ENTRY_POINTS, Executor, ExecutorMaker, SerialExecutor
 from .mailbox import Mailbox
@@ -73,8 +73,10 @@ class Server:
     """The one thread that may have a loop of its own; None: any may."""
     state_keeper: StateKeeper | None = None
     """What keeps the state of the object, if anything does."""
+    many: ManyAtOnce | None = None
+    """What drives the requests, where several may be begun at once."""
     loop_runner: LoopRunner | None = None
-    """What drives the requests, where that is an event loop."""
+    """The same, where that is an event loop."""
     _publication: Publication | None = None
     _own_loop: OwnLoop | None = None
     _observers: Observers | None = None

@@ -6,7 +6,7 @@ import threading
 
 from .lazy_import import import_lock
 
-__all__ = ["ThreadUnwind", "raise_in_thread"]
+__all__ = ["ThreadUnwind", "raise_in_thread", "take_back_from_thread"]
 
 
 class ThreadUnwind(BaseException):
@@ -18,9 +18,18 @@ def raise_in_thread(thread: threading.Thread, kind: type[BaseException]) -> None
 
     What it waits for in the kernel, or computes in C, comes to its end before.
     """
+    _set_pending(thread, kind)
+
+
+def take_back_from_thread(thread: threading.Thread) -> None:
+    """Raise nothing in it, if what was to be raised there has not been."""
+    _set_pending(thread, None)
+
+
+def _set_pending(thread: threading.Thread, kind: type[BaseException] | None) -> None:
     with import_lock:
         import ctypes  # for a faster start-up: little else needs it
 
     ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(thread.ident or 0), ctypes.py_object(kind)
+        ctypes.c_ulong(thread.ident or 0), None if kind is None else ctypes.py_object(kind)
     )
