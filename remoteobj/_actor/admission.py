@@ -76,7 +76,7 @@ class Admission:
     @property
     def has_turns(self) -> bool:
         """Whether there is something to begin, if there is room."""
-        return bool(self.last or (self._schedule and self.is_open))
+        return bool(self.last) or (self.is_open and bool(self._schedule))
 
     def begin(self, is_over: Callable[[], bool]) -> None:
         """Begin what there is room for, until that is over or for as long as a turn lasts."""

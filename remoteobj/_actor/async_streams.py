@@ -44,6 +44,10 @@ class Work(Protocol):
     def end_work(self, begun: Begun) -> None:
         """It does not, until it has its next turn."""
 
+    def checked(self, stream: StreamProducer, frame: Frame) -> Frame:
+        """What is sent in place of a frame: that, if nothing is amiss."""
+        ...
+
     def items_follow(self, stream: StreamProducer) -> None:
         """The stream may go on, once it is its turn."""
 
@@ -62,8 +66,8 @@ class AsyncStreamProducer(StreamProducer):
     def __init__(
         self, client: Client, request: Frame, iterator: AsyncIterator[Any], work: Work
     ) -> None:
-        super().__init__(client, request, iterator)
         self._items: Any = iterator
+        super().__init__(client, request, self._items)
         self._work = work
         self._begun = Begun(client, self.request)
         self._at_work = False
@@ -96,6 +100,7 @@ class AsyncStreamProducer(StreamProducer):
             frame = await self._next_frame()
             if not self.open:
                 break
+            frame = self._work.checked(self, frame)
             self.client.send(frame)
             self.credit -= 1
             if frame.kind != Kind.ITEM:

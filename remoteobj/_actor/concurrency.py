@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .clients import Client
     from .loop_runner import LoopRunner
 
-__all__ = ["Concurrency", "ManyAtOnce", "Runner"]
+__all__ = ["AS_USUAL", "Concurrency", "ManyAtOnce", "Runner"]
 
 USUAL_LIMIT: Final = 100
 """How many requests are begun at once in an actor with `async def` methods, if it is not said."""
@@ -72,8 +72,11 @@ class Concurrency(NamedTuple):
         return f"max_concurrency={self.limit}" if (self.limit or 1) > 1 else ""
 
     def apply(self, server: ActorServer, at_home: AtHome) -> None:
-        """Have the requests of a server driven as its object needs it, from now on; `at_home` is the
-        time in which a thread is the object's home."""
+        """Have the requests of a server driven as its object needs it, from now on.
+
+        Args:
+            at_home: the time in which a thread is the object's home.
+        """
         obj = server.root
         if server.runner is server.mailbox and (
             is_coroutine_function(obj) or has_coroutines(type(obj))
@@ -98,3 +101,7 @@ class Concurrency(NamedTuple):
         runner = loop_runner.of_server(server, self.event_loop, limit)
         server.runner = server.many = server.loop_runner = runner
         return runner
+
+
+AS_USUAL = Concurrency()
+"""Where nothing is said about it."""

@@ -97,6 +97,8 @@ class LoopExecutor:
         self.before_reply: Callable[[Client, Frame, FrameParts | None], FrameParts | None] | None
         """Sees each reply to what was awaited, and gives what is delivered."""
         self.before_reply = None
+        self.before_item: Callable[[StreamProducer, Frame], Frame] | None = None
+        """The same for what is sent of a stream whose items are awaited."""
         self.dropping = False
         """Whether what ends now does so since the process was told to end."""
         self._begun: dict[Begun, None] = {}
@@ -257,13 +259,17 @@ class LoopExecutor:
         """Whether others than what runs would have a turn now."""
         return self._host.others_wait
 
+    def checked(self, stream: StreamProducer, frame: Frame) -> Frame:
+        """What is sent in place of a frame of a stream: that, if nothing is amiss."""
+        return frame if self.before_item is None else self.before_item(stream, frame)
+
     def items_follow(self, stream: StreamProducer) -> None:
         """A stream may go on, once it is its turn."""
         self._host.flow(stream)
 
-    def is_over(self, stream: StreamProducer, exc: BaseException | None) -> None:
+    def is_over(self, stream: AsyncStreamProducer, exc: BaseException | None) -> None:
         """The iterator of a stream is closed; what that has raised."""
-        self._open_streams.discard(stream)  # type: ignore[arg-type]
+        self._open_streams.discard(stream)
         if exc is not None and not isinstance(exc, asyncio.CancelledError):
             self._report(exc)  # its consumer is not there to be told
         self._host.deliver(stream.client, None)

@@ -50,9 +50,15 @@ def of_server(server: ActorServer, kind: str, limit: int) -> LoopRunner:
     else:
         loop = SpinLoop(server.wire_options.spin)
     runner = LoopRunner(server.mailbox, loop)
-    serial = SerialExecutor(lambda: server.root, server.report, server.link.recorder)
-    executor = LoopExecutor(loop, serial, limit, runner, lambda: server.root, server.report)
+
+    def root() -> object:
+        return server.root
+
+    serial = SerialExecutor(root, server.report, server.link.recorder)
+    executor = LoopExecutor(loop, serial, limit, runner, root, server.report)
     runner.run_by(executor, lambda: server.drops_request)
+    if server.state_keeper is not None:
+        server.mailbox.run_by(server.state_keeper.guard(executor, root, server.report))
     return runner
 
 
@@ -125,17 +131,17 @@ class LoopRunner:
             BaseException: what it raises.
         """
         with self._mailbox.serving.at_work(lasting=True):
-            task = self.loop.create_task(_outcome_of(coroutine))
+            task = self.loop.create_task(_outcome_of(finish(coroutine)))
             task.add_done_callback(lambda _: self._look_soon())
             try:
                 self._run_until(task.done)
             except BaseException:
                 task.cancel()  # it is left by what ends the process
                 raise
-        value, error = task.result()
-        if error is not None:
-            raise error
-        return value
+        outcome: list[T] | BaseException = task.result()
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome[0]
 
     def call(self, func: Callable[[], T]) -> T:
         """Call something within the loop."""
@@ -225,22 +231,23 @@ class LoopRunner:
         if len(found) == 1 and self._executor.has_room:
             client, frames = found[0]
             # One request and nothing else to do, as it mostly is: it is spared the queues.
-            if frames and len(frames) == 1 and frames[0][0] in REQUESTS:
-                if self._admission.is_open and not (
-                    self._turns or self._flowing or self._clients.woken
-                ):
-                    if frames[0][4]:
-                        client.has_actors = True
-                    self._admission.count += 1
-                    self._will_look = True  # what ends meanwhile need not ask for it
-                    self._mailbox.run(client, frames[0])
-                    self._will_look = False
-                    if self._turns or self._flowing or self._is_over():
-                        self._look()
-                    return not loop.asked
+            if frames and len(frames) == 1 and frames[0][0] in REQUESTS and self._is_at_rest():
+                if frames[0][4]:
+                    client.has_actors = True
+                self._admission.count += 1
+                self._will_look = True  # what ends meanwhile need not ask for it
+                self._mailbox.run(client, frames[0])
+                self._will_look = False
+                if self._turns or self._flowing or self._is_over():
+                    self._look()
+                return not loop.asked
         self._mailbox.take_in(found)
         self._look()
         return not loop.asked
+
+    def _is_at_rest(self) -> bool:
+        waits = self._turns or self._flowing or self._clients.woken
+        return self._admission.is_open and not waits
 
     def _look_soon(self) -> None:
         if not self._will_look:
@@ -300,11 +307,11 @@ class LoopRunner:
         return self._mailbox.reentrancy.is_blocked
 
 
-async def _outcome_of(coroutine: Coroutine[Any, Any, T]) -> tuple[Any, BaseException | None]:
-    """What a coroutine returns or raises, as a value: what a task raises may leave the loop."""
+async def _outcome_of(coroutine: Coroutine[Any, Any, T]) -> list[T] | BaseException:
+    """What a coroutine returns, or raises, as a value: what a task raises may leave the loop."""
     try:
-        return await finish(coroutine), None
+        return [await coroutine]
     except GeneratorExit:
         raise
     except BaseException as exc:
-        return None, exc
+        return exc

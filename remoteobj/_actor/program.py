@@ -35,7 +35,7 @@ from .._wire.transport import Address
 from .actor_server import ActorServer
 from .awaitables import has_coroutines
 from .breakpoints import answer_breakpoints
-from .concurrency import Concurrency
+from .concurrency import AS_USUAL, Concurrency
 from .current import ProxyMaker, current_actor, give_own_proxy
 from .execution import USER_ENTRY_POINTS, ExecutorMaker, SerialExecutor
 from .mailbox import INTERNAL_CODE
@@ -70,7 +70,7 @@ class ActorProgram:
         reentrant: bool = True,
         initializer: Callable[[], object] | None = None,
         state: StatePlan | None = None,
-        concurrency: Concurrency = Concurrency(),
+        concurrency: Concurrency = AS_USUAL,
         tells_birth_at: tuple[str, int] | None = None,
     ) -> None:
         self._initializer = initializer

@@ -89,7 +89,7 @@ class Reentrancy:
         return self._with_those_ahead(queue, self.is_needed) if self._blocked else []
 
     def is_awaited(self, request: Frame) -> bool:
-        """Whether a call of the actor's, be it one that blocks it or not, waits for this request."""
+        """Whether a call of the actor's waits for this request, be it one that blocks it or not."""
         if not request.metadata:
             return False
         chain = read_metadata(request.metadata).chain

@@ -112,8 +112,8 @@ def _check_runs(method: FunctionType, role: str) -> None:
         )
     if code.co_flags & _COROUTINE and role == "checkpoint":
         raise TypeError(
-            f"{name} is `async def`, and @remote.checkpoint is for a plain method: where it awaits, "
-            "calls could change the state while it is taken"
+            f"{name} is `async def`, and @remote.checkpoint is for a plain method: calls could "
+            "change the state while it awaits"
         )
     if code.co_flags & (_GENERATOR | _ASYNC_GENERATOR):
         raise TypeError(

@@ -88,6 +88,17 @@ class StatePlan(NamedTuple):
         return StateKeeper(*self)
 
 
+class Deferring(Executor, Protocol):
+    """An executor that ends what it has begun later on, and has its reply seen before."""
+
+    before_reply: Callable[[Client, Frame, FrameParts | None], FrameParts | None] | None
+    before_item: Callable[[StreamProducer, Frame], Frame] | None
+
+
+def _call(method: Callable[..., object], *args: object) -> object:
+    return method(*args)
+
+
 class StateKeeper:
     """Takes the checkpoints of one object, and restores the last one at its birth."""
 
@@ -115,6 +126,19 @@ class StateKeeper:
             return make_executor
         return partial(_made_around, self, make_executor)
 
+    def guard(
+        self,
+        executor: Deferring,
+        root: Callable[[], Any],
+        report: Callable[[BaseException], None],
+    ) -> Executor:
+        """The same for an executor that is there, and that may end later what it has begun."""
+        if self.every is None:
+            return executor
+        guarded = _CheckpointingExecutor(executor, self, root, report)
+        executor.before_reply, executor.before_item = guarded.before_reply, guarded.before_item
+        return guarded
+
     # --- birth and end -------------------------------------------------------------------
 
     def open(self) -> None:
@@ -128,7 +152,7 @@ class StateKeeper:
         self._store.open()
         self._kept = self._store.read()
 
-    def restore(self, obj: Any, carry_out: Callable[..., object]) -> None:
+    def restore(self, obj: Any, carry_out: Callable[..., object] = _call) -> None:
         """Give an object, which is just made, the state that was kept, if there is one;
         `carry_out` calls its method.
 
@@ -235,6 +259,14 @@ class _CheckpointingExecutor(ExecutorAround):
 
     def run(self, client: Client, request: Frame) -> FrameParts | None:
         reply = self._inner.run(client, request)
+        if reply is None and request.kind == Kind.CALL:
+            return None  # it has only been begun
+        return self.before_reply(client, request, reply)
+
+    def before_reply(
+        self, client: Client, request: Frame, reply: FrameParts | None
+    ) -> FrameParts | None:
+        """Take the checkpoint that is due before a reply; what is sent."""
         if not self._keeper.is_due:
             return reply
         outer = self._inner.begin(client, request)
@@ -251,12 +283,17 @@ class _CheckpointingExecutor(ExecutorAround):
         return error_frame(request[1], _in_place_of(reply, error))
 
     def step(self, stream: StreamProducer) -> Frame:
-        frame = self._inner.step(stream)
+        item = self._inner.step(stream)
+        frame = self.before_item(stream, item)
+        if frame is not item and item.kind == Kind.ITEM:
+            self._inner.close(stream)
+        return frame
+
+    def before_item(self, stream: StreamProducer, frame: Frame) -> Frame:
+        """Take the checkpoint that is due before an item; what is sent."""
         if self._keeper.is_due and (error := self._keep()) is not None:
             self._report(error)
-            if frame.kind == Kind.ITEM:
-                self._inner.close(stream)
-            frame = error_frame(stream.call_id, _in_place_of(frame, error))
+            return error_frame(stream.call_id, _in_place_of(frame, error))
         return frame
 
     def _keep(self) -> BaseException | None:

@@ -24,7 +24,7 @@ from .._protocol.chains import BlockedCall, CallChain, serving_threads
 from .._protocol.messages import Frame, FrameParts, Kind
 from .clients import Client, StreamProducer
 from .control import start, unblock
-from .execution import Running, SerialExecutor
+from .execution import Executor, Running
 from .reentrancy import Reentrancy
 from .replies import cut_off_frame
 
@@ -54,9 +54,7 @@ class WorkerHost(Protocol):
 class Worker:
     """A thread that runs what it is given, one thing at a time: the `ServingThread` of it."""
 
-    def __init__(
-        self, name: str, serial: SerialExecutor, rules: Reentrancy, host: WorkerHost
-    ) -> None:
+    def __init__(self, name: str, serial: Executor, rules: Reentrancy, host: WorkerHost) -> None:
         self.serial = serial
         self._rules = rules
         self._host = host

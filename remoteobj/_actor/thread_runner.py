@@ -17,13 +17,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Container
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from .._os.thread_unwind import ThreadUnwind
 from .._protocol.messages import Bytes, Frame
 from .admission import Admission
 from .clients import Client, StreamProducer
-from .execution import SerialExecutor
+from .execution import ExecutorMaker, SerialExecutor
 from .goodbye import end_streams
 from .mailbox import Mailbox
 from .thread_executor import ThreadExecutor, Worker
@@ -39,9 +40,12 @@ def of_server(
 ) -> ThreadRunner:
     """What drives the requests of a server by so many threads, from now on."""
     runner = ThreadRunner(server.mailbox, at_home)
+    make_serial: ExecutorMaker = partial(SerialExecutor, recorder=server.link.recorder)
+    if server.state_keeper is not None:
+        make_serial = server.state_keeper.around(make_serial)
 
     def make_worker(number: int) -> Worker:
-        serial = SerialExecutor(lambda: server.root, server.report, server.link.recorder)
+        serial = make_serial(lambda: server.root, server.report)
         name = f"remoteobj-worker-{server.actor_id.name}-{number}"
         return Worker(name, serial, server.mailbox.reentrancy, runner)
 
@@ -124,9 +128,10 @@ class ThreadRunner:
         interrupted. From any thread."""
         for worker in list(self._executor.workers):
             running = worker.serial.current
-            if running is not None and running.client is client:
-                if call_ids is None or running.request.call_id in call_ids:
-                    worker.interrupt(KeyboardInterrupt, running)
+            if running is None or running.client is not client:
+                continue
+            if call_ids is None or running.request.call_id in call_ids:
+                worker.interrupt(KeyboardInterrupt, running)
 
     def _run_until(self, is_over: Callable[[], bool], deadline: float | None = None) -> None:
         mailbox, clients = self._mailbox, self._clients

@@ -15,11 +15,14 @@ import select
 import selectors
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from contextvars import Context
+from typing import Any, TypeVarTuple, Unpack
 
 from .poller import SpinPoller
 
 __all__ = ["SpinLoop"]
+
+Ts = TypeVarTuple("Ts")
 
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
@@ -150,13 +153,24 @@ class SpinLoop(asyncio.SelectorEventLoop):
         """Attend to a descriptor no more. Harmless if it is not attended to."""
         self._spin_selector.leave(fd)
 
-    def call_soon(self, *args: Any, **kwargs: Any) -> asyncio.Handle:
+    def call_soon(
+        self,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: Unpack[Ts],
+        context: Context | None = None,
+    ) -> asyncio.Handle:
         self.asked = True
-        return super().call_soon(*args, **kwargs)
+        return super().call_soon(callback, *args, context=context)
 
-    def call_at(self, *args: Any, **kwargs: Any) -> asyncio.TimerHandle:
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: Unpack[Ts],
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
         self.asked = True
-        return super().call_at(*args, **kwargs)
+        return super().call_at(when, callback, *args, context=context)
 
     def stop(self) -> None:
         self.asked = True
