@@ -34,7 +34,6 @@ _RUNNING = State.RUNNING  # a bare name: see `execution`
 class Admitting(Protocol):
     """An executor that can have begun several."""
 
-    @property
     def has_room(self) -> bool:
         """Whether one more may be begun."""
         ...
@@ -76,18 +75,19 @@ class Admission:
     @property
     def has_turns(self) -> bool:
         """Whether there is something to begin, if there is room."""
-        return bool(self.last) or (self.is_open and bool(self._schedule))
+        waits = self._schedule.turns or self._schedule.streams
+        return bool(self.last or (waits and self.is_open))
 
     def begin(self, is_over: Callable[[], bool]) -> None:
         """Begin what there is room for, until that is over or for as long as a turn lasts."""
         executor, end = self._executor, clock() + TURN_SECONDS
-        while executor.has_room and self.has_turns and not is_over() and clock() < end:
+        while executor.has_room() and self.has_turns and not is_over() and clock() < end:
             if self.last:
                 self._run(*self.last.popleft())
                 continue
             if (turn := self._schedule.next_request()) is not None:
                 self._run(*turn)
-            if executor.has_room and (stream := self._schedule.next_stream()) is not None:
+            if executor.has_room() and (stream := self._schedule.next_stream()) is not None:
                 self._go_on(stream)
         self._begin_needed()
 

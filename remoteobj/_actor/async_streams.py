@@ -67,7 +67,7 @@ class AsyncStreamProducer(StreamProducer):
         self, client: Client, request: Frame, iterator: AsyncIterator[Any], work: Work
     ) -> None:
         self._items: Any = iterator
-        super().__init__(client, request, self._items)
+        super().__init__(client, request, iterator)
         self._work = work
         self._begun = Begun(client, self.request)
         self._at_work = False

@@ -6,7 +6,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 from .._catching.unseen import tell
@@ -152,7 +152,9 @@ class StreamProducer:
     whoever runs the step closes the iterator then.
     """
 
-    def __init__(self, client: Client, request: Frame, iterator: Iterator[Any]) -> None:
+    def __init__(
+        self, client: Client, request: Frame, iterator: Iterator[Any] | AsyncIterator[Any]
+    ) -> None:
         self.client = client
         self.request = request._replace(buffers=())
         self.call_id = request.call_id

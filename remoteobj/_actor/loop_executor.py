@@ -115,7 +115,6 @@ class LoopExecutor:
         """Run a request that is plain; begin one that is awaited."""
         return self._serial.run(client, request)
 
-    @property
     def has_room(self) -> bool:
         """Whether one more may be begun."""
         return len(self._begun) < self._limit

@@ -116,7 +116,7 @@ class LoopRunner:
             done = admission.count - before
             if done >= limit or self._lifecycle.stopping:
                 return True
-            if self._schedule and self._executor.has_room:
+            if self._schedule and self._executor.has_room():
                 return False
             return done > 0 or (deadline is not None and time.monotonic() >= deadline)
 
@@ -228,7 +228,7 @@ class LoopRunner:
         assert loop is not None
         loop.asked = False
         found = self._clients.read([(fd, select.POLLIN)])
-        if len(found) == 1 and self._executor.has_room:
+        if len(found) == 1 and self._executor.has_room():
             client, frames = found[0]
             # One request and nothing else to do, as it mostly is: it is spared the queues.
             if frames and len(frames) == 1 and frames[0][0] in REQUESTS and self._is_at_rest():
@@ -264,7 +264,7 @@ class LoopRunner:
         except BaseException as exc:
             self.unwind(exc)
         self._will_look = False
-        if self._admission.has_turns and self._executor.has_room:
+        if self._admission.has_turns and self._executor.has_room():
             self._look_soon()
 
     def _advance(self, stream: StreamProducer) -> None:

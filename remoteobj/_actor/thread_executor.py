@@ -225,7 +225,6 @@ class ThreadExecutor:
 
     # --- in the thread that serves -------------------------------------------------------
 
-    @property
     def has_room(self) -> bool:
         """Whether one more may be begun."""
         return len(self.workers) - len(self._idle) < self._limit

@@ -102,7 +102,7 @@ class ThreadRunner:
             done = admission.count - before
             if done >= limit or self._mailbox.lifecycle.stopping:
                 return True
-            return done > 0 and not (admission.has_turns and self._executor.has_room)
+            return done > 0 and not (admission.has_turns and self._executor.has_room())
 
         with self._mailbox.serving.at_work(lasting):
             self._run_until(is_enough, deadline)
@@ -140,7 +140,7 @@ class ThreadRunner:
             self._admission.begin(is_over)
             if is_over() or (deadline is not None and time.monotonic() >= deadline):
                 return
-            at_once = self._admission.has_turns and self._executor.has_room
+            at_once = self._admission.has_turns and self._executor.has_room()
             ready = clients.ready() if at_once else clients.wait(deadline)
             mailbox.take_in(clients.read(ready))
 
