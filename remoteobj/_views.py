@@ -9,10 +9,11 @@ from __future__ import annotations
 import builtins
 import operator
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ._actor.awaitables import is_awaited
 from ._actor.server import Server, local_server, local_servers
 from ._caller.answers import RETURNED_SELF, Fallback, fallback_or_raise
 from ._caller.call_options import MISSING, PLAIN, CallMode, CallOptions
@@ -23,6 +24,9 @@ from ._protocol.operations import OPERATIONS, Step, Steps, drop, evaluate
 from ._protocol.parts import PARTS
 from ._reference import RemoteRef
 from .errors import ActorDiedError, NotListeningError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 __all__ = ["View", "value_of"]
 
@@ -231,16 +235,30 @@ async def _awaited(view: View, steps: Steps, otherwise: Fallback) -> Any:
 def _evaluate_at_home(view: View, home: Server, steps: Steps) -> Any:
     mode = view.options.mode
     if mode is _FUTURE:
-        return _futures().completed(lambda: _value_at_home(view, home, steps))
+        future = _futures().completed(lambda: _value_at_home(view, home, steps))
+        return future if future.exception() is not None else _begun(home, future)
     if mode is _AWAIT:
         return _asyncio_calls().AwaitableCall(_later_at_home(view, steps))
     if mode is _NOW:
         return _value_at_home(view, home, steps)
-    try:
-        _value_at_home(view, home, steps)
-    except Exception as exc:
-        home.report(exc)
+    future = _futures().completed(lambda: _value_at_home(view, home, steps))
+    if future.exception() is None:
+        future = _begun(home, future)
+    future.add_done_callback(partial(_report_failure, home))
     return None
+
+
+def _begun(home: Server, future: Future[Any]) -> Future[Any]:
+    """The future of what is awaited by the event loop of the object, where that is its value."""
+    runner, value = home.loop_runner, future.result()
+    if runner is None or not is_awaited(type(value)):
+        return future
+    return runner.begin(value)
+
+
+def _report_failure(home: Server, future: Future[Any]) -> None:
+    if not future.cancelled() and (error := future.exception()) is not None:
+        home.report(error)
 
 
 def _value_at_home(view: View, home: Server, steps: Steps) -> Any:
@@ -251,7 +269,8 @@ def _value_at_home(view: View, home: Server, steps: Steps) -> Any:
 
 async def _later_at_home(view: View, steps: Steps) -> Any:
     # Asked for anew: by the time that this is awaited the object may be served here no more.
-    return view._replace(options=PLAIN).evaluate(steps)
+    value = view._replace(options=PLAIN).evaluate(steps)
+    return await value if is_awaited(type(value)) else value
 
 
 @cache

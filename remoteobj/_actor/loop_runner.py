@@ -18,7 +18,8 @@ import contextlib
 import select
 import sys
 import time
-from collections.abc import Callable, Container, Coroutine
+from collections.abc import Awaitable, Callable, Container, Coroutine
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._os.spin_selector import SpinLoop
@@ -89,6 +90,7 @@ class LoopRunner:
         self._executor = executor
         self._admission = Admission(self._mailbox, executor, self._advance, drops)
         self._mailbox.run_by(executor)
+        self._mailbox.serving.by_loop = True
         loop, urgent = self.loop, self._spin_loop
         if urgent is not None:
             self._clients.watched_by(lambda fd: urgent.attend(fd, self._read_at_once), urgent.leave)
@@ -108,7 +110,16 @@ class LoopRunner:
         self, deadline: float | None, limit: int = sys.maxsize, lasting: bool = False
     ) -> int:
         """Begin what is there, waiting for the first until `deadline`; how much was begun. What is
-        awaited goes on for as long as that takes."""
+        awaited goes on for as long as that takes.
+
+        Raises:
+            RuntimeError: this is called within the loop.
+        """
+        if self.loop.is_running():
+            raise RuntimeError(
+                "the event loop of this actor runs calls by itself, whenever its code awaits: await "
+                "something, such as asyncio.sleep(...), in place of asking for calls"
+            )
         admission = self._admission
         before = admission.count
 
@@ -150,6 +161,11 @@ class LoopRunner:
             return func()
 
         return self.finish(within())
+
+    def begin(self, awaitable: Awaitable[T]) -> Future[T]:
+        """Have something awaited in the loop, which the object's own code has begun by itself. From
+        any thread."""
+        return asyncio.run_coroutine_threadsafe(finish(awaitable), self.loop)
 
     def drain(self, fulfil: bool, last_word: Bytes = b"") -> None:
         """Fulfil or refuse all that has arrived, let what is begun come to its end, say goodbye."""

@@ -48,7 +48,7 @@ class OwnLoop:
                 f"every_ paces a loop of {name}'s own, and this is within a request: mark a method "
                 "that is to run by itself as @remote.work"
             )
-        another = serving.depth > 0 and not others_may_serve
+        another = serving.depth > 0 and not (others_may_serve or serving.by_loop)
         if another or self._thread not in (None, threading.get_ident()):
             raise RuntimeError(
                 f"another thread than this one runs the requests of {name}: call every_ in the "

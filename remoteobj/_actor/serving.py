@@ -61,6 +61,8 @@ class Serving:
         self.executor = executor
         self._reentrancy = reentrancy
         self._turn = threading.RLock()
+        self.by_loop = False
+        """Whether an event loop runs requests, so that code between them runs in it as well."""
         self.depth = 0
         """How many requests are being run within each other."""
         self.thread = 0
@@ -109,6 +111,8 @@ class Serving:
         """Whether the calling thread is within a request."""
         if self._turn.acquire(blocking=False):
             try:
+                if self.by_loop:
+                    return self.executor.current is not None
                 return self.depth > 0
             finally:
                 self._turn.release()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
+from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar
 
@@ -61,7 +62,8 @@ class AwaitableCall(Coroutine[Any, Any, R_co]):
             async for item in stream:
                 yield item
         finally:
-            stream.close()
+            if (close := getattr(stream, "aclose", None)) is not None:
+                await close()
 
 
 async def call(
@@ -112,7 +114,11 @@ async def _answer(
         limit = bridge.limit_of(connection)
         send = partial(_send, connection, steps, bridge)
         try:
-            pending = limit.begin(send) if limit.has_room else await limit.begin_in_turn(send)
+            pending = (
+                limit.begin(send)
+                if limit.has_room
+                else await limit.begin_in_turn(partial(copy_context().run, send))
+            )
         except ConnectionEndedError:
             continue  # nothing was sent: try a new one
         try:
