@@ -32,7 +32,7 @@ from .._wire.transport import Address
 from ..errors import NotListeningError
 from .awaitables import is_coroutine_function
 from .clients import Client
-from .execution import USER_ENTRY_POINTS, ExecutorMaker
+from .execution import USER_ENTRY_POINTS, Executor, ExecutorMaker
 from .interrupting import CallsOfClient, is_taking_in
 from .replies import value_frame
 from .roles import takes_requests
@@ -189,9 +189,13 @@ class ActorServer(Server):
         What has not begun is withdrawn by a frame of its own, which the owner has sent before, and
         which is read unless the request is just being taken in.
         """
+        executor: Executor | None = self.executor
         if self.many is not None:
             self.many.give_up(self.owner, call_ids)
-        calls = CallsOfClient(self.executor, self.owner, call_ids)
+            executor = self.many.in_serving_thread
+        if executor is None:
+            return
+        calls = CallsOfClient(executor, self.owner, call_ids)
         self.mailbox.look_soon()
         deadline = time.monotonic() + TAKE_IN_SECONDS
         while True:

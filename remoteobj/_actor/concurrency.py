@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from .actor_server import ActorServer
     from .clients import Client
+    from .execution import Executor
     from .loop_runner import LoopRunner
 
 __all__ = ["AS_USUAL", "Concurrency", "ManyAtOnce", "Runner"]
@@ -48,6 +49,9 @@ class Runner(Protocol):
 
 class ManyAtOnce(Runner, Protocol):
     """One that can have begun several requests at once."""
+
+    in_serving_thread: Executor | None
+    """What runs requests in the thread that serves, one at a time, if anything does."""
 
     def give_up(self, client: Client | None, call_ids: Container[int] | None) -> None:
         """Nobody waits any more for these calls of a client, or for any. From any thread."""
@@ -77,10 +81,9 @@ class Concurrency(NamedTuple):
         Args:
             at_home: the time in which a thread is the object's home.
         """
-        obj = server.root
-        if server.runner is server.mailbox and (
-            is_coroutine_function(obj) or has_coroutines(type(obj))
-        ):
+        if server.runner is not server.mailbox:
+            return  # it has its loop since before it was made
+        if is_coroutine_function(server.root) or has_coroutines(type(server.root)):
             self.give_loop(server)
         elif (self.limit or 1) > 1:
             self._give_threads(server, at_home)

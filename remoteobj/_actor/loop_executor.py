@@ -89,7 +89,7 @@ class LoopExecutor:
         report: Callable[[BaseException], None],
     ) -> None:
         self._loop = loop
-        self._serial = serial
+        self.serial = serial
         self._limit = limit
         self._host = host
         self._root = root
@@ -113,7 +113,7 @@ class LoopExecutor:
 
     def run(self, client: Client, request: Frame) -> FrameParts | None:
         """Run a request that is plain; begin one that is awaited."""
-        return self._serial.run(client, request)
+        return self.serial.run(client, request)
 
     def has_room(self) -> bool:
         """Whether one more may be begun."""
@@ -172,7 +172,7 @@ class LoopExecutor:
                 if type(result) in SCALARS:
                     reply = (_VALUE, request[1], pickled(result, 5), (), b"", 0)
                 elif not self._is_made_stream(client, request, result):
-                    reply = self._serial.reply(client, request, result, False, self._root())
+                    reply = self.serial.reply(client, request, result, False, self._root())
         except GeneratorExit:
             raise
         except BaseException as exc:
@@ -236,22 +236,22 @@ class LoopExecutor:
 
     def begin(self, client: Client, request: Frame) -> object:
         """What follows belongs to this request: steps of its plain stream, say."""
-        return self._serial.begin(client, request)
+        return self.serial.begin(client, request)
 
     def step(self, stream: StreamProducer) -> Frame:
         """Run one step of a plain stream."""
-        return self._serial.step(stream)
+        return self.serial.step(stream)
 
     def end(self, outer: Any) -> None:
         """No more follows for now."""
-        self._serial.end(outer)
+        self.serial.end(outer)
 
     def close(self, stream: StreamProducer) -> None:
         """Close the iterator of a stream that is not open any more."""
         if isinstance(stream, AsyncStreamProducer):
             stream.close()
         else:
-            self._serial.close(stream)
+            self.serial.close(stream)
 
     @property
     def others_wait(self) -> bool:
@@ -278,13 +278,13 @@ class LoopExecutor:
     @property
     def done(self) -> int:
         """How many requests were run to their end."""
-        return self._serial.done - self._awaited
+        return self.serial.done - self._awaited
 
     @property
     def current(self) -> Running | None:
         """On whose behalf the asking code runs; to another thread, what runs, or else the eldest of
         what is awaited."""
-        running = self._serial.current
+        running = self.serial.current
         if running is None:
             begun = _mine.get()
             if begun is not None and begun in self._begun:
@@ -296,7 +296,7 @@ class LoopExecutor:
     @property
     def all_running(self) -> list[Running]:
         """All that is begun and not over."""
-        return self._serial.all_running + [begun.running for begun in self._at_work()]
+        return self.serial.all_running + [begun.running for begun in self._at_work()]
 
     def _at_work(self) -> list[Begun]:
         while True:
@@ -307,7 +307,7 @@ class LoopExecutor:
 
     def is_running(self, client: Client, call_id: int) -> bool:
         """Whether a call is being run, or an item of its stream made."""
-        return self._serial.is_running(client, call_id) or any(
+        return self.serial.is_running(client, call_id) or any(
             begun.is_of(client, call_id) for begun in self._at_work()
         )
 

@@ -28,7 +28,7 @@ from .admission import DROP_SECONDS, Admission
 from .async_streams import AsyncStreamProducer
 from .awaitables import finish
 from .clients import Client, StreamProducer
-from .execution import SerialExecutor
+from .execution import Executor, SerialExecutor
 from .goodbye import end_streams
 from .loop_executor import LoopExecutor
 from .mailbox import REQUESTS, Mailbox
@@ -88,6 +88,7 @@ class LoopRunner:
             drops: as for `Admission`.
         """
         self._executor = executor
+        self.in_serving_thread: Executor | None = executor.serial
         self._admission = Admission(self._mailbox, executor, self._advance, drops)
         self._mailbox.run_by(executor)
         self._mailbox.serving.by_loop = True

@@ -24,7 +24,7 @@ from .._os.thread_unwind import ThreadUnwind
 from .._protocol.messages import Bytes, Frame
 from .admission import Admission
 from .clients import Client, StreamProducer
-from .execution import ExecutorMaker, SerialExecutor
+from .execution import Executor, ExecutorMaker, SerialExecutor
 from .goodbye import end_streams
 from .mailbox import Mailbox
 from .thread_executor import ThreadExecutor, Worker
@@ -59,6 +59,8 @@ class ThreadRunner:
     Args:
         at_home: the time in which a thread is the object's home.
     """
+
+    in_serving_thread: Executor | None = None
 
     def __init__(
         self, mailbox: Mailbox, at_home: Callable[[], AbstractContextManager[None]]
