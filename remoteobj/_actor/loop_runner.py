@@ -118,8 +118,8 @@ class LoopRunner:
         """
         if self.loop.is_running():
             raise RuntimeError(
-                "the event loop of this actor runs calls by itself, whenever its code awaits: await "
-                "something, such as asyncio.sleep(...), in place of asking for calls"
+                "the event loop of this actor runs calls by itself, whenever its code awaits: "
+                "await something, such as asyncio.sleep(...), in place of asking for calls"
             )
         admission = self._admission
         before = admission.count
@@ -223,6 +223,8 @@ class LoopRunner:
         try:
             self._look_soon()
             self.loop.run_forever()
+            while not (self._unwinding or self._is_over()):  # that was a stop from before
+                self.loop.run_forever()
         finally:
             self._is_over = before
             if timer is not None:

@@ -61,11 +61,13 @@ def test_coroutines_interleave_and_plain_methods_run_alone(desk: Any) -> None:
     for one in futures:
         one.result(5)
     events = "".join(desk.take_events())
-    assert "ccc" in events and events.replace("ccc", "") == "ababab"
+    assert "ccc" in events
+    assert events.replace("ccc", "") == "ababab"
 
 
 def test_a_method_that_awaits_nothing_has_its_value_at_once(desk: Any) -> None:
-    assert desk.at_once(5) == 5 and desk.plainly(6) == 6
+    assert desk.at_once(5) == 5
+    assert desk.plainly(6) == 6
     assert desk.future_.at_once([1]).result(5) == [1]
     assert asyncio.run(_awaited(desk)) == {"a": 1}
     assert desk.itself() is desk
@@ -84,7 +86,8 @@ def test_each_call_has_a_context_of_its_own(desk: Any) -> None:
 
 
 def test_the_loop_is_there_when_the_object_is_made(desk: Any) -> None:
-    assert desk.has_loop.get_() and not desk.background.done()
+    assert desk.has_loop.get_()
+    assert not desk.background.done()
 
 
 def test_an_exception_of_a_coroutine_is_its_callers(desk: Any) -> None:
@@ -233,5 +236,6 @@ def test_with_a_limit_of_one_calls_do_not_interleave(friends: tuple[Any, Any]) -
 
 
 def test_a_factory_may_be_a_coroutine_function() -> None:
-    with spawn(make_desk, "made") as desk:
+    desk: Any = spawn(make_desk, "made")
+    with desk:
         assert desk.take_events() == ["made"]

@@ -94,7 +94,8 @@ def test_a_stop_waits_for_what_runs_and_runs_what_has_arrived(way: dict[str, Any
     later = [desk.future_.turns("t", 2), desk.future_.passto(count_events, 0)]
     opener = desk.future_.open("last")
     desk.stop_()
-    assert waiting.result(0) == "through last" and opener.result(0) is None
+    assert waiting.result(0) == "through last"
+    assert opener.result(0) is None
     assert later[1].result(0) >= 1
 
 
@@ -176,7 +177,8 @@ def test_what_the_work_loop_raises_is_told_to_the_owner() -> None:
 def test_a_state_is_kept_before_the_reply_and_restored_by_a_coroutine(every: float | None) -> None:
     way = {"restart": "on-failure", "backoff": 0.0, "checkpoint_every": every}
     with Ledger.options(**way).spawn() as ledger:
-        assert ledger.add(2) == 2 and list(ledger.each(1, 2)) == [3, 5]
+        assert ledger.add(2) == 2
+        assert list(ledger.each(1, 2)) == [3, 5]
         if every is None:
             ledger.checkpoint_()
         with pytest.raises(ActorDiedError):
@@ -199,7 +201,8 @@ def test_what_the_object_left_running_ends_with_it(capfd: pytest.CaptureFixture[
             finally:
                 print("background ended", flush=True)
 
-    with spawn(Chatty) as chatty:
+    chatty: Any = spawn(Chatty)
+    with chatty:
         chatty.ping()
     assert capfd.readouterr() == ("background ended\n", "")
 
@@ -235,7 +238,7 @@ async def len_of(_: Any, other: Any) -> int:
 
 
 def test_an_inline_actor_has_no_thread_for_an_event_loop() -> None:
-    with pytest.raises(ValueError, match='`async def` methods, .* use engine="thread"'):
+    with pytest.raises(ValueError, match=r'`async def` methods, .* use engine="thread"'):
         Desk.options(engine="inline").spawn()
     with pytest.raises(ValueError, match="max_concurrency=2"):
         options(engine="inline", max_concurrency=2).spawn(dict)
@@ -258,7 +261,8 @@ def test_options_that_can_not_be_are_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_a_class_without_coroutines_awaits_what_it_is_given_to_its_end() -> None:
-    with spawn(list, "ab") as letters:
+    letters: Any = spawn(list, "ab")
+    with letters:
         assert letters.passto(_later, 3) == 5
         letters.cast_.passto(_append)
         assert len(letters) == 3
@@ -288,7 +292,8 @@ async def _process(desk: Any) -> None:
 
 
 def test_a_plain_work_loop_and_an_event_loop_get_along() -> None:
-    with spawn(Both) as both:
+    both: Any = spawn(Both)
+    with both:
         assert both.nap() == "rested"
         assert both.thread.get_() != both.nap_thread.get_()
         both.done = True
@@ -311,12 +316,14 @@ class Both:
 
 
 def test_a_plain_work_loop_runs_coroutines_whenever_it_asks_for_calls() -> None:
-    with remote(type("Asking", (_Asking,), {})).spawn() as asking:
+    asking: Any = _Asking.spawn()
+    with asking:
         assert asking.nap() == "rested"
     with pytest.raises(NotListeningError):
         asking.nap()
 
 
+@remote
 class _Asking:
     async def nap(self) -> str:
         await asyncio.sleep(0.001)
@@ -324,5 +331,5 @@ class _Asking:
 
     @remote.work
     def loop(self) -> None:
-        while self.remote.listening_:  # type: ignore[attr-defined]
-            self.remote.process_requests(0.01)  # type: ignore[attr-defined]
+        while self.remote.listening_:
+            self.remote.process_requests(0.01)

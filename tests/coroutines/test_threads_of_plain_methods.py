@@ -45,10 +45,10 @@ class Hall:
         raise KeyError("lost")
 
     def who_am_i(self) -> bool:
-        return bool(self.remote == current())  # type: ignore[attr-defined]
+        return bool(self.remote == current())
 
     def ask(self, friend: Any) -> Any:
-        return friend.call_back(self.remote, "answer")  # type: ignore[attr-defined]
+        return friend.call_back(self.remote, "answer")
 
     def answer(self, words: str) -> str:
         return words
@@ -79,7 +79,8 @@ def test_no_more_run_than_may(hall: Any, gate: Gate) -> None:
     until(lambda: len(hall.status_().queued) == 1)
     assert not late.done()
     gate.open()
-    assert late.result(5) and parked.result(5) is None
+    assert late.result(5)
+    assert parked.result(5) is None
     hall.open("full")
     assert len({one.result(5) for one in waiting}) == 2
 
@@ -118,7 +119,8 @@ def test_a_stop_waits_for_all_threads(engine: str) -> None:
     until(lambda: hall.begun.get_() == ["last"])
     opener = hall.future_.open("last")
     hall.stop_()
-    assert "worker" in waiting.result(0) and opener.result(0) is None
+    assert "worker" in waiting.result(0)
+    assert opener.result(0) is None
 
 
 def test_a_stop_interrupts_what_nobody_waits_for() -> None:
