@@ -4,9 +4,9 @@ proxy of the actor that the calling code runs in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from functools import partial
-from types import MethodType
+from types import CoroutineType, MethodType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from ._actor.current import current_actor
@@ -34,6 +34,10 @@ EVALUATING = ("get_", "passto")
 
 @overload
 def get(view: Proxy, default: Any = ..., *, default_local: bool = False) -> Any: ...
+@overload
+def get(view: Coroutine[Any, Any, R]) -> R: ...
+@overload
+def get(view: AsyncIterator[R]) -> Iterator[R]: ...
 @overload
 def get(view: V) -> V: ...
 @overload
@@ -112,8 +116,9 @@ def awaitable(method: Callable[P, R]) -> Callable[P, AwaitableCall[R]]:
         # For a faster start-up: it needs asyncio.
         from ._caller.asyncio_calls import AwaitableCall
 
-    async def later(*args: P.args, **kwargs: P.kwargs) -> R:
-        return method(*args, **kwargs)
+    async def later(*args: P.args, **kwargs: P.kwargs) -> Any:
+        result: Any = method(*args, **kwargs)
+        return await result if type(result) is CoroutineType else result
 
     def call(*args: P.args, **kwargs: P.kwargs) -> AwaitableCall[R]:
         return AwaitableCall(later(*args, **kwargs))

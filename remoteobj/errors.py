@@ -353,5 +353,13 @@ class RemoteError(RemoteObjError):
         return super().__str__() + (f"\n\nRemote traceback:\n{text}" if text else "")
 
 
-COROUTINE_REMEDY = "`async def` methods are not run yet: a plain one may call asyncio.run(...)"
-"""What to do about a method that gives a coroutine."""
+COROUTINE_REMEDY = (
+    "Only a result is awaited: have an `async def` method await what is within"
+)
+"""What to do about a coroutine within a value."""
+
+ASYNC_ITERATOR_REMEDY = (
+    "Its items are awaited, for which an actor has an event loop if its class has `async def` "
+    "methods of its own"
+)
+"""What to do about an asynchronous iterator where there is no event loop."""

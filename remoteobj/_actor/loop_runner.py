@@ -190,7 +190,7 @@ class LoopRunner:
             call_id = running.request.call_id
             if running.client is client and (call_ids is None or call_id in call_ids):
                 with contextlib.suppress(RuntimeError):  # the loop is closed
-                    self.loop.call_soon_threadsafe(self._executor.give_up, client, call_id)
+                    self.loop.call_soon_threadsafe(self._executor.give_up, running.client, call_id)
 
     def close(self) -> None:
         """End what the object has left running in the loop, and the loop."""

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from contextvars import copy_context
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from .._protocol.calls import PendingCall
 from .._protocol.operations import Steps
@@ -40,7 +40,12 @@ class AwaitableCall(Coroutine[Any, Any, R_co]):
     def __init__(self, coroutine: Coroutine[Any, Any, R_co]) -> None:
         self._coroutine = coroutine
 
-    def __await__(self) -> Generator[Any, Any, R_co]:
+    @overload
+    def __await__(self: AwaitableCall[Coroutine[Any, Any, T]]) -> Generator[Any, Any, T]: ...
+    @overload
+    def __await__(self) -> Generator[Any, Any, R_co]: ...
+    def __await__(self) -> Generator[Any, Any, Any]:
+        # What an `async def` method gives has been awaited over there.
         return self._coroutine.__await__()
 
     def send(self, value: Any) -> Any:
@@ -52,7 +57,9 @@ class AwaitableCall(Coroutine[Any, Any, R_co]):
     def close(self) -> None:
         self._coroutine.close()
 
-    async def __aiter__(self: AwaitableCall[Iterator[T]]) -> AsyncIterator[T]:
+    async def __aiter__(
+        self: AwaitableCall[Iterator[T] | AsyncIterator[T]],
+    ) -> AsyncIterator[T]:
         stream: Any = await self
         if not hasattr(stream, "__aiter__"):  # of an object that lives in this process
             for item in stream:

@@ -13,7 +13,7 @@ from typing import Any
 from cloudpickle import cloudpickle as untyped
 
 from .._os.thread_unwind import ThreadUnwind
-from ..errors import COROUTINE_REMEDY, UnsendableError, describe
+from ..errors import ASYNC_ITERATOR_REMEDY, COROUTINE_REMEDY, UnsendableError, describe
 from .main_module import MAIN
 
 __all__ = ["Part", "not_made_again", "stranger", "unsendable_error"]
@@ -62,7 +62,8 @@ def _remedy(trail: list[Part]) -> str:
     if isinstance(part, CoroutineType | AsyncGeneratorType):
         if isinstance(part, CoroutineType):
             part.close()  # nobody can await it any more, and the interpreter would warn of that
-        return f"{COROUTINE_REMEDY}."
+            return f"{COROUTINE_REMEDY}."
+        return f"{ASYNC_ITERATOR_REMEDY}."
     variables = re.findall(r"global '(\w+)' of __(?:mp_)?main__", path)
     if variables:
         # The last of them: what leads to it could travel without it.

@@ -81,7 +81,7 @@ class Desk:
 
     async def in_time(self) -> tuple[bool, str]:
         """`timeout` and `TaskGroup` need a task, from the first step on."""
-        first = asyncio.current_task()
+        first, outcome = asyncio.current_task(), "in time"
         try:
             async with asyncio.timeout(0.001):
                 await asyncio.Event().wait()

@@ -23,19 +23,29 @@ def test_a_generator_is_no_loop_and_no_cleanup(role: Role) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_neither_is_a_coroutine_function(role: Role) -> None:
-    with pytest.raises(TypeError, match=r"loop is `async def`.*asyncio\.run"):
+def test_nor_is_an_asynchronous_generator(role: Role) -> None:
+    with pytest.raises(TypeError, match="loop is a generator"):
 
         class Bad:
             @role
-            async def loop(self) -> None: ...
-
-    with pytest.raises(TypeError, match="loop is `async def`"):
-
-        class Worse:
-            @role
             async def loop(self) -> Any:
                 yield 1
+
+
+def test_a_state_is_taken_in_one_step() -> None:
+    with pytest.raises(TypeError, match=r"save is `async def`.*a plain method"):
+
+        class Bad:
+            @remote.checkpoint
+            async def save(self) -> None: ...
+
+
+def test_a_loop_that_awaits_needs_no_second_thread_for_calls() -> None:
+    with pytest.raises(TypeError, match='leave requests="thread" out'):
+
+        class Bad:
+            @remote.work(requests="thread")
+            async def loop(self) -> None: ...
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -1,6 +1,6 @@
 """What needs no plugin: the functions of the face."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from typing import Any, Generic, TypeVar, Unpack, assert_type, overload
 
@@ -36,6 +36,13 @@ class Counter:
 
     def rows(self, *, upto: int) -> Iterator[int]:
         yield from range(upto)
+
+    async def add_slowly(self, n: int = 1) -> int:
+        return self.add(n)
+
+    async def rows_slowly(self, *, upto: int) -> AsyncIterator[int]:
+        for i in range(upto):
+            yield i
 
     def each_of(self, items: list[T]) -> T:
         return items[0]
@@ -129,11 +136,14 @@ def get_gives_what_the_part_is(counter: Counter, proxy: Proxy) -> None:
     assert_type(get(counter.value, default_local=True), int)
     assert_type(get(proxy.value), Any)
     assert_type(get(5), int)
+    assert_type(get(counter.add_slowly(1)), int)
+    assert_type(get(counter.rows_slowly(upto=3)), Iterator[int])
 
 
 def a_future_is_one_of_what_the_method_returns(counter: Counter) -> None:
     assert_type(future(counter.add)(1), Future[int])
     assert_type(future(counter.add)(n=1).result(), int)
+    assert_type(get(future(counter.add_slowly)(1).result()), int)
     assert_type(future(counter.rows)(upto=3), Future[Iterator[int]])
     assert_type(future(counter.each_of)([""]), Future[str])
     later: Callable[[int], Future[int]] = future(counter.add)
@@ -146,7 +156,10 @@ def a_future_is_one_of_what_the_method_returns(counter: Counter) -> None:
 
 async def what_is_awaited_is_what_the_method_returns(counter: Counter) -> None:
     assert_type(await awaitable(counter.add)(1), int)
+    assert_type(await awaitable(counter.add_slowly)(1), int)
     assert_type(await awaitable(counter.each_of)([""]), str)
+    async for slow_row in awaitable(counter.rows_slowly)(upto=3):
+        assert_type(slow_row, int)
     call: Awaitable[int] = awaitable(counter.add)(1)
     task: Coroutine[Any, Any, int] = awaitable(counter.add)(1)
     await call
