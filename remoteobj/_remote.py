@@ -70,7 +70,8 @@ def _options(cls: type[T], **changes: Unpack[SpawnOptions]) -> ClassSpawner[T]:
     """Spawn with other options than the class's own: `Cls.options(name="c").spawn()`.
 
     The options are `engine`, `start_method`, `main`, `name`, `daemon`, `exc`,
-    `spawn_timeout`, `wait`, `stop_timeout`, `fulfill_final`, `eager_proxy`, `reentrant`, `spin`,
+    `spawn_timeout`, `wait`, `stop_timeout`, `fulfill_final`, `eager_proxy`, `reentrant`,
+    `max_concurrency`, `event_loop`, `spin`,
     `writable`, `checkpoint_every` and `checkpoint_path`.
     """
     return ClassSpawner(cls, getattr(cls, OPTIONS).but(changes))
@@ -182,7 +183,8 @@ class _Remote:
     def work(self, method: Any = None, /, *, requests: str | None = None) -> Any:
         """Mark the method that is the actor's own loop. It runs in its main thread.
 
-        The loop should end when `self.remote.listening_` is no longer true.
+        The loop should end when `self.remote.listening_` is no longer true. It may be `async def`:
+        then requests run on its event loop, whenever it awaits.
 
         Args:
             requests: where requests run meanwhile. "loop": only in the loop, where it calls
@@ -192,7 +194,7 @@ class _Remote:
                 "thread".
 
         Raises:
-            TypeError: it is no method that can be run so: a generator, say, or `async def`.
+            TypeError: it is no method that can be run so: a generator, say.
             ValueError: `requests` is neither.
         """
         if requests is not None and requests not in REQUESTS:

@@ -92,7 +92,7 @@ def spawn(factory: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Hand
     """Make an actor of whatever `factory(*args, **kwargs)` returns, in a process of its own.
 
     The factory is a class, decorated or not, written in Python or in C, or any function. It is
-    called in the new process, and returns the object. The class is not changed. If it is not
+    called in the new process, and returns the object; it may be `async def`. The class is not changed. If it is not
     decorated by `@remote`, its objects have no `self.remote`; their code finds the actor's own
     proxy by `remoteobj.current()`.
 
@@ -106,7 +106,7 @@ def spawn(factory: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Hand
 
     Raises:
         Exception: what the factory raised.
-        TypeError: it can't be called, or returned None or a coroutine.
+        TypeError: it can't be called, or returned None.
         SpawnTimeoutError: it took longer than the option `spawn_timeout`.
         ActorDiedError: the process ended before it returned.
         UnsendableError: the factory or an argument can't be pickled.

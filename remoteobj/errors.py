@@ -353,9 +353,7 @@ class RemoteError(RemoteObjError):
         return super().__str__() + (f"\n\nRemote traceback:\n{text}" if text else "")
 
 
-COROUTINE_REMEDY = (
-    "Only a result is awaited: have an `async def` method await what is within"
-)
+COROUTINE_REMEDY = "Only a result is awaited: have an `async def` method await what is within"
 """What to do about a coroutine within a value."""
 
 ASYNC_ITERATOR_REMEDY = (

@@ -83,6 +83,12 @@ PROMISES: dict[str, list[str]] = {
         "399 texts are embedded; as here: True",
         "2 models are there again",
     ],
+    "crawler": [
+        r"30 pages in \d\.\d s",
+        "links: start/0 start/1 start/2",
+        "one page never came",
+        "221 bytes; the actor's own loop went on: True",
+    ],
     "plain_proxy": [
         r"over there: \['intro', 'waltz', 'polka'\]",
         r"here: \[\]",
