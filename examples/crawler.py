@@ -55,6 +55,4 @@ with Crawler.spawn() as crawler:
         crawler.with_(timeout=0.3).fetch("stuck")
     except TimeoutError:
         print("one page never came")
-    print(
-        f"{crawler.total()} bytes; the actor's own loop went on: {crawler.seconds_alive.__ > 0.3}"
-    )
+    print(f"{crawler.total()} bytes; the loop of its own went on: {crawler.seconds_alive.__ > 0.3}")

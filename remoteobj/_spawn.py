@@ -92,9 +92,9 @@ def spawn(factory: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Hand
     """Make an actor of whatever `factory(*args, **kwargs)` returns, in a process of its own.
 
     The factory is a class, decorated or not, written in Python or in C, or any function. It is
-    called in the new process, and returns the object; it may be `async def`. The class is not changed. If it is not
-    decorated by `@remote`, its objects have no `self.remote`; their code finds the actor's own
-    proxy by `remoteobj.current()`.
+    called in the new process, and returns the object; it may be `async def`. The class is not
+    changed. If it is not decorated by `@remote`, its objects have no `self.remote`; their code
+    finds the actor's own proxy by `remoteobj.current()`.
 
     >>> with spawn(dict, a=1) as table:
     ...     table["b"] = 2

@@ -1106,7 +1106,7 @@ def let_time_pass(_: object, seconds: float) -> None:
 def executor_of(obj: object) -> str:
     """What class of an executor runs the calls of an actor's object."""
     (server,) = (one for one in local_servers.values() if one.root is obj)
-    return type(server.executor).__name__
+    return type(server.mailbox.executor).__name__
 
 
 def keepers_of(obj: Any) -> list[state_keeper.StateKeeper]:

@@ -87,7 +87,7 @@ PROMISES: dict[str, list[str]] = {
         r"30 pages in \d\.\d s",
         "links: start/0 start/1 start/2",
         "one page never came",
-        "221 bytes; the actor's own loop went on: True",
+        "221 bytes; the loop of its own went on: True",
     ],
     "plain_proxy": [
         r"over there: \['intro', 'waltz', 'polka'\]",

@@ -36,6 +36,7 @@ from .execution import USER_ENTRY_POINTS, Executor, ExecutorMaker
 from .interrupting import CallsOfClient, is_taking_in
 from .replies import value_frame
 from .roles import takes_requests
+from .runner import ManyAtOnce
 from .server import Server
 from .status import Status, memory, open_prompts, stacks
 
@@ -47,6 +48,9 @@ TAKE_IN_SECONDS = 0.1
 
 class ActorServer(Server):
     """A server that its owner gives orders."""
+
+    many: ManyAtOnce | None = None
+    """What drives the requests, where several may be begun at once."""
 
     def __init__(
         self,
@@ -86,6 +90,11 @@ class ActorServer(Server):
             listener = transport_of(self.address).listen(self.address, fresh=True)
         self.control.start(listener, self.link.line)
         self.register_local()
+
+    @property
+    def executor(self) -> Executor:
+        """What runs requests."""
+        return self.mailbox.executor
 
     def handle_order(self, order: Frame) -> Frame | None:
         """Do what the owner says: see `_ORDERS`."""

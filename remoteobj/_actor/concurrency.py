@@ -11,50 +11,23 @@ The first two are imported by actors that need them alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from types import CoroutineType
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from .._os.lazy_import import import_lock
-from .._protocol.messages import Bytes
 from .awaitables import has_coroutines, is_coroutine_function
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from .actor_server import ActorServer
-    from .clients import Client
-    from .execution import Executor
     from .loop_runner import LoopRunner
 
-__all__ = ["AS_USUAL", "Concurrency", "ManyAtOnce", "Runner"]
+__all__ = ["AS_USUAL", "Concurrency"]
 
 USUAL_LIMIT: Final = 100
 """How many requests are begun at once in an actor with `async def` methods, if it is not said."""
-
-
-class Runner(Protocol):
-    """Who drives the requests of a mailbox: the mailbox itself, or what does so in its place."""
-
-    def serve(self, until: Callable[[], bool]) -> None:
-        """Run requests until `until()` or the listener stops."""
-
-    def process(self, deadline: float | None, limit: int, lasting: bool) -> int:
-        """Run what is there, waiting for the first until `deadline`; how much was run."""
-        ...
-
-    def drain(self, fulfil: bool, last_word: Bytes) -> None:
-        """Fulfil or refuse every request that has arrived, say goodbye, and close."""
-
-
-class ManyAtOnce(Runner, Protocol):
-    """One that can have begun several requests at once."""
-
-    in_serving_thread: Executor | None
-    """What runs requests in the thread that serves, one at a time, if anything does."""
-
-    def give_up(self, client: Client | None, call_ids: Container[int] | None) -> None:
-        """Nobody waits any more for these calls of a client, or for any. From any thread."""
 
 
 AtHome: TypeAlias = "Callable[[], AbstractContextManager[None]]"

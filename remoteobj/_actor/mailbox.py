@@ -41,10 +41,6 @@ TAKE_IN_SECONDS = 1.0
 """How long, at the end, what still comes is taken in: against a client that never stops sending."""
 
 
-def _nothing() -> None:
-    pass
-
-
 class Mailbox:
     """The requests of all clients, run one at a time by whichever thread calls in here."""
 
@@ -69,7 +65,7 @@ class Mailbox:
         """Those that came while the actor was blocked, and not dealt with."""
         self.hear_probe: Callable[[Client, Frame], None] | None = None
         """Deals with those that come, where the actor is never blocked as a whole."""
-        self.safe_point: Callable[[], None] = _nothing
+        self.safe_point: Callable[[], None] = lambda: None
         """Called between requests, where an exception from `interrupt_` can be raised without
         losing a frame that was read or half written."""
 
@@ -234,9 +230,6 @@ class Mailbox:
         elif self.reentrancy.is_blocked:
             self.probes.append((client, frame))
 
-    def _on_channel(self, client: Client, frame: Frame) -> None:
-        client.channel.hear(frame)
-
     def _refuse_unknown(self, client: Client, frame: Frame) -> None:
         """A kind of a later version: to be told so, where its sender waits for an answer."""
         if (refusal := refusal_of_unknown(frame, "it knows no message")) is not None:
@@ -301,9 +294,7 @@ class Mailbox:
         """The clients in whose queues may be what the blocked call needs. Once all were looked
         through for this call, only those that sent such since: a queue may be long."""
         changed, self._changed = self._changed, set()
-        if self.reentrancy.begin_to_look():
-            return list(self.clients)
-        return list(changed)
+        return list(self.clients if self.reentrancy.begin_to_look() else changed)
 
     def _run_before_turn(self, client: Client, requests: list[Frame]) -> None:
         """Run these, or refuse them, as far as what one of them does leaves the others there."""
@@ -399,8 +390,8 @@ _HANDLERS: Final[dict[int, Callable[[Mailbox, Client, Frame], None]]] = {
     Kind.RAISE: Mailbox._on_command,
     Kind.CLOSE: Mailbox._on_close,
     Kind.PROBE: Mailbox._on_probe,
-    Kind.RELEASE: Mailbox._on_channel,
-    Kind.FORGET: Mailbox._on_channel,
+    Kind.RELEASE: lambda _, client, frame: client.channel.hear(frame),
+    Kind.FORGET: lambda _, client, frame: client.channel.hear(frame),
 }
 """What is done with a frame, by its kind. A new kind is one row."""
 

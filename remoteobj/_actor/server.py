@@ -28,14 +28,13 @@ from .._wire.transport import Address, ByteStream
 from ..errors import NotListeningError
 from .client_set import ClientSet
 from .clients import Client
-from .concurrency import ManyAtOnce, Runner
 from .control import Control, start, unblock
-from .execution import USER_ENTRY_POINTS, Executor, ExecutorMaker, SerialExecutor
+from .execution import USER_ENTRY_POINTS, ExecutorMaker, SerialExecutor
 from .mailbox import Mailbox
 from .reentrancy import Reentrancy
+from .runner import LoopDriver, Runner
 
 if TYPE_CHECKING:
-    from .loop_runner import LoopRunner
     from .observers import Observers
     from .own_loop import OwnLoop
     from .pacing import Pacer
@@ -73,10 +72,8 @@ class Server:
     """The one thread that may have a loop of its own; None: any may."""
     state_keeper: StateKeeper | None = None
     """What keeps the state of the object, if anything does."""
-    many: ManyAtOnce | None = None
-    """What drives the requests, where several may be begun at once."""
-    loop_runner: LoopRunner | None = None
-    """The same, where that is an event loop."""
+    loop_runner: LoopDriver | None = None
+    """What drives the requests, where that is an event loop."""
     _publication: Publication | None = None
     _own_loop: OwnLoop | None = None
     _observers: Observers | None = None
@@ -133,11 +130,6 @@ class Server:
     def register_local(self) -> None:
         """Be the home of the object for this process, without accepting callers."""
         local_servers[self.actor_id] = self
-
-    @property
-    def executor(self) -> Executor:
-        """What runs requests."""
-        return self.mailbox.executor
 
     @property
     def listening(self) -> bool:
@@ -198,7 +190,7 @@ class Server:
         while not (self._ended.is_set() or self.drops_request):
             self._ended.wait(LOOK_SECONDS)
         if not (self._ended.is_set() or self._holds_on):
-            if self.executor.current is not None:
+            if self.mailbox.executor.current is not None:
                 raise_in_thread(thread, ThreadUnwind)
             self._holds_on = not self._ended.wait(DROP_SECONDS)
         return self._ended.is_set()
@@ -400,13 +392,8 @@ local_servers: dict[ActorId, Server] = {}
 def local_server(actor_id: ActorId) -> Server | None:
     """The server of this object, if the calling thread is at the object's home."""
     server = local_servers.get(actor_id)
-    if (
-        server is None
-        or server.home_threads is None
-        or threading.get_ident() in server.home_threads
-    ):
-        return server
-    return None
+    home = None if server is None else server.home_threads
+    return server if home is None or threading.get_ident() in home else None
 
 
 os.register_at_fork(after_in_child=local_servers.clear)
