@@ -33,7 +33,8 @@ def every_(self: Any, period: float) -> Pacer:
     Between two ticks requests are served, in this thread, at once. The first tick is now, and the
     others lie on a grid from there, so that the rate is kept. A body that takes longer than a
     period makes the next tick late; ticks that are over by then are skipped, not made up for. The
-    iteration ends when the object is to be served no more.
+    iteration ends when the object is to be served no more. A loop that is `async def` uses
+    `async for`, and requests are served whenever it awaits.
 
     Each tick has its `number` on the grid, when it was `due`, its `lateness` in seconds, and how
     many `overruns` of the body and `skipped` ticks there were until then.

@@ -119,7 +119,7 @@ class LoopRunner:
         if self.loop.is_running():
             raise RuntimeError(
                 "the event loop of this actor runs calls by itself, whenever its code awaits: "
-                "await something, such as asyncio.sleep(...), in place of asking for calls"
+                "await something in place of asking for calls, and pace a loop by `async for`"
             )
         admission = self._admission
         before = admission.count

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Final, NamedTuple
+
+from .._os.lazy_import import import_lock
 
 __all__ = ["Pacer", "Tick"]
 
 LONGEST: Final = 1e6
 """Seconds of one wait, at most: the system takes no number that is far larger."""
+LOOK_SECONDS: Final = 0.25
+"""How often who awaits a tick looks whether there is to be another."""
 LATE_SHARE: Final = 0.1
 """The part of a period that requests get where the loop takes longer than all of it."""
 
@@ -76,10 +80,37 @@ class Pacer(Iterator[Tick]):
         self._start = self._clock()
         return Tick(0, self._start, 0.0, 0, 0)
 
+    async def __aiter__(self) -> AsyncIterator[Tick]:
+        """The same ticks for a coroutine, which awaits each: what runs in between is the event
+        loop's to say."""
+        with import_lock:
+            import asyncio  # for a faster start-up: whoever awaits has it
+
+        try:
+            tick = self._tick = self._first()
+            while self.open and self._goes_on():
+                yield tick
+                due, overrun = self._next_due(tick)
+                if overrun:
+                    await asyncio.sleep(0)
+                # What ends it may come from another thread.
+                while self._goes_on() and (left := due - self._clock()) > 0:  # noqa: ASYNC110
+                    await asyncio.sleep(min(left, LOOK_SECONDS))
+                tick = self._tick = self._after(tick, overrun)
+        finally:
+            self.close()
+
     def _next(self, last: Tick) -> Tick:
-        due = self._start + (last.number + 1) * self.period
-        overrun = self._clock() >= due
+        due, overrun = self._next_due(last)
         self._wait(due, overrun)
+        return self._after(last, overrun)
+
+    def _next_due(self, last: Tick) -> tuple[float, bool]:
+        """When the next tick is due, and whether that is over already."""
+        due = self._start + (last.number + 1) * self.period
+        return due, self._clock() >= due
+
+    def _after(self, last: Tick, overrun: bool) -> Tick:
         now = self._clock()
         number = max(last.number + 1, math.floor((now - self._start) / self.period))
         due = self._start + number * self.period

@@ -254,7 +254,7 @@ class ActorProgram:
             server.root = cls.__new__(cls, *args, **kwargs)
             own_objects.enter(server.root, self._proxy)
             if isinstance(server.root, cls):
-                type(server.root).__init__(server.root, *args, **kwargs)
+                _check_init(type(server.root).__init__(server.root, *args, **kwargs))
             return
         # A metaclass, or a function, makes the object.
         server.root = factory(*args, **kwargs)
@@ -326,6 +326,14 @@ def _tell_birth(path: str, place: int) -> None:
             os.pwrite(fd, os.getpid().to_bytes(4, "little"), place)
         finally:
             os.close(fd)
+
+
+def _check_init(returned: object) -> None:
+    """Refuse what Python itself refuses; a coroutine that is an `__init__` would never run."""
+    if returned is not None:
+        if type(returned) is CoroutineType:
+            returned.close()
+        raise TypeError(f"__init__() should return None, not {type(returned).__name__!r}")
 
 
 def _check_made(factory: object, made: object) -> None:

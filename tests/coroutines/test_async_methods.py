@@ -1,6 +1,7 @@
 """A class with `async def` methods: its calls interleave, stream, are cancelled and drained."""
 
 import asyncio
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -200,6 +201,11 @@ def test_who_awaits_a_call_is_called_back(desk: Any, friends: tuple[Any, Any]) -
 def test_a_plain_call_that_would_need_the_loop_says_so(desk: Any, friends: tuple[Any, Any]) -> None:
     with pytest.raises(DeadlockError, match="make its call by async_"):
         desk.ask_plainly(friends[0], "at_once")
+    friends[0].passto(_collect)  # the error that it has had leads to its connection
+
+
+def _collect(_: Any) -> None:
+    gc.collect()
 
 
 def test_a_hundred_coroutines_wait_together(desk: Any) -> None:

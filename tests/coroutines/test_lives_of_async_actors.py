@@ -156,6 +156,41 @@ def test_the_work_loop_and_calls_share_the_event_loop(way: dict[str, Any], tmp_p
         assert waiting.result(5) == "done"
 
 
+def test_a_loop_that_awaits_is_paced_by_async_for() -> None:
+    with Paced.spawn() as paced:
+        until(lambda: len(paced.numbers.get_()) > 2)
+        numbers = paced.take()
+        assert numbers == sorted(set(numbers))
+    with pytest.raises(RuntimeError, match="by `async for`"):
+        with Paced.spawn(wrongly=True) as wrong:
+            wrong.exited_.result(5)
+
+
+@remote
+class Paced:
+    def __init__(self, wrongly: bool = False) -> None:
+        self.wrongly = wrongly
+        self.numbers: list[int] = []
+
+    async def take(self) -> list[int]:
+        return self.numbers
+
+    @remote.work
+    async def loop(self) -> None:
+        if self.wrongly:
+            for tick in self.remote.every_(0.001):
+                self.numbers.append(tick.number)
+        async for tick in self.remote.every_(0.002):
+            self.numbers.append(tick.number)
+
+
+def test_an_init_that_is_a_coroutine_function_is_refused() -> None:
+    async def init(_: object) -> None: ...
+
+    with pytest.raises(TypeError, match="should return None, not 'coroutine'"):
+        spawn(type("Late", (), {"__init__": init}))
+
+
 def test_what_the_work_loop_raises_is_told_to_the_owner() -> None:
     class Failing:
         async def ping(self) -> str:
