@@ -11,7 +11,7 @@ from ._os.lazy_import import late_names
 if TYPE_CHECKING:
     from . import errors, util
     from ._access import awaitable, current, future, get
-    from ._actor.status import Status
+    from ._actor.status import RunningCall, Status
     from ._caller.streams import Stream
     from ._catching.catchers import Except, LocalExcept
     from ._each import Each, each
@@ -55,6 +55,7 @@ __all__ = [
     "RemoteError",
     "RemoteObjError",
     "RestartLimitError",
+    "RunningCall",
     "SpawnOptions",
     "SpawnTimeoutError",
     "Spawner",
@@ -83,6 +84,7 @@ if not TYPE_CHECKING:  # to which a misspelt name would be an Any
     _homes |= dict.fromkeys(("awaitable", "current", "future", "get"), "_access")
     _homes |= {"SpawnOptions": "_option_types", "connect": "_public_names"}
     _homes |= {"ActorInfo": "_looking", "actors": "_looking"}
-    _homes |= {"Status": "_actor.status", "Stream": "_caller.streams"}
+    _homes |= dict.fromkeys(("RunningCall", "Status"), "_actor.status")
+    _homes |= {"Stream": "_caller.streams"}
     _homes |= dict.fromkeys(("Except", "LocalExcept"), "_catching.catchers")
     __getattr__, __dir__ = late_names(globals(), _homes, otherwise="errors")

@@ -36,7 +36,8 @@ class ExitReport(NamedTuple):
     error: BaseException | None = None
     """The exception with which it failed. `None`: it did not fail, or that is not known."""
     running: str | None = None
-    """The call that it was running, without the arguments. `None`: it was running none."""
+    """The call that it was running, without the arguments. `None`: it was running none. Of many,
+    in the error of one of them that one, else any of them."""
     last_stack: str | None = None
     """The stacks that faulthandler wrote at a crash."""
     last_output: str | None = None
@@ -45,6 +46,9 @@ class ExitReport(NamedTuple):
     """The most physical memory that it used, in bytes."""
     out_of_memory: bool = False
     """Whether the kernel killed it because memory ran out, if the system tells that."""
+    all_running: tuple[str, ...] = ()
+    """All calls that it was running, one text for each: of a call that has let in others, those
+    come first. At most 513 are known."""
 
     @property
     def signal(self) -> Signals | None:
@@ -61,6 +65,8 @@ class ExitReport(NamedTuple):
         parser-1 exited with code 3, while it ran ?.parse(...)
         >>> print(ExitReport("parser-1", reason="failed", error=OSError("disk full")))
         parser-1 failed with OSError: disk full
+        >>> print(ExitReport("web", exitcode=3, running="?.a()", all_running=("?.b()", "?.a()")))
+        web exited with code 3, while it ran ?.a() and 1 other call
         """
         words = "died" if self.exitcode is None else f"exited with code {self.exitcode}"
         if self.error is not None:
@@ -70,6 +76,8 @@ class ExitReport(NamedTuple):
             words = f"was killed by {number if self.signal is None else self.signal.name}"
         memory = ", by the kernel since memory ran out" if self.out_of_memory else ""
         running = "" if self.running is None else f", while it ran {self.running}"
+        if running and (others := len(self.all_running) - 1) > 0:
+            running += f" and {others} other call{'s' * (others > 1)}"
         return printable(f"{self.name} {words}{memory}{running}")
 
 

@@ -219,10 +219,13 @@ class Handle(Proxy, Generic[T]):
         return self._actor.inspector.status(timeout)
 
     def stack_(self, timeout: float | None = 1.0) -> str:
-        """Return the Python stacks of all threads of the actor's process, as text.
+        """Return the Python stacks of all that the actor runs, and of its threads, as text.
+
+        Each has the calls that it is of, with their numbers in `status_().calls`. A coroutine that
+        waits has a stack too, as have the tasks that it has begun.
 
         This works also if C code holds the interpreter: if the actor does not answer within
-        `timeout` seconds, a signal makes faulthandler write the stacks.
+        `timeout` seconds, a signal makes faulthandler write the stacks: those of the threads.
 
         Raises:
             CallTimeoutError: the process takes no signals: it is stopped.
@@ -234,25 +237,34 @@ class Handle(Proxy, Generic[T]):
         self,
         exc: BaseException | type[BaseException] = KeyboardInterrupt,
         timeout: float | None = 1.0,
+        *,
+        call: int | None = None,
     ) -> bool:
-        """Raise an exception in the main thread of the actor; return False if it runs nothing.
+        """Raise an exception in what the actor runs; return False if it runs nothing.
 
         The running request, or the work loop, gets the exception. The actor and its state stay.
         C code that holds the interpreter is interrupted only when it releases it. A request that
         runs in a second thread, beside a work loop that does not ask for requests, is not
-        interrupted.
+        interrupted; nor is one that runs in a thread of its own.
+
+        Of many that run at once each is interrupted. A coroutine that waits is cancelled there, as
+        by Ctrl-C within `asyncio.run`: its own code gets `asyncio.CancelledError`, and its caller
+        the exception.
 
         A call that somebody debugs at a `breakpoint()` ends with `bdb.BdbQuit` instead.
 
         Args:
             exc: the exception, or its class. It is sent like any other.
             timeout: seconds within which the actor must confirm.
+            call: the `RunningCall.number`, from `status_().calls`, of the one call that is to be
+                interrupted. If that has ended, nothing is, and the result is False.
 
         Raises:
             CallTimeoutError: it did not.
             ActorDiedError: it has ended.
         """
-        return self._actor.inspector.interrupt(exc() if isinstance(exc, type) else exc, timeout)
+        error = exc() if isinstance(exc, type) else exc
+        return self._actor.inspector.interrupt(error, timeout, call or 0)
 
     def __enter__(self) -> T:
         self._actor.ready_or_ended()

@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ._actor.status import Status
+from ._actor.status import Explanation, Status
 from ._caller.call_options import CallOptions
 from ._caller.control_client import ControlClient
 from ._engines.contract import Instance, LaunchSpec
 from ._os.lazy_import import import_lock
 from ._pickling.exceptions import pack_error
 from ._protocol.calls import PendingCall
-from ._protocol.messages import INIT_ID, Bytes, InterruptOrder, Kind
+from ._protocol.messages import INIT_ID, InterruptOrder, Kind
 from .errors import CallTimeoutError, RemoteObjError
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Inspector:
 
     def status(self, timeout: float | None) -> Status:
         """What the actor is doing."""
-        return Status(*self._ask(Kind.STATUS, b"", timeout))
+        return Status.of(self._ask(Kind.STATUS, b"", timeout))
 
     def stack(self, timeout: float | None) -> str:
         """The stacks of its threads: as it tells them, or else as faulthandler does."""
@@ -90,9 +90,10 @@ class Inspector:
                     raise self._gone() from exc
                 raise CallTimeoutError(str(exc)) from exc
 
-    def interrupt(self, error: BaseException, timeout: float | None) -> bool:
-        """Raise something in what it runs; False: it runs nothing."""
-        order = InterruptOrder(pack_error(error), INIT_ID)
+    def interrupt(self, error: BaseException, timeout: float | None, number: int = 0) -> bool:
+        """Raise something in what it runs, or in the call of this number; False: it does not run
+        it."""
+        order = InterruptOrder(pack_error(error), number=number)
         return bool(self._ask(Kind.INTERRUPT, order.payload(), timeout))
 
     def wait_for_end(self, seconds: float | None) -> bool:
@@ -112,41 +113,68 @@ class Inspector:
         self,
         options: CallOptions,
         pending: PendingCall | None,
-        ahead: Sequence[Bytes],
+        ahead: Sequence[PendingCall],
         what: str = "did not answer",
     ) -> CallTimeoutError:
-        """The error of a call that took too long: with what the actor is doing instead, and what
-        it would have done first, `ahead`.
+        """The error of a call that took too long: with what the actor is doing, this very call
+        perhaps, and which calls it would have begun first of those `ahead`.
 
-        With `options.interrupt`, what it does is interrupted then, if it is this very call. All of
-        it takes at most `EXPLAIN_SECONDS`.
+        With `options.interrupt` this call is interrupted then, if it runs. All of it takes at most
+        `EXPLAIN_SECONDS`.
         """
         end = time.monotonic() + EXPLAIN_SECONDS
-        order, status, stack = b"", None, None
-        if options.interrupt and pending is not None:
-            error = TimeoutError(f"interrupted after {options.timeout} s")
-            order = InterruptOrder(pack_error(error), pending.call_id).payload()
-        try:
-            told, stack = self._ask(Kind.EXPLAIN, order, ANSWER_SECONDS)
-            status = Status(*told)
-        except CallTimeoutError:
-            with contextlib.suppress(RuntimeError):
-                stack = self._instance.stacks(max(0.0, end - time.monotonic()))
-        except RemoteObjError:
-            pass  # it has ended: nothing is to be said of it
-        if status is not None and status.call is not None and ahead:
-            ahead = ahead[1:]  # the eldest is the one that runs
+        message = f"{self._name} {what} within {options.timeout} s"
+        error = TimeoutError(f"interrupted after {options.timeout} s")
+        interrupts = options.interrupt and pending is not None
+        order = InterruptOrder(
+            pack_error(error) if interrupts else b"",
+            INIT_ID if pending is None else pending.call_id,
+        )
         with import_lock:
             from ._protocol.descriptions import describe_request  # for a faster start-up
 
-        return CallTimeoutError.while_running(
-            f"{self._name} {what} within {options.timeout} s",
-            running=status and status.call,
-            age=status.age if status else 0.0,
-            remote_stack=stack,
-            queued_ahead=[describe_request(one) for one in ahead],
-        )
+        queued = [describe_request(call.sent) for call in ahead]
+        try:
+            told = Explanation(*self._ask(Kind.EXPLAIN, order.payload(), ANSWER_SECONDS))
+        except CallTimeoutError:
+            stack = None
+            with contextlib.suppress(RuntimeError):
+                stack = self._instance.stacks(max(0.0, end - time.monotonic()))
+            return CallTimeoutError.while_running(
+                message, running=None, remote_stack=stack, queued_ahead=queued
+            )
+        except RemoteObjError:  # it has ended: nothing is to be said of it
+            return CallTimeoutError.while_running(message, running=None, queued_ahead=queued)
+        return _explained(message, told, pending, ahead)
 
     def _ask(self, kind: int, payload: bytes, timeout: float | None) -> Any:
         self._check_owner()
         return self._client.request(kind, payload, timeout)
+
+
+def _explained(
+    message: str,
+    told: Explanation,
+    pending: PendingCall | None,
+    ahead: Sequence[PendingCall],
+) -> CallTimeoutError:
+    """The error of a call of which its actor has told what it knows."""
+    with import_lock:
+        from ._protocol.descriptions import describe_request  # for a faster start-up
+
+    status = Status.of(told.status)
+    running, age = status.call, status.age
+    queued = [call for call in ahead if call.call_id not in told.begun]
+    if told.age is not None and pending is not None:
+        running, age, queued = describe_request(pending.sent), told.age, []
+    beside = [call.call for call in status.calls]
+    if running in beside:
+        beside.remove(running)
+    return CallTimeoutError.while_running(
+        message,
+        running=running,
+        age=age,
+        remote_stack=told.stack,
+        queued_ahead=[describe_request(call.sent) for call in queued],
+        running_beside=beside,
+    )

@@ -16,7 +16,7 @@ from ._os.process_table import cpu_clock, see
 from ._os.processes import KnownProcess
 from ._pickling.exceptions import pack_error
 from ._protocol.frames import encode
-from ._protocol.messages import INIT_ID, InterruptOrder, Kind, StopOrder
+from ._protocol.messages import InterruptOrder, Kind, StopOrder
 from ._proxy import Proxy
 from ._public_names import proxy_to, shown, similar
 from ._wire.auth import ORDERS, AuthenticationError
@@ -167,7 +167,7 @@ class Observer:
             ActorDiedError: it has ended.
             NotListeningError: it can't be asked.
         """
-        return Status(*self._ask(Kind.STATUS, b"", timeout))
+        return Status.of(self._ask(Kind.STATUS, b"", timeout))
 
     def stack(self, timeout: float = ANSWER_SECONDS) -> str:
         """The Python stacks of all its threads, as text; raises as `status`.
@@ -187,10 +187,12 @@ class Observer:
         self,
         exc: BaseException | type[BaseException] = KeyboardInterrupt,
         timeout: float = ANSWER_SECONDS,
+        call: int | None = None,
     ) -> bool:
-        """Raise an exception in what it runs; False: it runs nothing. Raises as `status`."""
+        """Raise an exception in all that it runs, or in the call of this `RunningCall.number`;
+        False: it does not run that. Raises as `status`."""
         error = exc() if isinstance(exc, type) else exc
-        order = InterruptOrder(pack_error(error), INIT_ID)
+        order = InterruptOrder(pack_error(error), number=call or 0)
         return bool(self._ask(Kind.INTERRUPT, order.payload(), timeout))
 
     def stop(self, timeout: float = 10.0) -> None:

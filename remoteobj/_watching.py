@@ -67,6 +67,8 @@ class Glance(NamedTuple):
     silent: float
     """Seconds for which it has not answered; 0.0: it has, when it was asked last. What `call` and
     the others say is as old."""
+    running: int = 0
+    """How many calls it runs, `call` being one of them."""
 
 
 class _Seen(NamedTuple):
@@ -77,6 +79,7 @@ class _Seen(NamedTuple):
     age: float = 0.0
     done: int = 0
     queued: int = 0
+    running: int = 0
 
 
 class _Line:
@@ -275,4 +278,5 @@ def _glance(listed: Listed, line: _Line) -> Glance:
         0.0 if listed.seen is None else listed.seen.cpu_seconds,
         0 if listed.seen is None else listed.seen.memory,
         0.0 if line.silent_since is None else now - line.silent_since,
+        seen.running,
     )

@@ -83,8 +83,9 @@ class ActorDiedError(RemoteObjError, RuntimeError):
 
     Attributes:
         report: the `ExitReport`, of which all but its name, pid and reason are attributes here too:
-            ``exitcode``, ``signal``, ``running``, ``last_stack``, ``last_output``, ``peak_memory``
-            and ``out_of_memory``. Only its owner knows more of its end than that it has come.
+            ``exitcode``, ``signal``, ``running``, ``all_running``, ``last_stack``, ``last_output``,
+            ``peak_memory`` and ``out_of_memory``. Only its owner knows more of its end than that
+            it has come.
         maybe_executed: ``False`` only when the call surely had not begun.
         reports: of an actor that has failed too often to be restarted again, the `ExitReport` of
             each failure that counted, the oldest first. Else empty.
@@ -111,6 +112,7 @@ class ActorDiedError(RemoteObjError, RuntimeError):
         self.exitcode: int | None = self.report.exitcode
         self.signal: Signals | None = self.report.signal
         self.running: str | None = self.report.running
+        self.all_running: tuple[str, ...] = self.report.all_running
         self.last_stack: str | None = self.report.last_stack
         self.last_output: str | None = self.report.last_output
         self.peak_memory: int | None = self.report.peak_memory
@@ -140,6 +142,20 @@ class ActorDiedError(RemoteObjError, RuntimeError):
         error.__cause__ = report.error
         return error
 
+    def of_call(self, text: str, begun: bool) -> ActorDiedError:
+        """Return the error of one call, as which the actor was running that, if it was.
+
+        Args:
+            text: the call, as `running` has it.
+            begun: whether it is known to have begun; otherwise it has if it is in `all_running`.
+        """
+        if text == self.running or not (begun or text in self.all_running):
+            return self
+        if self.reports:  # its message is about the restarts
+            self.running = text
+            return self
+        return ActorDiedError.from_exit(self.report._replace(running=text), self.maybe_executed)
+
 
 class SpawnTimeoutError(RemoteObjError, TimeoutError):
     """The actor's ``__init__`` did not finish in time; its process was killed.
@@ -159,8 +175,11 @@ class CallTimeoutError(RemoteObjError, TimeoutError):
     its late answer is dropped. The handle stays usable.
 
     Attributes:
-        remote_stack: where the actor was at that moment, when it could still say so.
-        queued_ahead: what was waiting in its mailbox before this call, one text per call.
+        remote_stack: where the actor was at that moment, when it could still say so: first where
+            this call was, if it had begun.
+        queued_ahead: what was waiting in its mailbox before this call, one text per call. Nothing,
+            if the call had begun.
+        running_beside: what else it was running, one text per call.
 
     >>> error = CallTimeoutError("no answer in 2 s", queued_ahead=["?.step()"])
     >>> error.queued_ahead
@@ -173,10 +192,12 @@ class CallTimeoutError(RemoteObjError, TimeoutError):
         *,
         remote_stack: str | None = None,
         queued_ahead: Sequence[str] = (),
+        running_beside: Sequence[str] = (),
     ) -> None:
         super().__init__(message)
         self.remote_stack = remote_stack
         self.queued_ahead: tuple[str, ...] = tuple(queued_ahead)
+        self.running_beside: tuple[str, ...] = tuple(running_beside)
 
     @classmethod
     def while_running(
@@ -187,6 +208,7 @@ class CallTimeoutError(RemoteObjError, TimeoutError):
         age: float = 0.0,
         remote_stack: str | None = None,
         queued_ahead: Sequence[str] = (),
+        running_beside: Sequence[str] = (),
     ) -> CallTimeoutError:
         """Build the error, with its message, from what the actor is doing instead.
 
@@ -195,11 +217,19 @@ class CallTimeoutError(RemoteObjError, TimeoutError):
         """
         if running is not None:
             message += f"; it has been running {running} for {age:.1f} s"
+            if running_beside:
+                others = len(running_beside)
+                message += f", beside {others} other call{'s' * (others > 1)}"
         if queued_ahead:
             message += f"; before this call it has to run {', '.join(queued_ahead)}"
         if remote_stack:
             message += f"\n\nIts stacks:\n{remote_stack.rstrip()}"
-        return cls(printable(message), remote_stack=remote_stack, queued_ahead=queued_ahead)
+        return cls(
+            printable(message),
+            remote_stack=remote_stack,
+            queued_ahead=queued_ahead,
+            running_beside=running_beside,
+        )
 
 
 class UnsendableError(RemoteObjError, TypeError):

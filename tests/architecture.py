@@ -336,6 +336,7 @@ OF_ONE_MODULE = {
     "test_atomic_stores",
     "test_call_limit",
     "test_codec",
+    "test_begun_calls",
     "test_connection",
     "test_engines",
     "test_fast_call",

@@ -169,6 +169,9 @@ class StubExecutor:
     def is_running(self, client: Client, call_id: int) -> bool:
         return False
 
+    def give_up(self, client: Client, call_id: int) -> None:
+        """Nothing runs."""
+
 
 @contextlib.contextmanager
 def served() -> Iterator[tuple[Mailbox, BlockedCall, DuplexStream, StreamChannel]]:

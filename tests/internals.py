@@ -290,7 +290,8 @@ def until_sent(proxy: Any, count: int) -> None:
 
 def calls_ahead(proxy: Any, future: Any) -> list[str]:
     """The open calls that were sent before the one of this future, as Python."""
-    return [describe_request(payload) for payload in connection_of(proxy).ahead_of(future._pending)]
+    ahead = connection_of(proxy).ahead_of(future._pending)
+    return [describe_request(call.sent) for call in ahead]
 
 
 def described(payload: bytes) -> str:

@@ -1,5 +1,6 @@
 """What is kept of an actor's last words, in memory that it shares with its owner."""
 
+import mmap
 import os
 import random
 import sys
@@ -10,10 +11,13 @@ from remoteobj._engines import recorder_slots
 from remoteobj._engines.flight_recorder import (
     LONGEST_ERROR,
     OUTPUT,
+    PLACES,
     STACKS,
     FlightRecorder,
     Outcome,
 )
+from remoteobj._engines.recorder_slots import HEAD
+from tests.tools import Call
 
 
 def test_the_black_box_keeps_the_end_of_what_is_noted() -> None:
@@ -40,7 +44,7 @@ def test_of_a_box_that_was_cut_off_the_rest_is_read(
     box.note(b"output")
     box.note_outcome(Outcome.FAILED, b"error")
     os.ftruncate(box._fd, size)
-    assert box.running() is None
+    assert box.running() == []
     assert box.outcome()[0] in (Outcome.FAILED, Outcome.NONE)
     assert len(box.output()) <= OUTPUT
     assert box.stacks() == ""
@@ -99,10 +103,69 @@ def test_the_next_box_at_the_same_place_is_empty() -> None:
     second = FlightRecorder()
     assert second._start == start or not kept._start
     assert second.output() == second.stacks() == ""
-    assert second.running() is None
+    assert second.running() == []
     assert second.outcome() == (Outcome.NONE, b"")
     second.close()
     kept.close()
+
+
+@pytest.mark.parametrize("inherited", [True, False])
+def test_each_of_those_that_run_at_once_is_noted_until_it_ends(inherited: bool) -> None:
+    owners = FlightRecorder(inherited)
+    box = owners
+    if not inherited:  # as one that is started anew: by the file alone
+        box = FlightRecorder(False, (os.dup(owners._fd), owners._start))
+        box._running = mmap.mmap(box._fd, HEAD, offset=box._start)
+    else:
+        assert owners._slot is not None
+        box._running = owners._slot.head
+    box.begins(b"outer")
+    places = [box.joins(b"within %d" % number) for number in range(3)]
+    names = [payload.rstrip(b"\0") for payload in owners.running()]
+    assert names == [b"within 2", b"within 1", b"within 0", b"outer"], "the innermost first"
+    box.leaves(places[1])
+    box.ends()
+    names = [payload.rstrip(b"\0") for payload in owners.running()]
+    assert names == [b"within 2", b"within 0"]
+    again = box.joins(memoryview(b"x" * 1000))
+    assert again == places[1]
+    assert max(map(len, owners.running())) < 256
+    box._running = None
+    if not inherited:
+        os.close(box._fd)
+    owners.close()
+
+
+def test_more_than_there_are_places_for_are_not_noted_and_harm_nobody() -> None:
+    box = FlightRecorder()
+    places = [box.joins(b"%d" % number) for number in range(PLACES + 3)]
+    assert places[PLACES:] == [-1] * 3
+    assert len(box.running()) == PLACES
+    for place in places:
+        box.leaves(place)
+    assert box.running() == []
+    assert box.joins(b"one more") >= 0
+    assert len(box.running()) == 1
+    box.close()
+    after = FlightRecorder()
+    assert after.running() == []
+    after.close()
+
+
+def test_threads_note_at_once_without_a_lock() -> None:
+    box = FlightRecorder()
+
+    def note(name: int) -> None:
+        for _ in range(300):
+            place = box.joins(b"%d" % name)
+            assert bytes(box._beside[place + 1 : place + 3]).rstrip(b"\0") == b"%d" % name
+            box.leaves(place)
+
+    calls = [Call(note, name) for name in range(4)]
+    for call in calls:
+        call.result()
+    assert box.running() == []
+    box.close()
 
 
 def test_the_place_of_an_actor_that_may_still_be_there_is_no_others() -> None:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Container
 from types import CoroutineType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .._catching.catchers import USER_ERRORS, Except
 from .._engines.contract import OwnerLink
@@ -17,7 +17,6 @@ from .._pickling.exceptions import unpack_error
 from .._protocol.config import WireOptions
 from .._protocol.identity import ActorId
 from .._protocol.messages import (
-    INIT_ID,
     Bytes,
     Flag,
     Frame,
@@ -32,18 +31,24 @@ from .._wire.transport import Address
 from ..errors import NotListeningError
 from .awaitables import is_coroutine_function
 from .clients import Client
-from .execution import USER_ENTRY_POINTS, Executor, ExecutorMaker
-from .interrupting import CallsOfClient, is_taking_in
+from .execution import Executor, ExecutorMaker, Running
+from .interrupting import CallsOfClient, OneCall, interrupt_coroutine, is_taking_in
 from .replies import value_frame
 from .roles import takes_requests
 from .runner import ManyAtOnce
 from .server import Server
-from .status import Status, memory, open_prompts, stacks
+from .status import Explanation, Status, memory, open_prompts
+
+if TYPE_CHECKING:
+    from .running_calls import RunningCalls
 
 __all__ = ["ActorServer"]
 
 TAKE_IN_SECONDS = 0.1
 """How long a request may take to be unpickled that is to be interrupted once it has begun."""
+
+OTHERS_EXPLAINED = 5
+"""How many others that wait a call that is out of time is told the stacks of."""
 
 
 class ActorServer(Server):
@@ -79,6 +84,7 @@ class ActorServer(Server):
         """Whether there is a work loop that has not come to its end."""
         self._stop_after_work = False
         self._closed = False
+        self._running_calls: RunningCalls | None = None
         self.owner: Client | None = None
         self.interrupter: Interrupter | None = None
         """None where its main thread is not the actor's."""
@@ -115,16 +121,22 @@ class ActorServer(Server):
             self._interrupt_given_up(ids)
 
     def _on_status(self, order: Frame) -> Frame:
-        return value_frame(Kind.VALUE, order.call_id, tuple(self.status()))
+        return value_frame(Kind.VALUE, order.call_id, self.status().told())
 
     def _on_stack(self, order: Frame) -> Frame:
-        return value_frame(Kind.VALUE, order.call_id, stacks(USER_ENTRY_POINTS))
+        return value_frame(Kind.VALUE, order.call_id, self.running_calls.stacks())
 
     def _on_explain(self, order: Frame) -> Frame:
-        answer = tuple(self.status()), stacks(USER_ENTRY_POINTS)
-        if order.payload:
-            self._interrupt(InterruptOrder.read(order.payload))
-        return value_frame(Kind.VALUE, order.call_id, answer)
+        about = InterruptOrder.read(order.payload)
+        begun = self.running_calls.of_client(self.owner)
+        call = begun.get(about.call_id)
+        age = None if call is None else clock() - call.since
+        stack = self.running_calls.stacks(call, OTHERS_EXPLAINED)
+        answer = Explanation(self.status().told(), stack, tuple(begun), age)
+        if about.error and call is not None and call.task is None:
+            self._interrupt_one(call, unpack_error(about.error))
+        # Else it has not begun; or is a coroutine, which ends as soon as its caller gives it up.
+        return value_frame(Kind.VALUE, order.call_id, tuple(answer))
 
     def _on_interrupt(self, order: Frame) -> Frame | None:
         interrupt = InterruptOrder.read(order.payload)
@@ -146,10 +158,24 @@ class ActorServer(Server):
             threads=tuple(one.name for one in threading.enumerate()),
             waits_for=_threads_that_last() if self._closed else (),
             debugged=bool(open_prompts),
+            calls=self.running_calls.told(),
         )
 
+    @property
+    def running_calls(self) -> RunningCalls:
+        """What runs, with numbers, made when somebody first asks: in the control thread alone."""
+        if self._running_calls is None:
+            with import_lock:
+                from .running_calls import RunningCalls  # for a faster start-up
+
+            self._running_calls = RunningCalls(
+                lambda: self.executor, lambda: self.mailbox.serving.thread
+            )
+        return self._running_calls
+
     def _on_glance(self, order: Frame) -> Frame:
-        glance = *self._activity(), self.mailbox.queue_length
+        running = len(self.executor.all_running)
+        glance = *self._activity(), self.mailbox.queue_length, running
         return value_frame(Kind.VALUE, order.call_id, glance)
 
     def _activity(self) -> tuple[str, str | None, float, int]:
@@ -173,15 +199,41 @@ class ActorServer(Server):
     # --- interrupting ----------------------------------------------------------------------
 
     def _interrupt(self, order: InterruptOrder) -> bool:
-        """Raise something in what runs in the main thread; False: nothing does."""
-        if order.call_id != INIT_ID:
-            calls = CallsOfClient(self.executor, self.owner, (order.call_id,))
-            return self._interrupt_calls(calls, unpack_error(order.error))
-        runs = self.executor.current is not None
-        if self.interrupter is None or not (self._runs_in_main if runs else self.has_work):
+        """Raise something in what runs; False: nothing does that can be interrupted."""
+        error = unpack_error(order.error)
+        if order.number:
+            call = self.running_calls.of_number(order.number)
+            return call is not None and self._interrupt_one(call, error)
+        return self._interrupt_all(error)
+
+    def _interrupt_all(self, error: BaseException) -> bool:
+        running = self.executor.all_running
+        if any(one.interrupt is not None for one in running):
+            interrupted = [self._interrupt_one(one, error) for one in running]
+            return any(interrupted)
+        if self.interrupter is None or not (self._runs_in_main if running else self.has_work):
             return False
-        self.interrupter.throw(unpack_error(order.error))
+        if self.loop_runner is not None and not running:
+            runner = self.loop_runner
+            interrupt_coroutine(runner, error, self.interrupter, runner.loop)
+        else:
+            self.interrupter.throw(error)
         self.mailbox.wake()  # a work loop may wait there
+        return True
+
+    def _interrupt_one(self, running: Running, error: BaseException) -> bool:
+        """Raise something in one call; False: it runs in a thread where nothing can be raised."""
+        if running.thread and running.interrupt is not None:
+            running.interrupt(error)
+            return True
+        if self.interrupter is None or not self._runs_in_main:
+            return False
+        call = OneCall(self.executor, running)
+        if running.task is not None:
+            interrupt_coroutine(call, error, self.interrupter, running.task.get_loop())
+        else:
+            self.interrupter.throw(error, call.runs, call.is_open)
+            self.mailbox.wake()  # it may wait for another actor
         return True
 
     def _interrupt_calls(self, calls: CallsOfClient, error: BaseException) -> bool:

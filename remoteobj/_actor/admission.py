@@ -15,6 +15,7 @@ from typing import Protocol
 from .._os.poller import clock
 from .._protocol.lifecycle import Event, State
 from .._protocol.messages import Bytes, Frame, Kind
+from .announcing import is_told, tell_that_they_wait
 from .clients import Client, StreamProducer
 from .goodbye import say_goodbye
 from .mailbox import GOODBYE_SECONDS, Mailbox
@@ -83,19 +84,26 @@ class Admission:
         executor, end = self._executor, clock() + TURN_SECONDS
         while executor.has_room() and self.has_turns and not is_over() and clock() < end:
             if self.last:
-                self._run(*self.last.popleft())
+                self.run(*self.last.popleft())
                 continue
             if (turn := self._schedule.next_request()) is not None:
-                self._run(*turn)
+                self.run(*turn)
             if executor.has_room() and (stream := self._schedule.next_stream()) is not None:
                 self._go_on(stream)
         self._begin_needed()
+        if self._schedule.turns and not executor.has_room():
+            tell_that_they_wait(list(self._schedule.turns))
 
-    def _run(self, client: Client, request: Frame) -> None:
+    def run(self, client: Client, request: Frame) -> None:
+        """Begin a request; or put it back, if its client can't be told that it begins."""
         if not client.is_read:
             self._clients.update_reading(client)
-        self.count += 1
-        self._mailbox.run(client, request)
+        if is_told(client, request):
+            self.count += 1
+            self._mailbox.run(client, request)
+        else:
+            self._schedule.put_back(client, request)
+            self._mailbox.line_up(client)
 
     def _go_on(self, stream: StreamProducer) -> None:
         self.count += 1
@@ -108,7 +116,7 @@ class Admission:
                 for request in rules.awaited_in(client.requests):
                     self._schedule.take_out(client, request)
                     if rules.allowed:
-                        self._run(client, request)
+                        self.run(client, request)
                     else:
                         client.send(error_frame(request.call_id, rules.refusal(request)))
         for stream in self._schedule.flowing():

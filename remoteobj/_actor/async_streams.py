@@ -123,7 +123,7 @@ class AsyncStreamProducer(StreamProducer):
             self._work.unwind(exc)
             return cut_off_frame(self.call_id)
         except BaseException as exc:
-            return self._work.error_frame(self.call_id, exc)
+            return self._work.error_frame(self.call_id, self._begun.raised(exc))
         return value_frame(Kind.ITEM, self.call_id, item, self.client.channel.writable)
 
     async def _next(self) -> Any:

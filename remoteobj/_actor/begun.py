@@ -15,12 +15,16 @@ __all__ = ["Begun"]
 class Begun:
     """A request that is awaited, or a stream while it makes items."""
 
-    __slots__ = ("client", "given_up", "request", "since", "task")
+    __slots__ = ("_error", "client", "given_up", "place", "request", "since", "task")
 
     def __init__(self, client: Client, request: Frame) -> None:
         self.client = client
         self.request = request
         self.since = clock()
+        self.place: int | None = None
+        """Where a `Recorder` has noted it."""
+        self._error: BaseException | None = None
+        """By which it is to end, rather than as one that is cancelled."""
         self.task: asyncio.Task[None] | None = None
         """None until its first step has been run."""
         self.given_up = False
@@ -29,11 +33,25 @@ class Begun:
     @property
     def running(self) -> Running:
         """The same as others are told of it."""
-        return Running(self.client, self.request, self.since)
+        return Running(self.client, self.request, self.since, 0, self.task, self.interrupt)
 
     def is_of(self, client: Client, call_id: int) -> bool:
         """Whether it is this call."""
         return self.client is client and self.request.call_id == call_id
+
+    def interrupt(self, error: BaseException) -> None:
+        """Have it end by an error at what it awaits. Its own code is told that it is cancelled."""
+        self._error = error
+        if self.task is not None:
+            self.task.cancel()
+
+    def raised(self, exc: BaseException) -> BaseException:
+        """What is to be told as raised, where users' code has let this through."""
+        error, self._error = self._error, None
+        if error is None or not isinstance(exc, asyncio.CancelledError):
+            return exc
+        # As if it had been raised where it was cancelled.
+        return error.with_traceback(exc.__traceback__)
 
     def cancel(self) -> None:
         """Have it end at what it awaits."""

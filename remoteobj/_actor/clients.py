@@ -7,7 +7,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._catching.unseen import tell
 from .._os.thread_unwind import ThreadUnwind
@@ -19,6 +19,9 @@ from .._wire.channel import ChannelClosedError, StreamChannel
 from .._wire.refusals import report_refusal
 from ..errors import describe
 from .replies import error_frame, value_frame
+
+if TYPE_CHECKING:
+    from .announcing import BegunCalls
 
 __all__ = ["Client", "StreamProducer", "raised_value", "sent_value"]
 
@@ -51,9 +54,16 @@ class Client:
         """Whether actors call from that process."""
         self.is_read = False
         """Whether the client set waits for what it sends."""
+        self.begun_calls: BegunCalls | None = None
+        """What it was told of its calls that run at once, if any can."""
         self._lock = threading.Lock()
         self.unsent: list[Any] = []
         """What was written for it and has not gone out yet."""
+
+    @property
+    def pid(self) -> int | None:
+        """The process; None: its transport does not tell."""
+        return self.channel.peer_pid
 
     def send(self, frame: FrameParts) -> None:
         """Write a frame, or leave what a slow reader does not take to the flusher."""

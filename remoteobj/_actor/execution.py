@@ -19,7 +19,7 @@ import os
 from collections.abc import Callable
 from multiprocessing import util as mp_util
 from types import CodeType
-from typing import Any, Final, NamedTuple, NoReturn, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol, TypeAlias
 
 from .._os.fork_safety import fork_generation
 from .._os.interrupter import run_loop
@@ -35,8 +35,12 @@ from .clients import Client, StreamProducer
 from .iterators import data_frame, is_iterator
 from .replies import error_frame, value_frame
 
+if TYPE_CHECKING:
+    import asyncio
+
 __all__ = [
     "USER_ENTRY_POINTS",
+    "BesideOthers",
     "Executor",
     "ExecutorAround",
     "ExecutorMaker",
@@ -60,6 +64,13 @@ class Running(NamedTuple):
     request: Frame
     since: float
     """When it began, by `_os.poller.clock`."""
+    thread: int = 0
+    """In which it runs; 0: that which runs requests."""
+    task: asyncio.Task[Any] | None = None
+    """That of a coroutine."""
+    interrupt: Callable[[BaseException], None] | None = None
+    """Has it end by an error: a coroutine at what it awaits, to be called in the thread of its
+    loop; else in the thread that is its own. None: the thread that runs requests runs it."""
 
 
 _Entry = tuple[Client, Frame, float, Any]
@@ -74,13 +85,42 @@ _ITERATED = [("iter",)]
 
 
 class Recorder(Protocol):
-    """Where an executor notes what it runs, so that it can be told after a sudden death."""
+    """Where an executor notes what it runs, so that it can be told after a sudden death.
+
+    From any thread, and without a lock. `begins` and `ends` are for what runs alone: one at a time.
+    Each request that runs beside others, or within another one, `joins` and `leaves`.
+    """
 
     def begins(self, payload: Bytes) -> None:
-        """A request with this payload is going to be run."""
+        """A request with this payload is going to be run, alone."""
 
     def ends(self) -> None:
-        """None is being run."""
+        """It has ended."""
+
+    def joins(self, payload: Bytes) -> int:
+        """A request is going to be run beside others, or within one: what `leaves` needs."""
+        ...
+
+    def leaves(self, place: int) -> None:
+        """It has ended."""
+
+
+class BesideOthers:
+    """A `Recorder` for one of several executors that have threads of their own: what runs alone in
+    its thread runs beside what the others run."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.joins = recorder.joins
+        self.leaves = recorder.leaves
+        self._place: int | None = None
+
+    def begins(self, payload: Bytes) -> None:
+        self._place = self.joins(payload)
+
+    def ends(self) -> None:
+        place, self._place = self._place, None
+        if place is not None:  # else it had not begun when it failed
+            self.leaves(place)
 
 
 class Executor(Protocol):
@@ -190,13 +230,15 @@ class SerialExecutor:
         """Run a request; the frame that answers it, or None for a cast."""
         # Flat on purpose: each function call that is added costs 0.05 to 0.1 µs of every request.
         kind, call_id, payload, buffers, _, _ = request
-        outer = self._running
+        outer, place = self._running, None
         reply: FrameParts | None
         try:
             root = self._root()
             steps = loads(payload, buffers) if buffers else unpickled(payload)
             # Right before users' code begins: whoever sees it may interrupt that.
-            if self.recorder is not None:
+            if outer is not None:
+                place = self._joins(payload)
+            elif self.recorder is not None:
                 self.recorder.begins(payload)
             payload = b""  # a proxy in it has its key there, and errors may be shown with locals
             self._running = (client, request, clock(), outer)
@@ -220,7 +262,7 @@ class SerialExecutor:
             end_a_fork()
         self._running = outer
         if outer is not None:
-            self._record(outer)
+            self._leaves(place)
         elif self.recorder is not None:
             self.recorder.ends()
         self.done += 1
@@ -262,10 +304,20 @@ class SerialExecutor:
 
     def begin(self, client: Client, request: Frame) -> object:
         """What follows belongs to this request: steps of its stream, say. What `end` needs."""
-        outer = self._running
+        outer, place = self._running, None
         self._running = (client, request, clock(), outer)
-        self._record(self._running)
-        return outer
+        if outer is not None:
+            place = self._joins(request.payload)
+        elif self.recorder is not None:
+            self.recorder.begins(request.payload)
+        return outer, place
+
+    def _joins(self, payload: Bytes) -> int | None:
+        return None if self.recorder is None else self.recorder.joins(payload)
+
+    def _leaves(self, place: int | None) -> None:
+        if place is not None and self.recorder is not None:
+            self.recorder.leaves(place)
 
     def step(self, stream: StreamProducer) -> Frame:
         """Run one step of a stream; the frame of its item, of its end, or of its error."""
@@ -276,8 +328,11 @@ class SerialExecutor:
 
     def end(self, outer: Any) -> None:
         """No more follows for now."""
-        self._running = outer
-        self._record(outer)
+        self._running, place = outer
+        if self._running is not None:
+            self._leaves(place)
+        elif self.recorder is not None:
+            self.recorder.ends()
 
     def close(self, stream: StreamProducer) -> None:
         """Close the iterator of a stream that is not open any more."""
@@ -318,13 +373,6 @@ class SerialExecutor:
 
     def give_up(self, client: Client, call_id: int) -> None:
         """It goes on: what runs here is only interrupted if somebody asks for that."""
-
-    def _record(self, running: _Entry | None) -> None:
-        if self.recorder is not None:
-            if running is None:
-                self.recorder.ends()
-            else:
-                self.recorder.begins(running[1].payload)
 
 
 def await_to_end(awaitable: Any) -> Any:

@@ -21,6 +21,7 @@ from .._os.thread_unwind import ThreadUnwind
 from .._pickling.codec import SCALARS, pickled
 from .._protocol.messages import Frame, FrameParts, Kind
 from ..errors import DeadlockError
+from .announcing import is_answered
 from .async_streams import AsyncStreamProducer
 from .awaitables import finish, is_async_iterator, is_awaited
 from .begun import Begun
@@ -113,7 +114,10 @@ class LoopExecutor:
 
     def run(self, client: Client, request: Frame) -> FrameParts | None:
         """Run a request that is plain; begin one that is awaited."""
-        return self.serial.run(client, request)
+        reply = self.serial.run(client, request)
+        if reply is not None:
+            is_answered(client, request)
+        return reply
 
     def has_room(self) -> bool:
         """Whether one more may be begun."""
@@ -145,8 +149,10 @@ class LoopExecutor:
             )
         begun = Begun(client, request)
         self._awaited += 1
-        self.begin_work(begun)
+        self._begun[begun] = None
         self.start(begun, self._run(begun, result))
+        if begun in self._begun:  # else its first step, which is noted as any request, was all
+            self._note(begun)
         return True
 
     def _is_made_stream(self, client: Client, request: Frame, result: Any) -> bool:
@@ -157,6 +163,7 @@ class LoopExecutor:
             client.streams[request.call_id] = stream
             self._open_streams.add(stream)
             client.send(Frame(Kind.STREAM, request.call_id))
+            is_answered(client, request)
         return True
 
     async def _run(self, begun: Begun, awaitable: Any) -> None:
@@ -181,13 +188,14 @@ class LoopExecutor:
             reply = self.before_reply(client, request, reply)
         self._awaited -= 1
         self.end_work(begun)
+        is_answered(client, request)
         self._host.deliver(client, reply)
 
     def _failed(self, begun: Begun, exc: BaseException) -> FrameParts | None:
         if isinstance(exc, ThreadUnwind):
             self.unwind(exc)
         if begun.request.kind == _CALL:
-            return self.error_frame(begun.request.call_id, exc)
+            return self.error_frame(begun.request.call_id, begun.raised(exc))
         if not begun.given_up:
             self._report(exc)  # nobody waits to be told
         return None
@@ -209,12 +217,20 @@ class LoopExecutor:
     def begin_work(self, begun: Begun) -> None:
         """It counts as running from now on."""
         self._begun[begun] = None
+        self._note(begun)
+
+    def _note(self, begun: Begun) -> None:
+        if self.serial.recorder is not None:
+            begun.place = self.serial.recorder.joins(begun.request.payload)
 
     def end_work(self, begun: Begun) -> None:
         """It does no longer."""
         if len(self._begun) == self._limit:
             self._host.room()
         self._begun.pop(begun, None)
+        if begun.place is not None and self.serial.recorder is not None:
+            self.serial.recorder.leaves(begun.place)
+            begun.place = None
 
     def unwind(self, exc: BaseException) -> None:
         """The process is to end, by what users' code has let through."""

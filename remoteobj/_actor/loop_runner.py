@@ -79,6 +79,10 @@ class LoopRunner:
         self._is_over: Callable[[], bool] = lambda: True
         self._unwinding: BaseException | None = None
         self._will_look = False
+        self._own: asyncio.Task[Any] | None = None
+        """What `finish` runs: the work loop, say."""
+        self._error: BaseException | None = None
+        """By which that is to end, rather than as one that is cancelled."""
         asyncio.set_event_loop(loop)
 
     def run_by(self, executor: LoopExecutor, drops: Callable[[], bool]) -> None:
@@ -143,17 +147,38 @@ class LoopRunner:
             BaseException: what it raises.
         """
         with self._mailbox.serving.at_work(lasting=True):
-            task = self.loop.create_task(_outcome_of(finish(coroutine)))
+            task = self._own = self.loop.create_task(_outcome_of(finish(coroutine)))
             task.add_done_callback(lambda _: self._look_soon())
             try:
                 self._run_until(task.done)
             except BaseException:
                 task.cancel()  # it is left by what ends the process
                 raise
+            finally:
+                self._own = None
         outcome: list[T] | BaseException = task.result()
+        error, self._error = self._error, None
+        if error is not None and isinstance(outcome, asyncio.CancelledError):
+            raise error from outcome
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome[0]
+
+    # ... which, as an `Interruptible`,
+
+    def runs(self) -> bool:
+        """Whether its code runs, and not that of a request, if users' code runs at all."""
+        return self._own is not None and self._executor.current is None
+
+    def is_open(self) -> bool:
+        """Whether it has not come to its end."""
+        return self._own is not None
+
+    def interrupt(self, error: BaseException) -> None:
+        """Have it end by an error at what it awaits."""
+        if self._own is not None:
+            self._error = error
+            self._own.cancel()
 
     def call(self, func: Callable[[], T]) -> T:
         """Call something within the loop."""
@@ -253,9 +278,8 @@ class LoopRunner:
             if frames and len(frames) == 1 and frames[0][0] in REQUESTS and self._is_at_rest():
                 if frames[0][4]:
                     client.has_actors = True
-                self._admission.count += 1
                 self._will_look = True  # what ends meanwhile need not ask for it
-                self._mailbox.run(client, frames[0])
+                self._admission.run(client, frames[0])
                 self._will_look = False
                 if self._turns or self._flowing or self._is_over():
                     self._look()

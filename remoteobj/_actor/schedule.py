@@ -83,6 +83,11 @@ class Schedule(Generic[C, S]):
         if client.requests and not client.unsent and client not in self.turns:
             self.turns.append(client)
 
+    def put_back(self, client: C, request: Frame) -> None:
+        """A request can't be begun yet: `line_up` will come, when its client has read on."""
+        client.requests.appendleft(request)
+        client.queued_bytes += size_of(request)
+
     def take_out(self, client: C, request: Frame) -> None:
         """A request is dealt with before its turn."""
         client.requests.remove(request)

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import resource
 import sys
-import threading
 from collections.abc import Container
 from types import CodeType, FrameType
-from typing import Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, Self
 
 from .._os.lazy_import import import_lock
 
-__all__ = ["Status", "memory", "open_prompts", "stack_here", "stacks"]
+__all__ = ["Explanation", "RunningCall", "Status", "memory", "open_prompts", "shown", "stack_here"]
 
 open_prompts: Final[set[object]] = set()
 """The debuggers that ask in the terminal, or wait for their turn there."""
+
+
+class RunningCall(NamedTuple):
+    """A call that an actor was running when `handle.status_()` asked it."""
+
+    number: int
+    """By which `handle.interrupt_(call=...)` finds it, as long as it runs."""
+    call: str
+    """The call as Python and without arguments, as `Status.call`."""
+    age: float
+    """Seconds since it began; of a stream, since it is at its next item."""
+    kind: Literal["call", "cast", "stream"]
+    """What its caller waits for: its outcome, nothing, or its next item."""
+    caller: int | None
+    """The process that has made it. None: its transport does not tell."""
 
 
 class Status(NamedTuple):
@@ -24,7 +38,7 @@ class Status(NamedTuple):
     """`starting`, `running`, `draining` or `stopped`."""
     call: str | None
     """The call that it was running, as Python and without arguments: `?.step(...)`, `?` being the
-    object. None: it was running none."""
+    object. None: it was running none. Of many at once, one that was not waiting; or the eldest."""
     age: float
     """Seconds since that call began; 0.0 if there was none."""
     queued: tuple[str, ...]
@@ -40,6 +54,31 @@ class Status(NamedTuple):
     """Those of them, which are no daemons, that its process waits for: it has ended otherwise."""
     debugged: bool = False
     """Whether it asks in the terminal, since it has come to a `breakpoint()`."""
+    calls: tuple[RunningCall, ...] = ()
+    """All calls that it was running: of one within which others run, those come first."""
+
+    @classmethod
+    def of(cls, told: tuple[Any, ...]) -> Self:
+        """The status that an actor has told, as far as this version knows what it tells."""
+        status = cls(*told[: len(cls._fields)])
+        return status._replace(calls=tuple(RunningCall(*call) for call in status.calls))
+
+    def told(self) -> tuple[Any, ...]:
+        """It as bare tuples, which any version can read."""
+        return (*self[:-1], tuple(map(tuple, self.calls)))
+
+
+class Explanation(NamedTuple):
+    """What an actor tells of itself where a call is out of time."""
+
+    status: tuple[Any, ...]
+    """Its `Status.told`."""
+    stack: str
+    """Of what it runs; that of the call comes first, if it runs."""
+    begun: tuple[int, ...]
+    """Which calls of its owner run."""
+    age: float | None
+    """Seconds since the call began; None: it does not run."""
 
 
 def memory() -> int:
@@ -58,25 +97,11 @@ def stack_here(user_entry_points: Container[CodeType] = ()) -> str:
     package = __name__.partition(".")[0]
     while frame is not None and str(frame.f_globals.get("__name__")).startswith(f"{package}."):
         frame = frame.f_back
-    return "" if frame is None else _shown(frame, user_entry_points)
+    return "" if frame is None else shown(frame, user_entry_points)
 
 
-def stacks(user_entry_points: Container[CodeType] = ()) -> str:
-    """The Python stacks of all threads of this process but the calling one.
-
-    Args:
-        user_entry_points: the code of our functions that call users' code. Of each stack the
-            frames down to the first of them are left out.
-    """
-    names = {one.ident: one.name for one in threading.enumerate()}
-    return "\n".join(
-        f"Thread {names.get(ident, ident)}:\n{_shown(frame, user_entry_points)}"
-        for ident, frame in sys._current_frames().items()
-        if ident != threading.get_ident()
-    )
-
-
-def _shown(frame: FrameType, user_entry_points: Container[CodeType]) -> str:
+def shown(frame: FrameType, user_entry_points: Container[CodeType]) -> str:
+    """The stack whose innermost frame this is, as text, from users' code on."""
     with import_lock:
         import traceback  # for a faster start-up: few programs ask
 

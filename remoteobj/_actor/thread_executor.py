@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final, Protocol
 
@@ -22,6 +23,7 @@ from .._os.thread_unwind import raise_in_thread, take_back_from_thread
 from .._os.wakeup import Wakeup
 from .._protocol.chains import BlockedCall, CallChain, serving_threads
 from .._protocol.messages import Frame, FrameParts, Kind
+from .announcing import is_answered
 from .clients import Client, StreamProducer
 from .control import start, unblock
 from .execution import Executor, Running
@@ -91,12 +93,23 @@ class Worker:
         """Have it end, once it is at nothing."""
         self._jobs.put(None)
 
-    def interrupt(self, kind: type[BaseException], running: Running) -> None:
+    def interrupt(self, error: BaseException | type[BaseException], running: Running) -> None:
         """Raise something in what it runs, if it is still this."""
         with self._interruptions:
-            if self._interruptible and self.serial.current == running:
+            current = self.serial.current
+            if self._interruptible and current is not None and current.request is running.request:
                 self._interrupted = True
-                raise_in_thread(self.thread, kind)
+                raise_in_thread(self.thread, error)
+
+    @property
+    def all_running(self) -> list[Running]:
+        """What it runs."""
+        return [
+            one._replace(
+                thread=self.thread.ident or 0, interrupt=partial(self.interrupt, running=one)
+            )
+            for one in self.serial.all_running
+        ]
 
     @property
     def blocked_call(self) -> BlockedCall | None:
@@ -128,6 +141,7 @@ class Worker:
         self._leave_users_code()
         if reply is not None:
             client.send(reply)
+        is_answered(client, request)
         self._host.ended(self, client)
 
     def _flow(self, stream: StreamProducer, credit: int) -> None:
@@ -291,7 +305,7 @@ class ThreadExecutor:
     @property
     def all_running(self) -> list[Running]:
         """All that is begun and not over."""
-        return [one for worker in list(self.workers) for one in worker.serial.all_running]
+        return [one for worker in list(self.workers) for one in worker.all_running]
 
     @property
     def done(self) -> int:

@@ -17,14 +17,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Container
 from contextlib import AbstractContextManager
-from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._os.thread_unwind import ThreadUnwind
 from .._protocol.messages import Bytes, Frame
 from .admission import Admission
 from .clients import Client, StreamProducer
-from .execution import Executor, ExecutorMaker, SerialExecutor
+from .execution import BesideOthers, Executor, ExecutorMaker, SerialExecutor
 from .goodbye import end_streams
 from .mailbox import Mailbox
 from .thread_executor import ThreadExecutor, Worker
@@ -40,7 +39,14 @@ def of_server(
 ) -> ThreadRunner:
     """What drives the requests of a server by so many threads, from now on."""
     runner = ThreadRunner(server.mailbox, at_home)
-    make_serial: ExecutorMaker = partial(SerialExecutor, recorder=server.link.recorder)
+    recorder = server.link.recorder
+
+    def make_one_of_many(
+        root: Callable[[], Any], report: Callable[[BaseException], None]
+    ) -> SerialExecutor:
+        return SerialExecutor(root, report, recorder and BesideOthers(recorder))
+
+    make_serial: ExecutorMaker = make_one_of_many
     if server.state_keeper is not None:
         make_serial = server.state_keeper.around(make_serial)
 

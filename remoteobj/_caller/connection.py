@@ -356,8 +356,8 @@ class Connection:
         if self._incoming.closed_because is None:
             self._channel.wake()
 
-    def ahead_of(self, call: PendingCall) -> list[Bytes]:
-        """What the open calls before this one were sent as, the eldest first."""
+    def ahead_of(self, call: PendingCall) -> list[PendingCall]:
+        """The open calls before this one, the eldest first."""
         return self._calls.ahead_of(call)
 
     def given_up(self) -> list[int]:

@@ -68,8 +68,8 @@ class OwnedParts(NamedTuple):
     await_connection: Callable[[float | None], Connection | None]
     """Called before a new connection is made: the one that is there; None: one is to be made.
     Waits, until a deadline, for an actor that is restarted; raises what it is that forbids it."""
-    explain: Callable[[CallOptions, PendingCall | None, Sequence[Bytes], str], CallTimeoutError]
-    """Makes the error of a call that took too long, of which these calls are in the way."""
+    explain: Callable[..., CallTimeoutError]
+    """Makes the error of a call that took too long, as `_inspection.Inspector.explain`."""
     interrupt: Callable[[PendingCall], None]
     """Has a call interrupted that was given up, if it runs; does not wait for that."""
 

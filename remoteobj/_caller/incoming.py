@@ -72,6 +72,12 @@ class Incoming:
         else:
             _HANDLERS.get(frame[0], Incoming._refuse_unknown)(self, frame)
 
+    def _on_begun(self, frame: Frame) -> None:
+        self._calls.begun_up_to = frame.call_id
+
+    def _on_in_turn(self, frame: Frame) -> None:
+        self._calls.begun_up_to = None
+
     def _on_goodbye(self, frame: Frame) -> None:
         self.close(self._goodbye_error(frame.payload))
 
@@ -133,6 +139,8 @@ _ABOUT_CALLS: Final = frozenset(
     (Kind.VALUE, Kind.RETURNED_SELF, Kind.ERROR, Kind.REFUSED, Kind.STREAM, Kind.ITEM, Kind.END)
 )
 _HANDLERS: Final[dict[int, Callable[[Incoming, Frame], None]]] = {
+    Kind.BEGUN: Incoming._on_begun,
+    Kind.IN_TURN: Incoming._on_in_turn,
     Kind.GOODBYE: Incoming._on_goodbye,
     Kind.HANGUP: Incoming._on_hangup,
     Kind.RELEASE: Incoming._on_channel,

@@ -3,12 +3,15 @@ output, and the stacks of a crash.
 
 ::
 
-    | running | end u64 | outcome | output (a ring) | the program's error | faulthandler's stacks |
-              ^ HEAD    ^ WORD    ^ RING            ^ FAILURE             ^ STACKS
+    | running | end u64 | outcome | output (a ring) | the program's error | beside    | stacks
+              ^ HEAD    ^ WORD    ^ RING            ^ FAILURE             ^ BESIDE    ^ STACKS
 
+What runs alone is noted in `running`; each of those that run beside it, or beside each other, has a
+place of its own in `beside`, which is mapped when there first is one. faulthandler writes `stacks`.
 It lies in anonymous memory that the owner made and both have, so that a SIGKILL takes nothing of
 it: in a slot of its own (`recorder_slots`). faulthandler writes there without the interpreter: also
-when the interpreter is what crashed, or is held by code in C.
+when the interpreter is what crashed, or is held by code in C. Nothing here takes a lock for a
+request: a place is taken out of a list, and put back there, which are single steps.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ from .._os.own_signals import undo_in_child
 from .._protocol.messages import Bytes
 from .recorder_slots import HEAD, Slot, claim_slot, open_anew
 
-__all__ = ["STACK_SIGNAL", "FlightRecorder", "Outcome"]
+__all__ = ["PLACES", "STACK_SIGNAL", "FlightRecorder", "Outcome"]
 
 _RUNNING = struct.Struct(f"<?{HEAD - 1}s")
 """Whether a request is being run, and the beginning of its payload."""
@@ -45,7 +48,15 @@ OUTPUT = 1 << 14
 FAILURE: Final = RING + OUTPUT
 LONGEST_ERROR = 1 << 16
 """Bytes of an error that is kept; a longer one is not."""
-STACKS: Final = FAILURE + LONGEST_ERROR
+BESIDE: Final = 1 << 17
+"""Where pages begin on every system, and the error has ended."""
+PLACES: Final = 512
+"""How many requests that run beside each other are noted."""
+PLACE: Final = 128
+"""Bytes of the place of one of them."""
+_BESIDE = struct.Struct(f"<?{PLACE - 1}s")
+NO_PLACE: Final = -1
+STACKS: Final = BESIDE + PLACES * PLACE
 STACKS_READ = 1 << 16
 """Bytes of stacks that are read."""
 
@@ -82,6 +93,9 @@ class FlightRecorder:
         self._seen = STACKS
         """Where the stacks begin that were not to be forgotten."""
         self._running: Any = None  # once it is installed, its head in memory
+        self._beside: Any = None  # and once requests have run beside each other, their places
+        self._free: list[int] = []
+        """Where the places begin that nothing is noted in."""
         self._lock = threading.RLock()  # a signal handler may print within a print
 
     @property
@@ -129,13 +143,43 @@ class FlightRecorder:
             os.close(fd)
 
     def begins(self, payload: Bytes) -> None:
-        """A request is going to be run."""
+        """A request is going to be run, alone."""
         start = payload if type(payload) is bytes else bytes(payload[: HEAD - 1])
         _RUNNING.pack_into(self._running, 0, True, start)
 
     def ends(self) -> None:
-        """None is being run."""
+        """It has ended."""
         self._running[0] = 0
+
+    def joins(self, payload: Bytes) -> int:
+        """A request is going to be run beside others, or within another one: what `leaves` needs.
+
+        Where more run than there are places, those that are too many are not noted.
+        """
+        start = payload if type(payload) is bytes else bytes(payload[: PLACE - 1])
+        try:
+            at = self._free.pop()
+        except IndexError:
+            at = self._first_place()
+        if at != NO_PLACE:
+            _BESIDE.pack_into(self._beside, at, True, start)
+        return at
+
+    def leaves(self, place: int) -> None:
+        """It has ended."""
+        if place != NO_PLACE:
+            self._beside[place] = 0
+            self._free.append(place)
+
+    def _first_place(self) -> int:
+        """A place, if none has been made yet; else all are taken."""
+        with self._lock, contextlib.suppress(OSError):  # no memory: it must hinder nobody
+            if self._beside is None:
+                size = PLACES * PLACE
+                self._beside = mmap.mmap(self._fd, size, offset=self._start + BESIDE)
+                self._free += reversed(range(PLACE, size, PLACE))
+                return 0
+        return NO_PLACE
 
     def note(self, data: bytes) -> None:
         """Add to the output, of which the beginning is forgotten once it is long."""
@@ -161,11 +205,13 @@ class FlightRecorder:
     #
     # The actor may have written anything, or cut the file off: what is not there was not noted.
 
-    def running(self) -> bytes | None:
-        """The beginning of the payload of what was being run at the end; None: nothing was."""
+    def running(self) -> list[bytes]:
+        """The beginnings of the payloads of what was being run at the end: first those that ran
+        beside others or within one, the innermost before the outer ones; at most `PLACES` so."""
         slot = self._slot if self._inherited else None
-        runs, payload = _RUNNING.unpack(self._read(HEAD, 0) if slot is None else slot.head)
-        return payload if runs else None
+        alone = _RUNNING.unpack(self._read(HEAD, 0) if slot is None else slot.head)
+        beside = _BESIDE.iter_unpack(self._read(PLACES * PLACE, BESIDE))
+        return [payload for runs, payload in reversed((alone, *beside)) if runs]
 
     def outcome(self) -> tuple[Outcome, bytes]:
         """How the program ended by its own word, and its packed error, if that is known."""

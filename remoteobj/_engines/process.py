@@ -300,16 +300,18 @@ class ActorProcess(multiprocessing.Process):
         assert recorder is not None
         outcome, self._packed_error = recorder.outcome()
         running = recorder.running()
+        described = {payload: self._describe(payload) for payload in running}
         return ExitReport(
             self.name,
             self.pid,
             code,
             self._reason(code, outcome),
-            running=None if running is None else self._describe(running),
+            running=described[running[0]] if running else None,
             last_stack=recorder.stacks() or None,
             last_output=recorder.output() or None,
             peak_memory=reaper.peak_memory,
             out_of_memory=code == -signal.SIGKILL and killed_for_memory(),
+            all_running=tuple(described[payload] for payload in running),
         )
 
     def _reason(self, code: int | None, outcome: Outcome) -> ExitReason:

@@ -13,12 +13,19 @@ class ThreadUnwind(BaseException):
     """Unwinds the thread that runs requests: never the outcome of one."""
 
 
-def raise_in_thread(thread: threading.Thread, kind: type[BaseException]) -> None:
-    """Raise an exception of this class in another thread, when that next runs Python code.
+def raise_in_thread(thread: threading.Thread, error: BaseException | type[BaseException]) -> None:
+    """Raise an exception, or one of a class, in another thread, when that next runs Python code.
 
     What it waits for in the kernel, or computes in C, comes to its end before.
     """
-    _set_pending(thread, kind)
+    _set_pending(thread, error if isinstance(error, type) else _class_of_one(error))
+
+
+def _class_of_one(error: BaseException) -> type[BaseException]:
+    """A class that gives this one exception in place of any new one. The interpreter takes classes
+    alone, and believes the instance that it gets."""
+    cls = type(error)
+    return type(cls.__name__, (cls,), {"__new__": lambda *_: error})
 
 
 def take_back_from_thread(thread: threading.Thread) -> None:

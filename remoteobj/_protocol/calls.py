@@ -3,10 +3,11 @@
 Everything that decides what happens to a call belongs here; everything that reads, writes,
 waits or wakes a thread does not.
 
-Why at most one call of a connection can have run without its caller knowing: the actor
-begins no further call of a connection before the reply to the last one is written whole.
-So when the actor dies, the oldest call that has no reply may have run; the younger have not
-(but for requests that the oldest one itself had run, by `process_requests`).
+Which calls can have run without their caller knowing: an actor begins no further call of a
+connection before the reply to the last one is written whole, or else says so before it does, by
+BEGUN. So when the actor dies, what it has said holds; where it has said nothing, the oldest call
+that has no reply may have run, and the younger have not (but for requests that the oldest one
+itself had run, by `process_requests`).
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Final, TypeVar
 
+from .._os.lazy_import import import_lock
 from .._os.wakeup import Wakeable
-from ..errors import DeadlockError, RemoteObjError
+from ..errors import ActorDiedError, DeadlockError, RemoteObjError
 from .messages import INIT_ID, Bytes, Frame, Kind
 
 __all__ = [
@@ -198,6 +201,8 @@ class CallTable:
         self._ids = itertools.count(INIT_ID + 1)
         self.fast_call_id = 0
         """The call of a thread that alone uses the connection, and has no entry; 0: none."""
+        self.begun_up_to: int | None = None
+        """Up to which one they may have begun; None: the oldest alone may."""
 
     def expect_birth(self) -> PendingCall:
         """The entry for the actor's first word: that it is made, or why not."""
@@ -233,15 +238,12 @@ class CallTable:
         if sink is not None and sink.deliver(frame):
             self._open.pop(frame[1], None)
 
-    def ahead_of(self, pending: PendingCall) -> list[Bytes]:
-        """What the calls before this one were sent as, the eldest first."""
+    def ahead_of(self, pending: PendingCall) -> list[PendingCall]:
+        """The calls before this one that have no answer yet, the eldest first."""
         calls = [call for call in list(self._open.values()) if isinstance(call, PendingCall)]
         before = [call for call in calls if INIT_ID < call.call_id < pending.call_id]
-        return [
-            call.sent
-            for call in sorted(before, key=lambda call: call.call_id)
-            if call.first is None
-        ]
+        before.sort(key=lambda call: call.call_id)
+        return [call for call in before if call.first is None]
 
     def given_up(self) -> list[int]:
         """The calls that nobody waits for and that may still run over there, the eldest first."""
@@ -263,7 +265,8 @@ class CallTable:
         close(pending.call_id)  # the END that answers it wakes whoever waits for an item
 
     def fail_all(self, failure: ErrorFactory) -> None:
-        """End every open call: exactly the oldest one without a reply may have run."""
+        """End every open call. One may have run if it was said to have begun; and if nothing was
+        said, exactly the oldest one without a reply may."""
         oldest = True
         for call_id in sorted(self._open):
             sink = self._open.pop(call_id, None)
@@ -271,9 +274,23 @@ class CallTable:
                 continue  # its last frame came this very moment
             # That the object is made is no call, and a stream was answered by its first frame.
             apart = call_id <= INIT_ID or (isinstance(sink, PendingCall) and sink.first is not None)
-            maybe_executed = apart or oldest
+            told = self.begun_up_to is not None and not apart
+            begun = call_id <= (self.begun_up_to or 0) if told else apart or oldest
             oldest = oldest and apart
-            sink.fail(lambda maybe=maybe_executed: failure(maybe))  # type: ignore[misc]
+            sink.fail(partial(_failure, failure, begun, sink, begun and told))
 
     def __len__(self) -> int:
         return len(self._open)
+
+
+def _failure(
+    failure: ErrorFactory, begun: bool, call: PendingCall | _Abandoned, surely: bool
+) -> BaseException:
+    """The failure of a call; that of one that is known to have begun says that it was running."""
+    error = failure(begun)
+    if begun and isinstance(error, ActorDiedError) and isinstance(call, PendingCall) and call.sent:
+        with import_lock:
+            from .descriptions import describe_request  # for a faster start-up
+
+        return error.of_call(describe_request(call.sent), surely)
+    return error

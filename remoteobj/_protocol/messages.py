@@ -87,6 +87,12 @@ class Kind:
     # ... and after STREAM come items, then END or ERROR
     ITEM: Final = 15
     END: Final = 16
+    # what an actor that runs several calls at once says besides, before it begins one
+    BEGUN: Final = 17
+    """Of the calls without an answer those up to this id may have begun. No other has, until this
+    is said of it."""
+    IN_TURN: Final = 18
+    """That does not hold any more. As before it: only the oldest may have begun."""
     # about the connection
     GOODBYE: Final = 20
     """Nothing after it will be executed. A payload says why the actor failed."""
@@ -100,7 +106,8 @@ class Kind:
     STACK: Final = 33
     INTERRUPT: Final = 34
     EXPLAIN: Final = 35
-    """STATUS and STACK at once, and then INTERRUPT, if there is a payload."""
+    """STATUS and STACK at once, with what they say of one call; then INTERRUPT, if there is an
+    error to be raised."""
     GLANCE: Final = 37
     """What of STATUS changes from moment to moment, for whoever asks again and again."""
     # actor to owner, on the control channel
@@ -171,13 +178,15 @@ class StopOrder(NamedTuple):
 class InterruptOrder(NamedTuple):
     """What an owner wants to be raised in what its actor runs."""
 
-    error: bytes
+    error: bytes = b""
     """As `_pickling.exceptions.pack_error` packs it."""
     call_id: int = INIT_ID
-    """Of the one call of the owner's that is to be interrupted; `INIT_ID`: whatever runs."""
+    """Of the one call of the owner's that is meant; `INIT_ID`: whatever runs ..."""
+    number: int = 0
+    """... or, where it is not 0, the one call that was told with this number."""
 
     def payload(self) -> bytes:
-        return self.call_id.to_bytes(8, "little") + self.error
+        return _INTERRUPT.pack(self.call_id, self.number) + self.error
 
     @classmethod
     def read(cls, payload: Bytes) -> InterruptOrder:
@@ -185,11 +194,12 @@ class InterruptOrder(NamedTuple):
         Raises:
             MalformedFrameError: this is no such order.
         """
-        if len(payload) < 8:
+        if len(payload) < _INTERRUPT.size:
             raise MalformedFrameError(f"{len(payload)} bytes are no order to interrupt")
-        return cls(bytes(payload[8:]), int.from_bytes(payload[:8], "little"))
+        return cls(bytes(payload[_INTERRUPT.size :]), *_INTERRUPT.unpack_from(payload))
 
 
+_INTERRUPT = struct.Struct("<QQ")
 _CREDIT = struct.Struct("<I")
 
 

@@ -194,6 +194,12 @@ class StreamChannel:
         return self._stream.fileno()
 
     @property
+    def peer_pid(self) -> int | None:
+        """The process that has made the other end; None: the transport does not tell."""
+        pid: int | None = getattr(self._stream, "peer_pid", None)
+        return pid
+
+    @property
     def writes(self) -> int:
         return self._stream.writes
 

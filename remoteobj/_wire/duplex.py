@@ -23,6 +23,7 @@ from typing import Any
 from .._os.fork_safety import creation_lock, is_own, no_more_own, own
 from .._os.sigpipe import sigpipe_blocked_if_default
 from .._protocol.messages import Bytes
+from .peers import pid_of
 
 __all__ = [
     "DuplexStream",
@@ -74,6 +75,13 @@ class DuplexStream:
     @property
     def passes_descriptors(self) -> bool:
         return self._has_pipes  # beside them, the socket has nothing else to carry
+
+    @property
+    def peer_pid(self) -> int | None:
+        """The process that has made the other end, as the kernel tells it; None: it does not."""
+        with contextlib.suppress(OSError):  # it is closed
+            return pid_of(self._socket)
+        return None
 
     def fileno(self) -> int:
         return -1 if self._reader.closed or not is_own(self) else self._reader.fileno()

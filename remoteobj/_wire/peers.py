@@ -9,7 +9,7 @@ import sys
 
 from .auth import UNTOLD, Ends
 
-__all__ = ["ends_of", "user_of"]
+__all__ = ["ends_of", "pid_of", "user_of"]
 
 _UCRED = struct.Struct("3i")
 """Of Linux: pid, user, group."""
@@ -36,6 +36,13 @@ def ends_of(sock: socket.socket, lent_by: int | None = None) -> Ends:
     """
     own = os.getpid() if lent_by is None or sys.platform == "darwin" else lent_by
     return Ends(_pid_namespace(), own, _pid_of(sock))
+
+
+def pid_of(sock: socket.socket) -> int | None:
+    """The process that has made the other end; None where the kernel does not tell, and of another
+    namespace of pids."""
+    pid = _pid_of(sock)
+    return pid if pid > 0 else None
 
 
 def _pid_of(sock: socket.socket) -> int:

@@ -161,8 +161,9 @@ ORDERS = {
         "what an actor is doing now",
         """
         Show what an actor is doing now: its state, its call and for how long, and
-        what waits. A busy actor answers at once. One that does not answer is stopped
-        by a signal, or code in C holds its interpreter.
+        what waits; of several calls that run at once, each with its number. A busy
+        actor answers at once. One that does not answer is stopped by a signal, or
+        code in C holds its interpreter.
 
         example:
           remoteobj status front
@@ -181,11 +182,13 @@ ORDERS = {
     "interrupt": (
         "raise KeyboardInterrupt in what an actor runs",
         """
-        Raise KeyboardInterrupt in the call, or the work loop, that an actor runs. The
-        actor and its state stay, if its code lets them.
+        Raise KeyboardInterrupt in the call, or the work loop, that an actor runs; in
+        all of them, if it runs several at once. The actor and its state stay, if its
+        code lets them.
 
-        example:
+        examples:
           remoteobj interrupt front
+          remoteobj interrupt front --call 3   that call alone: status has its number
         """,
     ),
     "stop": (
@@ -216,6 +219,10 @@ def _add_orders(verbs: Any) -> None:
     for name, (summary, text) in ORDERS.items():
         order = _add(verbs, name, summary, text)
         _add_name(order, STOP_SECONDS if name == "stop" else ANSWER_SECONDS)
+        if name == "interrupt":
+            order.add_argument(
+                "--call", type=int, metavar="NUMBER", help="of the one call that is meant"
+            )
 
 
 def _add_name(parser: argparse.ArgumentParser, seconds: float) -> None:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from .. import Status
 from .._looking import Observer, find
 from ..errors import RemoteObjError
-from .text import duration, shown, size
+from .text import Column, duration, shown, size, table
 
 __all__ = ["order", "told_of"]
+
+CALLS: Final = (
+    Column("NUMBER", right=True),
+    Column("CALL"),
+    Column("AGE", right=True),
+    Column("KIND"),
+    Column("CALLER", right=True),
+)
+"""What `status` shows of each of several calls."""
 
 
 class NothingRunsError(RemoteObjError):
@@ -21,13 +30,13 @@ class NothingRunsError(RemoteObjError):
 def order(asked: argparse.Namespace) -> int:
     """Do what the verb says with the actor of that name, and say what came of it."""
     with Observer(find(asked.name)) as observer:
-        said = VERBS[asked.verb](observer, asked.timeout)
+        said = VERBS[asked.verb](observer, asked)
     print(said)
     return 0
 
 
-def _status(observer: Observer, seconds: float) -> str:
-    status = observer.status(seconds)
+def _status(observer: Observer, asked: argparse.Namespace) -> str:
+    status = observer.status(asked.timeout)
     lines = {
         "name": observer.info.name,
         "class": observer.info.class_name,
@@ -39,10 +48,23 @@ def _status(observer: Observer, seconds: float) -> str:
         "memory": size(status.memory),
         "threads": ", ".join(status.threads),
     }
+    if len(status.calls) > 1:
+        lines["running"] = f"{len(status.calls)} calls, as below"
     if status.waits_for:
         lines["waits for"] = ", ".join(status.waits_for)
     wide = max(map(len, lines))
-    return "\n".join(f"{name:{wide}}  {shown(value)}" for name, value in lines.items())
+    told = [f"{name:{wide}}  {shown(value)}" for name, value in lines.items()]
+    return "\n".join([*told, *(_calls(status) if len(status.calls) > 1 else ())])
+
+
+def _calls(status: Status) -> Iterator[str]:
+    """All calls that it runs, as a table."""
+    yield ""
+    rows = [
+        (str(one.number), shown(one.call), duration(one.age), one.kind, str(one.caller or ""))
+        for one in status.calls
+    ]
+    yield from table(CALLS, rows, None)
 
 
 def told_of(status: Status) -> str:
@@ -50,27 +72,29 @@ def told_of(status: Status) -> str:
     return "none" if status.call is None else f"{status.call} for {duration(status.age)}"
 
 
-def _stack(observer: Observer, seconds: float) -> str:
-    return "\n".join(map(shown, observer.stack(seconds).splitlines()))
+def _stack(observer: Observer, asked: argparse.Namespace) -> str:
+    return "\n".join(map(shown, observer.stack(asked.timeout).splitlines()))
 
 
-def _interrupt(observer: Observer, seconds: float) -> str:
-    if not observer.interrupt(timeout=seconds):
-        raise NothingRunsError(f"{observer.info.name} runs nothing that could be interrupted")
-    return f"{shown(observer.info.name)}: interrupted"
+def _interrupt(observer: Observer, asked: argparse.Namespace) -> str:
+    name = shown(observer.info.name)
+    if not observer.interrupt(timeout=asked.timeout, call=asked.call):
+        what = "nothing that could be interrupted" if asked.call is None else "no such call"
+        raise NothingRunsError(f"{name} runs {what}")
+    return f"{name}: interrupted"
 
 
-def _stop(observer: Observer, seconds: float) -> str:
-    observer.stop(seconds)
+def _stop(observer: Observer, asked: argparse.Namespace) -> str:
+    observer.stop(asked.timeout)
     return f"{shown(observer.info.name)}: stopped"
 
 
-def _kill(observer: Observer, seconds: float) -> str:
-    observer.kill(seconds)
+def _kill(observer: Observer, asked: argparse.Namespace) -> str:
+    observer.kill(asked.timeout)
     return f"{shown(observer.info.name)}: killed"
 
 
-VERBS: Final[dict[str, Callable[[Observer, float], str]]] = {
+VERBS: Final[dict[str, Callable[[Observer, argparse.Namespace], str]]] = {
     "status": _status,
     "stack": _stack,
     "interrupt": _interrupt,

@@ -35,6 +35,13 @@ class Row(NamedTuple):
     """How much of a core its process has used: 1.0 is all of one."""
     memory: int = 0
     """Bytes."""
+    running: int = 0
+    """How many calls it is running, `call` being one of them."""
+
+    @property
+    def told_call(self) -> str:
+        """What it is running, in one line."""
+        return f"{self.call or ''}{f' +{self.running - 1}' if self.running > 1 else ''}"
 
 
 class Source(Protocol):
@@ -86,13 +93,15 @@ def cells(row: Row) -> tuple[str, ...]:
 
     >>> cells(Row("1", "front", "Camera", 7, "running", "?.grab(...)", 0.5, 2, 30.0, 0.25, 1 << 20))
     ('front', 'Camera', '7', 'running', '?.grab(...)', '500ms', '2', '30', '25%', '1.0 MB')
+    >>> cells(Row("1", "web", "Site", 7, "running", "?.get(...)", running=3))[4]
+    '?.get(...) +2'
     """
     return (
         shown(row.name),
         shown(row.cls),
         str(row.pid),
         shown(row.state),
-        shown(row.call or ""),
+        shown(row.told_call),
         duration(row.age) if row.call else "",
         str(row.queued or ""),
         amount(row.calls) if row.calls else "",

@@ -83,6 +83,7 @@ class Sampler:
             calls=memory.calls,
             cpu=_share(memory, now, glance.cpu_seconds),
             memory=glance.memory,
+            running=glance.running,
         )
 
 

@@ -37,7 +37,8 @@ STATE    starting, running, draining (it stops in order),
          restarting, suspended (a signal has stopped it),
          orphaned (its program has died, so that it ends), or
          silent: code that holds its interpreter keeps it busy
-CALL     the call that it runs now, and AGE: for how long
+CALL     the call that it runs now, and AGE: for how long;
+         +2: it runs two more
 QUEUE    how many calls wait
 CALLS/S  how many calls it has done per second
 CPU      how much of a core its process has used

@@ -17,6 +17,7 @@ from remoteobj import CallTimeoutError, RemoteError, remote
 from remoteobj.cli.program import main
 from remoteobj.testing import Gate
 from tests.tools import until, until_gone
+from tests.watching.jugglers import Juggler
 from tests.watching.millers import Miller
 
 
@@ -167,6 +168,34 @@ def test_a_busy_actor_tells_what_it_does_and_where(
     assert ", in grind" in stack
     gate.open()
     assert future.result() == "flour"
+
+
+def test_each_of_many_calls_can_be_seen_and_interrupted(command: Command, gate: Gate) -> None:
+    juggler: Any = Juggler.options(name="mill", start_method="fork").spawn()
+    futures = [juggler.future_.hold(), juggler.future_.group()]
+    until(lambda: len(juggler.status_().calls) == 2)
+    said = command("status", "mill").out.splitlines()
+    assert "running  2 calls, as below" in said
+    rows = [row.split() for row in said[-3:]]
+    assert rows[0] == ["NUMBER", "CALL", "AGE", "KIND", "CALLER"]
+    assert [(row[1], row[3], row[4]) for row in rows[1:]] == [
+        ("?.hold(...)", "call", str(os.getpid())),
+        ("?.group(...)", "call", str(os.getpid())),
+    ]
+    assert f"Call {rows[1][0]}, ?.hold(...), waits:" in command("stack", "mill").out
+    assert command("attach", "mill", "-c", "actor.caught").out == "[]\n", "while others wait"
+    assert command("interrupt", "mill", "--call", rows[1][0]).code == 0
+    with pytest.raises(RemoteError, match="KeyboardInterrupt"):
+        futures[0].result(10)
+    assert one_line(command("interrupt", "mill", "--call", "99")) == "mill runs no such call"
+    held = juggler.future_.drop(gate)
+    gate.wait_for_arrival()
+    assert ", in drop" in command("stack", "mill").out, "while its loop is held"
+    assert command("interrupt", "mill") == (0, "mill: interrupted\n", "")
+    for future in (futures[1], held):
+        with pytest.raises(RemoteError, match="KeyboardInterrupt"):
+            future.result(10)
+    juggler.stop_()
 
 
 def test_what_it_runs_can_be_interrupted(miller: Any, command: Command, gate: Gate) -> None:
