@@ -113,6 +113,9 @@ def test_each_call_that_has_begun_may_have_been_executed_and_none_that_waits(
     found = deaths(futures)
     assert found[:2] == [(True, "?.hold(...)"), (True, "?.group(...)")]
     assert [maybe for maybe, _ in found[2:]] == [False] * len(found[2:])
+    error: Any = futures[0].exception()
+    ran = [call for call in error.all_running if call in ("?.hold(...)", "?.group(...)")]
+    assert sorted(ran) == ["?.group(...)", "?.hold(...)"]
     juggler.kill_()
     juggler.stop_()
 
@@ -394,6 +397,8 @@ def test_each_call_that_runs_in_a_thread_may_have_been_executed(start: Any, gate
     os.kill(miller.pid_, signal.SIGKILL)
     found = deaths(futures)
     assert found[:2] == [(True, "?.for_ever(...)"), (True, "?.grind(...)")]
+    error: Any = futures[0].exception()
+    assert sorted(error.all_running) == ["?.for_ever(...)", "?.grind(...)"]
     assert [maybe for maybe, _ in found[2:]] == [False] * 3
     miller.kill_()
     miller.stop_()
