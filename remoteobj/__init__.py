@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ._catching.catchers import Except, LocalExcept
     from ._each import Each, each
     from ._handle import Handle
+    from ._instrument import Instrumentation, instrument
     from ._looking import ActorInfo, actors
     from ._option_types import SpawnOptions
     from ._pool import Pool
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ._remote import remote
     from ._spawn import Spawner, options, spawn
     from ._supervisor import Supervisor
+    from ._trace import Trace, trace
     from .errors import (
         ActorDiedError,
         CallTimeoutError,
@@ -47,6 +49,7 @@ __all__ = [
     "Except",
     "ExitReport",
     "Handle",
+    "Instrumentation",
     "LocalExcept",
     "NameTakenError",
     "NotListeningError",
@@ -62,6 +65,7 @@ __all__ = [
     "Status",
     "Stream",
     "Supervisor",
+    "Trace",
     "UnsendableError",
     "actors",
     "awaitable",
@@ -71,9 +75,11 @@ __all__ = [
     "errors",
     "future",
     "get",
+    "instrument",
     "options",
     "remote",
     "spawn",
+    "trace",
     "util",
 ]
 
@@ -83,6 +89,8 @@ if not TYPE_CHECKING:  # to which a misspelt name would be an Any
     _homes |= {"Each": "_each", "each": "_each", "Pool": "_pool", "Supervisor": "_supervisor"}
     _homes |= dict.fromkeys(("awaitable", "current", "future", "get"), "_access")
     _homes |= {"SpawnOptions": "_option_types", "connect": "_public_names"}
+    _homes |= dict.fromkeys(("Trace", "trace"), "_trace")
+    _homes |= dict.fromkeys(("Instrumentation", "instrument"), "_instrument")
     _homes |= {"ActorInfo": "_looking", "actors": "_looking"}
     _homes |= dict.fromkeys(("RunningCall", "Status"), "_actor.status")
     _homes |= {"Stream": "_caller.streams"}

@@ -21,9 +21,12 @@ from ._inspection import Inspector
 from ._lifecycle_errors import LifecycleErrors
 from ._listing import Listing
 from ._options import Options
+from ._os.lazy_import import import_lock
 from ._protocol.calls import PendingCall
 from ._protocol.frames import encode
+from ._protocol.identity import Peer
 from ._protocol.messages import Frame, InterruptOrder, Kind, StopOrder
+from ._protocol.requests import observers
 from ._wire.channel import ChannelClosedError
 from .errors import ActorDiedError, ExitReport, NotListeningError, RemoteObjError
 
@@ -58,6 +61,12 @@ def _lost(owner_pid: int, name: str, instance: Instance, maybe_executed: bool) -
     return ActorDiedError.from_exit(ExitReport(name), maybe_executed)
 
 
+def _peer(listing: Listing) -> Peer:
+    """The actor, for those who tell of its calls; by what does not lead to the connection."""
+    actor_id = listing.entry.actor_id
+    return Peer(actor_id, lambda: listing.entry.class_name or None, lambda: listing.entry.pid)
+
+
 class Incarnation:
     """A process of an actor; to make one is to start it.
 
@@ -83,7 +92,7 @@ class Incarnation:
         self._options = options
         self._errors = errors
         started = time.monotonic()
-        self.instance = engine_named(options.engine).launch(spec)
+        self.instance = self._launch(spec)
         self._listing = listing
         listing.begin(self.instance)
         lost = partial(_lost, os.getpid(), spec.name, self.instance)
@@ -94,12 +103,22 @@ class Incarnation:
             self.call_errors.lost,
             self.call_errors.goodbye_error,
             renewable=spec.listener is not None,
+            peer=_peer(listing),
         )
         """The one that was there before the process was."""
         self.birth.expect_by(self.connection, listing)
         self.inspector = Inspector(self.instance, spec, check_owner, self._gone)
         self.forced = False
         """Whether its owner said kill or terminate."""
+
+    def _launch(self, spec: LaunchSpec) -> Instance:
+        engine = engine_named(self._options.engine)
+        if not observers:
+            return engine.launch(spec)
+        with import_lock:
+            from ._observation import launch_observed  # for a faster start-up: few are observed
+
+        return launch_observed(engine, spec, self.number)
 
     def _gone(self) -> BaseException:
         if self.instance.is_alive():
@@ -158,14 +177,15 @@ class Incarnation:
         broken_off = self.connection.actor_lives_on
         fulfil = self._options.fulfill_final
         self._listing.change("stopping")
-        self._say(StopOrder(fulfil, after_work, broken_off, given_up).frame())
+        self.say(StopOrder(fulfil, after_work, broken_off, given_up).frame())
 
     def interrupt(self, pending: PendingCall) -> None:
         """Have a call interrupted, if it runs, without waiting for that."""
         order = InterruptOrder(b"", pending.call_id)
-        self._say(Frame(Kind.INTERRUPT, 0, order.payload()))
+        self.say(Frame(Kind.INTERRUPT, 0, order.payload()))
 
-    def _say(self, frame: Frame) -> None:
+    def say(self, frame: Frame) -> None:
+        """Tell it something, without waiting for what comes of it."""
         with contextlib.suppress(ChannelClosedError):  # ended already: it need not be told
             self.instance.control.write(encode(frame))
 
@@ -215,7 +235,7 @@ class Incarnation:
         """End one that is not born, without its cleanup."""
         self.record_unborn()
         self.forced = True
-        self._say(StopOrder(fulfil=False).frame())
+        self.say(StopOrder(fulfil=False).frame())
         if not self.instance.wait(EXIT_CODE_SECONDS if self.birth.ends_by_itself else 0.0):
             self.kill()
 

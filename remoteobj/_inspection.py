@@ -96,6 +96,10 @@ class Inspector:
         order = InterruptOrder(pack_error(error), number=number)
         return bool(self._ask(Kind.INTERRUPT, order.payload(), timeout))
 
+    def observe(self, order: bytes, timeout: float | None) -> None:
+        """Have its calls observed from now on, or no more."""
+        self._ask(Kind.OBSERVE, order, timeout)
+
     def wait_for_end(self, seconds: float | None) -> bool:
         """Wait for its end; False when that did not come in time, and nobody debugs it."""
         while not self._instance.wait(seconds):

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
+from contextvars import copy_context
 from typing import Any, Final, Protocol, TypeAlias
 
 from ._actor.pool_work import run_items, run_task
@@ -33,6 +34,7 @@ from ._pickling.out_of_band import all_plain
 from ._pool_functions import Function
 from ._protocol.calls import PendingCall
 from ._protocol.messages import Frame, Kind
+from ._protocol.requests import observers
 from .errors import NotListeningError
 
 __all__ = ["Holder", "Parcel", "Run", "Task", "TaskOwner", "outcome_of_entry"]
@@ -106,6 +108,8 @@ class Task(RemoteFuture):
         self._connection = _NOT_SENT
         self._locks_of = fork_generation[0]
         self.owner = owner
+        self.context = copy_context() if observers else None
+        """Where it was submitted, for those who observe."""
         self.what = what
         """The function that it calls, for error messages."""
         self._sendable: tuple[Function, Any, Sequence[Any]] | None = None

@@ -42,6 +42,8 @@ class Worker:
             more.
     """
 
+    what = "greet"
+    """What its first word is, for those who observe calls."""
     function_key = 0
     """Of the function of the last run that was sent to it."""
     born = False

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from ._os.fork_safety import leave_to_parent
 
-__all__ = ["forget_at_exit", "register_at_exit"]
+__all__ = ["forget_at_exit", "register_at_exit", "registered"]
 
 
 class _Mortal(Protocol):
@@ -43,6 +43,11 @@ def register_at_exit(mortal: _Mortal) -> None:
 def forget_at_exit(mortal: _Mortal) -> None:
     """It has ended already."""
     _mortals.discard(mortal)
+
+
+def registered() -> list[object]:
+    """All that is to be seen to at the end."""
+    return list(_mortals)
 
 
 def _stop_all() -> None:

@@ -14,21 +14,26 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from multiprocessing.context import get_spawning_popen
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._actor.server import Mode, Server, local_server, local_servers
 from ._caller.answers import Fallback
 from ._caller.call_options import MISSING
 from ._caller.endpoint import Endpoint
+from ._os.lazy_import import import_lock
 from ._protocol.config import RefOptions
-from ._protocol.identity import ActorId, class_name
+from ._protocol.identity import ActorId, Peer, class_name
 from ._protocol.operations import Steps, evaluate
+from ._protocol.requests import observers
 from ._wire.registry import new_address, transport_of
 from ._wire.transport import Address, ListenEvent
 from .errors import ActorDiedError, ExitReport, NotListeningError, SpawnTimeoutError
 
 if TYPE_CHECKING:
     from ._actor.pacing import Pacer
+
+T = TypeVar("T")
 
 __all__ = ["Reference", "RemoteRef", "describe"]
 
@@ -85,7 +90,9 @@ class RemoteRef:
     @classmethod
     def of(cls, obj: object, options: RefOptions, default: Any = MISSING) -> RemoteRef:
         """The reference of an object that this process, or one that it starts, may later serve."""
-        return cls(ActorId.new(describe(obj)), new_address(), options, obj, default=default)
+        ref = cls(ActorId.new(describe(obj)), new_address(), options, obj, default=default)
+        ref.endpoint.peer = Peer(ref.actor_id, partial(_value, class_name(type(obj))))
+        return ref
 
     # --- as part of a pickle -------------------------------------------------------------
 
@@ -103,6 +110,7 @@ class RemoteRef:
         ref = cls(actor_id, address, RefOptions(*options), default=default)
         if class_named is not None:
             ref.told_class = lambda: class_named
+            ref.endpoint.peer = Peer(actor_id, ref.told_class)
         return ref
 
     def check_picklable(self) -> None:
@@ -174,6 +182,10 @@ class RemoteRef:
             server.abort()
             raise RuntimeError(f"{self.name} is listening already, in another process") from None
         self._served_in = os.getpid()
+        if observers:
+            with import_lock:
+                from ._actor.observed import attend  # for a faster start-up: few are observed
+            attend(server)
         if mode is not Mode.MANUAL:
             server.run_in_background()
         return server
@@ -314,6 +326,11 @@ def describe(obj: object) -> str:
     """A name for an object, for texts in which its own repr might be long, or fail, or be a
     remote call."""
     return f"<{type(obj).__name__} object at {id(obj):#x}>"
+
+
+def _value(value: T) -> T:
+    """Gives what it is given."""
+    return value
 
 
 def _nothing() -> None:

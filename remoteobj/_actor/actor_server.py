@@ -25,6 +25,7 @@ from .._protocol.messages import (
     StopOrder,
     refusal_of_unknown,
 )
+from .._protocol.requests import followers, observers
 from .._wire.registry import transport_of
 from .._wire.runtime_directory import sweep_for_the_dead
 from .._wire.transport import Address
@@ -137,6 +138,13 @@ class ActorServer(Server):
             self._interrupt_one(call, unpack_error(about.error))
         # Else it has not begun; or is a coroutine, which ends as soon as its caller gives it up.
         return value_frame(Kind.VALUE, order.call_id, tuple(answer))
+
+    def _on_observe(self, order: Frame) -> Frame | None:
+        with import_lock:
+            from .observed import follow_order  # for a faster start-up: few are observed
+
+        follow_order(order.payload, lambda said: [tell(said) for tell in followers])
+        return value_frame(Kind.VALUE, order.call_id, None) if order.call_id else None
 
     def _on_interrupt(self, order: Frame) -> Frame | None:
         interrupt = InterruptOrder.read(order.payload)
@@ -303,6 +311,10 @@ class ActorServer(Server):
             self._tidy()
 
     def report(self, exc: BaseException) -> None:
+        if observers:
+            with import_lock:
+                from .observed import cast_failed  # for a faster start-up, too
+            cast_failed(exc)
         try:
             with self._exc("work", raises=False, types=BaseException):
                 raise exc
@@ -355,5 +367,6 @@ _ORDERS: Final[dict[int, Callable[[ActorServer, Frame], Frame | None]]] = {
     Kind.EXPLAIN: ActorServer._on_explain,
     Kind.INTERRUPT: ActorServer._on_interrupt,
     Kind.GLANCE: ActorServer._on_glance,
+    Kind.OBSERVE: ActorServer._on_observe,
 }
 """What is done with what the owner says, by its kind. A new order is one row."""

@@ -10,9 +10,10 @@ begin ── __init__ ──> ready ──> work loop (if there is one) ──> 
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
@@ -31,6 +32,7 @@ from .._protocol.identity import ActorId, class_name
 from .._protocol.lifecycle import Event
 from .._protocol.messages import INIT_ID, Frame, Kind
 from .._protocol.own_names import OF_SERVING
+from .._protocol.requests import observers
 from .._wire.transport import Address
 from .actor_server import ActorServer
 from .awaitables import has_coroutines
@@ -44,6 +46,7 @@ from .roles import role_of
 from .server import Server
 
 if TYPE_CHECKING:
+    from .._protocol.observing import ObserverPlan
     from .state_keeper import StatePlan
 
 __all__ = ["ActorProgram"]
@@ -73,6 +76,7 @@ class ActorProgram:
         concurrency: Concurrency = AS_USUAL,
         tells_birth_at: tuple[str, int] | None = None,
     ) -> None:
+        self._plans: Sequence[ObserverPlan] = ()
         self._initializer = initializer
         self._state = state
         self._concurrency = concurrency
@@ -85,6 +89,12 @@ class ActorProgram:
         self._exc = exc
         self._proxy = proxy
         self._wire_options = wire_options
+
+    def observed_by(self, plans: Sequence[ObserverPlan]) -> ActorProgram:
+        """The same, whose calls are observed."""
+        program = copy.copy(self)
+        program._plans = plans
+        return program
 
     # --- for engines ---------------------------------------------------------------------
 
@@ -152,6 +162,8 @@ class ActorProgram:
             make_executor if keeper is None else keeper.around(make_executor),
         )
         server.state_keeper = keeper
+        if self._plans:
+            self._be_observed(server)
         if link.shared_process:
             server.home_threads = set()
         link.on_sigterm = server.end_now
@@ -171,6 +183,13 @@ class ActorProgram:
             server.register_local()
             self._orders = link.line
         return server
+
+    def _be_observed(self, server: ActorServer) -> None:
+        with import_lock:
+            from . import observed  # for a faster start-up: few are
+
+        observed.begin(self._plans)
+        observed.attend(server)
 
     @contextlib.contextmanager
     def _at_home(self, server: Server) -> Iterator[None]:
@@ -300,6 +319,14 @@ class ActorProgram:
                 if server.state_keeper is not None:
                     server.state_keeper.close()
                 server.close()
+                if observers and not server.link.shared_process:
+                    self._end_observation()
+
+    def _end_observation(self) -> None:
+        with import_lock:
+            from . import observed  # for a faster start-up, too
+
+        observed.close()
 
     def _clean_up(self, server: ActorServer) -> None:
         if server.link.ignore_sigterm is not None:

@@ -9,8 +9,8 @@ from typing import Any
 from .._os.thread_unwind import ThreadUnwind
 from .._pickling.codec import SCALARS, dumps, pickled
 from .._pickling.exceptions import for_caller, pack_error, without_our_frames
-from .._protocol.messages import Frame, Kind
-from ..errors import ActorDiedError, ExitReport, RemoteError, type_name
+from .._protocol.messages import Frame, Kind, error_outline
+from ..errors import ActorDiedError, ExitReport, RemoteError, describe, type_name
 
 __all__ = ["cut_off_frame", "error_frame", "value_frame"]
 
@@ -31,15 +31,17 @@ def value_frame(kind: int, call_id: int, value: Any, writable: bool = True) -> F
 
 
 def error_frame(call_id: int, exc: BaseException) -> Frame:
-    """The frame that carries an exception, without our own frames in its traceback."""
+    """The frame that carries an exception, without our own frames in its traceback; and what it is,
+    for those who read the frame and may not unpickle it."""
+    name = said = type_name(type(exc))
     try:
         packed = pack_error(for_caller(without_our_frames(exc)))
+        said = describe(exc)
     except KeyboardInterrupt as interrupt:  # of its own methods: nobody presses Ctrl-C here
-        name = type_name(type(exc))
         packed = pack_error(RemoteError.in_place_of(name, name, "", repr(interrupt)))
     finally:
         del exc
-    return Frame(Kind.ERROR, call_id, packed)
+    return Frame(Kind.ERROR, call_id, packed, (), error_outline(name, said))
 
 
 def cut_off_frame(call_id: int) -> Frame:

@@ -38,8 +38,9 @@ from .._protocol.chains import (
     serving_threads,
 )
 from .._protocol.frames import encode
+from .._protocol.identity import Peer
 from .._protocol.messages import Bytes, Frame, Kind
-from .._protocol.requests import metadata_of_this_thread
+from .._protocol.requests import Sending, metadata_of, observers
 from .._wire.channel import Channel, ChannelClosedError
 from . import async_calls
 from .async_calls import AsyncCalls, OnReady
@@ -62,8 +63,14 @@ class Connection:
     """
 
     def __init__(
-        self, channel: Channel, lost: ErrorFactory, goodbye: GoodbyeErrors, renewable: bool = False
+        self,
+        channel: Channel,
+        lost: ErrorFactory,
+        goodbye: GoodbyeErrors,
+        renewable: bool = False,
+        peer: Peer | None = None,
     ) -> None:
+        self.peer = peer
         self._channel = channel
         self.runs_inline: bool = channel.runs_inline
         self._calls = CallTable()
@@ -82,6 +89,7 @@ class Connection:
         """Has the outcomes of `call_async` taken in as soon as they come."""
         self.caller_waits: Callable[[], None] = self._background_io.caller_waits
         """To be called by a thread that waits for such an outcome: it will for the next ones."""
+        self.ahead_of, self.given_up = self._calls.ahead_of, self._calls.given_up
         self._let_channel_use(weakref.ref(self))
         self.init_call: PendingCall = self._calls.expect_birth()
         """Has an outcome once the actor's `__init__` has."""
@@ -222,9 +230,9 @@ class Connection:
             call.sent = payload
             if opened is not None:
                 opened.append((self, call))
-            if serving_threads and kind == Kind.CALL:
-                call.token = token or new_call_token()
-            metadata = metadata_of_this_thread(call.token) if serving_threads else b""
+            how, metadata = (token, opened is not None, on_ready), b""
+            if serving_threads or observers:
+                metadata = metadata_of(Sending(call, kind, payload, self.peer, *how))
             try:
                 if on_ready is not None:
                     self._async_calls.watch(call, on_ready)
@@ -355,14 +363,6 @@ class Connection:
         call.fail(failure)
         if self._incoming.closed_because is None:
             self._channel.wake()
-
-    def ahead_of(self, call: PendingCall) -> list[PendingCall]:
-        """The open calls before this one, the eldest first."""
-        return self._calls.ahead_of(call)
-
-    def given_up(self) -> list[int]:
-        """The calls that nobody waits for and that may still run over there, the eldest first."""
-        return self._calls.given_up()
 
     # --- limits of the calls that nobody waits for -----------------------------------------
 

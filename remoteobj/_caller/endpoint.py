@@ -16,9 +16,10 @@ from .._pickling.codec import dumps, dumps_call
 from .._protocol.calls import PendingCall
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.frames import JOINED
-from .._protocol.identity import ActorId
+from .._protocol.identity import ActorId, Peer
 from .._protocol.messages import Bytes, Frame, Kind
 from .._protocol.operations import Steps
+from .._protocol.requests import observers, switches
 from .._wire.auth import CALLS, AuthenticationError
 from .._wire.channel import Channel, StreamChannel
 from .._wire.refusals import report_refusal
@@ -30,13 +31,13 @@ from ..errors import (
     NotListeningError,
     UnsendableError,
 )
-from .answers import RETURNED_SELF, Fallback, decode_answer, fallback_or_raise
+from .answers import Fallback, decode_answer, fallback_or_raise
 from .call_errors import CallErrors
 from .call_options import PLAIN, CallOptions
 from .connection import Connection, ConnectionEndedError, OpenedCall, ReenteredError
 from .incoming import Incoming
 from .shared_reader import OVER
-from .streams import Stream
+from .streams import result_of
 
 __all__ = [
     "Endpoint",
@@ -49,6 +50,8 @@ __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
 T = TypeVar("T")
 
+_fast_limit = JOINED
+"""Bytes that a call may have that takes the fast path; none may where calls are observed."""
 END_SECONDS = 1.0
 """How long it may take until the end of a connection is found by which nothing could be sent."""
 LISTENING_SECONDS = 0.5
@@ -95,7 +98,7 @@ class Endpoint:
         *,
         restarts: bool = False,
     ) -> None:
-        self._actor_id = actor_id
+        self.peer = Peer(actor_id)
         self._address = address
         self._wire_options = wire_options
         self.writable = wire_options.writable
@@ -121,7 +124,7 @@ class Endpoint:
     @property
     def name(self) -> str:
         """The actor's name."""
-        return self._actor_id.name
+        return self.peer.actor.name
 
     @property
     def _errors(self) -> CallErrors:
@@ -158,7 +161,7 @@ class Endpoint:
             connection is not None
             and (options is PLAIN or not (options.timeout is not None or options.interrupt))
             and not buffers
-            and len(payload) <= JOINED
+            and len(payload) <= _fast_limit
         ):
             answer = connection.call_fast(payload)
             if type(answer) is Frame:
@@ -324,7 +327,7 @@ class Endpoint:
     def over(self, channel: Channel) -> Connection:
         """A connection over a channel to the object, whose errors name it."""
         errors = self._errors
-        return Connection(channel, errors.lost, errors.goodbye_error, self._restarts)
+        return Connection(channel, errors.lost, errors.goodbye_error, self._restarts, self.peer)
 
     def listening(self) -> bool:
         """Whether the object can be called now, as far as anybody can know."""
@@ -345,29 +348,6 @@ class Endpoint:
             self._connection.close()
 
 
-def result_of(
-    endpoint: Endpoint,
-    connection: Connection,
-    pending: PendingCall,
-    owner: object,
-    options: CallOptions,
-) -> Any:
-    """The value of a call that was answered; raises the exception that it ended with."""
-    assert pending.first is not None
-    if pending.first.kind == Kind.STREAM:
-        return Stream(
-            connection,
-            pending,
-            decode_answer,
-            owner,
-            window=1 if pending.first.payload else options.window,
-            timeout=options.timeout,
-            timed_out=lambda: endpoint.timed_out(options, pending, "gave no item of the stream"),
-        )
-    result = decode_answer(pending.first, pending.sent)
-    return owner if result is RETURNED_SELF and owner is not None else result
-
-
 def encode(steps: Steps, writable: bool = True) -> tuple[bytes, list[Any]]:
     """A chain as bytes; an error names the operand as its user knows it."""
     try:
@@ -383,6 +363,15 @@ def encode(steps: Steps, writable: bool = True) -> tuple[bytes, list[Any]]:
         raise error
     finally:
         del error  # it leads to this frame, and so to the caller's handle
+
+
+def _take_fast_path(observed: bool) -> None:
+    global _fast_limit
+    _fast_limit = -1 if observed else JOINED
+
+
+switches.append(_take_fast_path)
+_take_fast_path(bool(observers))
 
 
 # --- forks -------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import cache, partial
 from types import ModuleType
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from .._os.fork_safety import fork_generation
 from .._os.lazy_import import import_lock
@@ -17,9 +17,14 @@ from .._pickling.exceptions import pack_error
 from .._protocol.calls import PendingCall
 from .._protocol.messages import Bytes, Frame, Kind, credit_frame
 from ..errors import CallTimeoutError, NotListeningError
+from .answers import RETURNED_SELF, decode_answer
+from .call_options import CallOptions
 from .connection import Connection
 
-__all__ = ["Stream"]
+if TYPE_CHECKING:
+    from .endpoint import Endpoint
+
+__all__ = ["Stream", "result_of"]
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
@@ -218,6 +223,29 @@ class Stream(Iterator[T_co], AsyncIterator[T_co]):
             raise StopIteration(self._read(frame, self.pending.sent))
         self._requested -= 1
         return self._read(frame, self.pending.sent)
+
+
+def result_of(
+    endpoint: Endpoint,
+    connection: Connection,
+    pending: PendingCall,
+    owner: object,
+    options: CallOptions,
+) -> Any:
+    """The value of a call that was answered; raises the exception that it ended with."""
+    assert pending.first is not None
+    if pending.first.kind == Kind.STREAM:
+        return Stream(
+            connection,
+            pending,
+            decode_answer,
+            owner,
+            window=1 if pending.first.payload else options.window,
+            timeout=options.timeout,
+            timed_out=lambda: endpoint.timed_out(options, pending, "gave no item of the stream"),
+        )
+    result = decode_answer(pending.first, pending.sent)
+    return owner if result is RETURNED_SELF and owner is not None else result
 
 
 @cache

@@ -149,6 +149,10 @@ class PendingCall:
         self.over = self.ready = True
         self.notify()
 
+    def give_up(self) -> None:
+        """Nobody waits for it any more, nor wants items of it."""
+        self.closed = True
+
     def add_waiter(self, waiter: R) -> R:
         """Have `notify` wake this waiter, for a thread that goes to sleep until then."""
         self._waiters = (*self._waiters, waiter)
@@ -259,7 +263,7 @@ class CallTable:
         begun, and ends its stream if it has one."""
         if pending.call_id not in self._open or pending.closed:
             return
-        pending.closed = True
+        pending.give_up()
         if pending.first is None:
             self._open[pending.call_id] = _Abandoned(pending.call_id, close)
         close(pending.call_id)  # the END that answers it wakes whoever waits for an item

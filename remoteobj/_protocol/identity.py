@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-__all__ = ["NOBODY", "ActorId", "class_name"]
+__all__ = ["NOBODY", "ActorId", "Peer", "class_name"]
 
 
 class ActorId(NamedTuple):
@@ -31,6 +32,20 @@ class ActorId(NamedTuple):
 
 NOBODY: Final = ActorId("", "")
 """Stands where no actor is known."""
+
+def _unknown() -> None:
+    """What nobody knows."""
+
+
+class Peer(NamedTuple):
+    """The actor at the other end of a connection, for those who tell of its calls."""
+
+    actor: ActorId
+    told_class: Callable[[], type[Any] | str | None] = _unknown
+    """The class of its object, or what that is called, as far as it is known."""
+    pid: Callable[[], int | None] = _unknown
+    """The process in which it lives, as far as that is known."""
+
 
 _module_of, _qualname_of = (vars(type)[name].__get__ for name in ("__module__", "__qualname__"))
 

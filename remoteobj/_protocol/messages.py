@@ -29,12 +29,17 @@ __all__ = [
     "MalformedFrameError",
     "StopOrder",
     "credit_frame",
+    "error_outline",
     "read_credit",
+    "read_error_outline",
     "refusal",
     "refusal_of_unknown",
 ]
 
 Bytes = bytes | bytearray | memoryview
+
+OUTLINED: Final = 500
+"""Characters of the message of an exception that its outline has."""
 
 INIT_ID = 0
 """The id under which an actor answers its own making: a value once `__init__` is done."""
@@ -110,6 +115,8 @@ class Kind:
     error to be raised."""
     GLANCE: Final = 37
     """What of STATUS changes from moment to moment, for whoever asks again and again."""
+    OBSERVE: Final = 38
+    """Have calls observed, or no more (`observing`)."""
     # actor to owner, on the control channel
     LOG: Final = 36
     """A record of `logging`."""
@@ -134,7 +141,7 @@ class Frame(NamedTuple):
     buffers: Sequence[Any] = ()
     metadata: bytes = b""
     """What a request carries beside its payload, as `requests` packs it; mostly nothing. Of what is
-    published, its number."""
+    published, its number. Of an error, its outline."""
     flags: int = 0
 
     def __repr__(self) -> str:
@@ -214,6 +221,21 @@ def refusal_of_unknown(frame: Frame, words: str) -> Frame | None:
     """The answer to a frame of a kind that is not known here, a later version's say: these words,
     and the kind. None where its sender waits for no answer."""
     return refusal(frame, f"{words} of kind {frame.kind}")
+
+
+def error_outline(name: str, said: str) -> bytes:
+    """What an exception is, in a few words: the name of its type, and that with its message.
+
+    >>> read_error_outline(error_outline("KeyError", "KeyError: 'a'"))
+    ('KeyError', "'a'")
+    """
+    return f"{name}\0{said.removeprefix(name).removeprefix(':')[:OUTLINED]}".encode(errors="replace")
+
+
+def read_error_outline(outline: bytes) -> tuple[str, str]:
+    """The name of the type of an exception, and its message, which may be cut off."""
+    name, _, message = bytes(outline).decode(errors="replace").partition("\0")
+    return name or "Exception", message.strip()
 
 
 def credit_frame(call_id: int, items: int) -> Frame:

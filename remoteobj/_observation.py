@@ -1,0 +1,82 @@
+"""Observing the calls of a program, of its actors, and of the actors that these start.
+
+::
+
+    observe(plan) ──> this process ──> each actor that runs, by an order
+                          │                └──> its own actors, by the same order
+                          └──> each actor that is started from now on, with its program
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Final
+
+from ._actor import observed
+from ._actor.program import ActorProgram
+from ._engines.contract import Engine, Instance, LaunchSpec
+from ._ownership import OwnedActor
+from ._program_end import registered
+from ._protocol.observing import Life, ObserverPlan, current_observers, current_plans, tell
+from .errors import ExitReport, RemoteObjError
+
+__all__ = ["launch_observed", "observe", "observe_no_more", "pass_on"]
+
+ANSWER_SECONDS: Final = 1.0
+"""How long an actor may take to begin, or to end; it does so later, if it takes longer."""
+NESTED_SECONDS: Final = 0.25
+"""The same for one that an actor has started."""
+
+
+def observe(plan: ObserverPlan) -> None:
+    """Observe by this plan from now on, in all processes of this program."""
+    observed.begin([plan])
+    _tell_actors(observed.order_of(plan))
+
+
+def observe_no_more(plan: ObserverPlan) -> None:
+    """Observe by it no more."""
+    _tell_actors(observed.order_of(key=plan.key))
+    observed.end(plan.key)
+
+
+def _owned() -> list[OwnedActor]:
+    mine = [one for one in registered() if isinstance(one, OwnedActor)]
+    return [one for one in mine if one.ours and one.options.engine not in ("thread", "inline")]
+
+
+def _tell_actors(order: bytes, seconds: float = ANSWER_SECONDS) -> None:
+    for actor in _owned():
+        with contextlib.suppress(RemoteObjError):  # it ends, or is late: it will hear it
+            actor.inspector.observe(order, seconds)
+
+
+def pass_on(order: bytes) -> None:
+    """Tell the actors of an actor, whose control thread this is: it must not wait for long."""
+    _tell_actors(order, NESTED_SECONDS)
+
+
+# --- lives ----------------------------------------------------------------------------------
+
+
+def launch_observed(engine: Engine, spec: LaunchSpec, number: int) -> Instance:
+    """Launch an actor that is observed: its calls, and its life."""
+    assert isinstance(spec.program, ActorProgram)
+    program = spec.program.observed_by(current_plans())
+    instance = engine.launch(spec._replace(program=program))
+    pid, name = instance.pid, spec.name
+    _tell(Life("restarted" if number else "started", name, pid))
+    with contextlib.suppress(OSError):  # no descriptor is free: its end is not told
+        instance.on_exit(lambda report: _tell(Life("ended", name, pid, _how(report))))
+    return instance
+
+
+def _tell(life: Life) -> None:
+    for observer in current_observers():
+        tell(observer.turns, life)
+
+
+def _how(report: ExitReport) -> str:
+    if report.signal is not None:
+        return report.signal.name
+    return f"exit code {report.exitcode}" if report.exitcode is not None else str(report.reason)
