@@ -116,7 +116,7 @@ class Incarnation:
         if not observers:
             return engine.launch(spec)
         with import_lock:
-            from ._observation import launch_observed  # for a faster start-up: few are observed
+            from ._observed_launch import launch_observed  # for a faster start-up: few are observed
 
         return launch_observed(engine, spec, self.number)
 

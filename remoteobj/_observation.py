@@ -13,14 +13,12 @@ import contextlib
 from typing import Final
 
 from ._actor import observed
-from ._actor.program import ActorProgram
-from ._engines.contract import Engine, Instance, LaunchSpec
 from ._ownership import OwnedActor
 from ._program_end import registered
-from ._protocol.observing import Life, ObserverPlan, current_observers, current_plans, tell
-from .errors import ExitReport, RemoteObjError
+from ._protocol.observing import ObserverPlan
+from .errors import RemoteObjError
 
-__all__ = ["launch_observed", "observe", "observe_no_more", "pass_on"]
+__all__ = ["observe", "observe_no_more", "pass_on"]
 
 ANSWER_SECONDS: Final = 1.0
 """How long an actor may take to begin, or to end; it does so later, if it takes longer."""
@@ -54,29 +52,3 @@ def _tell_actors(order: bytes, seconds: float = ANSWER_SECONDS) -> None:
 def pass_on(order: bytes) -> None:
     """Tell the actors of an actor, whose control thread this is: it must not wait for long."""
     _tell_actors(order, NESTED_SECONDS)
-
-
-# --- lives ----------------------------------------------------------------------------------
-
-
-def launch_observed(engine: Engine, spec: LaunchSpec, number: int) -> Instance:
-    """Launch an actor that is observed: its calls, and its life."""
-    assert isinstance(spec.program, ActorProgram)
-    program = spec.program.observed_by(current_plans())
-    instance = engine.launch(spec._replace(program=program))
-    pid, name = instance.pid, spec.name
-    _tell(Life("restarted" if number else "started", name, pid))
-    with contextlib.suppress(OSError):  # no descriptor is free: its end is not told
-        instance.on_exit(lambda report: _tell(Life("ended", name, pid, _how(report))))
-    return instance
-
-
-def _tell(life: Life) -> None:
-    for observer in current_observers():
-        tell(observer.turns, life)
-
-
-def _how(report: ExitReport) -> str:
-    if report.signal is not None:
-        return report.signal.name
-    return f"exit code {report.exitcode}" if report.exitcode is not None else str(report.reason)

@@ -13,8 +13,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection
-from multiprocessing.context import get_spawning_popen
 from functools import partial
+from multiprocessing.context import get_spawning_popen
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._actor.server import Mode, Server, local_server, local_servers

@@ -118,7 +118,6 @@ class _CallSpan:
     def __init__(self, span: Span) -> None:
         self._span = span
         self._streams = False
-        self._lost_at = 0
 
     def stream_opened(self) -> None:
         self._streams = True
@@ -136,14 +135,14 @@ class _CallSpan:
         self._span.end()
 
     def lost(self) -> None:
-        self._lost_at = time.time_ns()
+        self._span.add_event("lost")
 
     def explained(self, error: BaseException | None) -> None:
         if error is None:
             self._span.set_status(StatusCode.ERROR, "it had no answer")
         else:
             _record(self._span, error)
-        self._span.end(self._lost_at)
+        self._span.end()
 
 
 class _RequestSpan:

@@ -27,6 +27,7 @@ __all__ = ["Event", "events_of", "write_trace"]
 Event: TypeAlias = "dict[str, Any]"
 """An event, as the format has it: times in microseconds."""
 
+
 def write_trace(directory: str, path: str) -> None:
     """Make one trace of all files in the directory. What was at this path is replaced at once.
 
@@ -220,9 +221,7 @@ class _Process:
 
     # --- events ----------------------------------------------------------------------------
 
-    def _slice(
-        self, name: str, begun: int, end: int, thread: int, cat: str, **args: Any
-    ) -> Event:
+    def _slice(self, name: str, begun: int, end: int, thread: int, cat: str, **args: Any) -> Event:
         event = self._event("X", name, begun, thread, cat=cat, args=args)
         event["dur"] = (end - begun) / 1000
         return event

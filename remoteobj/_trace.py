@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
-import shutil
-import tempfile
 from types import TracebackType
 from typing import Self
 
@@ -38,6 +35,8 @@ class Trace:
         """
         if self._plan is not None:
             raise RuntimeError(f"the trace {self.path} is being recorded already; stop it first")
+        import tempfile  # at start-up few need it
+
         directory, name = os.path.split(os.path.abspath(self.path))
         parts = tempfile.mkdtemp(prefix=f"{name}.", suffix=".parts", dir=directory)
         self._plan, self._generation = TimelinePlan(parts, os.getpid()), fork_generation[0]
@@ -49,8 +48,10 @@ class Trace:
         """Record no more, and write the file. Harmless if it does not record.
 
         Raises:
-            OSError: the file can't be written. What was recorded is left in the directory beside it.
+            OSError: the file can't be written. What was recorded is left in a directory beside it.
         """
+        import shutil  # at start-up few need it
+
         plan, self._plan = self._plan, None
         if plan is None or self._generation != fork_generation[0]:
             return

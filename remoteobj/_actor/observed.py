@@ -93,7 +93,8 @@ def _leave(server: Server) -> None:
     mailbox = server.mailbox
     if isinstance(mailbox, ObservedMailbox):
         mailbox.streams.__class__ = StreamRunner
-        mailbox.__class__ = Mailbox
+        vars(mailbox).pop("server")
+        object.__setattr__(mailbox, "__class__", Mailbox)
 
 
 class _Served:

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import cache, partial
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from .._os.fork_safety import fork_generation
 from .._os.lazy_import import import_lock
@@ -20,9 +20,6 @@ from ..errors import CallTimeoutError, NotListeningError
 from .answers import RETURNED_SELF, decode_answer
 from .call_options import CallOptions
 from .connection import Connection
-
-if TYPE_CHECKING:
-    from .endpoint import Endpoint
 
 __all__ = ["Stream", "result_of"]
 
@@ -225,8 +222,16 @@ class Stream(Iterator[T_co], AsyncIterator[T_co]):
         return self._read(frame, self.pending.sent)
 
 
+class Explainer(Protocol):
+    """Who makes the error of an item that takes too long."""
+
+    def timed_out(
+        self, options: CallOptions, pending: PendingCall | None, what: str
+    ) -> CallTimeoutError: ...
+
+
 def result_of(
-    endpoint: Endpoint,
+    endpoint: Explainer,
     connection: Connection,
     pending: PendingCall,
     owner: object,

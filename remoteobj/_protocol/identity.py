@@ -33,6 +33,7 @@ class ActorId(NamedTuple):
 NOBODY: Final = ActorId("", "")
 """Stands where no actor is known."""
 
+
 def _unknown() -> None:
     """What nobody knows."""
 

@@ -229,7 +229,9 @@ def error_outline(name: str, said: str) -> bytes:
     >>> read_error_outline(error_outline("KeyError", "KeyError: 'a'"))
     ('KeyError', "'a'")
     """
-    return f"{name}\0{said.removeprefix(name).removeprefix(':')[:OUTLINED]}".encode(errors="replace")
+    return f"{name}\0{said.removeprefix(name).removeprefix(':')[:OUTLINED]}".encode(
+        errors="replace"
+    )
 
 
 def read_error_outline(outline: bytes) -> tuple[str, str]:

@@ -77,7 +77,7 @@ class Sending(NamedTuple):
 
 observers: Final[list[Callable[[Sending], Carried]]] = []
 """What observes the calls of this process, and says what each carries: at most one, which stands
-for all (`observing`), and mostly none. To ask costs as little as to look whether a list is empty."""
+for all (`observing`), and mostly none, so that to ask is to look whether a list is empty."""
 
 
 def pack_metadata(metadata: Metadata) -> bytes:
