@@ -24,7 +24,6 @@ from ._options import Options
 from ._os.lazy_import import import_lock
 from ._protocol.calls import PendingCall
 from ._protocol.frames import encode
-from ._protocol.identity import Peer
 from ._protocol.messages import Frame, InterruptOrder, Kind, StopOrder
 from ._protocol.requests import observers
 from ._wire.channel import ChannelClosedError
@@ -59,12 +58,6 @@ def _lost(owner_pid: int, name: str, instance: Instance, maybe_executed: bool) -
     if os.getpid() == owner_pid:
         return error_of_death(instance, maybe_executed)
     return ActorDiedError.from_exit(ExitReport(name), maybe_executed)
-
-
-def _peer(listing: Listing) -> Peer:
-    """The actor, for those who tell of its calls; by what does not lead to the connection."""
-    actor_id = listing.entry.actor_id
-    return Peer(actor_id, lambda: listing.entry.class_name or None, lambda: listing.entry.pid)
 
 
 class Incarnation:
@@ -103,7 +96,7 @@ class Incarnation:
             self.call_errors.lost,
             self.call_errors.goodbye_error,
             renewable=spec.listener is not None,
-            peer=_peer(listing),
+            peer=listing.peer,
         )
         """The one that was there before the process was."""
         self.birth.expect_by(self.connection, listing)

@@ -19,7 +19,7 @@ from ._engines.contract import Instance
 from ._options import Options
 from ._os.fork_safety import fork_generation
 from ._os.lazy_import import import_lock
-from ._protocol.identity import class_name
+from ._protocol.identity import Peer, class_name
 from ._reference import RemoteRef
 from ._wire import roster
 from ._wire.auth import Key
@@ -71,6 +71,13 @@ class Listing:
     def of_birth(self) -> tuple[str, int] | None:
         """Where the actor says that it is born; None: nowhere."""
         return None if self._place is None else self._place.of_birth
+
+    @property
+    def peer(self) -> Peer:
+        """The actor, for those who tell of its calls: as it is listed at that moment."""
+        return Peer(
+            self.entry.actor_id, lambda: self.entry.class_name or None, lambda: self.entry.pid
+        )
 
     def born(self, class_named: str) -> None:
         """Its `__init__` is done, and this is its class."""

@@ -89,6 +89,7 @@ class OwnedActor:
         self.endpoint = Endpoint(
             actor_id, address, spec.wire_options, self._parts(), restarts=keeper is not None
         )
+        self.endpoint.peer = listing.peer
 
     def _launch(self, spec: LaunchSpec, number: int) -> Incarnation:
         if number:

@@ -60,8 +60,6 @@ class TimelinePlan(NamedTuple):
     """Write down what happens, into this directory."""
 
     directory: str
-    owner: int
-    """The process that began it."""
 
     @property
     def key(self) -> str:
@@ -87,7 +85,7 @@ class Timeline:
         pid = os.getpid()
         path = os.path.join(self._plan.directory, f"{pid}-{monotonic_ns()}.jsonl")
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        self.write(Line.PROCESS, pid, _name_of_process(self._plan.owner), monotonic_ns())
+        self.write(Line.PROCESS, pid, _name_of_process(), monotonic_ns())
 
     def write(self, *line: Any) -> None:
         """Add a line.
@@ -205,7 +203,6 @@ class _Request:
         self._timeline.write(Line.DONE, self._number, monotonic_ns(), what)
 
 
-def _name_of_process(owner: int) -> str:
-    if os.getpid() == owner:
-        return os.path.basename(sys.argv[0]) or "program"
-    return multiprocessing.current_process().name
+def _name_of_process() -> str:
+    name = multiprocessing.current_process().name
+    return name if name != "MainProcess" else os.path.basename(sys.argv[0]) or "program"

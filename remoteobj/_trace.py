@@ -39,7 +39,7 @@ class Trace:
 
         directory, name = os.path.split(os.path.abspath(self.path))
         parts = tempfile.mkdtemp(prefix=f"{name}.", suffix=".parts", dir=directory)
-        self._plan, self._generation = TimelinePlan(parts, os.getpid()), fork_generation[0]
+        self._plan, self._generation = TimelinePlan(parts), fork_generation[0]
         atexit.register(self.stop)
         observe(self._plan)
         return self
