@@ -95,6 +95,9 @@ def _leave(server: Server) -> None:
         mailbox.streams.__class__ = StreamRunner
         vars(mailbox).pop("server")
         object.__setattr__(mailbox, "__class__", Mailbox)
+        for client in list(mailbox.clients):
+            if isinstance(client, ObservedClient):
+                client.leave()
 
 
 class _Served:
@@ -174,7 +177,13 @@ class ObservedClient(Client):
         watched = self.watched.get(frame[1])
         if watched is not None and watched.replied(frame):
             self.watched.pop(frame[1], None)
-        super().send(frame)
+            self.leave()
+        Client.send(self, frame)
+
+    def leave(self) -> None:
+        """Be as others are, if nobody observes any more and nothing is left to tell."""
+        if not (observers or self.watched):
+            object.__setattr__(self, "__class__", Client)
 
 
 class ObservedMailbox(Mailbox):
