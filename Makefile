@@ -15,7 +15,7 @@ QUIETLY := --quiet --disable-pip-version-check
 SOURCES := $(wildcard remoteobj tests examples benchmarks fuzz docs/conf.py noxfile.py)
 
 # Each has its locked requirements. What lint checks imports the others' libraries, so it leads.
-EXTRAS := lint cli demo examples gui test docs bench nox titles progress fuzz peers upgrade
+EXTRAS := lint cli demo examples gui test docs bench nox titles progress otel fuzz peers upgrade
 
 .PHONY: help demo test bytecode test-portable test-oldest test-wheel test-all lint format docs picture bench bench-peers fuzz soak upgrade clean
 # Two installations into one environment at once would break it.
@@ -78,9 +78,10 @@ format: $(VENV)/lint.stamp
 docs: $(VENV)/docs.stamp
 	$(BIN)/sphinx-build -E -W -n --keep-going -b html docs docs/_build/html
 
-# Of `remoteobj top`, for the documentation.
+# Of `remoteobj top`, and of a timeline, for the documentation.
 picture: $(VENV)/test.stamp
 	$(BIN)/python -m tests.command_line.picture
+	$(BIN)/python -m tests.timeline_picture
 
 bench: $(VENV)/bench.stamp
 	$(BIN)/python -m benchmarks $(ARGS)

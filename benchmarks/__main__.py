@@ -28,6 +28,7 @@ from benchmarks import (
     spawn,
     starts,
     stream,
+    tracing,
     vector_env,
     web_service,
 )
@@ -40,6 +41,7 @@ for module in (
     spawn,
     starts,
     call,
+    tracing,
     loaded,
     checkpoints,
     coroutines,

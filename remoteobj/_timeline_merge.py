@@ -125,7 +125,6 @@ class _Process:
         for number, (at, *_) in list(self._requests.items()):
             end = self._ends.of(self._pid, at)
             yield from self.on_done(number, end, "unfinished")
-            yield from self.on_leave(number, end)
 
     def on_process(self, pid: int, name: str, _: int) -> Iterator[Event]:
         self._pid = pid
@@ -193,29 +192,24 @@ class _Process:
         yield self._event("b", f"{name} (stream)", at, thread, cat="stream", id=number)
 
     def on_done(self, number: int, at: int, what: str) -> Iterator[Event]:
-        """Its answer, or the end of its stream, is sent; the part that runs is left after that."""
-        request = self._requests[number]
-        begun, thread, name, _, answer = request
+        """Its answer, or the end of its stream, is sent."""
+        begun, thread, name, actor, answer = self._requests.pop(number)
+        outcome = {"error": what} if what else {}
+        if begun:
+            yield self._slice(name, begun, at, thread, "request", actor=actor, **outcome)
         if answer == "stream":
             yield self._event("e", f"{name} (stream)", at, thread, cat="stream", id=number)
         elif answer == "awaited":
-            yield self._event("e", name, at, thread, cat="request", id=number)
-        request[4] = what
-        if not begun:
-            del self._requests[number]
+            yield self._event("e", name, at, thread, cat="request", id=number, args=outcome)
 
     def on_leave(self, number: int, at: int) -> Iterator[Event]:
         request = self._requests.get(number)
         if request is None or not request[0]:
             return
         begun, thread, name, actor, answer = request
-        ended = answer not in (None, "stream", "awaited")
-        outcome = {"error": answer} if ended and answer else {}
-        yield self._slice(name, begun, at, thread, "request", actor=actor, **outcome)
+        yield self._slice(name, begun, at, thread, "request", actor=actor)
         request[0] = 0
-        if ended:
-            del self._requests[number]
-        elif answer is None:  # it is awaited, while others run
+        if answer is None:  # it is awaited, while others run
             request[4] = "awaited"
             yield self._event("b", name, at, thread, cat="request", id=number)
 

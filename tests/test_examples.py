@@ -14,7 +14,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
 SECONDS = 60
 LINES = 60
-LONGER = {"indexer": 225, "instrument": 120, "vector_env": 100, "web_service": 95}
+LONGER = {"indexer": 225, "timeline": 95, "instrument": 120, "vector_env": 100, "web_service": 95}
 SERVERS = {"web_service"}
 """They do not end by themselves, and have tests of their own."""
 
@@ -107,6 +107,12 @@ PROMISES: dict[str, list[str]] = {
         r"calls that were under way then, and were made again: [0-4]",
         r"sales: [1-9]\d*; lost by the till: 0",
         r"cents: [1-9]\d*; lost by the till: 0",
+    ],
+    "timeline": [
+        r"\d+ letters in 12 texts",
+        r"rows: Reader-1, Store-1, Worker-1, Worker-2, Worker-3, timeline\.py",
+        r"arrows from calls to actors: (2[5-9]|[3-9]\d)",
+        r"open out\.json at https://ui\.perfetto\.dev",
     ],
     "vector_env": [
         r"300 steps of 4 environments, in which [1-9]\d* episodes ended",

@@ -13,6 +13,7 @@ import pytest
 import remoteobj
 from remoteobj import ActorDiedError, Pool, Proxy
 from tests.forks import code_of, in_child
+from tests.timeline_picture import PICTURE, picture
 from tests.tools import Scripts
 from tests.traced_actors import Baker, Gate, Mill, double
 
@@ -256,3 +257,8 @@ def test_two_traces_at_once_see_the_same(tmp_path: Path) -> None:
 def test_a_directory_that_is_not_there_is_an_error_at_once(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         remoteobj.trace(tmp_path / "none" / "out.json").start()
+
+
+def test_the_picture_in_the_documentation_is_drawn_from_such_a_trace() -> None:
+    """`make picture` makes it anew."""
+    assert PICTURE.read_text("utf-8") == picture()
