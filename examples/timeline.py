@@ -65,7 +65,7 @@ def run() -> int:
             workers[number % WORKERS].future_.count(text)
             for number, text in enumerate(reader.texts(TEXTS))
         ]
-        total = sum(count.result() for count in counts)
+        total: int = sum(count.result() for count in counts)
         for worker in workers:
             worker.stop_()
     return total

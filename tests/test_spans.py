@@ -12,8 +12,9 @@ from opentelemetry import trace
 
 import remoteobj
 from remoteobj import ActorDiedError, CallTimeoutError, Pool, Proxy
+from remoteobj.testing import Gate
 from tests.forks import code_of, in_child
-from tests.traced_actors import Baker, Gate, Mill, SpanSeen, double, keep_spans, spans_here
+from tests.traced_actors import Baker, Mill, SpanSeen, double, keep_spans, spans_here
 
 Spans = list[SpanSeen]
 
@@ -196,8 +197,13 @@ def test_a_caller_that_makes_spans_calls_one_that_does_not_and_conversely() -> N
 
 def in_child_before(served: Any, provider: Any) -> int:
     """The other way round: the caller is a process from before."""
+
+    def call_later() -> bool:
+        gate.park()
+        return bool(served.grind(1) == 2)
+
     with Gate() as gate:
-        pid = in_child(lambda: bool(gate.park() or served.grind(1) == 2))
+        pid = in_child(call_later)
         with remoteobj.instrument(provider):
             gate.open()
             code = code_of(pid)

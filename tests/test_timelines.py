@@ -12,10 +12,11 @@ import pytest
 
 import remoteobj
 from remoteobj import ActorDiedError, Pool, Proxy
+from remoteobj.testing import Gate
 from tests.forks import code_of, in_child
 from tests.timeline_picture import PICTURE, picture
 from tests.tools import Scripts
-from tests.traced_actors import Baker, Gate, Mill, double
+from tests.traced_actors import Baker, Mill, double
 
 Event = dict[str, Any]
 

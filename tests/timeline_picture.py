@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import remoteobj
-from tests.traced_actors import Baker, Gate
+from remoteobj.testing import Gate
+from tests.traced_actors import Baker
 
 __all__ = ["PICTURE", "picture"]
 
@@ -51,7 +52,8 @@ def recorded() -> list[Event]:
                 gate.wait_for_arrival()
                 queued = mill.future_.grind(2)
                 gate.open()
-                parked.result(), queued.result()
+                parked.result()
+                queued.result()
         events: list[Event] = json.loads(Path(directory, "out.json").read_text("utf-8"))[
             "traceEvents"
         ]
@@ -68,9 +70,11 @@ def bars(events: list[Event]) -> list[Bar]:
     begun = {
         one["id"]: one["ts"] for one in events if (one["ph"], one.get("cat")) == ("b", "queue")
     }
-    for one in events:
-        if (one["ph"], one.get("cat")) == ("e", "queue"):
-            found.append(Bar("waits", "queue", one["pid"], begun[one["id"]], one["ts"]))
+    found += [
+        Bar("waits", "queue", one["pid"], begun[one["id"]], one["ts"])
+        for one in events
+        if (one["ph"], one.get("cat")) == ("e", "queue")
+    ]
     return sorted(found, key=lambda bar: (bar.begin, -bar.end))
 
 
