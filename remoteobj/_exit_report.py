@@ -49,6 +49,8 @@ class ExitReport(NamedTuple):
     all_running: tuple[str, ...] = ()
     """All calls that it was running, one text for each: of a call that has let in others, those
     come first. At most 513 are known."""
+    record: str | None = None
+    """The file in which its requests are recorded, by the option `record`. `None`: there is none."""
 
     @property
     def signal(self) -> Signals | None:
@@ -78,7 +80,19 @@ class ExitReport(NamedTuple):
         running = "" if self.running is None else f", while it ran {self.running}"
         if running and (others := len(self.all_running) - 1) > 0:
             running += f" and {others} other call{'s' * (others > 1)}"
-        return printable(f"{self.name} {words}{memory}{running}")
+        again = "" if self.record is None else f" (to run that again: {replay_command(self.record)})"
+        return printable(f"{self.name} {words}{memory}{running}{again}")
+
+
+def replay_command(record: str) -> str:
+    """What is typed to run the requests of a record again.
+
+    >>> replay_command("/tmp/my records/parser-1.record")
+    "python -m remoteobj replay '/tmp/my records/parser-1.record'"
+    """
+    import shlex  # for a faster start-up: it is asked about the dead
+
+    return f"python -m remoteobj replay {shlex.quote(record)}"
 
 
 def type_name(cls: type) -> str:

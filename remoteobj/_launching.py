@@ -21,6 +21,7 @@ from ._own_proxy import OwnProxy
 from ._reference import RemoteRef
 
 if TYPE_CHECKING:
+    from ._actor.recording import RecordPlan
     from ._actor.state_keeper import StatePlan
 
 __all__ = ["launch_spec"]
@@ -47,6 +48,7 @@ def launch_spec(
 
     Raises:
         ModuleNotFoundError: it is to have an event loop of a package that is not installed.
+        OSError: the directory for its record can't be made.
         ValueError: an option is about a process that it has not, or this system can't do that.
         TypeError: an option is about a state that it has not; or the class has one of the methods
             marked `checkpoint` and `restore`, and not the other.
@@ -63,6 +65,7 @@ def launch_spec(
         reentrant=options.reentrant,
         initializer=options.initializer,
         state=_state_plan(factory, options, lasting),
+        record=_record_plan(options, ref.actor_id.name),
         concurrency=_concurrency(options),
         tells_birth_at=tells_birth_at,
     )
@@ -75,6 +78,7 @@ def launch_spec(
         options.main,
         _process_options(options),
         kept=program.kept,
+        find_record=program.find_record,
     )
 
 
@@ -106,6 +110,17 @@ def _concurrency(options: Options) -> Concurrency:
             name="uvloop",
         )
     return Concurrency(options.max_concurrency, options.event_loop)
+
+
+def _record_plan(options: Options, name: str) -> RecordPlan | None:
+    if options.record is None:
+        return None
+    with import_lock:
+        from ._actor.recording import RecordPlan  # for a faster start-up: few are recorded
+
+    directory = os.path.abspath(os.fspath(options.record))
+    limits = options.record_limit, options.record_requests
+    return RecordPlan(directory, name, *limits, options.record_keep).prepare()
 
 
 def _checked_cpus(numbers: Collection[int]) -> tuple[int, ...]:

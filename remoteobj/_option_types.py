@@ -42,6 +42,10 @@ class ChildOptions(TypedDict, total=False):
     labelled_output: bool
     checkpoint_every: float | None
     checkpoint_path: str | os.PathLike[str] | None
+    record: str | os.PathLike[str] | None
+    record_limit: int
+    record_requests: int
+    record_keep: bool
 
 
 class SpawnOptions(ChildOptions, total=False):

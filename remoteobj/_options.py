@@ -29,6 +29,10 @@ _OF_PROCESS = frozenset(
         "public",
         "max_concurrency",
         "event_loop",
+        "record",
+        "record_limit",
+        "record_requests",
+        "record_keep",
     )
 )
 _OF_RESTARTS = frozenset(("restart", "max_restarts", "restart_window", "backoff"))
@@ -112,6 +116,17 @@ class Options(NamedTuple):
     for; 0.0: each call is. None: only `checkpoint_()` takes one."""
     checkpoint_path: str | os.PathLike[str] | None = None
     """The file in which the state is kept, beyond the end of the program. None: in memory."""
+    record: str | os.PathLike[str] | None = None
+    """The directory in which its requests are recorded, in a file for each of its processes, from
+    its last checkpoint on. The file stays if the process does not end in order, and `python -m
+    remoteobj replay FILE` runs them again. None: they are not recorded."""
+    record_limit: int = 64 * 2**20
+    """How many bytes of requests are recorded, arguments and outcomes included; then the eldest are
+    cut off."""
+    record_requests: int = 10_000
+    """How many requests are recorded; then the eldest are cut off. Each item of a stream is one."""
+    record_keep: bool = False
+    """Whether the file of a process that has ended in order stays, too."""
     task_timeout: float | None = None
     """Of a pool: time limit in seconds for each task. None: no limit."""
     max_tasks_per_worker: int | None = None

@@ -92,6 +92,14 @@ def _is_switch(value: Any) -> bool:
     return isinstance(value, bool)
 
 
+def _is_size(value: Any) -> bool:
+    return type(value) is int and value >= 1000
+
+
+def _are_requests(value: Any) -> bool:
+    return type(value) is int and value >= 2
+
+
 _CHECKS: Final = {
     "env": (_are_variables, "names of variables with texts, or with None for what is to be unset"),
     "cpu_affinity": (_are_numbers, "the numbers of some of the processors that there are"),
@@ -104,4 +112,8 @@ _CHECKS: Final = {
     "max_concurrency": (_is_count, "a whole number of 1 or more, or None"),
     "event_loop": (_is_loop, "one of " + ", ".join(map(repr, EVENT_LOOPS))),
     "public": (_is_switch, "True or False"),
+    "record": (_is_path, "the path of a directory, or None"),
+    "record_limit": (_is_size, "a number of bytes, at least 1000"),
+    "record_requests": (_are_requests, "a number of requests, at least 2"),
+    "record_keep": (_is_switch, "True or False"),
 }

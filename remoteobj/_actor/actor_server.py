@@ -41,6 +41,7 @@ from .server import Server
 from .status import Explanation, Status, memory, open_prompts
 
 if TYPE_CHECKING:
+    from .recording import Recording
     from .running_calls import RunningCalls
 
 __all__ = ["ActorServer"]
@@ -83,6 +84,8 @@ class ActorServer(Server):
         self.abandoned = False
         self.has_work = False
         """Whether there is a work loop that has not come to its end."""
+        self.recording: Recording | None = None
+        """What records its requests, if anything does."""
         self._stop_after_work = False
         self._closed = False
         self._running_calls: RunningCalls | None = None
@@ -315,6 +318,8 @@ class ActorServer(Server):
             with import_lock:
                 from .observed import cast_failed  # for a faster start-up, too
             cast_failed(exc)
+        if self.recording is not None:
+            self.recording.failed(exc)
         try:
             with self._exc("work", raises=False, types=BaseException):
                 raise exc

@@ -44,6 +44,9 @@ class Work(Protocol):
     def end_work(self, begun: Begun) -> None:
         """It does not, until it has its next turn."""
 
+    def step_begins(self, stream: StreamProducer) -> None:
+        """The next item is about to be made."""
+
     def checked(self, stream: StreamProducer, frame: Frame) -> Frame:
         """What is sent in place of a frame: that, if nothing is amiss."""
         ...
@@ -97,6 +100,7 @@ class AsyncStreamProducer(StreamProducer):
     async def _produce(self) -> None:
         burst = clock() + BURST_SECONDS
         while self.open:
+            self._work.step_begins(self)
             frame = await self._next_frame()
             if not self.open:
                 break

@@ -100,6 +100,8 @@ class LoopExecutor:
         self.before_reply = None
         self.before_item: Callable[[StreamProducer, Frame], Frame] | None = None
         """The same for what is sent of a stream whose items are awaited."""
+        self.before_step: Callable[[StreamProducer], None] | None = None
+        """Is told of each step of such a stream before it begins."""
         self.dropping = False
         """Whether what ends now does so since the process was told to end."""
         self._begun: dict[Begun, None] = {}
@@ -273,6 +275,11 @@ class LoopExecutor:
     def others_wait(self) -> bool:
         """Whether others than what runs would have a turn now."""
         return self._host.others_wait
+
+    def step_begins(self, stream: StreamProducer) -> None:
+        """The next item of a stream is about to be made."""
+        if self.before_step is not None:
+            self.before_step(stream)
 
     def checked(self, stream: StreamProducer, frame: Frame) -> Frame:
         """What is sent in place of a frame of a stream: that, if nothing is amiss."""

@@ -35,6 +35,7 @@ from .mailbox import REQUESTS, Mailbox
 
 if TYPE_CHECKING:
     from .actor_server import ActorServer
+    from .state_keeper import Deferring
 
 __all__ = ["LoopRunner", "of_server"]
 
@@ -58,8 +59,13 @@ def of_server(server: ActorServer, kind: str, limit: int) -> LoopRunner:
     serial = SerialExecutor(root, server.report, server.link.recorder)
     executor = LoopExecutor(loop, serial, limit, runner, root, server.report)
     runner.run_by(executor, lambda: server.drops_request)
+    guarded: Deferring = executor
+    if server.recording is not None:
+        guarded = server.recording.guard(executor)
     if server.state_keeper is not None:
-        server.mailbox.run_by(server.state_keeper.guard(executor, root, server.report))
+        guarded = server.state_keeper.guard(guarded, root, server.report)
+    if guarded is not executor:
+        server.mailbox.run_by(guarded)
     return runner
 
 

@@ -41,12 +41,14 @@ from .concurrency import AS_USUAL, Concurrency
 from .current import ProxyMaker, current_actor, give_own_proxy
 from .execution import USER_ENTRY_POINTS, ExecutorMaker, SerialExecutor
 from .mailbox import INTERNAL_CODE
+from .making import make_object
 from .replies import cut_off_frame, error_frame
 from .roles import role_of
 from .server import Server
 
 if TYPE_CHECKING:
     from .._protocol.observing import ObserverPlan
+    from .recording import RecordPlan
     from .state_keeper import StatePlan
 
 __all__ = ["ActorProgram"]
@@ -73,12 +75,14 @@ class ActorProgram:
         reentrant: bool = True,
         initializer: Callable[[], object] | None = None,
         state: StatePlan | None = None,
+        record: RecordPlan | None = None,
         concurrency: Concurrency = AS_USUAL,
         tells_birth_at: tuple[str, int] | None = None,
     ) -> None:
         self._plans: Sequence[ObserverPlan] = ()
         self._initializer = initializer
         self._state = state
+        self._record = record
         self._concurrency = concurrency
         self._tells_birth_at = tells_birth_at
         """A file, and the place in it, where it says that it is born, for others than the owner."""
@@ -139,6 +143,11 @@ class ActorProgram:
         """What it shares with its owner: see `LaunchSpec.kept`."""
         return () if self._state is None else (self._state.store,)
 
+    @property
+    def find_record(self) -> Callable[[int | None], str | None] | None:
+        """Finds the file in which the requests of one process of it are: see `LaunchSpec`."""
+        return None if self._record is None else self._record.find
+
     @staticmethod
     def describe(request: bytes) -> str:
         with import_lock:
@@ -151,6 +160,9 @@ class ActorProgram:
 
     def _open(self, link: OwnerLink, accept: bool) -> ActorServer:
         make_executor: ExecutorMaker = partial(SerialExecutor, recorder=link.recorder)
+        recording = None if self._record is None else self._record.recording()
+        if recording is not None:
+            make_executor = recording.around(make_executor)
         keeper = None if self._state is None else self._state.keeper()
         server = ActorServer(
             self._actor_id,
@@ -161,13 +173,17 @@ class ActorProgram:
             self._reentrant,
             make_executor if keeper is None else keeper.around(make_executor),
         )
-        server.state_keeper = keeper
+        server.state_keeper, server.recording = keeper, recording
         if self._plans:
             self._be_observed(server)
         if link.shared_process:
             server.home_threads = set()
         link.on_sigterm = server.end_now
         self._owner = server.owner = server.mailbox.clients.attach(link.data)
+        if recording is not None:
+            recording.owner = self._owner
+            if keeper is not None:
+                keeper.on_kept = recording.kept
         if not link.shared_process:
             answer_breakpoints()
             server.interrupter = Interrupter(USER_ENTRY_POINTS, _INTERNAL_CODE)
@@ -232,6 +248,15 @@ class ActorProgram:
         return None
 
     def _construct(self, server: ActorServer) -> None:
+        """Make the object, and write down how, if its requests are recorded."""
+        if server.recording is None:
+            self._make_and_restore(server)
+            return
+        server.recording.begin(self._actor_id, self._initializer, self._make, self.parts())
+        with server.recording.making():
+            self._make_and_restore(server)
+
+    def _make_and_restore(self, server: ActorServer) -> None:
         """Make the object; it has its proxy before its `__init__` runs, and its state after."""
         keeper, concurrency = server.state_keeper, self._concurrency
         if keeper is not None:
@@ -268,22 +293,12 @@ class ActorProgram:
     def _make_object(
         self, server: ActorServer, factory: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
-        cls = factory if isinstance(factory, type) else None
-        if cls is not None and type(cls).__call__ is type.__call__:
-            server.root = cls.__new__(cls, *args, **kwargs)
-            own_objects.enter(server.root, self._proxy)
-            if isinstance(server.root, cls):
-                _check_init(type(server.root).__init__(server.root, *args, **kwargs))
-            return
-        # A metaclass, or a function, makes the object.
-        server.root = factory(*args, **kwargs)
-        if cls is None:
-            if type(server.root) is CoroutineType:
-                self._check_thread(CoroutineType)
-                server.root = self._concurrency.give_loop(server).finish(server.root)
-            _check_made(factory, server.root)
-        own_objects.enter(server.root, self._proxy)
-        give_own_proxy(type(server.root))
+        make_object(server, self._proxy, factory, args, kwargs, partial(self._awaited, server))
+
+    def _awaited(self, server: ActorServer, made: CoroutineType[Any, Any, Any]) -> Any:
+        """The object that a factory is to give, where that is awaited."""
+        self._check_thread(CoroutineType)
+        return self._concurrency.give_loop(server).finish(made)
 
     def _live(self, server: ActorServer) -> ProgramFailedError | None:
         """Work, then serve; what is returned ended that before its time."""
@@ -318,6 +333,8 @@ class ActorProgram:
                 own_objects.leave(server.root)
                 if server.state_keeper is not None:
                     server.state_keeper.close()
+                if server.recording is not None:
+                    server.recording.close(bool(server.last_word) or not server.born)
                 server.close()
                 if observers and not server.link.shared_process:
                     self._end_observation()
@@ -353,23 +370,6 @@ def _tell_birth(path: str, place: int) -> None:
             os.pwrite(fd, os.getpid().to_bytes(4, "little"), place)
         finally:
             os.close(fd)
-
-
-def _check_init(returned: object) -> None:
-    """Refuse what Python itself refuses; a coroutine that is an `__init__` would never run."""
-    if returned is not None:
-        if type(returned) is CoroutineType:
-            returned.close()
-        raise TypeError(f"__init__() should return None, not {type(returned).__name__!r}")
-
-
-def _check_made(factory: object, made: object) -> None:
-    """Refuse what no factory means to make."""
-    if made is None:
-        raise TypeError(
-            f"{factory!r} returned None, and is to return the object; to run a function in a "
-            "process, use remoteobj.util.process"
-        )
 
 
 def _names_of_serving(obj: object) -> tuple[str, ...]:

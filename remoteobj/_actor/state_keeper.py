@@ -110,6 +110,8 @@ class StateKeeper:
         self._save: tuple[Any, ...] = ()
         """The step that gives the state; empty until the object has got its state back."""
         self._class_name = b""
+        self.on_kept: Callable[[Sequence[Part]], object] | None = None
+        """Called with each state that is kept, and with one that is about to be restored."""
         self._last = clock()
         self._tickets = itertools.count(1)
         """Checkpoints are numbered in the order in which they begin."""
@@ -180,6 +182,8 @@ class StateKeeper:
                     f"what is kept in {self._store} is the state of a {bytes(of_class).decode()}, "
                     f"and this is a {name}; give each class a checkpoint_path of its own"
                 )
+            if self.on_kept is not None:
+                self.on_kept(kept)
             try:
                 carry_out(getattr(obj, load), loads(payload, buffers))
             except BaseException as exc:
@@ -235,7 +239,10 @@ class StateKeeper:
         payload, buffers = dumps(state, "state")
         with self._lock:
             if ticket > self._newest:
-                self._store.write([self._class_name, payload, *buffers])
+                parts = [self._class_name, payload, *buffers]
+                self._store.write(parts)
+                if self.on_kept is not None:
+                    self.on_kept(parts)
                 self._newest, self._last = ticket, begun
 
 

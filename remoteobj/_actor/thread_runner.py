@@ -47,6 +47,8 @@ def of_server(
         return SerialExecutor(root, report, recorder and BesideOthers(recorder))
 
     make_serial: ExecutorMaker = make_one_of_many
+    if server.recording is not None:
+        make_serial = server.recording.around(make_serial)
     if server.state_keeper is not None:
         make_serial = server.state_keeper.around(make_serial)
 

@@ -169,6 +169,9 @@ class LaunchSpec(NamedTuple):
     program opens one for itself."""
     kept: tuple[Closable, ...] = ()
     """What the program shares with its owner: a process that is a fork keeps its copy of it."""
+    find_record: Callable[[int | None], str | None] | None = None
+    """Finds the file in which the requests of the process with this pid are recorded; gives None if
+    it left none. None: they are not recorded."""
 
 
 class Instance(Protocol):

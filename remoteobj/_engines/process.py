@@ -93,6 +93,7 @@ class ActorProcess(multiprocessing.Process):
         """What travels beside it, until it is started: see `Pickles`."""
         self._kept = spec.kept
         self._describe = spec.program.describe
+        self._find_record = spec.find_record
         self._wire_options = spec.wire_options
         self._link: OwnerLink | None = None
         self._recorder: FlightRecorder | None = None
@@ -312,6 +313,7 @@ class ActorProcess(multiprocessing.Process):
             peak_memory=reaper.peak_memory,
             out_of_memory=code == -signal.SIGKILL and killed_for_memory(),
             all_running=tuple(described[payload] for payload in running),
+            record=None if self._find_record is None else self._find_record(self.pid),
         )
 
     def _reason(self, code: int | None, outcome: Outcome) -> ExitReason:

@@ -26,6 +26,7 @@ OWNERS: Final = frozenset(
     {
         "_describe",
         "_exit_callbacks",
+        "_find_record",
         "_kept",
         "_listener",
         "_main",
