@@ -18,7 +18,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from .._os.records import Part, record_of
-from .._protocol.messages import Bytes
+from .._pickling.exceptions import unpack_error
+from .._protocol.messages import Bytes, FrameParts, Kind
+from ..errors import describe
 
 __all__ = [
     "BEFORE_STATE",
@@ -50,6 +52,9 @@ NEXT, CLOSE = 100, 101
 TOO_LARGE, BEFORE_STATE = 1, 2
 """Flags of a request: its arguments were too large to be kept; it had begun, and was not over, when
 the state was kept."""
+
+OUTCOME: Final = 1 << 14
+"""Bytes up to which the payload of an answer is kept."""
 
 _ENTRY: Final = struct.Struct("<4sBIQ")
 _MARK: Final = b"\xabreq"
@@ -96,18 +101,42 @@ class End(NamedTuple):
     checksum: int = 0
     """Of all of these."""
     whole: bool = True
-    """Whether the payload was kept."""
+    """Whether the payload was kept as a whole."""
     payload: Bytes = b""
+    """Of an error: what it says, as text."""
+    buffers: tuple[int, ...] = ()
+    """The sizes of what stays outside of the payload, as large arrays do."""
+
+    @classmethod
+    def of(cls, number: int, reply: FrameParts | None) -> End:
+        """That of an answer; None: there is none."""
+        if reply is None:
+            return cls(number, NEXT)
+        kind, _, payload, buffers, _, _ = reply
+        if kind == Kind.ERROR:
+            text = describe(unpack_error(payload))[:OUTCOME]
+            return cls(number, kind, payload=text.encode(errors="replace"))
+        checksum = zlib.crc32(payload)
+        sizes = []
+        for one in buffers:
+            checksum = zlib.crc32(one, checksum)
+            sizes.append(memoryview(one).nbytes)
+        whole = len(payload) <= OUTCOME
+        size = len(payload) + sum(sizes)
+        return cls(number, kind, size, checksum, whole, payload if whole else b"", tuple(sizes))
 
     def parts(self) -> list[Part]:
         """As it is written."""
-        return [_END.pack(*self[:5]), self.payload]
+        buffers = self.buffers
+        sizes = struct.pack(f"<{len(buffers)}Q", *buffers) if buffers else b""
+        return [_END.pack(*self[:5]), self.payload, sizes]
 
     @classmethod
     def read(cls, parts: Sequence[Part]) -> End:
         """The same again."""
-        head, payload = parts
-        return cls(*_END.unpack(head), bytes(payload))
+        head, payload, sizes = parts
+        buffers = struct.unpack(f"<{len(sizes) // 8}Q", sizes)
+        return cls(*_END.unpack(head), bytes(payload), buffers)
 
 
 def entry_of(kind: int, parts: Sequence[Part]) -> tuple[list[Part], int]:

@@ -15,7 +15,6 @@ import json
 import os
 import threading
 import time
-import zlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -44,8 +43,6 @@ __all__ = ["RecordFile"]
 
 SHOWN: Final = 2000
 """Bytes that are kept of a request that is too large: they tell what it calls."""
-OUTCOME: Final = 1 << 14
-"""Bytes up to which the payload of an answer is kept."""
 CHUNK: Final = 1 << 20
 """Bytes that are copied at a time."""
 _FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_APPEND
@@ -153,17 +150,7 @@ class RecordFile:
 
     def end(self, number: int, reply: FrameParts | None) -> None:
         """Write down what came of a request; None: there is no answer."""
-        end = End(number, NEXT)
-        if reply is not None:
-            kind, _, payload, buffers, _, _ = reply
-            size = checksum = 0
-            for part in (payload, *buffers):
-                checksum = zlib.crc32(part, checksum)
-                size += memoryview(part).nbytes
-            whole = len(payload) <= OUTCOME
-            kept = payload if whole else payload[:SHOWN]
-            end = End(number, kind, size, checksum, whole and not buffers, kept)
-        pieces, _ = entry_of(END, end.parts())
+        pieces, _ = entry_of(END, End.of(number, reply).parts())
         with self._lock:
             if self._open.pop(number, None) is not None and self._writer is not None:
                 self._guarded(self._writer.append, pieces)

@@ -34,6 +34,7 @@ examples:
   remoteobj attach front                    a Python prompt, with `actor`
   remoteobj attach front -c "actor.reset()"
   remoteobj serve camera:Camera --name front 0 fps=30
+  remoteobj replay parser-1-...record       run what killed parser-1 again
 
 "remoteobj VERB --help" tells more of each. "python -m remoteobj" is the same
 as "remoteobj". Errors are one line, with exit code 1; wrong usage has exit
@@ -97,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_orders(verbs)
     _add_attach(verbs)
     _add_serve(verbs)
+    _add_replay(verbs)
     return parser
 
 
@@ -306,6 +308,45 @@ def _add_serve(verbs: Any) -> None:
         dest="options",
         help="any other option of remoteobj.options(...); can be given many times",
     )
+
+
+_REPLAY = """\
+Run the requests of an actor again that has died: those that were recorded by
+options(record="directory"), on a fresh object in this process, in the order in
+which they began. It begins with the arguments of the class, or the state of
+the last checkpoint. Each is printed with what came of it, and whether that is
+as it was recorded. The last one, if it was running when the actor died, may
+end this process, too: it is announced before it runs.
+
+Other actors are not called: what the object calls of them raises
+NotListeningError.
+
+FILE is a pickle, and to run it runs the code that is in it. So it must be
+yours, and nobody else may be able to write it. --list only reads it.
+
+The exit code is 0 if all came out as it was recorded, 3 if something did not,
+or if what killed the actor came through; 1 if it could not be run.
+
+examples:
+  remoteobj replay run/parser-1-20260301T101500-4711.record
+  remoteobj replay FILE --list             what is in it, without running it
+  remoteobj replay FILE --pdb              stop where the fatal one begins
+  remoteobj replay FILE --until 12 --pdb   stop where number 12 begins
+  remoteobj replay FILE --json | jq 'select(.same == false)'
+"""
+
+
+def _add_replay(verbs: Any) -> None:
+    replay = _add(verbs, "replay", "run the recorded requests of a dead actor again", _REPLAY)
+    replay.add_argument("file", metavar="FILE", help="the record; the error of the death names it")
+    replay.add_argument("--until", type=int, metavar="N", help="end after the request of number N")
+    replay.add_argument(
+        "--pdb",
+        action="store_true",
+        help="stop under pdb at the first line of the last one that is run, and where it raises",
+    )
+    replay.add_argument("--list", action="store_true", help="show what is in it, and run nothing")
+    replay.add_argument("--json", action="store_true", help="one JSON object per line")
 
 
 def _seconds(text: str) -> float:

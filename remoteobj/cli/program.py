@@ -80,6 +80,10 @@ def _command(verb: str) -> Callable[[argparse.Namespace], int]:
         from .serving import serve  # start-up
 
         return serve
+    if verb == "replay":
+        from .replaying import replay  # start-up
+
+        return replay
     assert verb in ORDERS
     from .orders import order  # start-up
 
