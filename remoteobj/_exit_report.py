@@ -80,7 +80,9 @@ class ExitReport(NamedTuple):
         running = "" if self.running is None else f", while it ran {self.running}"
         if running and (others := len(self.all_running) - 1) > 0:
             running += f" and {others} other call{'s' * (others > 1)}"
-        again = "" if self.record is None else f" (to run that again: {replay_command(self.record)})"
+        again = (
+            "" if self.record is None else f" (to run that again: {replay_command(self.record)})"
+        )
         return printable(f"{self.name} {words}{memory}{running}{again}")
 
 

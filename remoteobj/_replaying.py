@@ -13,7 +13,7 @@ import os
 import pickle
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from types import CoroutineType
 from typing import Any, Final, NamedTuple
 
@@ -39,12 +39,21 @@ from ._protocol.operations import evaluate
 from ._proxy import proxy_from
 from ._record import Outcome, Record, Request, brief
 from ._reference import Reference, RemoteRef
+from ._replayed_tasks import Tasks, is_greeting
 from ._wire.registry import new_address
 from .errors import describe
 
 __all__ = ["Replay", "Step", "Watcher"]
 
 _ADDRESS: Final = re.compile("0x[0-9a-fA-F]+")
+
+_METHODS: Final = {
+    "next": ("__next__", "__anext__"),
+    "send": ("send", "asend"),
+    "throw": ("throw", "athrow"),
+    "close": ("close", "aclose"),
+}
+"""What is called for a step of a stream; the second, where that is awaited."""
 
 Watcher = Callable[[Callable[[], Any]], Any]
 """Calls users' code, and gives what that gives: a debugger, say."""
@@ -114,6 +123,7 @@ class Replay:
         ref = RemoteRef(self._actor_id, self._server.address, RefOptions())
         self._proxy = OwnProxy(ref.reference())
         self._streams: dict[int, Any] = {}
+        self._tasks = Tasks()
         self._loop: Any = None
 
     @property
@@ -148,6 +158,8 @@ class Replay:
             return request.call
         try:
             steps: Any = self._loads(request.payload, request.buffers)
+            if (task := self._tasks.shown(steps)) is not None:
+                return task
             short = type(steps[0]) is str
             return format_steps((("attr", steps[0]), ("call", steps[1], {})) if short else steps)
         except Exception:
@@ -197,7 +209,13 @@ class Replay:
         if before.end[2:4] == outcome.end[2:4] and before.kind != "error":
             return True
         texts = [_ADDRESS.sub("0x", self._text(one)) for one in (before, outcome)]
-        return texts[0] == texts[1] and not before.end.buffers
+        if texts[0] == texts[1] and not before.end.buffers:
+            return True
+        if before.kind != "value" or not (before.end.whole and outcome.end.whole):
+            return False
+        ends = [bytes(one.end.payload) for one in (before, outcome)]
+        steps = self._loads(request.payload, request.buffers)
+        return self._tasks.same(steps, *(self._loads(one, ()) for one in ends))
 
     # --- running -------------------------------------------------------------------------
 
@@ -227,18 +245,15 @@ class Replay:
     def _step(self, request: Request, watch: Watcher) -> FrameParts:
         stream = self._streams[request.stream]
         awaited = hasattr(type(stream), "__anext__")
-        name, args = ("__anext__" if awaited else "__next__"), ()
+        args: tuple[Any, ...] = ()
         if request.kind == "send":
-            name, args = "send", (self._loads(request.payload, request.buffers),)
+            args = (self._loads(request.payload, request.buffers),)
         elif request.kind == "throw":
-            name, args = "throw", (unpack_error(request.payload),)
-        elif request.kind == "close":
-            name = "close"
-        if awaited and args or name == "close" and awaited:
-            name = f"a{name}"
-        method = getattr(stream, name, None)
-        if method is None and request.kind == "close":
+            args = (unpack_error(request.payload),)
+        name = _METHODS[request.kind][awaited]
+        if request.kind == "close" and not hasattr(stream, name):
             return Frame(Kind.END, 0)
+        method = getattr(stream, name)
         try:
             item = watch(lambda: self._carry_out(method, *args))
         except StopIteration as stop:
@@ -283,6 +298,7 @@ class Replay:
             self._awaited(make_in_loop())
         else:
             make_object(self._server, self._proxy, factory, args, kwargs, finish_made)
+        self._tasks.settle(self.obj)
         keeper.restore(self.obj, self._carry_out)
 
     def _loads(self, payload: bytes, buffers: Sequence[Part]) -> Any:
@@ -292,12 +308,16 @@ class Replay:
         return unpickler.load()
 
     def _proxy_from(self, reference: Reference) -> Any:
-        """A proxy that travelled: that of the object itself, or one of an actor that is not here."""
+        """A proxy that travelled: the object's own, or one of an actor that is not called here."""
         actor_id, _, options, default, class_named = reference
         if actor_id == self._actor_id:
             return self._proxy()
         gone = actor_id._replace(name=f"{actor_id.name}, which is not called in a replay,")
         return proxy_from((gone, new_address(), options, default, class_named))
+
+
+def _nothing(*args: object) -> None:
+    """Stands for what is not done in a replay."""
 
 
 class _Unpickler(pickle.Unpickler):
@@ -306,4 +326,6 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if name == proxy_from.__name__ and module == proxy_from.__module__:
             return self.proxy_from
+        if is_greeting(module, name):
+            return _nothing
         return super().find_class(module, name)

@@ -35,7 +35,6 @@ from .mailbox import REQUESTS, Mailbox
 
 if TYPE_CHECKING:
     from .actor_server import ActorServer
-    from .state_keeper import Deferring
 
 __all__ = ["LoopRunner", "of_server"]
 
@@ -59,11 +58,9 @@ def of_server(server: ActorServer, kind: str, limit: int) -> LoopRunner:
     serial = SerialExecutor(root, server.report, server.link.recorder)
     executor = LoopExecutor(loop, serial, limit, runner, root, server.report)
     runner.run_by(executor, lambda: server.drops_request)
-    guarded: Deferring = executor
-    if server.recording is not None:
-        guarded = server.recording.guard(executor)
-    if server.state_keeper is not None:
-        guarded = server.state_keeper.guard(guarded, root, server.report)
+    recorded = executor if server.recording is None else server.recording.guard(executor)
+    keeper = server.state_keeper
+    guarded = recorded if keeper is None else keeper.guard(recorded, root, server.report)
     if guarded is not executor:
         server.mailbox.run_by(guarded)
     return runner

@@ -87,7 +87,9 @@ class Begin(NamedTuple):
     def read(cls, parts: Sequence[Part]) -> Begin:
         """The same again."""
         head, caller, payload, *buffers = parts
-        return cls(*_BEGIN.unpack(head), bytes(caller).decode(), bytes(payload), buffers)
+        number, when, kind, stream, flags = _BEGIN.unpack(head)
+        named = bytes(caller).decode()
+        return cls(number, when, kind, stream, flags, named, bytes(payload), buffers)
 
 
 class End(NamedTuple):
@@ -136,7 +138,8 @@ class End(NamedTuple):
         """The same again."""
         head, payload, sizes = parts
         buffers = struct.unpack(f"<{len(sizes) // 8}Q", sizes)
-        return cls(*_END.unpack(head), bytes(payload), buffers)
+        number, kind, size, checksum, whole = _END.unpack(head)
+        return cls(number, kind, size, checksum, whole, bytes(payload), buffers)
 
 
 def entry_of(kind: int, parts: Sequence[Part]) -> tuple[list[Part], int]:

@@ -4,8 +4,8 @@ that survive the death of whoever writes it.
 What is written has been handed to the kernel when `begin` returns, so that a SIGKILL takes nothing
 of it; the file is not synced, so that a failure of the machine may.
 
-When a limit is passed the eldest requests are cut off, and at a checkpoint all that are over: then a
-new file is written, and takes the place of the one before at once.
+When a limit is passed the eldest requests are cut off, and at a checkpoint all that are over: a new
+file is written then, and takes the place of the one before at once.
 """
 
 from __future__ import annotations
@@ -80,8 +80,6 @@ class _Writer:
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
-
-
 
 
 class RecordFile:

@@ -8,8 +8,8 @@ of it, so that what killed the actor can be run again, elsewhere.
                        v                               v
                  RecordFile: one per process of the actor, removed when that ends in order
 
-Requests are numbered in the order in which they begin. The executor goes around any other, and is
-within the one that takes checkpoints: what a checkpoint holds is over, and is dropped from the file.
+Requests are numbered in the order in which they begin. The executor goes around any other, and
+within the one that takes checkpoints: what is over by then is dropped from the file.
 """
 
 from __future__ import annotations
@@ -203,7 +203,8 @@ class Recording:
 
     def take_failure(self) -> BaseException | None:
         """What has failed since this was asked last, in this thread."""
-        return self._failures.__dict__.pop("last", None)
+        found: BaseException | None = self._failures.__dict__.pop("last", None)
+        return found
 
     # --- who calls -----------------------------------------------------------------------
 
@@ -274,9 +275,7 @@ class _RecordingExecutor(ExecutorAround):
             self._over(client, request, begun[1], reply)
         return reply if self.before_reply is None else self.before_reply(client, request, reply)
 
-    def _over(
-        self, client: Client, request: Frame, number: int, reply: FrameParts | None
-    ) -> None:
+    def _over(self, client: Client, request: Frame, number: int, reply: FrameParts | None) -> None:
         if reply is not None and reply[0] == Kind.STREAM:
             self._streams[client.streams[request.call_id]] = number
         error = self._recording.take_failure()

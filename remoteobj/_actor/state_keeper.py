@@ -239,7 +239,7 @@ class StateKeeper:
         payload, buffers = dumps(state, "state")
         with self._lock:
             if ticket > self._newest:
-                parts = [self._class_name, payload, *buffers]
+                parts: list[Part] = [self._class_name, payload, *buffers]
                 self._store.write(parts)
                 if self.on_kept is not None:
                     self.on_kept(parts)

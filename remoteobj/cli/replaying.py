@@ -60,9 +60,7 @@ def replay(asked: argparse.Namespace) -> int:
         return _run(replayed, requests, printer, asked.pdb)
 
 
-def _run(
-    replayed: Replay, requests: Sequence[Request], printer: _Printer, debug: bool
-) -> int:
+def _run(replayed: Replay, requests: Sequence[Request], printer: _Printer, debug: bool) -> int:
     if requests[0].number != 0:  # cut off, or over before the checkpoint
         made = replayed.run(requests[0]._replace(number=0, kind="make", cut=False, stream=0))
         if made.error is not None:
