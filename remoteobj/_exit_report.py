@@ -50,7 +50,7 @@ class ExitReport(NamedTuple):
     """All calls that it was running, one text for each: of a call that has let in others, those
     come first. At most 513 are known."""
     record: str | None = None
-    """The file in which its requests are recorded, by the option `record`. `None`: there is none."""
+    """The file of its requests, if it has the option `record`. `None`: there is none."""
 
     @property
     def signal(self) -> Signals | None:
@@ -80,10 +80,10 @@ class ExitReport(NamedTuple):
         running = "" if self.running is None else f", while it ran {self.running}"
         if running and (others := len(self.all_running) - 1) > 0:
             running += f" and {others} other call{'s' * (others > 1)}"
-        again = (
-            "" if self.record is None else f" (to run that again: {replay_command(self.record)})"
-        )
-        return printable(f"{self.name} {words}{memory}{running}{again}")
+        text = f"{self.name} {words}{memory}{running}"
+        if self.record is not None:
+            text += f" (to run that again: {replay_command(self.record)})"
+        return printable(text)
 
 
 def replay_command(record: str) -> str:

@@ -119,7 +119,7 @@ class Request(NamedTuple):
     cut: bool
     """Whether its arguments were larger than all that may be recorded, so that it can't be run."""
     before_state: bool
-    """Whether it had begun, and was not over, when the state was kept from which a replay begins."""
+    """Whether it had begun, and was not over, when the state was kept."""
     payload: bytes
     buffers: Sequence[Part]
     outcome: Outcome | None
@@ -196,9 +196,10 @@ class Record(NamedTuple):
         found: dict[int, Sequence[Part]] = {}
         begins: list[Begin] = []
         ends: dict[int, End] = {}
-        last = 0
+        read = 0
         data = data[len(FORMAT) :]
-        for last, kind, parts in entries_of(data):
+        for end_of_entry, kind, parts in entries_of(data):
+            read = end_of_entry
             if kind == BEGIN:
                 begins.append(Begin.read(parts))
             elif kind == END:
@@ -214,7 +215,7 @@ class Record(NamedTuple):
             Made.read(found[MADE]),
             found.get(STATE),
             int(bytes(found[CUT][0])) if CUT in found else 0,
-            len(data) - last,
+            len(data) - read,
             tuple(Request.of(one, ends.get(one.number)) for one in begins),
         )
 

@@ -98,7 +98,8 @@ class _Given:
 class Replay:
     """The object of a record, made again, and its requests. A context manager.
 
-    Its directory, its path of imports and what it needs of `__main__` become this process's own.
+    Meanwhile its working directory and its path of imports are this process's own. What it needs of
+    `__main__` becomes so for good, if its class is of there.
 
     >>> import glob, remoteobj, tempfile
     >>> from remoteobj.replay import Record, Replay
@@ -133,6 +134,7 @@ class Replay:
 
     def __enter__(self) -> Replay:
         about = self.record.about
+        self._outside = os.getcwd(), list(sys.path)
         with contextlib.suppress(OSError):  # it is gone: then this one has to do
             os.chdir(about["directory"])
         sys.path += [one for one in about["path"] if one not in sys.path]
@@ -149,6 +151,8 @@ class Replay:
             self._loop.close()
         self._server.abort()
         self._server.release()
+        os.chdir(self._outside[0])
+        sys.path[:] = self._outside[1]
 
     # --- requests ------------------------------------------------------------------------
 
@@ -303,7 +307,7 @@ class Replay:
 
     def _loads(self, payload: bytes, buffers: Sequence[Part]) -> Any:
         mine = [bytearray(one) for one in buffers]
-        unpickler = _Unpickler(io.BytesIO(payload), buffers=mine)
+        unpickler = Reader(io.BytesIO(payload), buffers=mine)
         unpickler.proxy_from = self._proxy_from
         return unpickler.load()
 
@@ -316,16 +320,16 @@ class Replay:
         return proxy_from((gone, new_address(), options, default, class_named))
 
 
-def _nothing(*args: object) -> None:
+def greet_nobody(*args: object) -> None:
     """Stands for what is not done in a replay."""
 
 
-class _Unpickler(pickle.Unpickler):
+class Reader(pickle.Unpickler):
     proxy_from: Callable[[Reference], Any]
 
     def find_class(self, module: str, name: str) -> Any:
         if name == proxy_from.__name__ and module == proxy_from.__module__:
             return self.proxy_from
         if is_greeting(module, name):
-            return _nothing
+            return greet_nobody
         return super().find_class(module, name)

@@ -313,9 +313,9 @@ def threads_have_names(tree: Tree) -> Iterator[str]:
 
 
 def time_is_monotonic(tree: Tree) -> Iterator[str]:
-    """The wall clock jumps."""
+    """The wall clock jumps: what is for people to read asks for it by one function."""
     for module, source in tree.items():
-        for node in nodes(source):
+        for node in nodes(source) if module != "_os.wall_clock" else ():
             if isinstance(node, ast.Attribute) and ast.unparse(node) in (
                 "time.time",
                 "time.time_ns",

@@ -14,7 +14,6 @@ import contextlib
 import json
 import os
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -22,6 +21,7 @@ from typing import Final
 from .._catching.unseen import tell
 from .._os.fork_safety import close_in_child
 from .._os.records import Part
+from .._os.wall_clock import wall_clock
 from .._protocol.messages import Bytes, FrameParts
 from .record_entries import (
     BEFORE_STATE,
@@ -123,7 +123,7 @@ class RecordFile:
             assert self._writer is not None
             self._writer.append(self._preface)
             self._base = self._writer.size
-            self._write(Begin(0, time.time(), NEXT))
+            self._write(Begin(0, wall_clock(), NEXT))
 
     def begin_anew(self, state: Sequence[Part]) -> None:
         """A checkpoint is taken: what is over by now is in this state, and needed no more."""
@@ -142,7 +142,7 @@ class RecordFile:
         """Write a request down, which is about to begin; its number."""
         with self._lock:
             number = self._last = self._last + 1
-            begin = Begin(number, time.time(), kind, stream, 0, caller, payload, buffers)
+            begin = Begin(number, wall_clock(), kind, stream, 0, caller, payload, buffers)
             self._guarded(self._write, begin)
             return number
 

@@ -29,6 +29,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from .._os.records import Part
 from .._os.thread_unwind import ThreadUnwind
+from .._os.wall_clock import wall_clock
 from .._pickling.codec import dumps, dumps_for_start, pickled
 from .._pickling.main_module import script
 from .._protocol.identity import ActorId, class_name
@@ -154,7 +155,7 @@ class Recording:
             "actor": list(actor_id),
             "class": class_name(factory) if isinstance(factory, type) else repr(factory),
             "pid": os.getpid(),
-            "time": time.time(),
+            "time": wall_clock(),
             "python": platform.python_version(),
             "directory": os.getcwd(),
             "path": sys.path,

@@ -43,7 +43,7 @@ def replay(asked: argparse.Namespace) -> int:
     requests = record.requests
     if asked.until is not None:
         requests = tuple(one for one in requests if one.number <= asked.until)
-        if not requests or requests[-1].number < min(asked.until, record.requests[-1].number):
+        if not requests or requests[-1].number != asked.until:
             raise NoReplayError(f"there is no request of number {asked.until} in {record.path}")
     printer: _Printer = _JsonPrinter(record) if asked.json else _Printer(record)
     printer.head()
