@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any, Final
 
-from ._actor.pool_work import greet, run_items, run_task
+from ._actor.pool_work import dismiss, greet, run_items, run_task
 from ._pickling.codec import loads
 from ._pool_functions import name_of
 from ._record import brief
@@ -36,6 +36,10 @@ class Tasks:
         with tempfile.NamedTemporaryFile(prefix="remoteobj-tasks-") as file:
             file.truncate(SIZE)
             greet(obj, file.name)
+
+    def close(self, obj: object) -> None:
+        """It is a worker no more."""
+        dismiss(obj)
 
     def shown(self, steps: Sequence[Any]) -> str | None:
         """A request as the task that it is; None: it is none."""

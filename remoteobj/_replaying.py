@@ -40,12 +40,17 @@ from ._proxy import proxy_from
 from ._record import Outcome, Record, Request, brief
 from ._reference import Reference, RemoteRef
 from ._replayed_tasks import Tasks, is_greeting
-from ._wire.registry import new_address
+from ._wire.auth import Key
+from ._wire.registry import DEFAULT_TRANSPORT
+from ._wire.transport import Address
 from .errors import describe
 
 __all__ = ["Replay", "Step", "Watcher"]
 
 _ADDRESS: Final = re.compile("0x[0-9a-fA-F]+")
+
+_NOWHERE: Final = Address(DEFAULT_TRANSPORT, "/nowhere/replay", Key.new())
+"""An address that has no place: what is killed here is to leave nothing behind."""
 
 _METHODS: Final = {
     "next": ("__next__", "__anext__"),
@@ -120,8 +125,8 @@ class Replay:
     def __init__(self, record: Record) -> None:
         self.record = record
         self._actor_id = ActorId(*record.about["actor"])
-        self._server = Server(None, self._actor_id, new_address(), mode=Mode.MANUAL)
-        ref = RemoteRef(self._actor_id, self._server.address, RefOptions())
+        self._server = Server(None, self._actor_id, _NOWHERE, mode=Mode.MANUAL)
+        ref = RemoteRef(self._actor_id, _NOWHERE, RefOptions())
         self._proxy = OwnProxy(ref.reference())
         self._streams: dict[int, Any] = {}
         self._tasks = Tasks()
@@ -147,6 +152,7 @@ class Replay:
     def __exit__(self, *exc_info: object) -> None:
         current_actor.leave(self._before)
         own_objects.leave(self.obj)
+        self._tasks.close(self.obj)
         if self._loop is not None:
             self._loop.close()
         self._server.abort()
@@ -317,7 +323,7 @@ class Replay:
         if actor_id == self._actor_id:
             return self._proxy()
         gone = actor_id._replace(name=f"{actor_id.name}, which is not called in a replay,")
-        return proxy_from((gone, new_address(), options, default, class_named))
+        return proxy_from((gone, _NOWHERE, options, default, class_named))
 
 
 def greet_nobody(*args: object) -> None:

@@ -296,7 +296,7 @@ def test_at_a_checkpoint_the_record_begins_anew_with_the_state(tmp_path: Path) -
         ledger.add("d")
         second = record_of(dies(ledger.die))
     assert first.path != second.path
-    assert [one[1] for one in told(first)] == ["take_checkpoint(?)", "?.add(...)", "?.die(...)"]
+    assert [one[1] for one in told(first)] == ["f(?)", "?.add(...)", "?.die(...)"]
     assert [one[1] for one in told(second)] == ["the object", "?.add(...)", "?.die(...)"]
     obj, steps = replayed(second)
     assert obj.entries == ["a", "b", "d"]
@@ -323,13 +323,13 @@ def test_a_torn_or_damaged_end_is_left_out_wherever_it_is_torn(
     whole = Path(killed.report.record or "").read_bytes()
     record = only(tmp_path)
     torn = tmp_path / "torn"
-    begin = whole.index(b"fail") - 300
+    begin = whole.index(b"\xabreq\5")  # of the first request
     for size in range(begin, len(whole), 7):
         torn.write_bytes(whole[:size])
         found = Record.read(torn)
         assert told(found)[:-1] == told(record)[: max(0, len(found.requests) - 1)]
         torn.write_bytes(whole[:size] + bytes([whole[size] ^ 1]) + whole[size + 1 :])
-        assert len(Record.read(torn).requests) < len(record.requests) or size < begin + 300
+        assert told(Record.read(torn)) != told(record)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from .._protocol.messages import Frame, Kind
 from .._wire.task_board import SIZE, Notes, TaskBoard
 from .replies import error_frame, value_frame
 
-__all__ = ["Desk", "NoObject", "greet", "run_items", "run_task"]
+__all__ = ["Desk", "NoObject", "dismiss", "greet", "run_items", "run_task"]
 
 RUN_SECONDS: Final = 0.02
 """A run that takes longer is cut: what is left of it may be for another worker, which is free."""
@@ -73,6 +73,13 @@ _desks: dict[int, Desk] = {}
 def greet(obj: object, path: str | None) -> None:
     """The first that a worker is told: where it shares memory with its pool."""
     _desks[id(obj)] = Desk(None if path is None else TaskBoard.of(path))
+
+
+def dismiss(obj: object) -> None:
+    """It is nobody's worker any more."""
+    desk = _desks.pop(id(obj), None)
+    if desk is not None and desk.board is not None:
+        desk.board.close()
 
 
 def run_task(
