@@ -59,6 +59,8 @@ OUTCOME: Final = 1 << 14
 _ENTRY: Final = struct.Struct("<4sBIQ")
 _MARK: Final = b"\xabreq"
 _TABLE: Final = struct.Struct("<Q")
+_TABLES: Final = [struct.Struct(f"<{count + 1}Q").pack for count in range(5)]
+_SMALL: Final = 1 << 14
 _BEGIN: Final = struct.Struct("<QdBQB")
 _END: Final = struct.Struct("<QBQI?")
 
@@ -144,14 +146,17 @@ class End(NamedTuple):
 
 def entry_of(kind: int, parts: Sequence[Part]) -> tuple[list[Part], int]:
     """An entry, as pieces that are written one after the other; and its size."""
+    if len(parts) < len(_TABLES):  # as nearly all are; by a third of the time
+        sizes = list(map(len, parts))
+        if (size := sum(sizes)) < _SMALL:
+            record = b"".join((_TABLES[len(sizes)](len(sizes), *sizes), *parts))
+            head = _ENTRY.pack(_MARK, kind, zlib.crc32(record, kind), len(record))
+            return [head + record], len(record) + _ENTRY.size
     pieces, size = record_of(parts)
     checksum = kind
     for piece in pieces:
         checksum = zlib.crc32(piece, checksum)
-    head = _ENTRY.pack(_MARK, kind, checksum, size)
-    if len(pieces) == 1:
-        return [b"".join((head, pieces[0]))], size + _ENTRY.size
-    return [head, *pieces], size + _ENTRY.size
+    return [_ENTRY.pack(_MARK, kind, checksum, size), *pieces], size + _ENTRY.size
 
 
 def entries_of(data: memoryview) -> Iterator[tuple[int, int, list[Part]]]:
