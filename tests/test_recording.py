@@ -39,7 +39,7 @@ class Ledger:
         return other.add(1)
 
     def add_to_itself(self) -> Any:
-        return self.remote.add("own")  # type: ignore[attr-defined]
+        return self.remote.add("own")
 
     def double(self, array: Any) -> Any:
         return array * 2
@@ -232,7 +232,8 @@ def test_options_that_cannot_be_right_are_refused(wrong: dict[str, Any]) -> None
 
 
 def test_nothing_of_it_is_imported_unless_it_is_asked_for() -> None:
-    with remoteobj.options(start_method="forkserver").spawn(dict) as plain:
+    plain: Any = remoteobj.options(start_method="forkserver").spawn(dict)
+    with plain:
         loaded = plain.passto(lambda _: [one for one in sys.modules if "_actor.record" in one])
     assert loaded == []
 
