@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from .._protocol.messages import Bytes
 from .clients import Client
 from .execution import Executor
+from .interrupting import Interruptible
 
 if TYPE_CHECKING:
+    import asyncio
     from concurrent.futures import Future
 
 __all__ = ["LoopDriver", "ManyAtOnce", "Runner"]
@@ -42,8 +44,11 @@ class ManyAtOnce(Runner, Protocol):
         """Nobody waits any more for these calls of a client, or for any. From any thread."""
 
 
-class LoopDriver(ManyAtOnce, Protocol):
-    """One that has an event loop."""
+class LoopDriver(ManyAtOnce, Interruptible, Protocol):
+    """One that has an event loop; what can be interrupted is a coroutine of the actor's own."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...
 
     def finish(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine of the actor's own to its end, and requests meanwhile.

@@ -18,7 +18,7 @@ from .._wire.runtime_directory import runtime_directory
 __all__ = ["POPEN"]
 
 PACKAGE = __name__.partition(".")[0]
-PRELOADED = (
+PRELOADED: tuple[str, ...] = (
     f"{PACKAGE}._engines.fork_server_side",
     f"{PACKAGE}._handle",
     f"{PACKAGE}.util",
