@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from contextvars import copy_context
 from functools import partial
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar
 
 from .._protocol.calls import PendingCall
 from .._protocol.operations import Steps
@@ -40,12 +40,7 @@ class AwaitableCall(Coroutine[Any, Any, R_co]):
     def __init__(self, coroutine: Coroutine[Any, Any, R_co]) -> None:
         self._coroutine = coroutine
 
-    @overload
-    def __await__(self: AwaitableCall[Coroutine[Any, Any, T]]) -> Generator[Any, Any, T]: ...
-    @overload
-    def __await__(self) -> Generator[Any, Any, R_co]: ...
-    def __await__(self) -> Generator[Any, Any, Any]:
-        # What an `async def` method gives has been awaited over there.
+    def __await__(self) -> Generator[Any, Any, R_co]:
         return self._coroutine.__await__()
 
     def send(self, value: Any) -> Any:

@@ -156,7 +156,7 @@ def a_future_is_one_of_what_the_method_returns(counter: Counter) -> None:
 
 async def what_is_awaited_is_what_the_method_returns(counter: Counter) -> None:
     assert_type(await awaitable(counter.add)(1), int)
-    assert_type(await awaitable(counter.add_slowly)(1), int)
+    assert_type(get(await awaitable(counter.add_slowly)(1)), int)
     assert_type(await awaitable(counter.each_of)([""]), str)
     async for slow_row in awaitable(counter.rows_slowly)(upto=3):
         assert_type(slow_row, int)
