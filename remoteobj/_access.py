@@ -50,7 +50,10 @@ def get(view: Any, default: Any = MISSING, *, default_local: bool = False) -> An
     """The value of a proxy, as `get_` gives it. Anything but a proxy is its own value.
 
     To type checkers it is of the type of the part: what `with spawn(Counter)` gives is a `Counter`,
-    so that the value of its `count` is a number to them.
+    so that the value of its `count` is a number to them. A call of an `async def` method gives the
+    value itself; to type checkers it does by this: `n = get(counter.count_slowly())`, and likewise
+    `n = get(future(counter.count_slowly)().result())` and
+    `n = get(await awaitable(counter.count_slowly)())`.
 
     >>> get(5)
     5
