@@ -336,29 +336,45 @@ def test_ctrl_c_in_the_midst_of_a_transfer_leaves_the_handle_usable(
     assert output(started) == "interrupted\nTrue [1, 2, 3]\n"
 
 
-def test_an_alarm_whose_handler_calls_the_actor_too_does_not_disturb_the_call(
-    script: Scripts,
+@pytest.mark.parametrize("where", ["write", "take"])
+def test_what_the_handler_of_a_signal_raises_is_not_taken_for_an_error_of_the_connection(
+    script: Scripts, where: str
 ) -> None:
-    """A signal handler runs in the midst of a call, in the thread that makes it."""
+    """It runs in the midst of the call, in the thread that makes it: here in a system call."""
     started = script(
         """
+        import functools
+        class Alarm:
+            def ring(self, number, frame):
+                raise self.error
+            __call__ = ring
+        def plain(number, frame):
+            alarm.ring(number, frame)
+        def ring(self, number, frame):
+            self.ring(number, frame)
+        def in_system_call(frame, event, called):
+            code = frame.f_code
+            if event == "c_return" and code.co_filename.endswith("_wire/channel.py"):
+                if code.co_name == sys.argv[1] and called.__name__ in ("write", "read"):
+                    sys.setprofile(None)
+                    signal.raise_signal(signal.SIGALRM)
+
+        alarm = Alarm()
         with Actor.spawn() as actor:
-            done = threading.Event()
-            def handle(number, frame):
-                done.set()
-                raise TimeoutError("enough")
-            signal.signal(signal.SIGALRM, handle)
-            def wake(a, caller):  # who waits for this by now
-                os.kill(caller, signal.SIGALRM)
-                time.sleep(0.5)
-            try:
-                actor.passto(wake, os.getpid())
-            except TimeoutError as error:
-                print(error)
-            print(actor.add(), actor.add())
+            actor.add()
+            for handler in (plain, alarm, alarm.ring, functools.partial(ring, alarm)):
+                signal.signal(signal.SIGALRM, handler)
+                for alarm.error in (TimeoutError("enough"), ValueError("enough")):
+                    sys.setprofile(in_system_call)
+                    try:
+                        print(actor.add())
+                    except (TimeoutError, ValueError) as error:
+                        print(error is alarm.error, end=" ")
+            print(actor.add() > 8)
         """,
+        where,
     )
-    assert output(started) == "enough\n1 2\n"
+    assert output(started) == "True " * 8 + "True\n"
 
 
 # ------------------------------------------------------------------ actors that call actors

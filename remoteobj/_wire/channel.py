@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from .._os.lazy_import import import_lock
 from .._os.poller import SpinPoller
 from .._os.sigpipe import SIG_DFL, sigpipe_blocked, sigpipe_handler
 from .._os.wakeup import Wakeup
@@ -146,6 +147,16 @@ class Channel(Protocol):
 # --- over a stream -------------------------------------------------------------------
 
 
+def _closed_by(exc: Exception) -> ChannelClosedError:
+    """The error of a channel whose stream failed with this; what a signal handler raised in the
+    midst of it is none, and is raised as it is."""
+    with import_lock:
+        from .._os.handler_errors import is_of_handler  # start-up: hardly any program needs it
+    if is_of_handler(exc):
+        raise exc
+    return ChannelClosedError(str(exc))
+
+
 class StreamChannel:
     """A `Channel` over one end of a stream, which belongs to the channel from then on.
 
@@ -236,7 +247,7 @@ class StreamChannel:
         try:
             sent = self._write(parts[0])
         except (OSError, ValueError) as exc:  # ValueError: another thread has closed it
-            raise ChannelClosedError(str(exc)) from exc
+            raise _closed_by(exc) from exc
         if sent == len(parts[0]):
             return []
         return self._write_parts(_drop(list(parts), sent or 0))
@@ -255,7 +266,7 @@ class StreamChannel:
                     break
                 left = _drop(left, sent)
         except (OSError, ValueError) as exc:  # ValueError: another thread has closed it
-            raise ChannelClosedError(str(exc)) from exc
+            raise _closed_by(exc) from exc
         return left
 
     def wait_to_write(
@@ -285,7 +296,7 @@ class StreamChannel:
         try:
             data = self._read(CHUNK)
         except (OSError, ValueError) as exc:  # ValueError: another thread has closed it
-            raise ChannelClosedError(str(exc)) from exc
+            raise _closed_by(exc) from exc
         if data:
             return decoder.feed(data)
         if data is None and not self._ended():
@@ -297,7 +308,7 @@ class StreamChannel:
         try:
             count = self._stream.read_into(decoder.space())
         except (OSError, ValueError) as exc:
-            raise ChannelClosedError(str(exc)) from exc
+            raise _closed_by(exc) from exc
         if count:
             return decoder.filled(count)
         if count is None and not self._ended():
