@@ -219,12 +219,12 @@ class ActorServer(Server):
 
     def _interrupt_all(self, error: BaseException) -> bool:
         running = self.executor.all_running
-        if any(one.interrupt is not None for one in running):
+        if self.many is not None and running:
             interrupted = [self._interrupt_one(one, error) for one in running]
             return any(interrupted)
         if self.interrupter is None or not (self._runs_in_main if running else self.has_work):
             return False
-        if self.loop_runner is not None and not running:
+        if self.loop_runner is not None:
             runner = self.loop_runner
             interrupt_coroutine(runner, error, self.interrupter, runner.loop)
         else:
@@ -240,8 +240,8 @@ class ActorServer(Server):
         if self.interrupter is None or not self._runs_in_main:
             return False
         call = OneCall(self.executor, running)
-        if running.task is not None:
-            interrupt_coroutine(call, error, self.interrupter, running.task.get_loop())
+        if self.loop_runner is not None:
+            interrupt_coroutine(call, error, self.interrupter, self.loop_runner.loop)
         else:
             self.interrupter.throw(error, call.runs, call.is_open)
             self.mailbox.wake()  # it may wait for another actor

@@ -86,9 +86,10 @@ class OneCall:
         return any(one.request is request for one in self._executor.all_running)
 
     def interrupt(self, error: BaseException) -> None:
-        """Have it end by an error at what it awaits, if it is a coroutine."""
-        if self._running.interrupt is not None:
-            self._running.interrupt(error)
+        """Have it end by an error at what it awaits, if it is a coroutine by now."""
+        for one in self._executor.all_running:
+            if one.request is self._running.request and one.interrupt is not None:
+                one.interrupt(error)
 
 
 def interrupt_coroutine(

@@ -319,7 +319,11 @@ class LoopExecutor:
     @property
     def all_running(self) -> list[Running]:
         """All that is begun and not over."""
-        return self.serial.all_running + [begun.running for begun in self._at_work()]
+        running = self.serial.all_running
+        at_work = self._at_work()
+        for one in running:  # whose first step may be that of a coroutine
+            at_work = [begun for begun in at_work if begun.request is not one.request]
+        return running + [begun.running for begun in at_work]
 
     def _at_work(self) -> list[Begun]:
         while True:

@@ -46,7 +46,12 @@ class Juggler:
             group.create_task(self.never(), name="left hand")
 
     async def hog(self, gate: Gate) -> None:
-        """A coroutine that does not let others go on."""
+        """A coroutine that does not let others go on ..."""
+        await asyncio.sleep(0)
+        await self.hog_at_once(gate)
+
+    async def hog_at_once(self, gate: Gate) -> None:
+        """... from its first step on."""
         gate.arrive()
         time.sleep(60)  # noqa: ASYNC251 - just this is what it is there for
 

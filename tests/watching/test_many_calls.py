@@ -265,25 +265,27 @@ def test_interrupt_reaches_all_that_runs_and_the_actor_goes_on() -> None:
 
 def test_one_call_can_be_interrupted_by_its_number(gate: Gate) -> None:
     with Juggler.spawn() as juggler:
-        futures = [juggler.future_.hold() for _ in range(3)]
-        until_running(juggler, 3)
-        first, second, third = (one.number for one in juggler.status_().calls)
-        assert juggler.interrupt_(call=second)
+        futures = [juggler.future_.hold() for _ in range(4)]
+        until_running(juggler, 4)
+        numbers = [one.number for one in juggler.status_().calls]
+        waiting = dict(zip(numbers, futures, strict=True))
+        number, future = waiting.popitem()
+        assert juggler.interrupt_(call=number)
         with pytest.raises(RemoteError) as caught:
-            futures[1].result(10)
+            future.result(10)
         assert isinstance(caught.value.__cause__, KeyboardInterrupt)
-        assert juggler.interrupt_(call=second) is False
-        for method in ("hog", "drop"):
+        assert juggler.interrupt_(call=number) is False
+        for method in ("hog", "hog_at_once", "drop"):
             held = getattr(juggler.future_, method)(gate)
             gate.wait_for_arrival()
-            number = max(one.number for one in juggler.status_().calls)
-            assert juggler.interrupt_(ValueError("held"), call=first)
-            assert juggler.interrupt_(ValueError("at last"), call=number)
+            (holds,) = (one.number for one in juggler.status_().calls if method in one.call)
+            number, future = waiting.popitem()
+            assert juggler.interrupt_(ValueError("later"), call=number)
+            assert juggler.interrupt_(ValueError("at last"), call=holds)
             with pytest.raises(ValueError, match="at last"):
                 held.result(10)
-            with pytest.raises(ValueError, match="held"):
-                futures[0].result(10)
-            first, futures[0] = third, futures[2]
+            with pytest.raises(ValueError, match="later"):
+                future.result(10)
         until_running(juggler, 0)
 
 
