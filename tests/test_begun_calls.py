@@ -50,14 +50,14 @@ class Line:
 
     def begin(self) -> None:
         request = self.requests.popleft()
-        assert self.told.begins(self, request)  # type: ignore[arg-type]
+        assert self.told.begins(self, request)
         self.running.append(request)
 
     def begin_out_of_turn(self, at: int) -> None:
         """One that a call of the actor's waits for is let in before those that were sent before."""
         request = self.requests[at]
         self.requests.remove(request)
-        assert self.told.begins(self, request)  # type: ignore[arg-type]
+        assert self.told.begins(self, request)
         self.running.append(request)
 
     def answer(self, at: int) -> None:
@@ -88,7 +88,7 @@ def test_whenever_an_actor_dies_those_may_have_run_that_have_begun_and_no_others
                 line.answer(chosen.randrange(len(line.running)))
             while line.requests and len(line.running) < limit:
                 line.begin()
-            line.told.waits(line)  # type: ignore[arg-type]
+            line.told.waits(line)
         begun = {request.call_id for request in line.running}
         assert line.die() == begun, f"seed {seed}"
 
@@ -140,7 +140,7 @@ def test_a_call_does_not_begin_before_its_caller_can_be_told() -> None:
     line.call()
     line.begin()
     line.unsent.append(b"what it does not read")
-    assert not line.told.begins(line, line.requests[0])  # type: ignore[arg-type]
+    assert not line.told.begins(line, line.requests[0])
     assert line.frames == []
     line.unsent.clear()
     line.begin()
@@ -150,7 +150,7 @@ def test_a_call_does_not_begin_before_its_caller_can_be_told() -> None:
 def test_that_calls_wait_is_told_once() -> None:
     line = Line()
     line.call()
-    tell_that_they_wait([line, line])  # type: ignore[list-item]
-    tell_that_they_wait([line])  # type: ignore[list-item]
+    tell_that_they_wait([line, line])
+    tell_that_they_wait([line])
     assert line.frames == [Kind.BEGUN]
     assert line.die() == set()

@@ -9,14 +9,26 @@ costs no frame.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
+from typing import Any, Protocol
 
-from .._protocol.messages import Frame, Kind
-from .clients import Client
+from .._protocol.messages import Frame, FrameParts, Kind
 
 _CALL = Kind.CALL  # a bare name: see `execution`
 
 __all__ = ["BegunCalls", "is_answered", "is_told", "tell_that_they_wait"]
+
+
+class Caller(Protocol):
+    """A client, as far as it is told of its calls."""
+
+    requests: deque[Frame]
+    unsent: list[Any]
+    begun_calls: BegunCalls | None
+
+    def send(self, frame: FrameParts) -> None:
+        """Write a frame, or leave it in `unsent`."""
 
 
 class BegunCalls:
@@ -30,7 +42,7 @@ class BegunCalls:
         self._told: int | None = None
         """Up to which call they have begun, as the client was told; None: the oldest alone has."""
 
-    def begins(self, client: Client, request: Frame) -> bool:
+    def begins(self, client: Caller, request: Frame) -> bool:
         """Tell a client that a call of its begins, if it could think otherwise. False: it can't
         be told now, since it does not read what it is owed; then the call must not begin."""
         if request[0] != _CALL:
@@ -44,7 +56,7 @@ class BegunCalls:
         self._open.add(request[1])
         return True
 
-    def _tell(self, client: Client, call_id: int) -> None:
+    def _tell(self, client: Caller, call_id: int) -> None:
         oldest_queued = _oldest_in_queue(client)
         if not self._open and not 0 < oldest_queued < call_id:
             # It is the oldest without an answer, as the client takes it where it is told nothing.
@@ -56,10 +68,10 @@ class BegunCalls:
             client.send(Frame(Kind.BEGUN, call_id))
 
     def ends(self, request: Frame) -> None:
-        """A call is answered: its reply has been handed to `Client.send`."""
+        """A call is answered: its reply has been handed to `Caller.send`."""
         self._open.discard(request[1])
 
-    def waits(self, client: Client) -> None:
+    def waits(self, client: Caller) -> None:
         """Tell a client that the next one of its calls waits, if it could think otherwise. To be
         called whenever what a client has sent can't begin, since as many run as may."""
         if self._told is None and not self._open and not client.unsent:
@@ -69,7 +81,7 @@ class BegunCalls:
                 client.send(Frame(Kind.BEGUN, self._told))
 
 
-def is_told(client: Client, request: Frame) -> bool:
+def is_told(client: Caller, request: Frame) -> bool:
     """Whether a client knows all it needs of a request that is to begin: see `BegunCalls.begins`.
     If not, the request must not begin."""
     if client.begun_calls is None:
@@ -77,13 +89,13 @@ def is_told(client: Client, request: Frame) -> bool:
     return client.begun_calls.begins(client, request)
 
 
-def is_answered(client: Client, request: Frame) -> None:
+def is_answered(client: Caller, request: Frame) -> None:
     """The first frame that answers a request is written, or will be before another one begins."""
     if client.begun_calls is not None:
         client.begun_calls.ends(request)
 
 
-def tell_that_they_wait(clients: Iterable[Client]) -> None:
+def tell_that_they_wait(clients: Iterable[Caller]) -> None:
     """Tell these that the next one of their calls waits."""
     for client in clients:
         if client.begun_calls is None:
@@ -91,6 +103,6 @@ def tell_that_they_wait(clients: Iterable[Client]) -> None:
         client.begun_calls.waits(client)
 
 
-def _oldest_in_queue(client: Client) -> int:
+def _oldest_in_queue(client: Caller) -> int:
     """The oldest call that waits; 0: there is none. A cast has no number."""
     return next((one.call_id for one in client.requests if one.kind == Kind.CALL), 0)
