@@ -14,7 +14,8 @@ from typing import Any
 
 __all__ = ["stand_in"]
 
-NAME = f"{__package__}.internals"
+PACKAGE = __name__.partition(".")[0]
+NAME = f"{PACKAGE}.internals"
 LOCK = threading.RLock()
 BOUNDS = {
     "ACCEPT_PAUSE_SECONDS",
@@ -34,7 +35,7 @@ BOUNDS = {
 def stand_in() -> None:
     """From now on `import tests.internals` is quick."""
     sys.modules[NAME] = made = _StandIn(NAME)
-    vars(sys.modules[__package__])["internals"] = made
+    vars(sys.modules[PACKAGE])["internals"] = made
 
 
 class _StandIn(ModuleType):
