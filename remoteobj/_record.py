@@ -5,8 +5,10 @@ To read it unpickles nothing. Torn bytes at its end are what its actor was kille
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pickletools
 import stat
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
@@ -30,7 +32,7 @@ from ._actor.record_entries import (
 from ._os.records import Part
 from ._pickling.codec import is_plain, loads
 from ._protocol.descriptions import describe_request
-from ._protocol.messages import Kind
+from ._protocol.messages import Bytes, Kind
 
 __all__ = ["Made", "Outcome", "Record", "Request", "brief"]
 
@@ -63,6 +65,35 @@ def brief(value: object) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
+_TYPES: Final = {
+    "EMPTY_LIST": "list",
+    "EMPTY_DICT": "dict",
+    "EMPTY_SET": "set",
+    "MARK": "tuple",
+    "BINUNICODE": "str",
+    "BINBYTES": "bytes",
+    "BYTEARRAY8": "bytearray",
+}
+
+
+def _type_in(payload: Bytes) -> str:
+    """The type of a value and a comma, as far as the beginning of its pickle tells it.
+
+    >>> import pickle
+    >>> _type_in(pickle.dumps(["a"] * 100)[:50]), _type_in(pickle.dumps(Outcome)[:50])
+    ('list, ', 'Outcome, ')
+    """
+    names: list[str] = []
+    with contextlib.suppress(Exception):  # it is cut off
+        for opcode, argument, _ in pickletools.genops(bytes(payload)):
+            if opcode.name in _TYPES:
+                return f"{_TYPES[opcode.name]}, "
+            if opcode.name == "STACK_GLOBAL":
+                return f"{names[-1]}, " if names[-1][:1].isupper() else ""
+            names += [argument] if isinstance(argument, str) else []
+    return ""
+
+
 class Outcome(NamedTuple):
     """What came of a request."""
 
@@ -85,7 +116,7 @@ class Outcome(NamedTuple):
         elif end.whole and not end.buffers and is_plain(end.payload):
             text = brief(loads(end.payload))
         else:
-            text = f"{end.size:,} bytes"
+            text = f"{_type_in(end.payload)}{end.size:,} bytes"
         return cls(kind, text, end)
 
     def __str__(self) -> str:

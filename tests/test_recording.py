@@ -131,7 +131,7 @@ def typed(*argv: object, text: str = "") -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def killed(tmp_path: Path) -> ActorDiedError:
     """The death of an actor that has run a few requests."""
-    handle = Ledger.options(record=tmp_path, start_method="fork", name="led/ger").spawn("born")
+    handle = Ledger.options(record=tmp_path, start_method="fork", name="../lédger").spawn("born")
     with pytest.raises(KeyError):
         handle.fail("k")
     handle.cast_.add("cast")
@@ -158,7 +158,7 @@ def test_all_requests_are_in_the_record_up_to_the_one_that_killed_the_actor(
     ]
     assert record.fatal is record.requests[-1]
     assert {one.caller for one in record.requests[1:]} == {"owner"}
-    assert (record.about["pid"], record.about["name"]) == (killed.report.pid, "led/ger")
+    assert (record.about["pid"], record.about["name"]) == (killed.report.pid, "../lédger")
     assert (record.cut, record.torn, record.state) == (0, 0, None)
 
 
@@ -167,7 +167,7 @@ def test_the_file_is_its_users_alone_and_its_name_tells_actor_and_process(
 ) -> None:
     path = Path(killed.report.record or "")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert path.name.startswith("led_ger-2")
+    assert path.name.startswith("__l_dger-2")
     assert path.name.endswith(f"-{killed.report.pid}.record")
 
 
@@ -514,7 +514,7 @@ def test_each_child_of_a_supervisor_has_a_record_per_incarnation(tmp_path: Path)
 
 
 SCRIPT = """
-    import os, signal, sys
+    import os, pickle, signal, sys
     from dataclasses import dataclass
     import remoteobj
 
@@ -528,7 +528,7 @@ SCRIPT = """
             self.sum = start.x
         def add(self, point):
             self.sum += point.x
-            return Point(self.sum)
+            return pickle.loads(pickle.dumps(Point(self.sum)))  # which find it in `__main__`
         def die(self):
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -55,6 +55,8 @@ the state was kept."""
 
 OUTCOME: Final = 1 << 14
 """Bytes up to which the payload of an answer is kept."""
+TOLD: Final = 256
+"""Bytes that are kept of a larger one: they tell its type."""
 
 _ENTRY: Final = struct.Struct("<4sBIQ")
 _MARK: Final = b"\xabreq"
@@ -127,7 +129,8 @@ class End(NamedTuple):
             sizes.append(memoryview(one).nbytes)
         whole = len(payload) <= OUTCOME
         size = len(payload) + sum(sizes)
-        return cls(number, kind, size, checksum, whole, payload if whole else b"", tuple(sizes))
+        kept = payload if whole else payload[:TOLD]
+        return cls(number, kind, size, checksum, whole, kept, tuple(sizes))
 
     def parts(self) -> list[Part]:
         """As it is written."""

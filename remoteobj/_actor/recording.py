@@ -46,7 +46,7 @@ from .state_keeper import Deferring
 __all__ = ["RecordPlan", "Recording"]
 
 _CAST = Kind.CAST
-_NO_LETTER: Final = re.compile(r"[^\w.-]+")
+_NO_LETTER: Final = re.compile(r"^\.+|[^\w.-]+", re.ASCII)
 LONGEST: Final = 80
 """Letters of a name that are in the name of its file."""
 
