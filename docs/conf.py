@@ -47,7 +47,7 @@ nitpick_ignore_regex = [
     # As signatures are written.
     (
         r"py:class",
-        r"AwaitableCall|Context|ExitReason|Follower|Future|Groups?|Pacer|Types|When",
+        r"AwaitableCall|Context|ExitReason|Follower|Future|Groups?|Pacer|TracerProvider|Types|When",
     ),
     (r"py:(class|obj)", r"(.*\.)?([A-Z]|_[A-Za-z]+|P\.(args|kwargs))"),
 ]

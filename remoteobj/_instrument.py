@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from ._observation import observe, observe_no_more
+from ._os.lazy_import import import_lock
 from ._protocol.observing import ObserverPlan, current_plans
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def instrument(
         RuntimeError: this is in effect already.
     """
     try:
-        from ._spans import SpanPlan  # for a faster start-up: it needs the extra `otel`
+        with import_lock:
+            from ._spans import SpanPlan  # for a faster start-up: it needs the extra `otel`
     except ImportError as exc:
         raise ImportError(
             "instrument() needs the API of OpenTelemetry: pip install 'remoteobj[otel]'"

@@ -13,6 +13,7 @@ import contextlib
 from typing import Final
 
 from ._actor import observed
+from ._observed_launch import await_ends
 from ._ownership import OwnedActor
 from ._program_end import registered
 from ._protocol.observing import ObserverPlan
@@ -20,21 +21,24 @@ from .errors import RemoteObjError
 
 __all__ = ["observe", "observe_no_more", "pass_on"]
 
-ANSWER_SECONDS: Final = 1.0
-"""How long an actor may take to begin, or to end; it does so later, if it takes longer."""
-NESTED_SECONDS: Final = 0.25
-"""The same for one that an actor has started."""
+BEGIN_SECONDS: Final = 10.0
+"""How long an actor may take to begin, with what it imports for that; else it does so later."""
+END_SECONDS: Final = 1.0
+"""How long it may take to end that."""
+NESTED_SECONDS: Final = 3.0
+"""The same for one that an actor has started, whose control thread waits for it."""
 
 
 def observe(plan: ObserverPlan) -> None:
     """Observe by this plan from now on, in all processes of this program."""
     observed.begin([plan])
-    _tell_actors(observed.order_of(plan))
+    _tell_actors(observed.order_of(plan), BEGIN_SECONDS)
 
 
 def observe_no_more(plan: ObserverPlan) -> None:
     """Observe by it no more."""
-    _tell_actors(observed.order_of(key=plan.key))
+    await_ends()
+    _tell_actors(observed.order_of(key=plan.key), END_SECONDS)
     observed.end(plan.key)
 
 
@@ -43,7 +47,7 @@ def _owned() -> list[OwnedActor]:
     return [one for one in mine if one.ours and one.options.engine not in ("thread", "inline")]
 
 
-def _tell_actors(order: bytes, seconds: float = ANSWER_SECONDS) -> None:
+def _tell_actors(order: bytes, seconds: float) -> None:
     for actor in _owned():
         with contextlib.suppress(RemoteObjError):  # it ends, or is late: it will hear it
             actor.inspector.observe(order, seconds)

@@ -65,8 +65,11 @@ def _began(file: Path) -> int:
 def _lines(file: Path) -> Iterator[list[Any]]:
     with file.open("rb") as lines:
         for line in lines:
-            with contextlib.suppress(ValueError):
-                yield json.loads(line)
+            found = None
+            with contextlib.suppress(ValueError):  # cut off: by a death, or since the disk is full
+                found = json.loads(line)
+            if isinstance(found, list) and len(found) > 2:
+                yield found
 
 
 class _Ends:
@@ -77,12 +80,12 @@ class _Ends:
         self._last = 0
         for file in files:
             for line in _lines(file):
-                if line[0] == Line.LIFE:
+                if line[0] == Line.LIFE and len(line) == _LIFE_ITEMS:
                     _, at, _, pid, words = line
                     self._last = max(self._last, at)
                     if " ended" in words:
                         self._of_process[pid] = at
-                elif line[0] in _TIMED:
+                elif line[0] in _TIMED and isinstance(line[2], int):
                     self._last = max(self._last, line[2])
 
     def of(self, pid: int, begun: int) -> int:
@@ -90,6 +93,7 @@ class _Ends:
         return max(begun, self._of_process.get(pid, self._last))
 
 
+_LIFE_ITEMS: Final = 5
 _TIMED: Final = frozenset(
     (
         Line.CALL,
@@ -119,7 +123,8 @@ class _Process:
     def events(self, file: Path) -> Iterator[Event]:
         """All of them."""
         for kind, *items in _lines(file):
-            yield from getattr(self, f"on_{kind}")(*items)
+            with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):  # as below
+                yield from list(getattr(self, f"on_{kind}")(*items))
         for number, (at, *_) in list(self._calls.items()):
             yield from self.on_end(number, self._ends.of(self._pid, at), "unfinished")
         for number, (at, *_) in list(self._requests.items()):

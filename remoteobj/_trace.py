@@ -9,6 +9,7 @@ from typing import Self
 
 from ._observation import observe, observe_no_more
 from ._os.fork_safety import fork_generation
+from ._os.lazy_import import import_lock
 from ._timeline import TimelinePlan
 from ._timeline_merge import write_trace
 
@@ -35,7 +36,8 @@ class Trace:
         """
         if self._plan is not None:
             raise RuntimeError(f"the trace {self.path} is being recorded already; stop it first")
-        import tempfile  # at start-up few need it
+        with import_lock:
+            import tempfile  # at start-up few need it
 
         directory, name = os.path.split(os.path.abspath(self.path))
         parts = tempfile.mkdtemp(prefix=f"{name}.", suffix=".parts", dir=directory)
@@ -50,7 +52,8 @@ class Trace:
         Raises:
             OSError: the file can't be written. What was recorded is left in a directory beside it.
         """
-        import shutil  # at start-up few need it
+        with import_lock:
+            import shutil  # at start-up few need it
 
         plan, self._plan = self._plan, None
         if plan is None or self._generation != fork_generation[0]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from remoteobj._protocol.chains import CallChain, Link
 from remoteobj._protocol.frames import MAX_METADATA
 from remoteobj._protocol.identity import ActorId
-from remoteobj._protocol.requests import Metadata, pack_metadata, read_metadata
+from remoteobj._protocol.requests import Metadata, has_chain, pack_metadata, read_metadata
 
 links_ = st.builds(Link, st.builds(ActorId, st.text(), st.text()), st.integers(0, 2**64))
 
@@ -22,6 +22,19 @@ def deep(count: int) -> CallChain:
 @given(st.lists(links_, max_size=5).map(tuple))
 def test_a_chain_arrives_as_it_was_sent(chain: CallChain) -> None:
     assert read_metadata(pack_metadata(Metadata(chain))) == Metadata(chain)
+
+
+@given(st.lists(links_, max_size=2).map(tuple), st.dictionaries(st.text(), st.text(), max_size=3))
+def test_what_observers_send_along_arrives(chain: CallChain, carried: dict[str, str]) -> None:
+    sent = Metadata(chain, tuple(carried.items()))
+    packed = pack_metadata(sent)
+    assert read_metadata(packed) == sent
+    assert has_chain(packed) == bool(chain)
+
+
+def test_what_observers_send_along_has_its_limit_and_leaves_the_chain() -> None:
+    sent = Metadata(deep(2), (("baggage", "x" * MAX_METADATA),))
+    assert read_metadata(pack_metadata(sent)) == Metadata(deep(2))
 
 
 def test_where_nothing_is_to_be_said_nothing_is_sent() -> None:
@@ -44,6 +57,8 @@ def test_fields_that_are_all_of_a_later_version_say_nothing() -> None:
         7,
         [],
         {"chain": None},
+        {"carried": 7},
+        {"carried": ["a"]},
         {"chain": 7},
         {"chain": [7]},
         {"chain": [("/a", "A")]},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,6 +58,11 @@ def seen(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     with Baker.options(start_method=method, name="baker").spawn(method) as baker:
         baker.bake(0)  # nobody records this
         with remoteobj.trace(path):
+            victim = Mill.options(start_method=method, name="victim").spawn()
+            with pytest.raises(ActorDiedError):
+                victim.die()
+            with pytest.raises(ActorDiedError), victim:
+                pass
             assert baker.bake(1) == 3
             assert list(baker.loaves(3)) == [0, 2, 4]
             with Mill.options(start_method=method, name="late").spawn() as late:
@@ -70,11 +76,6 @@ def seen(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
                 with pytest.raises(ValueError, match="stuck"):
                     late.break_down()
                 remoteobj.each([late, late]).grind(6)
-            victim = Mill.options(start_method=method, name="victim").spawn()
-            with pytest.raises(ActorDiedError):
-                victim.die()
-            with pytest.raises(ActorDiedError), victim:
-                pass
         baker.bake(9)  # nor this
     assert os.listdir(path.parent) == ["out.json"]
     return Seen.at(path)
@@ -263,3 +264,26 @@ def test_a_directory_that_is_not_there_is_an_error_at_once(tmp_path: Path) -> No
 def test_the_picture_in_the_documentation_is_drawn_from_such_a_trace() -> None:
     """`make picture` makes it anew."""
     assert PICTURE.read_text("utf-8") == picture()
+
+
+def test_lines_that_make_no_sense_count_for_nothing(tmp_path: Path) -> None:
+    """A disk that is full, say, keeps a part of a line, and then the next one."""
+    path = tmp_path / "out.json"
+    with remoteobj.trace(path), Mill.options(engine="thread").spawn() as mill:
+        mill.grind(1)
+        [parts] = tmp_path.glob("*.parts")
+        [file] = parts.glob("*.jsonl")
+        with file.open("ab") as lines:
+            lines.write(b'["call", 1, 2\n["end", 77, 1, ""]\n7\n["no such", 1]\n["stream"]\n')
+        mill.grind(2)
+    assert len(Seen.at(path).slices("Mill.grind", "call")) == 2
+
+
+def test_a_trace_whose_parts_are_gone_is_empty_and_valid(tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    with remoteobj.trace(path):
+        [parts] = tmp_path.glob("*.parts")
+        shutil.rmtree(parts)
+        with Mill.spawn() as mill:
+            assert mill.grind(1) == 2
+    assert Seen.at(path).events == []

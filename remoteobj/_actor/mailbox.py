@@ -21,6 +21,7 @@ from .._os.poller import clock
 from .._os.thread_unwind import ThreadUnwind
 from .._protocol.lifecycle import Event, Lifecycle
 from .._protocol.messages import Bytes, Frame, Kind, read_credit, refusal_of_unknown
+from .._protocol.requests import has_chain
 from .client_set import ClientSet
 from .clients import Client, StreamProducer
 from .execution import Executor
@@ -115,7 +116,7 @@ class Mailbox:
                 request = frames[0]
                 # One request and nothing else to do, as it mostly is: it is spared the queues.
                 if request[0] in REQUESTS and not self.clients.woken:
-                    if request[4]:
+                    if request[4] and has_chain(request[4]):
                         client.has_actors = True
                     self.run(client, request)
                     return 1
@@ -197,7 +198,7 @@ class Mailbox:
                     self.schedule.flow(stream)
 
     def _enqueue(self, client: Client, request: Frame) -> None:
-        if request.metadata:
+        if request.metadata and has_chain(request.metadata):
             client.has_actors = True
             if self.reentrancy.is_needed(request):
                 self._changed.add(client)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
+from .._os.lazy_import import import_lock
 from .._pickling.codec import dumps, loads
 from .._protocol.identity import ActorId
 from .._protocol.messages import Bytes, Frame, FrameParts, Kind
@@ -71,7 +72,8 @@ def order_of(plan: ObserverPlan | None = None, key: str = "") -> bytes:
 
 def follow_order(payload: Bytes, pass_on: Callable[[bytes], object]) -> None:
     """Do what an order says, and pass it on to the actors of this process."""
-    plan, key = loads(payload)
+    with import_lock:  # in the control thread, while another one may fork
+        plan, key = loads(payload)
     if plan is not None:
         begin([plan])
     else:
@@ -192,8 +194,9 @@ class ObservedMailbox(Mailbox):
     server: _Served
 
     def run(self, client: Client, request: Frame) -> None:
-        received = self.server.received(request)
-        told = [tell(observer.receives, received) for observer in current_observers()]
+        received = tell(self.server.received, request)
+        observing = current_observers() if received is not None else []
+        told = [tell(observer.receives, received) for observer in observing]
         watched = _Watched([watch for watch in told if watch is not None])
         if request.kind == Kind.CALL:
             if type(client) is Client:

@@ -22,7 +22,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from .._os.fork_safety import fork_generation
@@ -302,10 +302,9 @@ def _observe(sending: Sending) -> Carried:
     """A call is about to be sent: have it observed, and say what it carries."""
     asker = getattr(sending.on_ready, "__self__", None)
     what, context = getattr(asker, "what", ""), getattr(asker, "context", None)
-    if context is None:
-        return _observed(sending, what)
-    carried: Carried = context.copy().run(_observed, sending, what)
-    return carried
+    observed = _observed if context is None else partial(context.copy().run, _observed)
+    carried: Carried | None = tell(observed, sending, what)
+    return carried or ()
 
 
 def _observed(sending: Sending, what: str) -> Carried:

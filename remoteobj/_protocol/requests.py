@@ -25,6 +25,7 @@ __all__ = [
     "Metadata",
     "Sending",
     "followers",
+    "has_chain",
     "metadata_of",
     "observers",
     "pack_metadata",
@@ -113,6 +114,11 @@ def metadata_of(sending: Sending) -> bytes:
         chain = host.chain_of_call(call.token) if call.token else host.chain_of_cast()
     carried = observers[0](sending) if observers else ()
     return pack_metadata(Metadata(chain, carried))
+
+
+def has_chain(packed: bytes) -> bool:
+    """Whether an actor makes this request, as far as its beginning tells."""
+    return packed.startswith(b'{"chain"')
 
 
 @lru_cache(maxsize=64)
