@@ -18,7 +18,6 @@ from ._os.lazy_import import import_lock
 from ._ownership import SECOND_CTRL_C, OwnedActor, stop_in_background
 from ._program_end import register_at_exit
 from ._protocol.identity import ActorId, class_name
-from ._protocol.requests import followers
 from ._proxy import Proxy, proxy_of, ref_of
 from ._reference import RemoteRef
 from ._syntax import text_of
@@ -396,14 +395,3 @@ def _handle_of(actor: OwnedActor, exc: Except, factory: object) -> Handle[Any]:
     actor.finalizer = weakref.finalize(handle, stop_in_background, actor)
     actor.finalizer.atexit = False
     return handle
-
-
-def _pass_on(order: bytes) -> None:
-    """Who observes an actor observes those that it has started, too."""
-    with import_lock:
-        from ._observation import pass_on  # for a faster start-up: few are observed
-
-    pass_on(order)
-
-
-followers[:] = [_pass_on]

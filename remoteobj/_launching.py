@@ -18,6 +18,7 @@ from ._engines.process_options import NO_OPTIONS, ProcessOptions, usual_options
 from ._options import Options
 from ._os.lazy_import import import_lock
 from ._own_proxy import OwnProxy
+from ._protocol.requests import followers
 from ._reference import RemoteRef
 
 if TYPE_CHECKING:
@@ -154,3 +155,14 @@ def _state_plan(factory: Any, options: Options, lasting: bool) -> StatePlan | No
         from ._actor.state_keeper import StatePlan  # for a faster start-up: few keep a state
 
     return StatePlan.of(every, None if path is None else os.fspath(path), wanted)
+
+
+def _pass_on(order: bytes) -> None:
+    """Who observes an actor observes those that it has started, too."""
+    with import_lock:
+        from ._observation import pass_on  # for a faster start-up: few are observed
+
+    pass_on(order)
+
+
+followers[:] = [_pass_on]

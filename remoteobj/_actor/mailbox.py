@@ -46,10 +46,7 @@ class Mailbox:
     """The requests of all clients, run one at a time by whichever thread calls in here."""
 
     def __init__(
-        self,
-        clients: ClientSet,
-        executor: Executor,
-        reentrancy: Reentrancy | None = None,
+        self, clients: ClientSet, executor: Executor, reentrancy: Reentrancy | None = None
     ) -> None:
         self.clients = clients
         self.executor = executor

@@ -181,9 +181,7 @@ class ActorProgram:
         link.on_sigterm = server.end_now
         self._owner = server.owner = server.mailbox.clients.attach(link.data)
         if recording is not None:
-            recording.owner = self._owner
-            if keeper is not None:
-                keeper.on_kept = recording.kept
+            recording.attend(self._owner, keeper)
         if not link.shared_process:
             answer_breakpoints()
             server.interrupter = Interrupter(USER_ENTRY_POINTS, _INTERNAL_CODE)

@@ -41,7 +41,7 @@ from .execution import Executor, ExecutorAround, ExecutorMaker
 from .record_entries import CLOSE, NEXT
 from .record_file import RecordFile
 from .replies import error_frame
-from .state_keeper import Deferring
+from .state_keeper import Deferring, StateKeeper
 
 __all__ = ["RecordPlan", "Recording"]
 
@@ -126,6 +126,12 @@ class Recording:
         guarded = _RecordingExecutor(executor, self)
         guarded.hear(executor)
         return guarded
+
+    def attend(self, owner: Client, keeper: StateKeeper | None) -> None:
+        """Know the owner from other callers, and begin anew at each checkpoint."""
+        self.owner = owner
+        if keeper is not None:
+            keeper.on_kept = self.kept
 
     # --- birth and end -------------------------------------------------------------------
 
