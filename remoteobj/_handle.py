@@ -337,7 +337,8 @@ def spawn(
     ended; None: its options do."""
     actor_id = ActorId.new(options.name or unique_name(_name_of(factory)))
     exc = options.exc if options.exc is not None else Except.of_actor()
-    ref = RemoteRef(actor_id, new_address(), options.of_references)
+    transport = "ray" if options.engine == "ray" else None
+    ref = RemoteRef(actor_id, new_address(transport), options.of_references)
     keeper = keeper or _keeper_by(options)
     lasting = keeper is not None
     with listed(ref, factory, options, lasting) as listing:

@@ -5,7 +5,7 @@ its state is kept.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any, Final
 
@@ -78,9 +78,19 @@ def launch_spec(
         ref.wire_options,
         options.main,
         _process_options(options),
+        engine_options=_engine_options(options),
         kept=program.kept,
         find_record=program.find_record,
     )
+
+
+def _engine_options(options: Options) -> Mapping[str, Any] | None:
+    """What the engine takes beyond all others."""
+    if options.engine_options is not None and options.engine != "ray":
+        raise ValueError(
+            f"engine_options= is what Ray is asked for, and with engine={options.engine!r} it is not"
+        )
+    return options.engine_options
 
 
 def _process_options(options: Options) -> ProcessOptions:

@@ -65,6 +65,8 @@ class Listing:
     def begin(self, instance: Instance) -> None:
         """It lives in this process from now on: once it is started, and started anew."""
         pid, recorder = instance.pid, instance.recorder_place
+        if self.entry.engine == "ray":
+            pid = os.getpid()  # its own may be a number of another machine
         self.renew(pid=pid, started=instance.started, recorder=recorder, state="starting")
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from ._catching.catchers import Except
 
@@ -16,6 +16,7 @@ class ChildOptions(TypedDict, total=False):
     restarts that are the supervisor's own."""
 
     engine: str
+    engine_options: Mapping[str, Any] | None
     start_method: str | None
     main: str
     name: str | None

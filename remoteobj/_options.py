@@ -10,6 +10,7 @@ from ._protocol.config import RefOptions, WireOptions
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Collection, Mapping
+    from typing import Any
 
     from ._catching.catchers import Except
     from ._option_types import SpawnOptions
@@ -42,7 +43,9 @@ class Options(NamedTuple):
     """The options of an actor. `Cls.options(...)` takes these as keywords."""
 
     engine: str = "process"
-    """Where the object lives: `process`, `thread` or `inline`."""
+    """Where the object lives: `process`, `thread`, `inline` or `ray`."""
+    engine_options: Mapping[str, Any] | None = None
+    """With `engine="ray"`: what Ray is asked for, such as `{"num_cpus": 1, "num_gpus": 0.5}`."""
     start_method: str | None = None
     """`fork`, `spawn` or `forkserver`. None: what the program chose, or Python's default."""
     main: str = "value"

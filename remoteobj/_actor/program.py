@@ -102,6 +102,23 @@ class ActorProgram:
 
     # --- for engines ---------------------------------------------------------------------
 
+    @property
+    def address(self) -> Address:
+        """Where it will listen."""
+        return self._address
+
+    @property
+    def exc(self) -> Except:
+        """What catches its lifecycle errors."""
+        return self._exc
+
+    def catching_by(self, exc: Except | None) -> ActorProgram:
+        """A copy whose lifecycle errors are caught by another one; None: by one that it will be
+        given where it runs."""
+        other = copy.copy(self)
+        other._exc = exc  # type: ignore[assignment]
+        return other
+
     def run(self, link: OwnerLink) -> None:
         """Run to the end.
 

@@ -39,7 +39,7 @@ from .store import (
 if TYPE_CHECKING:
     import logging
 
-__all__ = ["ANY", "Context", "Except", "LocalExcept"]
+__all__ = ["ANY", "Context", "Except", "LocalExcept", "recording_in", "store_of"]
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
@@ -351,7 +351,17 @@ class Except(_Catcher):
     def of_actor(cls) -> Except:
         """One for an actor alone, which seldom records anything. It shares its memory with others
         of that kind, so that each costs no descriptor."""
-        exc = cls.__new__(cls)
-        exc._options = Options((Exception,), raises=True, catch_once=True, log=False, log_tb=True)
-        exc._store = common_journal.store()
-        return exc
+        return recording_in(common_journal.store())
+
+
+def recording_in(store: LocalStore) -> Except:
+    """One with the options of an actor's own, whose records are in this store."""
+    exc = Except.__new__(Except)
+    exc._options = Options((Exception,), raises=True, catch_once=True, log=False, log_tb=True)
+    exc._store = store
+    return exc
+
+
+def store_of(exc: Except) -> LocalStore:
+    """Where it has its records."""
+    return exc._store

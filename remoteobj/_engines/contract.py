@@ -32,7 +32,7 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from .._os.fork_safety import Closable
@@ -167,6 +167,8 @@ class LaunchSpec(NamedTuple):
     listener: Listener | None = None
     """The door, which stays open from one launch to the next; each instance is lent it. None: the
     program opens one for itself."""
+    engine_options: Mapping[str, Any] | None = None
+    """What the engine takes beyond that, by its own names."""
     kept: tuple[Closable, ...] = ()
     """What the program shares with its owner: a process that is a fork keeps its copy of it."""
     find_record: Callable[[int | None], str | None] | None = None
