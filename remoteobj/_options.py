@@ -149,7 +149,8 @@ class Options(NamedTuple):
     @property
     def wire_options(self) -> WireOptions:
         """Those that concern connections."""
-        return WireOptions(self.spin, self.writable)
+        # What comes from a cluster comes too late for who polls, and needs the interpreter.
+        return WireOptions(0.0 if self.engine == "ray" else self.spin, self.writable)
 
     def but(self, changes: SpawnOptions) -> Options:
         """The same with some changed.

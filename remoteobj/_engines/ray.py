@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, Final, NoReturn
 
 from .._catching.catchers import Except
@@ -13,16 +12,15 @@ from .._catching.relay import take_in
 from .._os.io_thread import reactor
 from .._pickling.exceptions import unpack_error
 from .._wire.channel import StreamChannel
-from .._wire.ray_line import ray_stream
-from .._wire.ray_transport import NAMESPACE, cluster, name_at
+from .._wire.ray_cluster import NAMESPACE, cluster
+from .._wire.ray_line import RayLine
+from .._wire.ray_transport import name_at
 from .contract import ExitCallback, ExitCallbacks, ExitReason, ExitReport, LaunchSpec
 from .packing import pack
-from .ray_host import CONTROL, DATA, Event, Packed, RayHost
+from .ray_host import CONTROL, DATA, THREADS, Event, Packed, RayHost
 
 __all__ = ["RayEngine", "RayInstance"]
 
-THREADS: Final = 64
-"""In how many threads of Ray's the streams of an actor are served: each caller needs one or two."""
 EVENTS_SECONDS: Final = 60.0
 """How long an actor is waited for that has nothing to tell, before it is asked again."""
 OURS: Final = frozenset(
@@ -53,9 +51,9 @@ class RayInstance:
         self._ask_on()
 
     def _stream(self, key: bytes) -> Any:
-        stream, _ = ray_stream(partial(self._host.exchange.remote, key))
-        stream.write(b"")
-        return stream
+        line = RayLine(key, self._host.exchange.remote)
+        line.begin()
+        return line.stream
 
     # --- what it tells -----------------------------------------------------------------------
 

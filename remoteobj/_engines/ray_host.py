@@ -6,131 +6,42 @@ in a thread of its owner's: the two streams to its owner, and a listener for all
 
 from __future__ import annotations
 
-import contextlib
 import os
-import select
-import socket
 import threading
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
 from .._catching.relay import Record, relayed
 from .._os.thread_unwind import ThreadUnwind, raise_in_thread
-from .._os.wakeup import Wakeup
 from .._pickling.exceptions import pack_error
-from .._wire.duplex import DuplexStream
+from .._wire.queue_stream import QueueStream
+from .._wire.ray_cluster import cluster
+from .._wire.ray_line import BROUGHT, LAST, TAKEN, parts_of
 from .._wire.ray_transport import served_here
-from .._wire.unix import dial
 from .contract import OwnerLink, ProgramFailedError
 from .packing import PackedProgram, Pickles, unpack
+from .ray_lines import HostLine
 
-__all__ = ["CONTROL", "DATA", "Event", "Packed", "RayHost"]
+__all__ = ["CONTROL", "DATA", "THREADS", "Event", "Packed", "RayHost"]
 
-DATA: Final = b"data"
-CONTROL: Final = b"control"
+DATA: Final = b"the data"
+CONTROL: Final = b"controls"
 """The keys of the two streams to the owner; those of others are random."""
-AT_ONCE: Final = 1 << 16
-"""Bytes: what is larger is probably not all there is."""
-MOST: Final = 1 << 28
-"""The most bytes that one exchange takes along."""
+THREADS: Final = 64
+"""In how many threads of Ray the exchanges of an actor are served."""
+PATIENCE: Final = 30.0
+"""Seconds after which an exchange returns although there is nothing to take along."""
+CROWDED: Final = THREADS // 2
+"""How many may be so patient at the same time: others must find a thread."""
+HURRY: Final = 0.02
+"""The patience, in seconds, of those that come then."""
+_OVER: Final = TAKEN.pack(0, LAST)
 
 Packed = tuple[bytes, list[bytes], list[bytes], Any, bool, list[Any]]
 """A packed program without descriptors."""
 Event = tuple[str, Any]
 """What the owner is told: `began` with the process, `record` of an `Except`, `ended` with the exit
 code and a failure."""
-
-
-class HostLine:
-    """The host's end of a stream: bytes that exchanges bring are written into a socket, and what
-    the program writes there is taken along by the last of them that waits."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._socket = sock
-        self._lock = threading.Lock()
-        self._brought: dict[int, Any] = {}
-        self._next = 0
-        self._feeding = False
-        self._turn = 0
-        self._waiting = 0
-        self._wakeup = Wakeup()
-        self._taking = threading.Lock()
-        self._taken = 0
-
-    def exchange(self, number: int, data: Any, seconds: float) -> tuple[int, bytes, bool]:
-        """Hand on what was brought, and what was brought before it; take something along."""
-        with self._lock:
-            self._brought[number] = data
-            feeds = not self._feeding
-            self._feeding = True
-        if feeds:
-            self._feed()
-        return self._take(seconds)
-
-    def _feed(self) -> None:
-        while True:
-            with self._lock:
-                if self._next not in self._brought:
-                    self._feeding = False
-                    return
-                data = self._brought.pop(self._next)
-                self._next += 1
-            with contextlib.suppress(OSError):  # the program reads no more
-                if data is None:
-                    self._socket.shutdown(socket.SHUT_WR)
-                elif len(data):
-                    self._socket.sendall(data)
-
-    def _take(self, seconds: float) -> tuple[int, bytes, bool]:
-        with self._lock:
-            self._turn += 1
-            mine = self._turn
-            if self._waiting:
-                self._wakeup.set()
-            self._waiting += 1
-        try:
-            return self._wait(mine, time.monotonic() + seconds)
-        finally:
-            with self._lock:
-                self._waiting -= 1
-
-    def _wait(self, mine: int, deadline: float) -> tuple[int, bytes, bool]:
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        poll.register(self._wakeup, select.POLLIN)
-        while True:
-            for fd, _ in poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                if fd == self._wakeup.fileno():
-                    self._wakeup.clear()
-                elif (found := self._read()) is not None:
-                    return found
-            if self._turn != mine or time.monotonic() >= deadline:
-                return -1, b"", False
-
-    def _read(self) -> tuple[int, bytes, bool] | None:
-        """What is there, with its place among all that was taken; None: another has it."""
-        with self._taking:
-            parts, size, over = [], 0, False
-            while size < MOST:
-                try:
-                    part = self._socket.recv(1 << 20, socket.MSG_DONTWAIT)
-                except BlockingIOError:
-                    if size < AT_ONCE or not select.select([self._socket], [], [], 0.001)[0]:
-                        break
-                    continue
-                except OSError:
-                    part = b""
-                over = not part
-                if over:
-                    break
-                parts.append(part)
-                size += len(part)
-            if not (parts or over):
-                return None
-            place = self._taken
-            self._taken += 1
-            return place, b"".join(parts), over
 
 
 class RayHost:
@@ -146,35 +57,46 @@ class RayHost:
         self._ray_name = ray_name
         self._lock = threading.Lock()
         self._lines: dict[bytes, HostLine] = {}
+        self._waiting = 0
+        self._put = cluster().put
         self._events: list[Event] = [("began", (os.getpid(), os.uname().nodename))]
         self._happened = threading.Condition()
         self._link = OwnerLink(self._new_line(DATA), self._new_line(CONTROL), shared_process=True)
         self._program = threading.Thread(target=self._run, args=(packed,), name=name, daemon=True)
         self._program.start()
 
-    def _new_line(self, key: bytes) -> DuplexStream:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._lines[key] = HostLine(ours)
-        return DuplexStream(theirs)
+    def _new_line(self, key: bytes) -> QueueStream:
+        line = self._lines[key] = HostLine(self._put)
+        return line.stream
 
-    def exchange(
-        self, key: bytes, number: int, data: Any, seconds: float
-    ) -> tuple[int, bytes, bool]:
+    def exchange(self, message: Any) -> Any:
         """Bring bytes to one of the streams of the program, and take along what it has written."""
-        line = self._lines.get(key)
-        if line is None and (line := self._opened(key)) is None:
-            return number, b"", True
-        return line.exchange(number, data, seconds)
+        (key, number, last), parts = parts_of(message, BROUGHT)
+        line = self._lines.get(key) or self._opened(key)
+        if line is None:
+            return _OVER
+        self._waiting += 1
+        try:
+            return line.exchange(number, last, parts, self._patience())
+        finally:
+            self._waiting -= 1
+            if line.gone:
+                self._lines.pop(key, None)
+
+    def _patience(self) -> float:
+        return PATIENCE if self._waiting < CROWDED else HURRY
 
     def _opened(self, key: bytes) -> HostLine | None:
         """The line of a new caller, who has begun a stream of this key; None: nobody listens."""
         with self._lock:
-            local = served_here.get(self._ray_name)
-            if key not in self._lines and local is not None:
-                with contextlib.suppress(OSError):
-                    sock = dial(local.location)
-                    sock.settimeout(None)
-                    self._lines[key] = HostLine(sock)
+            door = served_here.get(self._ray_name)
+            if key not in self._lines and door is not None:
+                line = HostLine(self._put)
+                try:
+                    door.bring(line.stream)
+                except OSError:  # it has just been closed
+                    return None
+                self._lines[key] = line
             return self._lines.get(key)
 
     def events(self, seen: int, seconds: float) -> list[Event]:

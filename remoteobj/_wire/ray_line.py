@@ -2,234 +2,227 @@
 
 ::
 
-    RayStream.write ──> exchange(key, number, data) ──> RayHost ──> the program's end of the stream
-    RayStream.read  <── socket <── feed <── outcome of any exchange that is open <──┘
+    QueueStream.write ──> exchange(key, number, data) ──> HostLine ──> the program's end
+    QueueStream.read <── outcome of any exchange that is open <──────────────┘
 
 An exchange brings bytes, and takes along what the program has written by the time it returns. So a
 request and its reply are one call of Ray. It waits for something to take along unless a later one
-takes its place. A stream on which nothing is written has one exchange open that brings nothing, so
-that what comes then comes at once.
+takes its place. Where nothing is written, one exchange that brings nothing is soon begun, so that
+what comes by itself comes at once.
 
 Exchanges run in threads over there, and their outcomes come in any order: what they bring and what
-they take is numbered.
+they take is numbered. Each is one argument and one result, plain bytes where these are few, since
+Ray takes its time for each object. Many bytes lie in its object store, from which they are read
+without a copy.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import socket
+import pickle
+import struct
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
-from .._os.fork_safety import close_in_child
-from .._os.io_thread import Timer, reactor
+from .._os.io_thread import reactor
+from .._os.lazy_import import import_lock
 from .._protocol.messages import Bytes
-from .duplex import DuplexStream
+from .queue_stream import QueueStream
 
-__all__ = ["IDLE", "PATIENCE", "RayLine", "RayStream", "ray_stream"]
+__all__ = [
+    "BROUGHT",
+    "IN_STORE",
+    "KEY_SIZE",
+    "LAST",
+    "NOTHING",
+    "RayLine",
+    "TAKEN",
+    "parts_of",
+]
 
+KEY_SIZE: Final = 8
+BROUGHT: Final = struct.Struct(f"<{KEY_SIZE}sQ?")
+"""What the bytes begin with that an exchange brings: the key of the stream, their number in it, and
+whether they are the last."""
+TAKEN: Final = struct.Struct("<QB")
+"""The same of what it takes along: a number, and flags."""
+LAST: Final = 1
+NOTHING: Final = 2
+"""Nothing is taken along, and no number used up."""
+IN_STORE: Final = 1 << 18
+"""Bytes from which on the object store is faster than a message."""
 IDLE: Final = 0.002
 """Seconds without an exchange, after which one is begun that brings nothing."""
-PATIENCE: Final = 30.0
-"""Seconds after which an exchange returns although there is nothing to take along."""
-LINE_IS_OVER: Final = "the stream to the actor has ended"
+
+
+def parts_of(message: Any, head: struct.Struct) -> tuple[tuple[Any, ...], list[Any]]:
+    """What stands at the beginning of a message, and the bytes that follow."""
+    if isinstance(message, bytes):
+        return head.unpack_from(message), [memoryview(message)[head.size :]]
+    return head.unpack(message[0]), message[1:]
 
 
 class RayLine:
-    """The exchanges of one stream.
+    """The exchanges of one stream: an `Outlet`.
 
     Args:
-        exchange: makes one, and gives the reference of its outcome.
-        socket: what comes is written into it.
+        key: of the stream.
+        exchange: makes an exchange, and gives the reference of its outcome.
     """
 
-    def __init__(self, exchange: Callable[[int, Any, float], Any], sock: socket.socket) -> None:
+    def __init__(self, key: bytes, exchange: Callable[[Any], Any]) -> None:
+        self.stream = QueueStream()
+        self.stream.leads_to(self)
+        self._key = key
         self._exchange = exchange
-        self._socket = close_in_child(sock)
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._brought = 0
-        self._open: dict[int, Any] = {}
-        """The outcomes that have not come, by the number of what they brought."""
-        self._early: dict[int, tuple[Any, bool]] = {}
+        self._open = 0
+        """How many exchanges are under way."""
+        self._early: dict[int, tuple[int, list[Any]]] = {}
         """What has come before its turn."""
         self._taken = 0
-        self._unfed: deque[Any] = deque()
-        self._feeding = False
-        self._timer: Timer | None = None
+        self._asks = False
+        """Whether more may come than is asked for: then the next exchange begins at once."""
         self._last = 0.0
-        self.over = False
-        """Whether nothing more can be written."""
+        self._timer_set = False
+        self._finished = self.over = False
 
-    def bring(self, data: Any) -> None:
-        """Have bytes brought to the program; None: that there will be no more.
+    # --- what is written ---------------------------------------------------------------------
 
-        Raises:
-            BrokenPipeError: nobody is there to take them, or this is a forked copy.
-        """
+    def send(self, parts: Sequence[Bytes]) -> None:
+        self._bring(parts, last=False)
+
+    def finish(self) -> None:
+        if not self._finished:
+            self._finished = True
+            with contextlib.suppress(OSError):
+                self._bring([], last=True)
+
+    def cut(self) -> None:
+        if self._pid == os.getpid():  # else a lock may be held for ever
+            self.finish()
+            self.lost()
+
+    def begin(self) -> None:
+        """Have the other end know of the stream, although nothing is written yet."""
+        self._bring([], last=False)
+
+    def _bring(self, parts: Sequence[Bytes], last: bool) -> None:
         if self.over or self._pid != os.getpid():
-            raise BrokenPipeError(LINE_IS_OVER)
+            raise BrokenPipeError(errno.EPIPE, "the stream to the actor has ended")
+        size = sum(map(len, parts))
         with self._lock:
             number = self._brought
             self._brought += 1
+            self._open += 1
             self._last = time.monotonic()
-            ref = self._open[number] = self._exchange(number, data, PATIENCE)
-        ref._on_completed(lambda outcome: self._came(number, outcome))
-
-    def _came(self, number: int, outcome: Any) -> None:
-        """The outcome of an exchange is here; in a thread of Ray's."""
-        with self._lock:
-            self._open.pop(number, None)
-            if isinstance(outcome, BaseException):
-                self._no_more()
-            else:
-                self._take_along(*outcome)
-            feeds = bool(self._unfed) and not self._feeding
-            self._feeding = self._feeding or feeds
-        if feeds:
-            self._feed()
-        if not self._open:
-            self._poll_when_idle()
-
-    def _take_along(self, place: int, data: Any, over: bool) -> None:
-        if place >= 0:
-            self._early[place] = data, over
-        while (found := self._early.pop(self._taken, None)) is not None:
-            self._taken += 1
-            if len(found[0]):
-                self._unfed.append(found[0])
-            if found[1]:
-                self._no_more()
-
-    def _no_more(self) -> None:
-        """The program, or its process, has ended: after what has come there is nothing more."""
-        if not self.over:
-            self.over = True
-            self._unfed.append(None)
+        head = BROUGHT.pack(self._key, number, last)
+        try:
+            ref = self._exchange(_message(head, parts, size))
+        except BaseException as exc:  # what follows this number would wait for it for ever
+            self.lost()
+            raise BrokenPipeError(errno.EPIPE, f"Ray does not take it: {exc}") from exc
+        ref._on_completed(partial(self._came, size > 0, ref))
 
     # --- what comes --------------------------------------------------------------------------
 
-    def _feed(self) -> None:
-        """Hand on what has come, as far as that goes without waiting; else in a thread."""
-        while (data := self._next()) is not _NOTHING:
-            if data is None:
-                self._hang_up()
-            elif (rest := self._send(data, socket.MSG_DONTWAIT)) is not None:
-                self._unfed.appendleft(rest)
-                threading.Thread(target=self._feed_on, name="remoteobj-ray", daemon=True).start()
-                return
+    def _came(self, brought: bool, _: Any, outcome: Any) -> None:
+        """The outcome of an exchange is here; in a thread of Ray's."""
+        if isinstance(outcome, BaseException):
+            self.lost()
+            return
+        (number, flags), parts = parts_of(outcome, TAKEN)
+        if not isinstance(outcome, bytes):
+            self._fetch(number, flags, parts)
+        else:
+            self._take(number, flags, parts)
+        self._go_on(asks=not brought or bool(flags & NOTHING))
 
-    def _feed_on(self) -> None:
-        while (data := self._next()) is not _NOTHING:
-            if data is None:
-                self._hang_up()
-            else:
-                while (rest := self._send(data, 0)) is not None:
-                    data = rest
+    def _fetch(self, number: int, flags: int, parts: list[Any]) -> None:
+        """Take in what lies in the object store, in a thread: it may come from another machine."""
 
-    def _next(self) -> Any:
-        """What is to be handed on next; after `_NOTHING` somebody else feeds."""
+        def fetch() -> None:
+            try:
+                self._take(number, flags, [_fetched(part) for part in parts])
+            except Exception:  # the machine that had it is gone
+                self.lost()
+
+        threading.Thread(target=fetch, name="remoteobj-ray-fetch", daemon=True).start()
+
+    def _take(self, number: int, flags: int, parts: list[Any]) -> None:
+        if flags & NOTHING:
+            return
         with self._lock:
-            if self._unfed:
-                return self._unfed.popleft()
-            self._feeding = False
-            return _NOTHING
+            self._early[number] = flags, parts
+            while (found := self._early.pop(self._taken, None)) is not None:
+                self._taken += 1
+                for part in found[1]:
+                    self.stream.arrived(part)
+                if found[0] & LAST:
+                    self.over = True
+                    self.stream.ended()
 
-    def _send(self, data: Any, flags: int) -> Any:
-        """What of it could not be sent; None: nothing of it is left, or nobody reads it."""
-        try:
-            sent = self._socket.send(data, flags | socket.MSG_NOSIGNAL)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            return None
-        return None if sent == len(data) else memoryview(data)[sent:]
+    # --- waiting for what comes by itself ----------------------------------------------------
 
-    def _hang_up(self) -> None:
+    def _go_on(self, asks: bool) -> None:
+        """An exchange has ended. If it was the last one, see to it that there is a next one: at
+        once, where more comes than is asked for, or when nothing was written for a while."""
+        with self._lock:
+            self._open -= 1
+            self._asks = self._asks or asks
+            if self._open or self.over:
+                return
+            asks, self._asks = self._asks, False
+            sets_timer = not (asks or self._timer_set)
+            self._timer_set = self._timer_set or sets_timer
+        if asks:
+            self._ask()
+        elif sets_timer:
+            self._call_when_idle()
+
+    def _call_when_idle(self) -> None:
+        with contextlib.suppress(RuntimeError):  # too late in the program's end for a thread
+            reactor.call_at(self._last + IDLE, self._ask_when_idle)
+
+    def _ask_when_idle(self) -> None:
+        with self._lock:
+            idle = not (self._open or self.over)
+            again = idle and time.monotonic() < self._last + IDLE
+            self._timer_set = again
+        if again:
+            self._call_when_idle()
+        elif idle:
+            self._ask()
+
+    def _ask(self) -> None:
         with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-
-    # --- waiting for what comes by itself ------------------------------------------------------
-
-    def _poll_when_idle(self) -> None:
-        if self._timer is None and not self.over:
-            with contextlib.suppress(RuntimeError):  # the program ends
-                self._timer = reactor.call_at(time.monotonic() + IDLE, self._poll)
-
-    def _poll(self) -> None:
-        self._timer = None
-        if self._open or self.over:
-            return
-        if time.monotonic() - self._last < IDLE:
-            self._poll_when_idle()
-            return
-        with contextlib.suppress(OSError):
-            self.bring(b"")
+            self._bring([], last=False)
 
     # --- the end -----------------------------------------------------------------------------
 
-    def end(self) -> None:
-        """Nothing more comes, and nothing more can be brought."""
-        with self._lock:
-            self.over = True
-            self._open.clear()
-        self._hang_up()
-
-    def close(self) -> None:
-        """This end is not needed any more: tell the other one."""
-        if not self.over and self._pid == os.getpid():
-            with contextlib.suppress(OSError):
-                self.bring(None)
-        self.end()
-        self._socket.close()
+    def lost(self) -> None:
+        """Nothing comes or goes any more: the actor has ended, or the connection to the cluster."""
+        self.over = True
+        self.stream.ended()
 
 
-_NOTHING: Final = object()
+def _message(head: bytes, parts: Sequence[Bytes], size: int) -> Any:
+    if size < IN_STORE:
+        return b"".join((head, *parts))
+    return [head, *map(pickle.PickleBuffer, parts)]  # which Ray copies before it returns
 
 
-class RayStream(DuplexStream):
-    """The end of a caller, which keeps the contract of `transport.ByteStream`."""
+def _fetched(part: Any) -> Any:
+    if isinstance(part, bytes):
+        return part
+    with import_lock:
+        import ray  # at start-up nobody needs it; it is there now
 
-    def __init__(self, sock: socket.socket, line: RayLine) -> None:
-        super().__init__(sock)
-        self._line = line
-        self.write = self._write
-
-    @property
-    def passes_descriptors(self) -> bool:
-        return False
-
-    def _write(self, data: Bytes, /) -> int:
-        size = len(data)
-        self._line.bring(bytes(data))
-        return size
-
-    def writev(self, parts: list[Bytes], /) -> int:
-        data = b"".join(parts)
-        self._line.bring(data)
-        return len(data)
-
-    def end_writing(self) -> None:
-        with contextlib.suppress(OSError):
-            self._line.bring(None)
-
-    def shutdown(self) -> None:
-        super().shutdown()
-        self._line.end()
-
-    def close(self) -> None:
-        super().close()
-        self._line.close()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        raise TypeError("a stream to an actor of Ray stays in its process")
-
-
-def ray_stream(exchange: Callable[[int, Any, float], Any]) -> tuple[RayStream, socket.socket]:
-    """A stream by these exchanges, and its socket."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    return RayStream(ours, RayLine(exchange, theirs)), ours
+    return ray.get(part)

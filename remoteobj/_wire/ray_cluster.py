@@ -1,0 +1,89 @@
+"""The cluster of Ray that this process is connected to."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable
+from typing import Any, Final
+
+from .._os.lazy_import import import_lock
+
+__all__ = ["NAMESPACE", "cluster", "cluster_at", "when_left"]
+
+NAMESPACE: Final = "remoteobj"
+"""That of Ray in which our actors have their names."""
+
+_connected_in: list[int] = []
+"""The process that is connected: a forked copy of it is not."""
+
+
+def cluster() -> Any:
+    """Ray, connected: to what the program is connected to, or else as `ray.init()` does it, to the
+    cluster that `RAY_ADDRESS` names, or to a new one on this machine.
+
+    Raises:
+        ModuleNotFoundError: Ray is not installed.
+        RuntimeError: this is a forked copy of a process that was connected.
+    """
+    ray = _imported()
+    _check_fork()
+    if not ray.is_initialized():
+        ray.init(namespace=NAMESPACE)
+    _connected_in[:] = [os.getpid()]
+    return ray
+
+
+def cluster_at(address: str) -> Any:
+    """Ray, connected to this cluster if this process is not connected yet.
+
+    Raises:
+        ConnectionRefusedError: it is connected to another one, or there is none.
+    """
+    ray = _imported()
+    _check_fork()
+    if not ray.is_initialized():
+        try:
+            ray.init(address=address, namespace=NAMESPACE, log_to_driver=False)
+        except (ConnectionError, ValueError, RuntimeError) as exc:
+            raise ConnectionRefusedError(f"no cluster of Ray is at {address}: {exc}") from exc
+    _connected_in[:] = [os.getpid()]
+    here = ray.get_runtime_context().gcs_address
+    if here != address:
+        raise ConnectionRefusedError(
+            f"the actor is in the cluster of Ray at {address}, and this process is connected to "
+            f"the one at {here}: a process can be connected to one alone"
+        )
+    return ray
+
+
+def when_left(act: Callable[[], object]) -> None:
+    """Have something done when this process leaves the cluster, by `ray.shutdown()` say.
+
+    Ray tells nobody, and lets the calls that are open then wait for ever. What it always does is to
+    let go of how it makes pickles.
+    """
+    with import_lock:
+        from ray._private.worker import global_worker  # start-up: see `cluster`
+
+    weakref.finalize(global_worker.get_serialization_context(), act).atexit = False
+
+
+def _imported() -> Any:
+    with import_lock:
+        try:
+            import ray  # for a faster start-up: it takes seconds
+        except ModuleNotFoundError as exc:
+            raise ModuleNotFoundError(
+                'engine="ray" needs Ray, which is not installed: pip install "remoteobj[ray]"',
+                name="ray",
+            ) from exc
+    return ray
+
+
+def _check_fork() -> None:
+    if _connected_in and _connected_in[0] != os.getpid():
+        raise RuntimeError(
+            "Ray can't be used in a forked copy of a process that was connected to it: start this "
+            'process by start_method="spawn" or "forkserver"'
+        )
