@@ -45,6 +45,7 @@ class Birth:
         started: when its start began, by `time.monotonic()`.
         lost: makes the error of its death.
         told: called when somebody is given the error of a birth that failed.
+        waits_for: what the engine knows that it still waits for, if it has not begun; or "".
     """
 
     _connection: Connection
@@ -57,6 +58,7 @@ class Birth:
         started: float,
         lost: ErrorFactory,
         told: Callable[[], object],
+        waits_for: Callable[[], str],
     ) -> None:
         self._name = name
         self._options = options
@@ -64,6 +66,7 @@ class Birth:
         self._deadline = None if timeout is None else started + timeout
         self._why = lost
         self._told = told
+        self._waits_for = waits_for
         self._untold = True
         self._timer: Timer | None = None
         self._about: tuple[Collection[str], str] | None = None
@@ -216,8 +219,12 @@ class Birth:
             self._connection.end(self.error)
 
     def _late_error(self, _: bool) -> BaseException:
-        how = "killed" if self._options.engine == "process" else "told to stop"
+        in_process = self._options.engine in ("process", "ray")
+        how = "killed" if in_process else "told to stop"
+        remedy = "give options(spawn_timeout=...) more, or do less in __init__"
+        if missing := self._waits_for():
+            remedy = missing
         return SpawnTimeoutError(
-            f"{self._name} was not ready after {self._options.spawn_timeout} s and was {how}; give "
-            "options(spawn_timeout=...) more, or do less in __init__"
+            f"{self._name} was not ready after {self._options.spawn_timeout} s and was {how}; "
+            f"{remedy}"
         )

@@ -60,9 +60,12 @@ class Handle(Proxy, Generic[T]):
     @property
     def pid_(self) -> int:
         """The process in which the object lives, or has lived: of an actor that is restarted, the
-        present one."""
+        present one. Of one in a cluster that is still being placed, this waits until it is ready."""
+        if (pid := self._actor.instance.pid) is not None:
+            return pid
+        self._actor.ready()
         pid = self._actor.instance.pid
-        assert pid is not None, "an actor has been started before it has a handle"
+        assert pid is not None, "one that is ready has a process"
         return pid
 
     @property
@@ -317,7 +320,9 @@ class Handle(Proxy, Generic[T]):
         return as_html(self._actor, ref_of(self).object_class)
 
     def __repr__(self) -> str:
-        return f"<Remote {self.name_!r} (pid {self.pid_}) : ({text_of(self._view.steps)})>"
+        pid = self._actor.instance.pid
+        where = "no process yet" if pid is None else f"pid {pid}"
+        return f"<Remote {self.name_!r} ({where}) : ({text_of(self._view.steps)})>"
 
 
 def owned_by(handle: Handle[Any]) -> OwnedActor:
@@ -342,7 +347,9 @@ def spawn(
     keeper = keeper or _keeper_by(options)
     lasting = keeper is not None
     with listed(ref, factory, options, lasting) as listing:
-        spec = launch_spec(factory, args, kwargs, options, ref, exc, lasting, listing.of_birth)
+        # A file of this machine says nothing to one that may live on another.
+        birth = listing.of_birth if transport is None else None
+        spec = launch_spec(factory, args, kwargs, options, ref, exc, lasting, birth)
         actor = OwnedActor(spec, actor_id, ref.address, options, exc, listing, keeper)
     return _owning(actor, exc, factory)
 
@@ -350,7 +357,7 @@ def spawn(
 def _owning(actor: OwnedActor, exc: Except, factory: Callable[..., T]) -> Handle[T]:
     """The handle of an actor that has just been started; it is born then, or is to be in time."""
     try:
-        register_at_exit(actor)
+        register_at_exit(actor, early=actor.options.engine == "ray")
         handle: Handle[T] = _handle_of(actor, exc, factory)  # made while the process starts
         if actor.options.wait:
             actor.ready()

@@ -89,7 +89,8 @@ class Incarnation:
         self._listing = listing
         listing.begin(self.instance)
         lost = partial(_lost, os.getpid(), spec.name, self.instance)
-        self.birth = Birth(spec.name, options, started, lost, errors.seen("init"))
+        waits_for = self.instance.waits_for
+        self.birth = Birth(spec.name, options, started, lost, errors.seen("init"), waits_for)
         self.call_errors = CallErrors(spec.name, self.birth.error, errors.seen("work"))
         self.connection = Connection(
             self.instance.data,

@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 __all__ = ["launch_spec"]
 
 _OF_PROCESS: Final = "env", "cpu_affinity", "nice", "labelled_output"
+_OF_RAY: Final = {
+    "env": 'that is Ray\'s: use engine_options={"runtime_env": {"env_vars": {...}}}',
+    "cpu_affinity": 'that is Ray\'s, which places it: use engine_options={"num_cpus": ...}',
+    "nice": "that is Ray's, whose niceness its cluster says",
+    "labelled_output": "that is Ray's, which labels what its workers print",
+}
 _DEFAULTS: Final = Options()
 
 
@@ -88,7 +94,8 @@ def _engine_options(options: Options) -> Mapping[str, Any] | None:
     """What the engine takes beyond all others."""
     if options.engine_options is not None and options.engine != "ray":
         raise ValueError(
-            f"engine_options= is what Ray is asked for, and with engine={options.engine!r} it is not"
+            f"engine_options= is what Ray is asked for, and with engine={options.engine!r} nobody "
+            "asks it"
         )
     return options.engine_options
 
@@ -100,8 +107,13 @@ def _process_options(options: Options) -> ProcessOptions:
             if getattr(options, name) != getattr(_DEFAULTS, name):
                 raise ValueError(
                     f"{name}= is about a process of its own, and with engine={options.engine!r} "
-                    "the actor has none"
+                    f"{_OF_RAY[name] if options.engine == 'ray' else 'the actor has none'}"
                 )
+        if options.engine == "ray" and options.start_method is not None:
+            raise ValueError(
+                'start_method= is for processes of this machine, and with engine="ray" it is Ray '
+                "that starts them"
+            )
         return NO_OPTIONS
     usual = usual_options()
     return ProcessOptions(

@@ -64,9 +64,9 @@ class Listing:
 
     def begin(self, instance: Instance) -> None:
         """It lives in this process from now on: once it is started, and started anew."""
-        pid, recorder = instance.pid, instance.recorder_place
-        if self.entry.engine == "ray":
-            pid = os.getpid()  # its own may be a number of another machine
+        # In a cluster its number may be one of another machine: there it is its owner's.
+        pid = os.getpid() if self.entry.engine == "ray" else instance.pid
+        recorder = instance.recorder_place
         self.renew(pid=pid, started=instance.started, recorder=recorder, state="starting")
 
     @property
@@ -83,7 +83,7 @@ class Listing:
 
     def born(self, class_named: str) -> None:
         """Its `__init__` is done, and this is its class."""
-        if class_named != self.entry.class_name:
+        if class_named != self.entry.class_name or self.entry.engine == "ray":
             self.renew(state="running", class_name=class_named)
 
     def change(self, state: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import time
 import weakref
@@ -27,16 +28,23 @@ class _Mortal(Protocol):
 
 
 _mortals: weakref.WeakSet[_Mortal] = weakref.WeakSet()
-_registered_in = -1
+_registered_in = _early_in = -1
 
 
-def register_at_exit(mortal: _Mortal) -> None:
-    """See to it that this is not left when the program ends, if it is still there then."""
-    global _registered_in
+def register_at_exit(mortal: _Mortal, early: bool = False) -> None:
+    """See to it that this is not left when the program ends, if it is still there then.
+
+    Args:
+        early: before what was registered with `atexit` up to now is done: it would end it.
+    """
+    global _registered_in, _early_in
     if _registered_in != os.getpid():  # once in each process
         _registered_in = os.getpid()
         # Before multiprocessing ends its daemonic processes, without their cleanup.
         mp_util.Finalize(None, _stop_all, exitpriority=100)
+    if early and _early_in != os.getpid():
+        _early_in = os.getpid()
+        atexit.register(_stop_all)
     _mortals.add(mortal)
 
 

@@ -215,6 +215,10 @@ class Instance(Protocol):
         """Whether it runs."""
         ...
 
+    def waits_for(self) -> str:
+        """Why its program has not begun, and what to do about it; "": it has, as far as is known."""
+        ...
+
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for its end; False when that did not come in time."""
         ...

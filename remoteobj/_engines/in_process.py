@@ -44,6 +44,9 @@ class InProcessInstance:
     def is_alive(self) -> bool:
         return self._exitcode is None
 
+    def waits_for(self) -> str:
+        return ""
+
     def end(self, exitcode: int, failure: ProgramFailedError | None = None) -> None:
         """The program has ended, so."""
         self._failure = failure

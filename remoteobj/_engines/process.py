@@ -230,6 +230,10 @@ class ActorProcess(multiprocessing.Process):
         self.is_alive()
         return None if self._report is None else self._report.exitcode
 
+    def waits_for(self) -> str:
+        """Nothing of which its owner could know."""
+        return ""
+
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for its end; False when that did not come in time."""
         assert self._reaper is not None, "it has not been started"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
@@ -12,25 +14,45 @@ from .._catching.relay import take_in
 from .._os.io_thread import reactor
 from .._pickling.exceptions import unpack_error
 from .._wire.channel import StreamChannel
-from .._wire.ray_cluster import NAMESPACE, cluster
+from .._wire.ray_cluster import NAMESPACE, cluster, when_left
 from .._wire.ray_line import RayLine
 from .._wire.ray_transport import name_at
 from .contract import ExitCallback, ExitCallbacks, ExitReason, ExitReport, LaunchSpec
 from .packing import pack
 from .ray_host import CONTROL, DATA, THREADS, Event, Packed, RayHost
+from .ray_placement import missing_resources, wanted_resources
 
 __all__ = ["RayEngine", "RayInstance"]
 
 EVENTS_SECONDS: Final = 60.0
 """How long an actor is waited for that has nothing to tell, before it is asked again."""
-OURS: Final = frozenset(
-    ("name", "namespace", "lifetime", "get_if_exists", "max_restarts", "max_task_retries")
-)
-"""What Ray is told by us alone."""
+EVENT_SECONDS: Final = 1.0
+"""How long an event may take that is on its way."""
+NAME_SECONDS: Final = 10.0
+"""How long the name of an actor may be taken by the one that it follows, which has ended."""
+NAME_CHECK: Final = 0.05
+UNKNOWN_CODE: Final = 1
+"""The exit code of a process of which Ray does not tell it."""
+OURS: Final = {
+    "name": "an actor has the name of options(name=...)",
+    "namespace": "an actor has the name of options(name=...)",
+    "get_if_exists": "an actor has one owner, who spawns it",
+    "lifetime": "an actor ends with its owner",
+    "max_restarts": "an actor is restarted by options(restart=...)",
+    "max_task_retries": "a call is never run twice",
+    "max_concurrency": "an actor runs as many calls at once as options() says",
+    "concurrency_groups": "an actor runs as many calls at once as options() says",
+}
+"""What Ray is told by us alone, and why."""
 
 
 class RayInstance:
-    """A program in a Ray actor."""
+    """A program in a Ray actor.
+
+    Args:
+        host: the Ray actor.
+        exc: what takes in the records of lifecycle errors over there.
+    """
 
     runs_by_itself: bool = True
 
@@ -38,22 +60,25 @@ class RayInstance:
         self.name = spec.name
         self._host = host
         self._exc = exc
+        self._wanted = wanted_resources(spec.engine_options or {})
         self._pid: int | None = None
-        self._exitcode: int | None = None
+        self._code: int | None = None
+        """What the program ended with; None: it has not said so."""
         self._failure = b""
-        self._why_dead: str | None = None
+        self._why_dead: BaseException | None = None
         self._killed = False
         self._seen = 0
+        self._begun = threading.Event()
         self._ended = threading.Event()
         self._exit_callbacks = ExitCallbacks()
-        self.data = StreamChannel(self._stream(DATA), wire_options=spec.wire_options)
-        self.control = StreamChannel(self._stream(CONTROL))
+        self._lines = [RayLine(key, host.exchange.remote) for key in (DATA, CONTROL)]
+        data, control = (line.stream for line in self._lines)
+        self.data = StreamChannel(data, wire_options=spec.wire_options)
+        self.control = StreamChannel(control)
+        for line in self._lines:
+            line.begin()
+        when_left(self._cut_off)
         self._ask_on()
-
-    def _stream(self, key: bytes) -> Any:
-        line = RayLine(key, self._host.exchange.remote)
-        line.begin()
-        return line.stream
 
     # --- what it tells -----------------------------------------------------------------------
 
@@ -64,27 +89,41 @@ class RayInstance:
     def _told(self, outcome: Any) -> None:
         """Something has happened over there; in a thread of Ray's."""
         if isinstance(outcome, BaseException):
-            self._why_dead = str(outcome)
-            self._end()
+            self._end(outcome)
             return
         for event in outcome:
             self._seen += 1
             self._take(event)
         if not self._ended.is_set():
-            self._ask_on()
+            try:
+                self._ask_on()
+            except Exception as exc:
+                self._end(exc)
 
     def _take(self, event: Event) -> None:
         kind, what = event
         if kind == "began":
-            self._pid = what[0]
+            self._pid = what
+            self._begun.set()
         elif kind == "record":
             take_in(self._exc, what)
         else:
-            self._exitcode, self._failure = what
-            self._end()
+            self._code, self._failure = what
+            self._end(None)
 
-    def _end(self) -> None:
+    def _cut_off(self) -> None:
+        """This process has left the cluster, which ends its actors."""
+        self._end(ConnectionError("this process has left the cluster of Ray: ray.shutdown()"))
+
+    def _end(self, why: BaseException | None) -> None:
+        if self._ended.is_set():
+            return
+        self._why_dead = why
+        self._begun.set()
         self._ended.set()
+        if why is not None:
+            for line in self._lines:
+                line.lost()
         if self._exit_callbacks:
             with contextlib.suppress(RuntimeError):  # too late in the program's end for a thread
                 reactor.call_soon(self._tell_exit)
@@ -93,11 +132,14 @@ class RayInstance:
 
     @property
     def pid(self) -> int | None:
+        """Its number on its own machine; None: it has no process yet."""
+        if self._pid is None and self._lines[0].has_come:
+            self._begun.wait(EVENT_SECONDS)
         return self._pid
 
     @property
     def started(self) -> str:
-        return ""  # it may be of another machine
+        return ""  # the process may be of another machine
 
     @property
     def recorder_place(self) -> tuple[int, int]:
@@ -107,10 +149,20 @@ class RayInstance:
     def exitcode(self) -> int | None:
         if not self._ended.is_set():
             return None
-        return -9 if self._exitcode is None else self._exitcode
+        if self._code is not None:
+            return self._code
+        return -9 if self._killed else UNKNOWN_CODE
 
     def is_alive(self) -> bool:
         return not self._ended.is_set()
+
+    def waits_for(self) -> str:
+        if self._begun.is_set():
+            return ""
+        ray = cluster()
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        missing = missing_resources(self._wanted, nodes, ray.available_resources())
+        return f"Ray has not placed it: {missing or 'no node has taken it yet'}"
 
     def wait(self, timeout: float | None = None) -> bool:
         return self._ended.wait(timeout)
@@ -124,33 +176,53 @@ class RayInstance:
         self._exit_callbacks.tell(self.exit_report())
 
     def exit_report(self) -> ExitReport:
+        report = ExitReport(self.name, self._pid, self.exitcode, self._reason())
         if self._failure:
-            error = unpack_error(self._failure)
-            return ExitReport(self.name, self._pid, self._exitcode, "failed", error)
-        reason: ExitReason = "stopped" if self._exitcode == 0 else "died"
-        if self._killed and self._exitcode is None:
-            reason = "killed"
-        return ExitReport(
-            self.name, self._pid, self._exitcode, reason, last_output=self._why_dead
-        )
+            return report._replace(error=unpack_error(self._failure))
+        if self._why_dead is None or self._killed:
+            return report
+        said = _plain(str(self._why_dead))
+        return report._replace(last_output=said, out_of_memory=_ran_out_of_memory(self._why_dead))
+
+    def _reason(self) -> ExitReason:
+        if self._failure:
+            return "failed"
+        if self._code == 0:
+            return "stopped"
+        return "killed" if self._killed and self._code is None else "died"
 
     def stacks(self, seconds: float) -> NoReturn:
         raise RuntimeError(
-            f"{self.name} does not answer; `ray stack` on its node shows what it is at"
+            f"{self.name} does not answer: code that holds the interpreter keeps it from that, and "
+            "from outside only Ray can look in: run `ray stack` on its node"
         )
 
     def terminate(self) -> None:
-        self._host.unwind.remote()
+        if self.is_alive():
+            self._host.unwind.remote()
 
     def kill(self) -> None:
-        self._killed = True
-        cluster().kill(self._host)
+        if self.is_alive():
+            self._killed = True
+            self._kill()
+
+    def _kill(self) -> None:
+        with contextlib.suppress(Exception):  # what is gone need not be killed
+            cluster().kill(self._host)
 
     def release(self) -> None:
         self.data.close()
         self.control.close()
-        with contextlib.suppress(Exception):  # the cluster is gone
-            cluster().kill(self._host)
+        self._kill()
+
+
+def _plain(text: str) -> str:
+    """Without what colours it in a terminal."""
+    return re.sub("\x1b\\[[0-9;]*m", "", text)
+
+
+def _ran_out_of_memory(why: BaseException) -> bool:
+    return type(why).__name__ == "OutOfMemoryError" or "OOM" in str(why).split("Some common")[0]
 
 
 class RayEngine:
@@ -159,32 +231,39 @@ class RayEngine:
     def launch(self, spec: LaunchSpec) -> RayInstance:
         ray = cluster()
         program: Any = spec.program
+        _check(spec.engine_options or {})
         name = name_at(program.address)
-        wanted = {"max_concurrency": THREADS, **_checked(spec.engine_options or {})}
-        host_class = ray.remote(RayHost).options(name=name, namespace=NAMESPACE, **wanted)
+        options = {
+            "name": name,
+            "namespace": NAMESPACE,
+            "max_concurrency": THREADS,
+            **(spec.engine_options or {}),
+        }
+        make = ray.remote(RayHost).options(**options)
         packed = _without_descriptors(program.catching_by(None), spec.main)
-        host = host_class.remote(packed, spec.name, name)
-        return RayInstance(spec, host, program.exc)
+        return RayInstance(spec, _made(make, packed, spec.name, name), program.exc)
+
+
+def _made(make: Any, packed: Packed, name: str, ray_name: str) -> Any:
+    """The Ray actor. Of one that has just ended Ray may still have the name."""
+    deadline = time.monotonic() + NAME_SECONDS
+    while True:
+        try:
+            return make.remote(packed, name, ray_name)
+        except ValueError as exc:
+            if "already taken" not in str(exc) or time.monotonic() > deadline:
+                raise
+            time.sleep(NAME_CHECK)
 
 
 def _without_descriptors(program: Any, main: str) -> Packed:
     packed = pack(program, main, "ray")
     pickles = packed.pickles
-    return (
-        pickles.payload,
-        list(pickles.buffers),
-        list(pickles.more),
-        packed.script,
-        packed.imports,
-        packed.filters,
-    )
+    kept = pickles.payload, list(pickles.buffers), list(pickles.more)
+    return (*kept, packed.script, packed.imports, packed.filters)
 
 
-def _checked(options: Mapping[str, Any]) -> Mapping[str, Any]:
+def _check(options: Mapping[str, Any]) -> None:
     for name in options:
         if name in OURS:
-            raise ValueError(
-                f"engine_options[{name!r}] is not for you to say: an actor has its own name and "
-                "end, and is restarted by the option restart="
-            )
-    return options
+            raise ValueError(f"engine_options[{name!r}] is not for you to say: {OURS[name]}")

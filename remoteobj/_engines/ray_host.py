@@ -40,7 +40,7 @@ _OVER: Final = TAKEN.pack(0, LAST)
 Packed = tuple[bytes, list[bytes], list[bytes], Any, bool, list[Any]]
 """A packed program without descriptors."""
 Event = tuple[str, Any]
-"""What the owner is told: `began` with the process, `record` of an `Except`, `ended` with the exit
+"""What the owner is told: `began` with the pid, `record` of an `Except`, `ended` with the exit
 code and a failure."""
 
 
@@ -59,7 +59,7 @@ class RayHost:
         self._lines: dict[bytes, HostLine] = {}
         self._waiting = 0
         self._put = cluster().put
-        self._events: list[Event] = [("began", (os.getpid(), os.uname().nodename))]
+        self._events: list[Event] = [("began", os.getpid())]
         self._happened = threading.Condition()
         self._link = OwnerLink(self._new_line(DATA), self._new_line(CONTROL), shared_process=True)
         self._program = threading.Thread(target=self._run, args=(packed,), name=name, daemon=True)

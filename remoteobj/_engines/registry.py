@@ -10,7 +10,12 @@ from .contract import Engine
 
 __all__ = ["ENGINES", "engine_named"]
 
-ENGINES = {"process": "ProcessEngine", "thread": "ThreadEngine", "inline": "InlineEngine", "ray": "RayEngine"}
+ENGINES = {
+    "process": "ProcessEngine",
+    "thread": "ThreadEngine",
+    "inline": "InlineEngine",
+    "ray": "RayEngine",
+}
 """The class of each, in the module of the engine's name."""
 
 

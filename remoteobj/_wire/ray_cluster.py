@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import weakref
 from collections.abc import Callable
@@ -29,7 +30,7 @@ def cluster() -> Any:
     ray = _imported()
     _check_fork()
     if not ray.is_initialized():
-        ray.init(namespace=NAMESPACE)
+        ray.init(namespace=NAMESPACE, log_to_driver=False, logging_level=logging.WARNING)
     _connected_in[:] = [os.getpid()]
     return ray
 
@@ -44,7 +45,12 @@ def cluster_at(address: str) -> Any:
     _check_fork()
     if not ray.is_initialized():
         try:
-            ray.init(address=address, namespace=NAMESPACE, log_to_driver=False)
+            ray.init(
+                address=address,
+                namespace=NAMESPACE,
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+            )
         except (ConnectionError, ValueError, RuntimeError) as exc:
             raise ConnectionRefusedError(f"no cluster of Ray is at {address}: {exc}") from exc
     _connected_in[:] = [os.getpid()]

@@ -56,7 +56,7 @@ NOTHING: Final = 2
 """Nothing is taken along, and no number used up."""
 IN_STORE: Final = 1 << 18
 """Bytes from which on the object store is faster than a message."""
-IDLE: Final = 0.002
+IDLE: Final = 0.005
 """Seconds without an exchange, after which one is begun that brings nothing."""
 
 
@@ -91,7 +91,10 @@ class RayLine:
         self._asks = False
         """Whether more may come than is asked for: then the next exchange begins at once."""
         self._last = 0.0
+        """When an exchange has last ended."""
         self._timer_set = False
+        self.has_come = False
+        """Whether the program has written something."""
         self._finished = self.over = False
 
     # --- what is written ---------------------------------------------------------------------
@@ -122,7 +125,6 @@ class RayLine:
             number = self._brought
             self._brought += 1
             self._open += 1
-            self._last = time.monotonic()
         head = BROUGHT.pack(self._key, number, last)
         try:
             ref = self._exchange(_message(head, parts, size))
@@ -143,7 +145,8 @@ class RayLine:
             self._fetch(number, flags, parts)
         else:
             self._take(number, flags, parts)
-        self._go_on(asks=not brought or bool(flags & NOTHING))
+        # What was asked for has come, or nothing: else there may be more.
+        self._go_on(asks=brought is bool(flags & NOTHING))
 
     def _fetch(self, number: int, flags: int, parts: list[Any]) -> None:
         """Take in what lies in the object store, in a thread: it may come from another machine."""
@@ -159,6 +162,7 @@ class RayLine:
     def _take(self, number: int, flags: int, parts: list[Any]) -> None:
         if flags & NOTHING:
             return
+        self.has_come = True
         with self._lock:
             self._early[number] = flags, parts
             while (found := self._early.pop(self._taken, None)) is not None:
@@ -176,6 +180,7 @@ class RayLine:
         once, where more comes than is asked for, or when nothing was written for a while."""
         with self._lock:
             self._open -= 1
+            self._last = time.monotonic()
             self._asks = self._asks or asks
             if self._open or self.over:
                 return
