@@ -24,6 +24,7 @@ from ._reference import RemoteRef
 if TYPE_CHECKING:
     from ._actor.recording import RecordPlan
     from ._actor.state_keeper import StatePlan
+    from ._wire.transport import Address
 
 __all__ = ["launch_spec"]
 
@@ -71,7 +72,7 @@ def launch_spec(
         wire_options=options.wire_options,
         reentrant=options.reentrant,
         initializer=options.initializer,
-        state=_state_plan(factory, options, lasting),
+        state=_state_plan(factory, options, lasting, ref.address),
         record=_record_plan(options, ref.actor_id.name),
         concurrency=_concurrency(options),
         tells_birth_at=tells_birth_at,
@@ -158,7 +159,9 @@ def _checked_cpus(numbers: Collection[int]) -> tuple[int, ...]:
     return tuple(sorted(set(numbers)))
 
 
-def _state_plan(factory: Any, options: Options, lasting: bool) -> StatePlan | None:
+def _state_plan(
+    factory: Any, options: Options, lasting: bool, address: Address
+) -> StatePlan | None:
     """How the state of what a factory makes is kept; None: it has none to be kept."""
     every, path = options.checkpoint_every, options.checkpoint_path
     wanted = every is not None or path is not None
@@ -176,6 +179,11 @@ def _state_plan(factory: Any, options: Options, lasting: bool) -> StatePlan | No
     with import_lock:
         from ._actor.state_keeper import StatePlan  # for a faster start-up: few keep a state
 
+    if options.engine == "ray" and path is None:
+        with import_lock:
+            from ._wire.cluster_memory import ClusterMemory  # as above, at start-up
+
+        return StatePlan(ClusterMemory(address.location), every, wanted)
     return StatePlan.of(every, None if path is None else os.fspath(path), wanted)
 
 

@@ -14,6 +14,8 @@ from typing import Any, Final
 from .._catching.relay import Record, relayed
 from .._os.thread_unwind import ThreadUnwind, raise_in_thread
 from .._pickling.exceptions import pack_error
+from .._wire.auth import Key
+from .._wire.queue_listener import QueueListener
 from .._wire.queue_stream import QueueStream
 from .._wire.ray_cluster import cluster
 from .._wire.ray_line import BROUGHT, LAST, TAKEN, parts_of
@@ -59,6 +61,8 @@ class RayHost:
         self._lines: dict[bytes, HostLine] = {}
         self._waiting = 0
         self._put = cluster().put
+        self._is_open = threading.Event()
+        """Set once it is known whether somebody listens here."""
         self._events: list[Event] = [("began", os.getpid())]
         self._happened = threading.Condition()
         self._link = OwnerLink(self._new_line(DATA), self._new_line(CONTROL), shared_process=True)
@@ -89,6 +93,7 @@ class RayHost:
     def _opened(self, key: bytes) -> HostLine | None:
         """The line of a new caller, who has begun a stream of this key; None: nobody listens."""
         with self._lock:
+            self._is_open.wait(PATIENCE)
             door = served_here.get(self._ray_name)
             if key not in self._lines and door is not None:
                 line = HostLine(self._put)
@@ -118,12 +123,17 @@ class RayHost:
             self._events.append((kind, what))
             self._happened.notify_all()
 
+    def _open_door(self, key: Key) -> None:
+        self._link.listener = served_here[self._ray_name] = QueueListener(key)
+        self._is_open.set()
+
     def _run(self, packed: Packed) -> None:
         code, failure = 1, b""
         record: Callable[[Record], None] = lambda one: self._tell("record", one)
         try:
             program = _unpacked(packed)
             del packed
+            self._open_door(program.address.key)
             program.catching_by(relayed(record)).run(self._link)
             code = 0
         except ProgramFailedError as exc:
@@ -135,6 +145,8 @@ class RayHost:
         except BaseException as exc:
             failure = pack_error(exc)
         finally:
+            self._is_open.set()
+            served_here.pop(self._ray_name, None)
             self._link.data.close()
             self._link.control.close()
             self._tell("ended", (code, failure))

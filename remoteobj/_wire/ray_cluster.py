@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import weakref
@@ -10,10 +11,22 @@ from typing import Any, Final
 
 from .._os.lazy_import import import_lock
 
-__all__ = ["NAMESPACE", "cluster", "cluster_at", "when_left"]
+__all__ = [
+    "NAMESPACE",
+    "cluster",
+    "cluster_at",
+    "forget",
+    "keep",
+    "kept",
+    "runs",
+    "when_left",
+]
 
 NAMESPACE: Final = "remoteobj"
 """That of Ray in which our actors have their names."""
+
+_PLACE: Final = b"remoteobj"
+"""That of what is kept by name."""
 
 _connected_in: list[int] = []
 """The process that is connected: a forked copy of it is not."""
@@ -73,6 +86,47 @@ def when_left(act: Callable[[], object]) -> None:
         from ray._private.worker import global_worker  # start-up: see `cluster`
 
     weakref.finalize(global_worker.get_serialization_context(), act).atexit = False
+
+
+# --- what the cluster keeps by name ---------------------------------------------------------------
+
+
+def keep(key: str, value: bytes) -> None:
+    """Have it kept, in place of what was."""
+    _memory()._internal_kv_put(key, value, overwrite=True, namespace=_PLACE)
+
+
+def kept(key: str) -> bytes | None:
+    """What is kept; None: nothing is."""
+    found: bytes | None = _memory()._internal_kv_get(key, namespace=_PLACE)
+    return found
+
+
+def forget(key: str) -> None:
+    """Have it kept no longer. Harmless when nothing is, and when the cluster is gone."""
+    with contextlib.suppress(Exception):
+        if _imported().is_initialized():
+            _memory()._internal_kv_del(key, namespace=_PLACE)
+
+
+def _memory() -> Any:
+    cluster()
+    with import_lock:
+        from ray.experimental import internal_kv  # at start-up nobody needs it
+
+    return internal_kv
+
+
+def runs(job: str) -> bool:
+    """Whether the program, Ray's job, of this number runs."""
+    cluster()
+    with import_lock:
+        from ray._private.state import state  # as above, at start-up
+
+    return any(one["JobID"] == job and not one["IsDead"] for one in state.job_table())
+
+
+# --- being connected ------------------------------------------------------------------------------
 
 
 def _imported() -> Any:

@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Any
+import time
+from typing import Any, Final
 
 from .auth import CALLS, Key
 from .queue_listener import QueueListener, prove
 from .queue_stream import QueueStream, queue_pair
 from .ray_cluster import NAMESPACE, cluster, cluster_at
+from .ray_door import RayDoor, is_open
 from .ray_line import KEY_SIZE, RayLine
 from .transport import CONNECT_SECONDS, Address
 
 __all__ = ["RayTransport", "name_at", "served_here"]
+
+RETRY_SECONDS: Final = 0.05
+"""Between two attempts to reach one that is being restarted."""
 
 served_here: dict[str, QueueListener] = {}
 """By the name of a Ray actor that is this process: its door."""
@@ -47,7 +52,17 @@ class RayTransport:
             ours, theirs = queue_pair()
             door.bring(theirs)
             return prove(ours, address.key, purpose, seconds)
-        return prove(self._dial(where, name), address.key, purpose, seconds)
+        deadline = None if seconds is None else time.monotonic() + seconds
+        while True:
+            try:
+                left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                return prove(self._dial(where, name), address.key, purpose, left)
+            except ConnectionRefusedError:
+                if not is_open(name):
+                    raise
+            if deadline is not None and time.monotonic() > deadline:
+                raise TimeoutError(f"the actor {name} was not started again in time")
+            time.sleep(RETRY_SECONDS)
 
     def _dial(self, where: str, name: str) -> QueueStream:
         ray = cluster_at(where)
@@ -61,14 +76,12 @@ class RayTransport:
         line.begin()
         return line.stream
 
-    def listen(self, address: Address, *, fresh: bool = False) -> QueueListener:
-        """Listen in the Ray actor of this name, which this process is; see `RayHost`."""
-        listener = QueueListener(address.key)
-        served_here[name_at(address)] = listener
-        return listener
+    def listen(self, address: Address, *, fresh: bool = False) -> RayDoor:
+        """Keep the door of an actor that is restarted; see `RayHost` for where it listens."""
+        return RayDoor(name_at(address))
 
     def listen_event(self, address: Address) -> None:
         return None
 
     def remove(self, address: Address) -> None:
-        served_here.pop(name_at(address), None)
+        """Ray forgets the name of an actor that has ended."""
