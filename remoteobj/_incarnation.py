@@ -159,7 +159,9 @@ class Incarnation:
     def died(self) -> ActorDiedError | None:
         """The error of a death that nobody asked for and no lifecycle error explains."""
         code = self.instance.exitcode
-        if self.forced or code in (None, 0) or self._errors.failed():
+        if self.forced or code == 0 or self._errors.failed() or self.instance.is_alive():
+            return None
+        if code is None and self.instance.exit_report().reason != "died":
             return None
         return error_of_death(self.instance)
 

@@ -30,7 +30,7 @@ from .flight_recorder import Outcome
 from .owner_line import OwnerLine
 from .packing import PackedProgram, unpack
 
-__all__ = ["run_program"]
+__all__ = ["not_unpacked", "run_program"]
 
 
 def run_program(
@@ -94,10 +94,15 @@ def _unpacked(
         set_up(link.line)
         unpacked: Program = unpack(program)
     except BaseException as exc:
-        error = pack_error(for_caller(exc))
-        StreamChannel(link.data).write(encode(Frame(Kind.ERROR, INIT_ID, error)))
-        raise ProgramFailedError(error) from None
+        raise not_unpacked(link, exc) from None
     return unpacked
+
+
+def not_unpacked(link: OwnerLink, exc: BaseException) -> ProgramFailedError:
+    """Tell the owner that the program could not be had, and why."""
+    error = pack_error(for_caller(exc))
+    StreamChannel(link.data).write(encode(Frame(Kind.ERROR, INIT_ID, error)))
+    return ProgramFailedError(error)
 
 
 def _note(link: OwnerLink, outcome: Outcome, error: bytes = b"") -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import signal
 import threading
 import time
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from .._catching.relay import take_in
 from .._os.io_thread import reactor
 from .._pickling.exceptions import unpack_error
 from .._wire.channel import StreamChannel
-from .._wire.ray_cluster import NAMESPACE, cluster, when_left
+from .._wire.ray_cluster import NAMESPACE, cluster, connected, tell_when_left
 from .._wire.ray_line import RayLine
 from .._wire.ray_transport import name_at
 from .contract import ExitCallback, ExitCallbacks, ExitReason, ExitReport, LaunchSpec
@@ -31,8 +32,6 @@ EVENT_SECONDS: Final = 1.0
 NAME_SECONDS: Final = 10.0
 """How long the name of an actor may be taken by the one that it follows, which has ended."""
 NAME_CHECK: Final = 0.05
-UNKNOWN_CODE: Final = 1
-"""The exit code of a process of which Ray does not tell it."""
 OURS: Final = {
     "name": "an actor has the name of options(name=...)",
     "namespace": "an actor has the name of options(name=...)",
@@ -77,7 +76,7 @@ class RayInstance:
         self.control = StreamChannel(control)
         for line in self._lines:
             line.begin()
-        when_left(self._cut_off)
+        tell_when_left(self)
         self._ask_on()
 
     # --- what it tells -----------------------------------------------------------------------
@@ -111,7 +110,7 @@ class RayInstance:
             self._code, self._failure = what
             self._end(None)
 
-    def _cut_off(self) -> None:
+    def cut_off(self) -> None:
         """This process has left the cluster, which ends its actors."""
         self._end(ConnectionError("this process has left the cluster of Ray: ray.shutdown()"))
 
@@ -147,11 +146,9 @@ class RayInstance:
 
     @property
     def exitcode(self) -> int | None:
-        if not self._ended.is_set():
-            return None
-        if self._code is not None:
-            return self._code
-        return -9 if self._killed else UNKNOWN_CODE
+        if self._code is None and self._killed and self._ended.is_set():
+            return -signal.SIGKILL
+        return self._code  # which Ray does not tell of one that ended otherwise
 
     def is_alive(self) -> bool:
         return not self._ended.is_set()
@@ -199,7 +196,8 @@ class RayInstance:
 
     def terminate(self) -> None:
         if self.is_alive():
-            self._host.unwind.remote()
+            with contextlib.suppress(Exception):  # Ray's: it is just ending, which is told of
+                self._host.unwind.remote()
 
     def kill(self) -> None:
         if self.is_alive():
@@ -208,7 +206,8 @@ class RayInstance:
 
     def _kill(self) -> None:
         with contextlib.suppress(Exception):  # what is gone need not be killed
-            cluster().kill(self._host)
+            if (ray := connected()) is not None:
+                ray.kill(self._host)
 
     def release(self) -> None:
         self.data.close()

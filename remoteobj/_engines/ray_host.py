@@ -20,6 +20,7 @@ from .._wire.queue_stream import QueueStream
 from .._wire.ray_cluster import cluster
 from .._wire.ray_line import BROUGHT, LAST, TAKEN, parts_of
 from .._wire.ray_transport import served_here
+from .child import not_unpacked
 from .contract import OwnerLink, ProgramFailedError
 from .packing import PackedProgram, Pickles, unpack
 from .ray_lines import HostLine
@@ -79,21 +80,21 @@ class RayHost:
         line = self._lines.get(key) or self._opened(key)
         if line is None:
             return _OVER
-        self._waiting += 1
+        with self._lock:
+            self._waiting += 1
+            patience = PATIENCE if self._waiting < CROWDED else HURRY
         try:
-            return line.exchange(number, last, parts, self._patience())
+            return line.exchange(number, last, parts, patience)
         finally:
-            self._waiting -= 1
-            if line.gone:
-                self._lines.pop(key, None)
-
-    def _patience(self) -> float:
-        return PATIENCE if self._waiting < CROWDED else HURRY
+            with self._lock:
+                self._waiting -= 1
+                if line.gone:
+                    self._lines.pop(key, None)
 
     def _opened(self, key: bytes) -> HostLine | None:
         """The line of a new caller, who has begun a stream of this key; None: nobody listens."""
+        self._is_open.wait(PATIENCE)
         with self._lock:
-            self._is_open.wait(PATIENCE)
             door = served_here.get(self._ray_name)
             if key not in self._lines and door is not None:
                 line = HostLine(self._put)
@@ -123,6 +124,13 @@ class RayHost:
             self._events.append((kind, what))
             self._happened.notify_all()
 
+    def _unpacked(self, packed: Packed) -> Any:
+        payload, buffers, more, *others = packed
+        try:
+            return unpack(PackedProgram(Pickles(payload, buffers, more), *others, None))
+        except BaseException as exc:
+            raise not_unpacked(self._link, exc) from None
+
     def _open_door(self, key: Key) -> None:
         self._link.listener = served_here[self._ray_name] = QueueListener(key)
         self._is_open.set()
@@ -131,7 +139,7 @@ class RayHost:
         code, failure = 1, b""
         record: Callable[[Record], None] = lambda one: self._tell("record", one)
         try:
-            program = _unpacked(packed)
+            program = self._unpacked(packed)
             del packed
             self._open_door(program.address.key)
             program.catching_by(relayed(record)).run(self._link)
@@ -152,6 +160,3 @@ class RayHost:
             self._tell("ended", (code, failure))
 
 
-def _unpacked(packed: Packed) -> Any:
-    payload, buffers, more, script, imports, filters = packed
-    return unpack(PackedProgram(Pickles(payload, buffers, more), script, imports, filters, None))

@@ -42,8 +42,6 @@ class HostLine:
         """What was brought before its turn."""
         self._next = 0
         self._written: list[Any] = []
-        self._in_store = False
-        """Whether some of that is a reference."""
         self._finished = False
         self._waiting: OneShotEvent | None = None
         self._taken = 0
@@ -64,7 +62,6 @@ class HostLine:
         """What does not change any more, although the memory of the part may."""
         if len(part) < IN_STORE:
             return bytes(part)
-        self._in_store = True
         return self._put(pickle.PickleBuffer(part))
 
     def finish(self) -> None:
@@ -113,5 +110,6 @@ class HostLine:
         head = TAKEN.pack(self._taken, LAST * self._finished)
         self._taken += 1
         parts, self._written = self._written, []
-        in_store, self._in_store = self._in_store, False
-        return [head, *parts] if in_store else b"".join((head, *parts))
+        if all(isinstance(part, bytes) for part in parts):
+            return b"".join((head, *parts))
+        return [head, *parts]

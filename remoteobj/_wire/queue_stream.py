@@ -71,16 +71,15 @@ class QueueStream:
         with self._lock:
             if self._over:
                 return
-            was_empty = not self._queue
+            if not self._queue:
+                self._wakeup.set()
             self._queue.append(memoryview(data).cast("B"))
-        if was_empty:
-            self._wakeup.set()
 
     def ended(self) -> None:
         """Nothing more arrives. From any thread; harmless when done twice."""
         with self._lock:
             self._over = True
-        self._wakeup.set()
+            self._wakeup.set()
 
     def fileno(self) -> int:
         return -1 if self._closed else self._wakeup.fileno()

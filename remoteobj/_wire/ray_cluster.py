@@ -6,8 +6,7 @@ import contextlib
 import logging
 import os
 import weakref
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from .._os.lazy_import import import_lock
 
@@ -15,11 +14,12 @@ __all__ = [
     "NAMESPACE",
     "cluster",
     "cluster_at",
+    "connected",
     "forget",
     "keep",
     "kept",
     "runs",
-    "when_left",
+    "tell_when_left",
 ]
 
 NAMESPACE: Final = "remoteobj"
@@ -76,16 +76,42 @@ def cluster_at(address: str) -> Any:
     return ray
 
 
-def when_left(act: Callable[[], object]) -> None:
-    """Have something done when this process leaves the cluster, by `ray.shutdown()` say.
+class Connected(Protocol):
+    """What ends when this process leaves the cluster."""
+
+    def cut_off(self) -> None:
+        """The process has left it."""
+
+
+class _Leaving:
+    """Let go of by Ray when this process leaves the cluster; and then it tells so.
 
     Ray tells nobody, and lets the calls that are open then wait for ever. What it always does is to
-    let go of how it makes pickles.
+    empty the dictionary of how it makes pickles.
     """
-    with import_lock:
-        from ray._private.worker import global_worker  # start-up: see `cluster`
 
-    weakref.finalize(global_worker.get_serialization_context(), act).atexit = False
+    def __init__(self) -> None:
+        self.connected: weakref.WeakSet[Connected] = weakref.WeakSet()
+
+    def __del__(self) -> None:
+        for one in list(self.connected):
+            one.cut_off()
+
+
+def tell_when_left(connected: Connected) -> None:
+    """Have it told when this process leaves the cluster, by `ray.shutdown()` say."""
+    with import_lock:
+        from ray._private.worker import global_worker  # at start-up nobody needs it
+
+    held = global_worker.serialization_context_map
+    held.setdefault("remoteobj", _Leaving()).connected.add(connected)
+
+
+def connected() -> Any:
+    """Ray, if this process is connected; else None."""
+    ray = _imported()
+    is_here = bool(_connected_in) and _connected_in[0] == os.getpid()
+    return ray if is_here and ray.is_initialized() else None
 
 
 # --- what the cluster keeps by name ---------------------------------------------------------------
@@ -105,7 +131,7 @@ def kept(key: str) -> bytes | None:
 def forget(key: str) -> None:
     """Have it kept no longer. Harmless when nothing is, and when the cluster is gone."""
     with contextlib.suppress(Exception):
-        if _imported().is_initialized():
+        if connected() is not None:
             _memory()._internal_kv_del(key, namespace=_PLACE)
 
 

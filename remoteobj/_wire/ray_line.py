@@ -33,6 +33,7 @@ from .._os.io_thread import reactor
 from .._os.lazy_import import import_lock
 from .._protocol.messages import Bytes
 from .queue_stream import QueueStream
+from .ray_cluster import tell_when_left
 
 __all__ = [
     "BROUGHT",
@@ -96,6 +97,7 @@ class RayLine:
         self.has_come = False
         """Whether the program has written something."""
         self._finished = self.over = False
+        tell_when_left(self)
 
     # --- what is written ---------------------------------------------------------------------
 
@@ -211,6 +213,9 @@ class RayLine:
             self._bring([], last=False)
 
     # --- the end -----------------------------------------------------------------------------
+
+    def cut_off(self) -> None:
+        self.lost()
 
     def lost(self) -> None:
         """Nothing comes or goes any more: the actor has ended, or the connection to the cluster."""
