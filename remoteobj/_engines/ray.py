@@ -58,14 +58,14 @@ class RayInstance:
     def __init__(self, spec: LaunchSpec, host: Any, exc: Except) -> None:
         self.name = spec.name
         self._host = host
-        self._exc = exc
+        self._exc: Except | None = exc
         self._wanted = wanted_resources(spec.engine_options or {})
         self._pid: int | None = None
         self._code: int | None = None
         """What the program ended with; None: it has not said so."""
         self._failure = b""
         self._why_dead: BaseException | None = None
-        self._killed = False
+        self._killed = self._told_to_end = False
         self._seen = 0
         self._begun = threading.Event()
         self._ended = threading.Event()
@@ -105,7 +105,8 @@ class RayInstance:
             self._pid = what
             self._begun.set()
         elif kind == "record":
-            take_in(self._exc, what)
+            if self._exc is not None:
+                take_in(self._exc, what)
         else:
             self._code, self._failure = what
             self._end(None)
@@ -118,6 +119,7 @@ class RayInstance:
         if self._ended.is_set():
             return
         self._why_dead = why
+        self._exc = None  # an exception in it leads to who raised it, and must not from here
         self._begun.set()
         self._ended.set()
         if why is not None:
@@ -184,7 +186,7 @@ class RayInstance:
     def _reason(self) -> ExitReason:
         if self._failure:
             return "failed"
-        if self._code == 0:
+        if self._code == 0 or (self._code == -signal.SIGTERM and self._told_to_end):
             return "stopped"
         return "killed" if self._killed and self._code is None else "died"
 
@@ -196,6 +198,7 @@ class RayInstance:
 
     def terminate(self) -> None:
         if self.is_alive():
+            self._told_to_end = True
             with contextlib.suppress(Exception):  # Ray's: it is just ending, which is told of
                 self._host.unwind.remote()
 

@@ -6,9 +6,10 @@ in a thread of its owner's: the two streams to its owner, and a listener for all
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import threading
-from collections.abc import Callable
 from typing import Any, Final
 
 from .._catching.relay import Record, relayed
@@ -38,6 +39,8 @@ CROWDED: Final = THREADS // 2
 """How many may be so patient at the same time: others must find a thread."""
 HURRY: Final = 0.02
 """The patience, in seconds, of those that come then."""
+HEAR_SECONDS: Final = 2.0
+"""How long an owner that is there may take to hear of something."""
 _OVER: Final = TAKEN.pack(0, LAST)
 
 Packed = tuple[bytes, list[bytes], list[bytes], Any, bool, list[Any]]
@@ -65,10 +68,14 @@ class RayHost:
         self._is_open = threading.Event()
         """Set once it is known whether somebody listens here."""
         self._events: list[Event] = [("began", os.getpid())]
+        self._heard = 0
+        """How many of them the owner has taken in."""
         self._happened = threading.Condition()
         self._link = OwnerLink(self._new_line(DATA), self._new_line(CONTROL), shared_process=True)
         self._program = threading.Thread(target=self._run, args=(packed,), name=name, daemon=True)
         self._program.start()
+        with contextlib.suppress(ValueError):  # Ray makes it in another thread than the main one
+            signal.signal(signal.SIGTERM, self._on_sigterm)
 
     def _new_line(self, key: bytes) -> QueueStream:
         line = self._lines[key] = HostLine(self._put)
@@ -108,8 +115,14 @@ class RayHost:
     def events(self, seen: int, seconds: float) -> list[Event]:
         """What has happened after the first `seen` things; waits for the next one, for so long."""
         with self._happened:
+            self._heard = seen
+            self._happened.notify_all()
             self._happened.wait_for(lambda: len(self._events) > seen, seconds)
             return self._events[seen:]
+
+    def _on_sigterm(self, *_: object) -> None:
+        # In a thread, since the main one may hold any lock at this moment.
+        threading.Thread(target=self.unwind, name="remoteobj-sigterm", daemon=True).start()
 
     def unwind(self) -> None:
         """Have the program end, its cleanup included, when it next runs Python code."""
@@ -124,6 +137,13 @@ class RayHost:
             self._events.append((kind, what))
             self._happened.notify_all()
 
+    def _record(self, record: Record) -> None:
+        """Have the owner record it, before anything else that it may learn by another way."""
+        self._tell("record", record)
+        with self._happened:
+            number = len(self._events)
+            self._happened.wait_for(lambda: self._heard >= number, HEAR_SECONDS)
+
     def _unpacked(self, packed: Packed) -> Any:
         payload, buffers, more, *others = packed
         try:
@@ -137,19 +157,18 @@ class RayHost:
 
     def _run(self, packed: Packed) -> None:
         code, failure = 1, b""
-        record: Callable[[Record], None] = lambda one: self._tell("record", one)
         try:
             program = self._unpacked(packed)
             del packed
             self._open_door(program.address.key)
-            program.catching_by(relayed(record)).run(self._link)
+            program.catching_by(relayed(self._record)).run(self._link)
             code = 0
         except ProgramFailedError as exc:
             failure = exc.error
         except SystemExit as exc:
             code = exc.code if isinstance(exc.code, int) else int(exc.code is not None)
         except ThreadUnwind:
-            code = 0
+            code = -signal.SIGTERM
         except BaseException as exc:
             failure = pack_error(exc)
         finally:

@@ -55,7 +55,7 @@ TAKEN: Final = struct.Struct("<QB")
 LAST: Final = 1
 NOTHING: Final = 2
 """Nothing is taken along, and no number used up."""
-IN_STORE: Final = 1 << 18
+IN_STORE: Final = 1 << 19
 """Bytes from which on the object store is faster than a message."""
 IDLE: Final = 0.005
 """Seconds without an exchange, after which one is begun that brings nothing."""
