@@ -70,7 +70,7 @@ class RayInstance:
         self._begun = threading.Event()
         self._ended = threading.Event()
         self._exit_callbacks = ExitCallbacks()
-        self._lines = [RayLine(key, host.exchange.remote) for key in (DATA, CONTROL)]
+        self._lines = [RayLine(key, host.exchange.remote, cluster().get) for key in (DATA, CONTROL)]
         data, control = (line.stream for line in self._lines)
         self.data = StreamChannel(data, wire_options=spec.wire_options)
         self.control = StreamChannel(control)

@@ -7,6 +7,7 @@ in a thread of its owner's: the two streams to its owner, and a listener for all
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import threading
@@ -60,6 +61,7 @@ class RayHost:
     """
 
     def __init__(self, packed: Packed, name: str, ray_name: str) -> None:
+        multiprocessing.current_process().name = name
         self._ray_name = ray_name
         self._lock = threading.Lock()
         self._lines: dict[bytes, HostLine] = {}
@@ -83,7 +85,7 @@ class RayHost:
 
     def exchange(self, message: Any) -> Any:
         """Bring bytes to one of the streams of the program, and take along what it has written."""
-        (key, number, last), parts = parts_of(message, BROUGHT)
+        (key, number, flags), parts = parts_of(message, BROUGHT)
         line = self._lines.get(key) or self._opened(key)
         if line is None:
             return _OVER
@@ -91,7 +93,7 @@ class RayHost:
             self._waiting += 1
             patience = PATIENCE if self._waiting < CROWDED else HURRY
         try:
-            return line.exchange(number, last, parts, patience)
+            return line.exchange(number, flags, parts, patience)
         finally:
             with self._lock:
                 self._waiting -= 1

@@ -18,7 +18,7 @@ from typing import Any, Final
 from .._os.wakeup import OneShotEvent
 from .._protocol.messages import Bytes
 from .._wire.queue_stream import QueueStream
-from .._wire.ray_line import IN_STORE, LAST, NOTHING, TAKEN
+from .._wire.ray_line import CUT, IN_STORE, LAST, NOTHING, TAKEN
 
 __all__ = ["HostLine"]
 
@@ -38,7 +38,7 @@ class HostLine:
         self.stream.leads_to(self)
         self._put = put
         self._lock = threading.Lock()
-        self._early: dict[int, tuple[list[Any], bool]] = {}
+        self._early: dict[int, tuple[list[Any], int]] = {}
         """What was brought before its turn."""
         self._next = 0
         self._written: list[Any] = []
@@ -46,7 +46,7 @@ class HostLine:
         self._waiting: OneShotEvent | None = None
         self._taken = 0
         self.gone = False
-        """Whether all that the caller will ever bring has been handed on."""
+        """Whether the caller has let go of it, and all that he brought has been handed on."""
 
     # --- for the program ---------------------------------------------------------------------
 
@@ -78,11 +78,11 @@ class HostLine:
 
     # --- for the caller ----------------------------------------------------------------------
 
-    def exchange(self, number: int, last: bool, parts: list[Any], seconds: float) -> Any:
+    def exchange(self, number: int, flags: int, parts: list[Any], seconds: float) -> Any:
         """Hand on what was brought, and what was brought before it; take something along."""
         event = OneShotEvent()
         with self._lock:
-            self._early[number] = parts, last
+            self._early[number] = parts, flags
             self._hand_on()
             self._wake()
             waits = not (self._written or self._finished or self.gone)
@@ -101,8 +101,8 @@ class HostLine:
             for part in found[0]:
                 self.stream.arrived(part)
             if found[1]:
-                self.gone = True
                 self.stream.ended()
+                self.gone = self.gone or bool(found[1] & CUT)
 
     def _take(self) -> Any:
         if not (self._written or self._finished):

@@ -30,13 +30,12 @@ from functools import partial
 from typing import Any, Final
 
 from .._os.io_thread import reactor
-from .._os.lazy_import import import_lock
 from .._protocol.messages import Bytes
 from .queue_stream import QueueStream
-from .ray_cluster import tell_when_left
 
 __all__ = [
     "BROUGHT",
+    "CUT",
     "IN_STORE",
     "KEY_SIZE",
     "LAST",
@@ -47,14 +46,17 @@ __all__ = [
 ]
 
 KEY_SIZE: Final = 8
-BROUGHT: Final = struct.Struct(f"<{KEY_SIZE}sQ?")
+BROUGHT: Final = struct.Struct(f"<{KEY_SIZE}sQB")
 """What the bytes begin with that an exchange brings: the key of the stream, their number in it, and
-whether they are the last."""
+flags."""
 TAKEN: Final = struct.Struct("<QB")
 """The same of what it takes along: a number, and flags."""
 LAST: Final = 1
+"""There will be no more bytes that way."""
 NOTHING: Final = 2
 """Nothing is taken along, and no number used up."""
+CUT: Final = 4
+"""The caller has let go of the stream, and takes nothing along any more."""
 IN_STORE: Final = 1 << 19
 """Bytes from which on the object store is faster than a message."""
 IDLE: Final = 0.005
@@ -74,13 +76,17 @@ class RayLine:
     Args:
         key: of the stream.
         exchange: makes an exchange, and gives the reference of its outcome.
+        get: what a reference refers to, once it is here.
     """
 
-    def __init__(self, key: bytes, exchange: Callable[[Any], Any]) -> None:
+    def __init__(
+        self, key: bytes, exchange: Callable[[Any], Any], get: Callable[[Any], Any]
+    ) -> None:
         self.stream = QueueStream()
         self.stream.leads_to(self)
         self._key = key
         self._exchange = exchange
+        self._get = get
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._brought = 0
@@ -97,29 +103,30 @@ class RayLine:
         self.has_come = False
         """Whether the program has written something."""
         self._finished = self.over = False
-        tell_when_left(self)
 
     # --- what is written ---------------------------------------------------------------------
 
     def send(self, parts: Sequence[Bytes]) -> None:
-        self._bring(parts, last=False)
+        self._bring(parts)
 
     def finish(self) -> None:
         if not self._finished:
             self._finished = True
             with contextlib.suppress(OSError):
-                self._bring([], last=True)
+                self._bring([], LAST)
 
     def cut(self) -> None:
         if self._pid == os.getpid():  # else a lock may be held for ever
-            self.finish()
+            if not self.over:
+                with contextlib.suppress(OSError):
+                    self._bring([], CUT)
             self.lost()
 
     def begin(self) -> None:
         """Have the other end know of the stream, although nothing is written yet."""
-        self._bring([], last=False)
+        self._bring([])
 
-    def _bring(self, parts: Sequence[Bytes], last: bool) -> None:
+    def _bring(self, parts: Sequence[Bytes], flags: int = 0) -> None:
         if self.over or self._pid != os.getpid():
             raise BrokenPipeError(errno.EPIPE, "the stream to the actor has ended")
         size = sum(map(len, parts))
@@ -127,7 +134,7 @@ class RayLine:
             number = self._brought
             self._brought += 1
             self._open += 1
-        head = BROUGHT.pack(self._key, number, last)
+        head = BROUGHT.pack(self._key, number, flags)
         try:
             ref = self._exchange(_message(head, parts, size))
         except BaseException as exc:  # what follows this number would wait for it for ever
@@ -155,7 +162,8 @@ class RayLine:
 
         def fetch() -> None:
             try:
-                self._take(number, flags, [_fetched(part) for part in parts])
+                here = [part if isinstance(part, bytes) else self._get(part) for part in parts]
+                self._take(number, flags, here)
             except Exception:  # the machine that had it is gone
                 self.lost()
 
@@ -210,7 +218,7 @@ class RayLine:
 
     def _ask(self) -> None:
         with contextlib.suppress(OSError):
-            self._bring([], last=False)
+            self._bring([])
 
     # --- the end -----------------------------------------------------------------------------
 
@@ -227,12 +235,3 @@ def _message(head: bytes, parts: Sequence[Bytes], size: int) -> Any:
     if size < IN_STORE:
         return b"".join((head, *parts))
     return [head, *map(pickle.PickleBuffer, parts)]  # which Ray copies before it returns
-
-
-def _fetched(part: Any) -> Any:
-    if isinstance(part, bytes):
-        return part
-    with import_lock:
-        import ray  # at start-up nobody needs it; it is there now
-
-    return ray.get(part)

@@ -15,7 +15,7 @@ from typing import Any, Final
 from .auth import CALLS, Key
 from .queue_listener import QueueListener, prove
 from .queue_stream import QueueStream, queue_pair
-from .ray_cluster import NAMESPACE, cluster, cluster_at
+from .ray_cluster import NAMESPACE, cluster, cluster_at, tell_when_left
 from .ray_door import RayDoor, is_open
 from .ray_line import KEY_SIZE, RayLine
 from .transport import CONNECT_SECONDS, Address
@@ -72,7 +72,8 @@ class RayTransport:
             raise ConnectionRefusedError(
                 errno.ECONNREFUSED, f"no actor {name} is in the cluster at {where}"
             ) from exc
-        line = RayLine(os.urandom(KEY_SIZE), host.exchange.remote)
+        line = RayLine(os.urandom(KEY_SIZE), host.exchange.remote, ray.get)
+        tell_when_left(line)
         line.begin()
         return line.stream
 

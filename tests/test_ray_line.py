@@ -1,0 +1,200 @@
+"""Streams whose bytes travel in exchanges, without a cluster: the exchanges are calls of this
+process, made when and in which order the test says."""
+
+import itertools
+import select
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from remoteobj._engines.ray_lines import HostLine
+from remoteobj._wire.queue_stream import QueueStream, queue_pair
+from remoteobj._wire.ray_line import BROUGHT, IN_STORE, RayLine, parts_of
+
+SECONDS = 10
+KEY = b"the line"
+
+
+class Outcome:
+    """As the reference that Ray gives."""
+
+    def __init__(self, run: Callable[[], Any]) -> None:
+        self._run = run
+        self._tell: Callable[[Any], object] | None = None
+        self._known = threading.Event()
+
+    def _on_completed(self, tell: Callable[[Any], object]) -> None:
+        self._tell = tell
+        self._known.set()
+
+    def come(self) -> None:
+        try:
+            outcome = self._run()
+        except Exception as exc:
+            outcome = exc
+        assert self._known.wait(SECONDS)
+        assert self._tell is not None
+        self._tell(outcome)
+
+
+class Network:
+    """Makes the exchanges of one stream, in threads; or keeps them until they are let go."""
+
+    def __init__(self) -> None:
+        self.host = HostLine(self.put)
+        self.stored: dict[int, bytes] = {}
+        self._numbers = itertools.count()
+        self.made = 0
+        self.broken = False
+        self.held: list[Outcome] | None = None
+        self.threads: list[threading.Thread] = []
+        self.line = RayLine(KEY, self.exchange, self.stored.__getitem__)
+
+    def put(self, part: Any) -> int:
+        number = next(self._numbers)
+        self.stored[number] = bytes(memoryview(part))
+        return number
+
+    def exchange(self, message: Any) -> Outcome:
+        if not isinstance(message, bytes):
+            message = [bytes(memoryview(part)) for part in message]
+        self.made += 1
+        outcome = Outcome(lambda: self.run(message))
+        if self.held is not None:
+            self.held.append(outcome)
+        else:
+            self.begin(outcome)
+        return outcome
+
+    def begin(self, outcome: Outcome) -> None:
+        thread = threading.Thread(target=outcome.come)
+        thread.start()
+        self.threads.append(thread)
+
+    def run(self, message: Any) -> Any:
+        if self.broken:
+            raise ConnectionError("the worker has died")
+        (_, number, flags), parts = parts_of(message, BROUGHT)
+        return self.host.exchange(number, flags, parts, SECONDS)
+
+    def let_go(self) -> None:
+        """Those that were kept, the last one first."""
+        held, self.held = self.held or [], None
+        for outcome in reversed(held):
+            self.begin(outcome)
+
+    def close(self) -> None:
+        self.line.stream.close()
+        self.host.stream.close()
+        for thread in self.threads:
+            thread.join(SECONDS)
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    network = Network()
+    yield network
+    network.close()
+
+
+def received(stream: QueueStream, size: int) -> bytes:
+    data = b""
+    poll = select.poll()
+    poll.register(stream.fileno(), select.POLLIN)
+    while len(data) < size:
+        assert poll.poll(SECONDS * 1000), f"nothing came after {len(data)} bytes"
+        more = stream.read(size - len(data))
+        if more == b"":
+            break
+        data += more or b""
+    return data
+
+
+def test_a_request_and_its_reply_are_one_exchange(network: Network) -> None:
+    for number in range(5):
+        network.line.stream.write(b"request %d" % number)
+        assert received(network.host.stream, 9) == b"request %d" % number
+        made = network.made
+        network.host.stream.write(b"reply %d" % number)
+        assert received(network.line.stream, 7) == b"reply %d" % number
+        assert network.made <= made + 1  # the second one is there if this thread was slow
+
+
+def test_what_overtakes_on_the_way_arrives_in_order(network: Network) -> None:
+    network.held = []
+    for number in range(100):
+        network.line.stream.write(b"%02d" % number)
+    network.let_go()
+    assert received(network.host.stream, 200) == b"".join(b"%02d" % one for one in range(100))
+    for number in range(100):
+        network.host.stream.write(b"%02d" % number)
+    assert received(network.line.stream, 200) == b"".join(b"%02d" % one for one in range(100))
+
+
+def test_what_is_written_unasked_comes_too(network: Network) -> None:
+    network.line.begin()
+    network.host.stream.write(b"first")
+    assert received(network.line.stream, 5) == b"first"
+    network.host.stream.write(b"second")
+    assert received(network.line.stream, 6) == b"second"
+
+
+def test_many_bytes_go_through_the_store_as_they_were_when_they_were_written(
+    network: Network,
+) -> None:
+    data = bytearray(b"x" * IN_STORE)
+    network.line.stream.writev([b"head", data, b"tail"])
+    assert received(network.host.stream, IN_STORE + 8) == b"head" + data + b"tail"
+    network.host.stream.writev([b"head", data, b"tail"])
+    data[:] = b"y" * IN_STORE
+    assert received(network.line.stream, IN_STORE + 8) == b"head" + b"x" * IN_STORE + b"tail"
+    assert len(network.stored) == 1
+
+
+def test_each_side_finds_the_end_after_what_the_other_wrote(network: Network) -> None:
+    network.line.stream.write(b"last words")
+    network.line.stream.end_writing()
+    assert received(network.host.stream, 99) == b"last words"
+    network.host.stream.write(b"goodbye")
+    network.host.stream.close()
+    assert received(network.line.stream, 99) == b"goodbye"
+    with pytest.raises(BrokenPipeError):
+        network.line.stream.write(b"too late")
+
+
+def test_a_call_that_fails_ends_the_stream(network: Network) -> None:
+    network.broken = True
+    network.line.stream.write(b"request")
+    assert received(network.line.stream, 1) == b""
+    with pytest.raises(BrokenPipeError):
+        network.line.stream.write(b"request")
+
+
+def test_a_pair_within_a_process_carries_bytes_both_ways() -> None:
+    one, other = queue_pair()
+    one.write(b"there")
+    other.write(b"back")
+    assert (received(other, 5), received(one, 4)) == (b"there", b"back")
+    room = bytearray(2)
+    one.write(b"abc")
+    assert other.read_into(memoryview(room)) == 2
+    assert (bytes(room), other.read(9), other.read(9)) == (b"ab", b"c", None)
+    assert not select.select([other.fileno()], [], [], 0)[0], "there is nothing to read"
+    one.close()
+    assert select.select([other.fileno()], [], [], SECONDS)[0]
+    assert other.read(9) == b""
+    with pytest.raises(OSError, match="closed"):
+        other.write(b"too late")
+    other.close()
+    assert other.fileno() == -1
+
+
+def test_the_actor_is_told_when_a_caller_lets_go_of_the_stream(network: Network) -> None:
+    network.line.stream.write(b"request")
+    network.line.stream.close()
+    assert received(network.host.stream, 99) == b"request"
+    assert network.host.gone
+    with pytest.raises(BrokenPipeError):
+        network.host.stream.write(b"reply")
