@@ -15,13 +15,16 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from multiprocessing.util import Finalize
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
 from remoteobj.testing import Gate
 from tests.internals import preload_in_fork_server, sweep
 from tests.tools import Script, Scripts
+
+if TYPE_CHECKING:
+    from tests.ray_cluster import RayCluster
 
 # ------------------------------------------------------------------ portability
 
@@ -40,6 +43,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=list(ONLY_ON_LINUX),
         help="run as on a system that has no such thing",
     )
+    parser.addoption(
+        "--engine",
+        choices=list(LAUNCHES),
+        help="run only what runs on this engine, and on this one alone",
+    )
     parser.addoption("--write", action="store_true", help="write the soak's figures into the docs")
 
 
@@ -53,6 +61,34 @@ def pytest_configure(config: pytest.Config) -> None:
     # A round trip takes as long as the machine makes it wait; a failure must be the same tomorrow.
     settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
     settings.load_profile("repeatable")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Once per engine, which an option chooses: that is known only now."""
+    chosen = metafunc.config.getoption("--engine")
+    if "launch" in metafunc.fixturenames:
+        names = [chosen] if chosen else [name for name in LAUNCHES if name not in ON_REQUEST]
+        metafunc.parametrize("launch", names, indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what runs on no engine, if one was chosen, or on one that must be chosen."""
+    chosen = config.getoption("--engine")
+
+    def left_out(item: pytest.Item) -> bool:
+        engine = engine_of(item)
+        return engine != chosen if chosen else engine in ON_REQUEST
+
+    config.hook.pytest_deselected(items=[item for item in items if left_out(item)])
+    items[:] = [item for item in items if not left_out(item)]
+
+
+def engine_of(item: pytest.Item) -> str | None:
+    """The name of the launch or the home that a test is to run with; None: it has neither."""
+    if "cluster" in getattr(item, "fixturenames", ()):
+        return "ray"
+    params: dict[str, str] = getattr(item, "callspec", None) and item.callspec.params or {}
+    return params.get("launch", params.get("home"))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -126,7 +162,9 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left(request: pytest.FixtureRequest, places: list[Path]) -> Iterator[None]:
+def nothing_left(
+    request: pytest.FixtureRequest, places: list[Path], chosen_engine: None
+) -> Iterator[None]:
     """No process, thread, descriptor, shared memory or file may stay beyond what stood before."""
     from tests import leaks  # start-up, again
 
@@ -153,20 +191,41 @@ LAUNCHES: dict[str, Launch] = {
     "thread": {"engine": "thread"},
     "inline": {"engine": "inline"},
     "tcp": {"engine": "process", "start_method": "fork"},
+    "ray": {"engine": "ray"},
 }
-"""The last is another transport for all connections, the owner's own among them."""
+"""`tcp` is another transport for all connections, the owner's own among them."""
+ON_REQUEST = {"ray"}
+"""Those that run only where `--engine` chooses them: an actor of Ray takes a second to start, and
+a process that has Ray in it can't be forked."""
 START_METHODS = ["fork", "forkserver", "spawn"]
 ENGINE_NAMES = {"process", *LAUNCHES}
 
 
-@pytest.fixture(params=LAUNCHES)
+@pytest.fixture(scope="session")
+def cluster(places: list[Path]) -> Iterator["RayCluster"]:
+    """A cluster of Ray of this test process alone: see `tests/ray_cluster.py`."""
+    from tests import leaks  # start-up, again
+    from tests.ray_cluster import running_cluster  # start-up, again
+
+    with running_cluster(places[0].parent) as cluster:
+        leaks.NEIGHBOURS.append(cluster)
+        yield cluster
+        leaks.NEIGHBOURS.remove(cluster)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def chosen_engine(request: pytest.FixtureRequest) -> None:
+    """It is there before the first test is asked what it leaves."""
+    if request.config.getoption("--engine") == "ray":
+        request.getfixturevalue("cluster")
+
+
+@pytest.fixture
 def launch(request: pytest.FixtureRequest) -> Launch:
     """Options for ``Cls.options(**launch).spawn(...)``: the test runs once per engine."""
     name: str = request.param
     options = LAUNCHES[name]
-    for mark in request.node.iter_markers("engines"):
-        if reason := why_skipped({name, options["engine"]}, *mark.args, **mark.kwargs):
-            pytest.skip(reason)
+    skip_as_marked(request.node, {name, options["engine"]})
     if method := options.get("start_method"):
         _needs(method)
     if name == "tcp":
@@ -195,6 +254,13 @@ def start_method(request: pytest.FixtureRequest) -> str:
 def _needs(start_method: str) -> None:
     if start_method not in multiprocessing.get_all_start_methods():
         pytest.skip(f"{sys.platform} can't start processes by {start_method}")
+
+
+def skip_as_marked(item: pytest.Item, names: set[str]) -> None:
+    """Skip a test that leaves out the engine which goes by these names."""
+    for mark in item.iter_markers("engines"):
+        if reason := why_skipped(names, *mark.args, **mark.kwargs):
+            pytest.skip(reason)
 
 
 def why_skipped(

@@ -5,7 +5,9 @@ mapped and named shared memory, files under ``places``. ``left_since(before, pla
 nothing is left beyond that, or says precisely what is.
 
 Exempt are singletons, of the standard library and ours, that live until the interpreter ends: see
-`exempt_pids`, `exempt_fds` and `exempt_paths`.
+`exempt_pids`, `exempt_fds` and `exempt_paths`. So is what belongs to a `Neighbour`: a system that
+the tests have started, and that starts and ends things as it likes. What the tests have in it, and
+may not leave there, it lists itself.
 """
 
 import _posixsubprocess
@@ -25,7 +27,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing import process
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import pytest
 
@@ -48,6 +50,27 @@ STARTERS = [
     (subprocess, "_fork_exec"),
     (_posixsubprocess, "fork_exec"),
 ]
+
+
+class Neighbour(Protocol):
+    """A system of its own that the tests use: what belongs to it, and is no leak."""
+
+    def roots(self) -> set[int]:
+        """The processes that were started for it; all that descends from one is its own too."""
+        ...
+
+    def owns_thread(self, thread: threading.Thread) -> bool: ...
+
+    def owns_descriptor(self, fd: int) -> bool: ...
+
+    def owns_mapping(self, path: str) -> bool: ...
+
+    def actors(self) -> Iterable[tuple[str, str]]:
+        """What lives in it and is a leak if it stays: by its number, what it is."""
+        ...
+
+
+NEIGHBOURS: list[Neighbour] = []
 
 
 def adopt_orphans(patch: pytest.MonkeyPatch) -> None:
@@ -78,16 +101,18 @@ class Snapshot:
     mappings: dict[object, str]
     shared: dict[object, str]
     files: dict[object, str]
+    actors: dict[object, str]
 
     @classmethod
     def take(cls, places: Iterable[Path] = ()) -> "Snapshot":
         return cls(
             processes={key: f"process {key[0]}: {what}" for key, what in list_processes()},
-            threads={thread: f"thread {thread.name!r}" for thread in threading.enumerate()},
+            threads={thread: f"thread {thread.name!r}" for thread in list_threads()},
             descriptors={key: f"descriptor {key[0]} → {key[1]}" for key in list_descriptors()},
             mappings={key: f"shared mapping {key}" for key in list_mappings()},
             shared={key: f"shared memory {key}" for key in list_shared_memory()},
             files={key: f"file {key}" for place in places for key in list_files(place)},
+            actors={key: f"actor {what}" for key, what in list_actors()},
         )
 
     def beyond(self, before: "Snapshot") -> "Snapshot":
@@ -181,8 +206,9 @@ def list_processes() -> Iterator[tuple[tuple[int, str], str]]:
     """Every descendant as (pid, start time), which a pid that is taken again does not equal."""
     known = set(STARTED)  # first: another thread may start one meanwhile
     table = dict(_processes_of_linux() if LINUX else _processes_of_ps())
+    others = {pid for neighbour in NEIGHBOURS for pid in neighbour.roots()}
     family = {os.getpid()}
-    while more := {pid for pid, row in table.items() if row.parent in family} - family:
+    while more := {pid for pid, row in table.items() if row.parent in family} - family - others:
         family |= more
     # The numbers of processes come round again within a run of the tests: that of a child which was
     # reaped may be an orphan's next.
@@ -244,13 +270,31 @@ def _processes_of_ps() -> Iterator[tuple[int, Row]]:
                 yield int(pid), Row(int(parent), state[0], started, command=command)
 
 
+# ------------------------------------------------------------------ threads, and what others have
+
+
+def list_threads() -> Iterator[threading.Thread]:
+    """Every thread that Python knows of."""
+    for thread in threading.enumerate():
+        if not any(neighbour.owns_thread(thread) for neighbour in NEIGHBOURS):
+            yield thread
+
+
+def list_actors() -> Iterator[tuple[str, str]]:
+    """What lives with a neighbour."""
+    for neighbour in NEIGHBOURS:
+        yield from neighbour.actors()
+
+
 # ------------------------------------------------------------------ memory, descriptors, files
 
 
 def list_descriptors() -> Iterator[tuple[int, str]]:
     """Every open descriptor that is not kept for good, and what it leads to."""
     exempt = exempt_fds()
-    yield from (one for one in descriptors() if one[0] not in exempt)
+    for one in descriptors():
+        if one[0] not in exempt and not any(each.owns_descriptor(one[0]) for each in NEIGHBOURS):
+            yield one
 
 
 def list_mappings() -> Iterator[str]:
@@ -263,6 +307,8 @@ def list_mappings() -> Iterator[str]:
             if not path:
                 continue
             nameless = mode.endswith("s") and path[0].endswith(" (deleted)")  # in place of a memfd
+            if any(neighbour.owns_mapping(path[0]) for neighbour in NEIGHBOURS):
+                continue
             if nameless or path[0].startswith(("/memfd:", "/dev/shm/", "/dev/zero")):
                 yield f"{path[0]}, inode {inode}, at {addresses}"
 

@@ -5,15 +5,27 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import skip_as_marked
 from tests.internals import spy_on_calls
-from tests.operations.homes import HOMES, SLOW_HOMES, Home
+from tests.operations.homes import HOMES, ON_REQUEST, SLOW_HOMES, Home
 from tests.operations.things import Thing
 
 
-@pytest.fixture(params=HOMES)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Once per home that the test asks for, or in the engine that an option chooses."""
+    if "home" in metafunc.fixturenames:
+        mark = metafunc.definition.get_closest_marker("homes")
+        names = list(mark.args) if mark else list(HOMES)
+        if (chosen := metafunc.config.getoption("--engine")) in ON_REQUEST:
+            names = [chosen] if "fork" in names else []
+        metafunc.parametrize("home", names, indirect=True)
+
+
+@pytest.fixture
 def home(request: pytest.FixtureRequest) -> Iterator[Home]:
     """Where the object lives: in a process that the user started, or behind a handle."""
-    home = Home({**HOMES, **SLOW_HOMES}[request.param])
+    skip_as_marked(request.node, {request.param})
+    home = Home({**HOMES, **SLOW_HOMES, **ON_REQUEST}[request.param])
     try:
         yield home
     finally:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from remoteobj import Proxy
-from tests.conftest import Launch
+from tests.conftest import LAUNCHES, Launch
 from tests.internals import close_connection
 
 
@@ -76,9 +76,11 @@ SLOW_HOMES: dict[str, Launch] = {
     "spawn": {"engine": "process", "start_method": "spawn"},
     "forkserver": {"engine": "process", "start_method": "forkserver"},
 }
+ON_REQUEST: dict[str, Launch] = {"ray": LAUNCHES["ray"]}
 APART = ["plain", "fork"]  # an object in another process
 WIRED = [*APART, "thread"]  # an object that any thread may call
 
 
 def homes(*names: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("home", names, indirect=True)
+    """Where a test's objects live, if not in all of `HOMES`. Over Ray: where `fork` is one."""
+    return pytest.mark.homes(*names)

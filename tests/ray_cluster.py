@@ -1,0 +1,159 @@
+"""A cluster of Ray on this machine, for tests: a head without processors, and two worker nodes.
+
+It listens on the loopback alone, has no dashboard, reports nothing to anybody, and keeps its files
+in a directory of its own. It costs some 9 s and 600 MB, so a test process starts it once, at its
+first test that needs it. Its processes end with that process, also if that is killed: the kernel,
+or a helper of Ray's, sees to it.
+
+Ray is imported where the cluster is started. A process that has imported it has threads of Ray's,
+which a fork does not survive, so nothing else is tested there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from ray.cluster_utils import Cluster  # pyright: ignore[reportMissingImports]
+
+__all__ = ["LEFT", "RIGHT", "RayCluster", "running_cluster"]
+
+LEFT, RIGHT = "left", "right"
+"""The resource that only this worker node has, of which it has `AMOUNT`."""
+AMOUNT = 100
+PROCESSORS = 100
+"""Of each worker node. More than there are, so that no test waits for those of another."""
+STORE_BYTES = 300 * 2**20
+"""Of the object store of each node: enough for one array of 100 MB and its copy."""
+THREADS = ("ray_", "PythonGCThread")
+"""What the names of Ray's threads begin with."""
+
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Nodes of one machine see each other at its loopback address, on Linux too.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    # It kills workers when this machine's memory is full, which is then not their doing.
+    "RAY_memory_monitor_refresh_ms": "0",
+}
+
+
+class RayCluster:
+    """Two worker nodes, each with a resource of its own, and this process as their driver."""
+
+    def __init__(self, cluster: Cluster, nodes: dict[str, Any]) -> None:
+        self._cluster = cluster
+        self._nodes = nodes
+
+    @property
+    def address(self) -> str:
+        """Where another program connects to it."""
+        address: str = self._cluster.address
+        return address
+
+    def node_id(self, name: str) -> str:
+        """The number that Ray gave to a node."""
+        number: str = self._nodes[name].node_id
+        return number
+
+    @contextlib.contextmanager
+    def spare(self, name: str) -> Iterator[Callable[[], None]]:
+        """One more node, with a resource of this name; what is given kills it, once."""
+        node = self._nodes[name] = add_node(self._cluster, name)
+        self._cluster.wait_for_nodes()
+
+        def remove() -> None:
+            if name in self._nodes:
+                del self._nodes[name]
+                self._cluster.remove_node(node, allow_graceful=False)
+
+        try:
+            yield remove
+        finally:
+            remove()
+
+    # -------------------------------------------------------------- for the leak check
+
+    def roots(self) -> set[int]:
+        """The processes that have been started for it here, whose children are its own."""
+        return {
+            info.process.pid
+            for node in self._cluster.list_all_nodes()
+            for infos in node.all_processes.values()
+            for info in infos
+        }
+
+    def owns_thread(self, thread: threading.Thread) -> bool:
+        # Ray calls back in threads that Python did not start.
+        return thread.name.startswith(THREADS) or isinstance(thread, threading._DummyThread)
+
+    def owns_descriptor(self, fd: int) -> bool:
+        """TCP: that there are more of them tells of nothing, and the package itself uses none."""
+        try:
+            sock = socket.socket(fileno=fd)
+        except OSError:  # it is no socket, or is closed by now
+            return False
+        try:
+            return sock.family in (socket.AF_INET, socket.AF_INET6)
+        finally:
+            sock.detach()
+
+    def owns_mapping(self, path: str) -> bool:
+        return "/plasma" in path
+
+    def actors(self) -> Iterator[tuple[str, str]]:
+        """Each that lives, and what it is."""
+        from ray._private import state  # start-up: nobody else needs it
+
+        for number, actor in state.actors().items():
+            if actor["State"] != "DEAD":
+                what = f"{actor['ActorClassName']} {actor['Name']!r}"
+                yield number, f"{what} ({actor['State']}, pid {actor['Pid']})"
+
+
+@contextlib.contextmanager
+def running_cluster(parent: Path) -> Iterator[RayCluster]:
+    """A cluster, to which this process is connected, as is any program of Ray's that it starts.
+
+    Args:
+        parent: where the directory of its files is made. Its path must be short, since the address
+            of a Unix socket ends after some hundred bytes.
+    """
+    directory = tempfile.mkdtemp(prefix="ray-", dir=parent)
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, directory)
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        for name, value in {**ENVIRONMENT, "RAY_TMPDIR": directory}.items():
+            patch.setenv(name, value)
+        import ray  # start-up, and its environment comes first
+        from ray.cluster_utils import Cluster  # start-up
+
+        cluster = Cluster()
+        stack.callback(cluster.shutdown)
+        stack.callback(ray.shutdown)  # before the nodes end
+        add_node(cluster, None)
+        nodes = {name: add_node(cluster, name) for name in (LEFT, RIGHT)}
+        cluster.wait_for_nodes()
+        patch.setenv("RAY_ADDRESS", cluster.address)
+        ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
+        yield RayCluster(cluster, nodes)
+
+
+def add_node(cluster: Cluster, name: str | None) -> Any:
+    """A worker node with a resource of this name; None: the head, where no actor is placed."""
+    options: dict[str, Any] = {"num_cpus": PROCESSORS, "resources": {name: AMOUNT}}
+    if name is None:
+        options = {"num_cpus": 0, "no_monitor": True, "include_log_monitor": False}
+    return cluster.add_node(
+        wait=False, include_dashboard=False, object_store_memory=STORE_BYTES, **options
+    )
