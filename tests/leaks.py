@@ -205,11 +205,9 @@ def exempt_paths() -> set[str]:
 def list_processes() -> Iterator[tuple[tuple[int, str], str]]:
     """Every descendant as (pid, start time), which a pid that is taken again does not equal."""
     known = set(STARTED)  # first: another thread may start one meanwhile
-    table = dict(_processes_of_linux() if LINUX else _processes_of_ps())
+    table = process_table()
     others = {pid for neighbour in NEIGHBOURS for pid in neighbour.roots()}
-    family = {os.getpid()}
-    while more := {pid for pid, row in table.items() if row.parent in family} - family - others:
-        family |= more
+    family = family_of({os.getpid()}, table, others)
     # The numbers of processes come round again within a run of the tests: that of a child which was
     # reaped may be an orphan's next.
     STARTED.difference_update(known - family)
@@ -222,6 +220,21 @@ def list_processes() -> Iterator[tuple[tuple[int, str], str]]:
         else:
             command = row.command or _command_of(pid) or f"[{row.name}]"
             yield (pid, row.started), f"{command} (state {row.state}, child of {row.parent})"
+
+
+def process_table() -> "dict[int, Row]":
+    """All processes of the machine."""
+    return dict(_processes_of_linux() if LINUX else _processes_of_ps())
+
+
+def family_of(
+    roots: set[int], table: "dict[int, Row]", others: Iterable[int] = ()
+) -> set[int]:
+    """Them and all that descends from them, but for what descends from others."""
+    family, others = set(roots), set(others)
+    while more := {pid for pid, row in table.items() if row.parent in family} - family - others:
+        family |= more
+    return family
 
 
 class Row(NamedTuple):

@@ -2,8 +2,7 @@
 
 It listens on the loopback alone, has no dashboard, reports nothing to anybody, and keeps its files
 in a directory of its own. It costs some 9 s and 600 MB, so a test process starts it once, at its
-first test that needs it. Its processes end with that process, also if that is killed: the kernel,
-or a helper of Ray's, sees to it.
+first test that needs it. Its processes end with that process, also if that is killed.
 
 Ray is imported where the cluster is started. A process that has imported it has threads of Ray's,
 which a fork does not survive, so nothing else is tested there.
@@ -16,13 +15,17 @@ import logging
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
+
+from tests.leaks import family_of, process_table
 
 if TYPE_CHECKING:
     from ray.cluster_utils import Cluster  # pyright: ignore[reportMissingImports]
@@ -47,13 +50,35 @@ ENVIRONMENT = {
     "RAY_memory_monitor_refresh_ms": "0",
 }
 
+# How soon the head sees that a node is dead: after five questions that could not be asked. One that
+# is merely slow to answer has much longer.
+HEALTH = {
+    "health_check_initial_delay_ms": 0,
+    "health_check_period_ms": 200,
+    "health_check_timeout_ms": 5000,
+}
+
 
 class RayCluster:
     """Two worker nodes, each with a resource of its own, and this process as their driver."""
 
-    def __init__(self, cluster: Cluster, nodes: dict[str, Any]) -> None:
+    def __init__(self, cluster: Cluster, watchdog: IO[str]) -> None:
         self._cluster = cluster
-        self._nodes = nodes
+        self._watchdog = watchdog
+        self._nodes: dict[str, Any] = {}
+
+    def add(self, name: str, **options: Any) -> Any:
+        """Start a node; its processes end with this one."""
+        self._nodes[name] = node = self._cluster.add_node(
+            wait=False, include_dashboard=False, object_store_memory=STORE_BYTES, **options
+        )
+        print(*self.pids(), file=self._watchdog, flush=True)
+        return node
+
+    def add_worker(self, name: str, *resources: str) -> Any:
+        """A node with a resource of its name, and with others."""
+        amounts = dict.fromkeys([name, *resources], AMOUNT)
+        return self.add(name, num_cpus=PROCESSORS, resources=amounts)
 
     @property
     def address(self) -> str:
@@ -67,22 +92,25 @@ class RayCluster:
         return number
 
     @contextlib.contextmanager
-    def spare(self, name: str) -> Iterator[Callable[[], None]]:
-        """One more node, with a resource of this name; what is given kills it, once."""
-        node = self._nodes[name] = add_node(self._cluster, name)
+    def spare(self, name: str, *resources: str) -> Iterator[None]:
+        """One more worker node, until the end of the `with` at the latest."""
+        self.add_worker(name, *resources)
         self._cluster.wait_for_nodes()
-
-        def remove() -> None:
-            if name in self._nodes:
-                del self._nodes[name]
-                self._cluster.remove_node(node, allow_graceful=False)
-
         try:
-            yield remove
+            yield
         finally:
-            remove()
+            self.kill(name)
+
+    def kill(self, name: str) -> None:
+        """Kill a node with all that runs there, if it is still there."""
+        if node := self._nodes.pop(name, None):
+            self._cluster.remove_node(node, allow_graceful=False)
 
     # -------------------------------------------------------------- for the leak check
+
+    def pids(self) -> set[int]:
+        """All its processes."""
+        return family_of(self.roots(), process_table())
 
     def roots(self) -> set[int]:
         """The processes that have been started for it here, whose children are its own."""
@@ -131,29 +159,46 @@ def running_cluster(parent: Path) -> Iterator[RayCluster]:
     """
     directory = tempfile.mkdtemp(prefix="ray-", dir=parent)
     with contextlib.ExitStack() as stack:
-        stack.callback(shutil.rmtree, directory)
+        # Ray's processes write in it until they end, which some do a little later than their node.
+        stack.callback(shutil.rmtree, directory, ignore_errors=True)
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         for name, value in {**ENVIRONMENT, "RAY_TMPDIR": directory}.items():
             patch.setenv(name, value)
         import ray  # start-up, and its environment comes first
         from ray.cluster_utils import Cluster  # start-up
 
-        cluster = Cluster()
-        stack.callback(cluster.shutdown)
+        cluster = RayCluster(ray_cluster := Cluster(), stack.enter_context(watchdog()))
+        stack.callback(ray_cluster.shutdown)
         stack.callback(ray.shutdown)  # before the nodes end
-        add_node(cluster, None)
-        nodes = {name: add_node(cluster, name) for name in (LEFT, RIGHT)}
-        cluster.wait_for_nodes()
+        cluster.add(
+            "head", num_cpus=0, no_monitor=True, include_log_monitor=False, _system_config=HEALTH
+        )
+        cluster.add_worker(LEFT)
+        cluster.add_worker(RIGHT)
+        ray_cluster.wait_for_nodes()
         patch.setenv("RAY_ADDRESS", cluster.address)
         ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
-        yield RayCluster(cluster, nodes)
+        yield cluster
 
 
-def add_node(cluster: Cluster, name: str | None) -> Any:
-    """A worker node with a resource of this name; None: the head, where no actor is placed."""
-    options: dict[str, Any] = {"num_cpus": PROCESSORS, "resources": {name: AMOUNT}}
-    if name is None:
-        options = {"num_cpus": 0, "no_monitor": True, "include_log_monitor": False}
-    return cluster.add_node(
-        wait=False, include_dashboard=False, object_store_memory=STORE_BYTES, **options
-    )
+WATCHDOG = """
+import os, signal, subprocess, sys
+pids = {pid for line in sys.stdin for pid in line.split()}
+for pid in pids:
+    shown = subprocess.run(["ps", "-o", "args=", "-p", pid], capture_output=True, text=True)
+    if "ray" in shown.stdout:  # else the number has been given to another process
+        os.kill(int(pid), signal.SIGKILL)
+"""
+
+
+@contextlib.contextmanager
+def watchdog() -> Iterator[IO[str]]:
+    """What is written to it is a list of processes, which it kills when this one has ended.
+
+    Ray sees to that of most of its processes, but an agent waits for minutes for its head.
+    """
+    command = [sys.executable, "-I", "-S", "-c", WATCHDOG]
+    # In a session of its own, so that whoever kills the group of this process leaves it alone.
+    with subprocess.Popen(command, stdin=subprocess.PIPE, text=True, process_group=0) as process:
+        assert process.stdin is not None
+        yield process.stdin
