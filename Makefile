@@ -17,12 +17,12 @@ SOURCES := $(wildcard remoteobj tests examples benchmarks fuzz docs/conf.py noxf
 # Each has its locked requirements. What lint checks imports the others' libraries, so it leads.
 EXTRAS := lint cli demo examples gui test docs bench nox titles progress otel fuzz peers upgrade
 
-.PHONY: help demo test bytecode test-portable test-oldest test-wheel test-all lint format docs picture bench bench-peers fuzz soak upgrade clean
+.PHONY: help demo test bytecode test-ray test-portable test-oldest test-wheel test-all lint format docs picture bench bench-peers fuzz soak upgrade clean
 # Two installations into one environment at once would break it.
 .NOTPARALLEL:
 
 help:
-	@echo "make demo | test | test-portable | test-oldest | test-wheel | test-all | lint | format | docs | picture | bench | bench-peers | fuzz | soak | upgrade | clean"
+	@echo "make demo | test | test-ray | test-portable | test-oldest | test-wheel | test-all | lint | format | docs | picture | bench | bench-peers | fuzz | soak | upgrade | clean"
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/python examples/indexer.py
@@ -34,6 +34,11 @@ test: $(VENV)/test.stamp bytecode
 # compile all that it imports, which takes four times as long as to import it.
 bytecode: $(VENV)/test.stamp
 	$(BIN)/python -m compileall -q -j 0 remoteobj tests
+
+# On a cluster of Ray on this machine, which `make test` does with a few of these tests alone. In one
+# process, since each of them would start a cluster of its own.
+test-ray: $(VENV)/test.stamp bytecode
+	$(BIN)/python -m pytest tests --engine ray $(ARGS)
 
 # As on systems that lack what only Linux has, one thing at a time.
 test-portable: $(VENV)/test.stamp bytecode

@@ -14,12 +14,24 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
 SECONDS = 60
 LINES = 60
-LONGER = {"indexer": 225, "timeline": 95, "instrument": 120, "vector_env": 100, "web_service": 95}
+LONGER = {
+    "cluster": 70,
+    "indexer": 225,
+    "instrument": 120,
+    "timeline": 95,
+    "vector_env": 100,
+    "web_service": 95,
+}
 SERVERS = {"web_service"}
 """They do not end by themselves, and have tests of their own."""
 
 # What must stand in the output, in this order: a regular expression for a whole line each.
 PROMISES: dict[str, list[str]] = {
+    "cluster": [
+        "480 results, of 2 workers",
+        "the loss fell to less than a thousandth: True",
+        r"learned: y = 3\.0 x \+ 1\.0",
+    ],
     "counter": [
         "it starts at 100",
         "it went past 120 while it was on",
@@ -130,7 +142,7 @@ OFFSCREEN = "This plugin does not support propagateSizeHints()\n"
 COLOURS = {"FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"}  # what would make rich draw a bar
 
 
-def run(name: str) -> "subprocess.CompletedProcess[str]":
+def run(name: str, *args: str) -> "subprocess.CompletedProcess[str]":
     """An example as a user starts it, in a process group that never outlives the test.
 
     What keeps its output open keeps us waiting, so a process left behind is a failure here; the
@@ -139,7 +151,7 @@ def run(name: str) -> "subprocess.CompletedProcess[str]":
     environment = {name: value for name, value in os.environ.items() if name not in COLOURS}
     with subprocess.Popen(
         # Unbuffered: two processes write, and the order is to be the one of a terminal.
-        [sys.executable, "-u", "-X", "faulthandler", "-W", "error::ResourceWarning", f"{name}.py"],
+        [sys.executable, "-u", "-X", "faulthandler", "-W", "error::ResourceWarning", f"{name}.py", *args],
         cwd=EXAMPLES,
         env=environment | {"PYTHONUTF8": "1", "COLUMNS": "100", "QT_QPA_PLATFORM": "offscreen"},
         text=True,

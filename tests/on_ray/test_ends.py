@@ -1,0 +1,102 @@
+"""Killed workers, killed nodes, and owners that end: what callers are told, and what is left."""
+
+import os
+import signal
+import time
+from typing import Any
+
+import pytest
+
+from remoteobj import ActorDiedError
+from remoteobj.testing import Gate
+from tests.conftest import Launch
+from tests.on_ray.actors import Counter
+from tests.ray_cluster import RayCluster
+from tests.tools import Scripts, until
+
+
+def test_a_killed_worker_fails_every_pending_call_within_a_second(
+    launch: Launch, gate: Gate
+) -> None:
+    with Counter.options(**launch).spawn() as counter:
+        running = counter.future_.wait_at(gate)
+        gate.wait_for_arrival()
+        waiting = counter.future_.add(1)
+        killed = time.monotonic()
+        os.kill(counter.pid_, signal.SIGKILL)
+        for future in (running, waiting):
+            with pytest.raises(ActorDiedError) as caught:
+                future.result(20)
+            assert caught.value.maybe_executed or future is waiting
+        assert time.monotonic() - killed < 1.0
+        with pytest.raises(ActorDiedError):
+            counter.add(1)
+        assert not counter.alive_
+        with pytest.raises(ActorDiedError):
+            counter.stop_()
+
+
+def test_a_killed_node_fails_every_call_to_its_actors(
+    cluster: RayCluster, launch: Launch, gate: Gate
+) -> None:
+    with cluster.spare("doomed"):
+        options = Counter.options(**launch, engine_options={"resources": {"doomed": 1}})
+        counter = options.spawn()
+        running = counter.future_.wait_at(gate)
+        gate.wait_for_arrival()
+        cluster.kill("doomed")
+        with pytest.raises(ActorDiedError):
+            running.result(20)
+        with pytest.raises(ActorDiedError):
+            counter.add(1)
+        assert counter.exited_.result(20).reason == "died"
+
+
+def test_an_actor_of_a_killed_node_is_restarted_on_another_with_its_state(
+    cluster: RayCluster, launch: Launch
+) -> None:
+    options = Counter.options(
+        **launch,
+        engine_options={"resources": {"refuge": 1}},
+        restart="on-failure",
+        checkpoint_every=0.0,
+        backoff=0.01,
+    )
+    with cluster.spare("first", "refuge"), options.spawn() as counter:
+        assert counter.add(5) == 5
+        assert counter.node() == cluster.node_id("first")
+        with cluster.spare("second", "refuge"):
+            cluster.kill("first")
+            until(lambda: counter.restarts_ == 1)
+            assert counter.add(1) == 6
+            assert counter.node() == cluster.node_id("second")
+            counter.stop_()
+
+
+OWNER = """
+import os, signal, sys
+from tests.on_ray.actors import Counter
+counters = [Counter.options(engine="ray").spawn() for _ in range(2)]
+print(*[one.pid_ for one in counters], flush=True)
+{end}
+"""
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("end", ["", "raise ValueError", "os._exit(3)", "os.kill(0, 9)"])
+def test_the_end_of_their_owner_ends_its_actors(
+    cluster: RayCluster, script: Scripts, end: str
+) -> None:
+    program = script(OWNER.format(end=end))
+    assert len(program.line().split()) == 2
+    program.finish()
+    until(lambda: not list(cluster.actors()), 10.0)
+
+
+def test_a_handle_that_nobody_has_any_more_ends_its_actor(
+    cluster: RayCluster, launch: Launch
+) -> None:
+    counter: Any = Counter.options(**launch).spawn()
+    assert counter.add(1) == 1
+    del counter
+    until(lambda: not list(cluster.actors()))
