@@ -227,9 +227,7 @@ def process_table() -> "dict[int, Row]":
     return dict(_processes_of_linux() if LINUX else _processes_of_ps())
 
 
-def family_of(
-    roots: set[int], table: "dict[int, Row]", others: Iterable[int] = ()
-) -> set[int]:
+def family_of(roots: set[int], table: "dict[int, Row]", others: Iterable[int] = ()) -> set[int]:
     """Them and all that descends from them, but for what descends from others."""
     family, others = set(roots), set(others)
     while more := {pid for pid, row in table.items() if row.parent in family} - family - others:

@@ -151,7 +151,16 @@ def run(name: str, *args: str) -> "subprocess.CompletedProcess[str]":
     environment = {name: value for name, value in os.environ.items() if name not in COLOURS}
     with subprocess.Popen(
         # Unbuffered: two processes write, and the order is to be the one of a terminal.
-        [sys.executable, "-u", "-X", "faulthandler", "-W", "error::ResourceWarning", f"{name}.py", *args],
+        [
+            sys.executable,
+            "-u",
+            "-X",
+            "faulthandler",
+            "-W",
+            "error::ResourceWarning",
+            f"{name}.py",
+            *args,
+        ],
         cwd=EXAMPLES,
         env=environment | {"PYTHONUTF8": "1", "COLUMNS": "100", "QT_QPA_PLATFORM": "offscreen"},
         text=True,

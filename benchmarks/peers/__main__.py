@@ -9,6 +9,7 @@ import importlib.metadata
 import importlib.util
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from benchmarks import picture
@@ -39,6 +40,9 @@ WORKS = {
     "tasks": ("1,000 tasks of a pool of 2, each", "µs"),
     "map": ("10,000 calls of its map, each", "µs"),
 }
+ON_RAY = {**WORKS, "array_back": ("an array of 100 MB back", "ms")}
+"""What is compared with an actor of Ray's own, where ours is on Ray too."""
+CALL_REACH, ARRAY_REACH = 1.3, 1.3
 SCALES = {"µs": 1e6, "ms": 1e3}
 OURS = f"remoteobj {importlib.metadata.version('remoteobj')}"
 
@@ -53,11 +57,11 @@ Xoscar is an `await`. `-`: the library does not have this, or cannot send it.
 
 
 def scale(work: str) -> float:
-    return SCALES[WORKS[work][1]]
+    return SCALES[ON_RAY[work][1]]
 
 
-def row(label: str, cells: dict[str, str]) -> str:
-    return f"| {label} | {' | '.join(cells.get(work, '-') for work in WORKS)} |"
+def row(label: str, cells: dict[str, str], works: Iterable[str]) -> str:
+    return f"| {label} | {' | '.join(cells.get(work, '-') for work in works)} |"
 
 
 def of_peer(turns: Turns) -> dict[str, str]:
@@ -70,20 +74,21 @@ def of_peer(turns: Turns) -> dict[str, str]:
 def of_ours(found: Found) -> dict[str, float]:
     """In seconds: the best of all turns."""
     bests = {
-        work: [turns[work][0].best for turns in found.values() if work in turns] for work in WORKS
+        work: [turns[work][0].best for turns in found.values() if work in turns] for work in ON_RAY
     }
     return {work: min(seconds) for work, seconds in bests.items() if seconds}
 
 
-def comparison(found: Found) -> str:
-    titles = {work: f"{title}, {unit}" for work, (title, unit) in WORKS.items()}
-    ours = {work: f"{best * scale(work):.1f}" for work, best in of_ours(found).items()}
+def comparison(found: Found, ours: str = OURS) -> str:
+    bests = of_ours(found)
+    titles = {work: f"{title}, {unit}" for work, (title, unit) in ON_RAY.items()}
+    cells = {work: f"{best * scale(work):.1f}" for work, best in bests.items()}
     return "\n".join(
         [
-            row("", titles),
-            "|---|" + "---|" * len(WORKS),
-            row(OURS, ours),
-            *(row(label, of_peer(turns)) for label, turns in found.items()),
+            row("", titles, bests),
+            "|---|" + "---|" * len(bests),
+            row(ours, cells, bests),
+            *(row(label, of_peer(turns), bests) for label, turns in found.items()),
         ]
     )
 
@@ -119,9 +124,27 @@ def ask_all() -> Found:
     return found
 
 
+def ask_on_ray() -> str:
+    """Ours on Ray against Ray's own: the table, or nothing."""
+    if importlib.util.find_spec("ray") is None:
+        return ""
+    label = f"an actor of Ray {importlib.metadata.version('ray')}"
+    print(f"{label}, and one of ours on it ...", flush=True)
+    turns = ask("ray", label, PEER_SECONDS, ours="on_ray")
+    for work, reach in {
+        "call": CALL_REACH,
+        "array": ARRAY_REACH,
+        "array_back": ARRAY_REACH,
+    }.items():
+        if work in turns:
+            title, unit = ON_RAY[work]
+            judge(f"on Ray: {title}", turns[work], reach, unit)
+    return f"{comparison({label: turns}, f'{OURS} on Ray')}\n\n" if turns else ""
+
+
 def main() -> None:
     found = ask_all()
-    text = f"{comparison(found)}\n\n{NOTE}"
+    text = f"{comparison(found)}\n\n{NOTE}\n{ask_on_ray()}"
     if FIGURES:
         text += f"\n{table(FIGURES)}\n"
     print(f"\n{text}\n{machine()}")
@@ -133,8 +156,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    names = [name for name in PEERS if name in sys.argv]
-    if names:
-        measure(names[0])
+    if sys.argv[1:] and sys.argv[1] in PEERS:
+        measure(*sys.argv[1:])
     else:
         main()

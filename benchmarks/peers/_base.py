@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -20,6 +21,7 @@ __all__ = [
     "Peer",
     "Works",
     "array",
+    "array_back",
     "many_calls",
     "many_tasks",
     "stream",
@@ -50,9 +52,18 @@ class Adder:
     def take(self, array: Any) -> int:
         return len(array)
 
+    def give(self) -> Any:
+        return ones()
+
+
+@functools.cache
+def ones() -> Any:
+    """What is sent: the same one each time, whose memory is there by then."""
+    return np.ones(SIZE, np.uint8)
+
 
 Works = dict[str, Measure]
-"""`call`, `futures`, `awaits`, `stream`, `array` of an actor, `tasks`, `map` of a pool: those
+"""`call`, `futures`, `awaits`, `stream`, `array`, `array_back` of an actor, `tasks`, `map` of a pool: those
 that a peer has."""
 
 
@@ -103,13 +114,20 @@ def stream(items: Callable[[int], Iterable[object]]) -> Measure:
 
 def array(take: Callable[[Any], int]) -> Measure:
     """The measure of one array, once both sides have got the memory that they keep for it."""
-    ones = np.ones(SIZE, np.uint8)
+    return _warm(lambda: take(ones()))
 
+
+def array_back(give: Callable[[], Any]) -> Measure:
+    """The same of one that the actor returns; it need not be read here."""
+    return _warm(lambda: len(give()))
+
+
+def _warm(exchange: Callable[[], int]) -> Measure:
     def measure() -> float:
         start = time.perf_counter()
-        taken = take(ones)
+        length = exchange()
         seconds = time.perf_counter() - start
-        assert taken == SIZE
+        assert length == SIZE
         return seconds
 
     for _ in range(WARM_UPS):

@@ -14,12 +14,16 @@ os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 import ray  # pyright: ignore[reportMissingImports]
 
 from benchmarks.harness import repeated
-from benchmarks.peers._base import CALLS, Adder, Works, array, stream
+from benchmarks.peers._base import CALLS, Adder, Works, array, array_back, stream
 from benchmarks.pipelined import awaits, futures
 
 
 @contextmanager
-def works() -> Iterator[Works]:
+def instance() -> Iterator[None]:
+    """Of Ray, in this interpreter; the one that is there, if there is one."""
+    if ray.is_initialized():
+        yield
+        return
     ray.init(
         address="local",
         num_cpus=1,
@@ -29,6 +33,14 @@ def works() -> Iterator[Works]:
         object_store_memory=10**9,
     )
     try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def works() -> Iterator[Works]:
+    with instance():
         adder = ray.remote(Adder).remote()
         items = adder.items.options(num_returns="streaming")
         yield Works(
@@ -37,6 +49,5 @@ def works() -> Iterator[Works]:
             awaits=awaits(lambda: adder.add.remote(1)),
             stream=stream(lambda count: map(ray.get, items.remote(count))),
             array=array(lambda ones: ray.get(adder.take.remote(ones))),
+            array_back=array_back(lambda: ray.get(adder.give.remote())),
         )
-    finally:
-        ray.shutdown()

@@ -32,9 +32,7 @@ def test_an_actor_that_no_node_can_take_says_what_is_missing(
     until(lambda: not list(cluster.actors()))
 
 
-def test_an_actor_waits_until_a_node_has_what_it_needs(
-    cluster: RayCluster, launch: Launch
-) -> None:
+def test_an_actor_waits_until_a_node_has_what_it_needs(cluster: RayCluster, launch: Launch) -> None:
     spawner = Counter.options(**launch, engine_options={"resources": {"later": 1}}, wait=False)
     counter = spawner.spawn()
     with cluster.spare("later"), counter:

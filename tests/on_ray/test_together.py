@@ -25,7 +25,9 @@ def test_a_pool_maps_and_replaces_a_worker_that_dies(cluster: RayCluster, launch
         with pytest.raises(ActorDiedError):
             doomed.result(20)
         assert pool.submit(Counter.add, 0).result(20) >= 1
-        assert sorted(pool.map_unordered(lambda _, n: n * n, range(20))) == [n * n for n in range(20)]
+        assert sorted(pool.map_unordered(lambda _, n: n * n, range(20))) == [
+            n * n for n in range(20)
+        ]
 
 
 def test_a_pool_without_objects_runs_functions_on_the_cluster(launch: Launch) -> None:
