@@ -44,11 +44,9 @@ class Worker:
         points = [(x / 10, 3 * x / 10 + 1) for x in range(shard, 20, SHARDS)]
         a, b = self.model.weights.__
         errors = [(x, a * x + b - y) for x, y in points]
-        slopes = (
-            sum(e * x for x, e in errors) / len(points),
-            sum(e for _, e in errors) / len(points),
-        )
-        self.model.improve(sum(e * e for _, e in errors), slopes)
+        by_a, by_b = sum(e * x for x, e in errors), sum(e for _, e in errors)
+        loss = sum(e * e for _, e in errors)
+        self.model.improve(loss, (by_a / len(errors), by_b / len(errors)))
         return shard, os.getpid()
 
 

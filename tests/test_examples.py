@@ -137,6 +137,9 @@ NEEDS = {"instrument": "PySide6.QtWidgets"}
 """What can't be had on every system: a library with wheels for few of them, and with wishes of its
 own, such as libEGL."""
 
+# Unbuffered: two processes write, and the order is to be the one of a terminal.
+PYTHON = [sys.executable, "-u", "-X", "faulthandler", "-W", "error::ResourceWarning"]
+
 # What Qt says of a window where there is no screen.
 OFFSCREEN = "This plugin does not support propagateSizeHints()\n"
 COLOURS = {"FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"}  # what would make rich draw a bar
@@ -150,17 +153,7 @@ def run(name: str, *args: str) -> "subprocess.CompletedProcess[str]":
     """
     environment = {name: value for name, value in os.environ.items() if name not in COLOURS}
     with subprocess.Popen(
-        # Unbuffered: two processes write, and the order is to be the one of a terminal.
-        [
-            sys.executable,
-            "-u",
-            "-X",
-            "faulthandler",
-            "-W",
-            "error::ResourceWarning",
-            f"{name}.py",
-            *args,
-        ],
+        [*PYTHON, f"{name}.py", *args],
         cwd=EXAMPLES,
         env=environment | {"PYTHONUTF8": "1", "COLUMNS": "100", "QT_QPA_PLATFORM": "offscreen"},
         text=True,

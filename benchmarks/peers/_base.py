@@ -63,8 +63,8 @@ def ones() -> Any:
 
 
 Works = dict[str, Measure]
-"""`call`, `futures`, `awaits`, `stream`, `array`, `array_back` of an actor, `tasks`, `map` of a pool: those
-that a peer has."""
+"""`call`, `futures`, `awaits`, `stream`, `array`, `array_back` of an actor, `tasks`, `map` of a
+pool: those that a peer has."""
 
 
 class Peer(Protocol):
