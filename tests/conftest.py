@@ -87,7 +87,8 @@ def engine_of(item: pytest.Item) -> str | None:
     """The name of the launch or the home that a test is to run with; None: it has neither."""
     if "cluster" in getattr(item, "fixturenames", ()):
         return "ray"
-    params: dict[str, str] = (getattr(item, "callspec", None) and item.callspec.params) or {}
+    callspec = getattr(item, "callspec", None)
+    params: dict[str, str] = callspec.params if callspec else {}
     return params.get("launch", params.get("home"))
 
 

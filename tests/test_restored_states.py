@@ -63,7 +63,7 @@ def killed(counter: Handle[Any], how: Any) -> ActorDiedError:
     return caught.value
 
 
-@pytest.mark.engines(only=["process"], reason="only a process can be killed")
+@pytest.mark.engines(only=["process", "ray"], reason="only a process can be killed")
 def test_the_next_process_has_the_state_of_the_one_before(launch: Launch) -> None:
     with Counter.options(**launch).spawn(100) as counter:
         assert counter.add() == 101

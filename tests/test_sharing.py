@@ -530,7 +530,7 @@ def test_results_that_are_kept_stay_as_they_were(launch: Launch) -> None:
         assert [int(one[0]) for one in more] == list(range(20, 25))
 
 
-@pytest.mark.engines(only=["process"], reason="only a process can be killed")
+@pytest.mark.engines(only=["process", "ray"], reason="only a process can be killed")
 def test_a_result_outlives_the_actor_that_sent_it(launch: Launch) -> None:
     painter = Painter.options(**launch).spawn()
     painter.give(0)

@@ -429,7 +429,7 @@ def test_a_stop_runs_the_finally_of_open_streams(tmp_path: Path) -> None:
     stream.close()
 
 
-@pytest.mark.engines(only=["process"], reason="only a process can be killed")
+@pytest.mark.engines(only=["process", "ray"], reason="only a process can be killed")
 def test_a_kill_ends_a_stream_after_the_items_that_came(launch: Launch, gate: Gate) -> None:
     source = Source.options(**launch).spawn()
     stream = iter(source.then_wait(gate))
@@ -445,7 +445,7 @@ def test_a_kill_ends_a_stream_after_the_items_that_came(launch: Launch, gate: Ga
     source.stop_()
 
 
-@pytest.mark.engines(only=["process"], reason="only a process can be killed")
+@pytest.mark.engines(only=["process", "ray"], reason="only a process can be killed")
 def test_a_consumer_that_waits_learns_of_the_death_at_once(launch: Launch, gate: Gate) -> None:
     source = Source.options(**launch).spawn()
     stream = iter(source.then_wait(gate))
