@@ -221,3 +221,81 @@ def test_an_engine_that_is_unknown_or_without_a_reason_is_an_error() -> None:
         why_skipped({"inline"}, skip={"inlin": "a typing mistake"})
     with pytest.raises(pytest.UsageError, match="needs a reason"):
         why_skipped({"inline"}, only=["process"])
+
+
+class Neighbourhood:
+    """A system of its own, with a process, a thread, a descriptor, a mapping and an actor."""
+
+    def __init__(self, process: int, fd: int) -> None:
+        self._process = process
+        self._fd = fd
+
+    def roots(self) -> set[int]:
+        return {self._process}
+
+    def owns_thread(self, thread: threading.Thread) -> bool:
+        return thread.name.startswith("theirs")
+
+    def owns_descriptor(self, fd: int) -> bool:
+        return fd == self._fd
+
+    def owns_mapping(self, path: str) -> bool:
+        return "theirs" in path
+
+    def actors(self) -> list[tuple[str, str]]:
+        return [("1", "Counter on a node")]
+
+
+def test_what_a_neighbour_has_is_no_leak_but_what_lives_with_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = leaks.Snapshot.take()
+    release = threading.Event()
+    thread = threading.Thread(target=release.wait, name="theirs-1")
+    fd = os.open(os.devnull, os.O_RDONLY)
+    thread.start()
+    # The shell's own child is one that no neighbour says it has started.
+    with subprocess.Popen(["sh", "-c", "sleep 60 & wait"], process_group=0) as child:
+        try:
+            assert len(leaks.left_since(before).describe()) >= 4
+            monkeypatch.setattr(leaks, "NEIGHBOURS", [Neighbourhood(child.pid, fd)])
+            assert leaks.left_since(before).describe() == ["actor Counter on a node"]
+        finally:
+            os.killpg(child.pid, signal.SIGKILL)
+            os.close(fd)
+            release.set()
+            thread.join()
+
+
+CHOOSING = """
+def test_with_a_launch(launch): pass
+def test_with_none(): pass
+def test_of_the_cluster(cluster): pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "chosen"),
+    [
+        ((), {"launch[fork]", "launch[thread]", "launch[inline]", "none"}),
+        (("--engine=thread",), {"launch[thread]"}),
+        (("--engine=ray",), {"launch[ray]", "of_the_cluster"}),
+    ],
+    ids=["none", "thread", "ray"],
+)
+def test_an_engine_that_is_chosen_is_the_only_one(
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    chosen: set[str],
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    pytester.makeconftest("from tests.conftest import *")
+    pytester.makepyfile(CHOOSING)
+    command = ["-p", "no:cacheprovider", "--collect-only", "-q", *options]
+    lines = pytester.runpytest_subprocess(*command).outlines
+    found = {
+        line.partition("::test_")[2].removeprefix("with_a_").removeprefix("with_") for line in lines
+    }
+    assert chosen <= found
+    assert ("launch[ray]" in found, "none" in found) == ("ray" in "".join(options), not options)
