@@ -15,7 +15,7 @@ QUIETLY := --quiet --disable-pip-version-check
 SOURCES := $(wildcard remoteobj tests examples benchmarks fuzz docs/conf.py noxfile.py)
 
 # Each has its locked requirements. What lint checks imports the others' libraries, so it leads.
-EXTRAS := lint cli demo examples gui test docs bench nox titles progress otel fuzz peers upgrade
+EXTRAS := lint cli demo examples gui test docs bench nox titles progress uvloop otel ray fuzz peers upgrade
 
 .PHONY: help demo test bytecode test-ray test-portable test-oldest test-wheel test-all lint format docs picture bench bench-peers fuzz soak upgrade clean
 # Two installations into one environment at once would break it.
