@@ -12,7 +12,7 @@ import argparse
 import os
 from collections.abc import Iterator
 
-from remoteobj import Proxy, options
+from remoteobj import get, options
 
 Weights = tuple[float, float]
 SHARDS, ROUNDS, RATE = 8, 60, 0.1
@@ -37,12 +37,12 @@ class Model:
 class Worker:
     """Reads its share of the data, and tells the model which way is better."""
 
-    def __init__(self, model: Proxy) -> None:
-        self.model = model  # wherever that lives
+    def __init__(self, model: Model) -> None:
+        self.model = model  # a handle of it, wherever it lives
 
     def learn(self, shard: int) -> tuple[int, int]:
         points = [(x / 10, 3 * x / 10 + 1) for x in range(shard, 20, SHARDS)]
-        a, b = self.model.weights.__
+        a, b = get(self.model.weights)
         errors = [(x, a * x + b - y) for x, y in points]
         by_a, by_b = sum(e * x for x, e in errors), sum(e for _, e in errors)
         loss = sum(e * e for _, e in errors)

@@ -82,8 +82,7 @@ class RayCluster:
     @property
     def address(self) -> str:
         """Where another program connects to it."""
-        address: str = self._cluster.address
-        return address
+        return str(self._cluster.address)
 
     def node_id(self, name: str) -> str:
         """The number that Ray gave to a node."""

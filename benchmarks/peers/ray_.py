@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 # Read when Ray is imported. The second keeps it to the loopback, on Linux too.
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -41,7 +42,7 @@ def instance() -> Iterator[None]:
 @contextmanager
 def works() -> Iterator[Works]:
     with instance():
-        adder = ray.remote(Adder).remote()
+        adder: Any = ray.remote(Adder).remote()
         items = adder.items.options(num_returns="streaming")
         yield Works(
             call=repeated(lambda: ray.get(adder.add.remote(1)), CALLS),

@@ -72,10 +72,8 @@ def test_arrays_go_there_and_come_back(launch: Launch, megabytes: float) -> None
         there = np.arange(count, dtype=float)
         for _ in range(3):  # whatever memory they travel in is used again, or given back
             assert counter.total(there) == there.sum()
-            back = counter.ones(count)
-            assert back.sum() == count
-        back[0] = 2
-        assert counter.ones(3).flags.writeable
+            assert counter.ones(count).sum() == count
+        assert counter.ones(count).flags.writeable
 
 
 def test_a_lifecycle_error_reaches_the_excepts_group(launch: Launch) -> None:
