@@ -47,6 +47,11 @@ class Counter:
     def ones(self, count: int) -> Any:
         return np.ones(count)
 
+
+@remote
+class Keeper(Counter):
+    """Its value outlives its process."""
+
     @remote.checkpoint
     def save(self) -> int:
         return self.value

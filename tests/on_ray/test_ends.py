@@ -10,7 +10,7 @@ import pytest
 from remoteobj import ActorDiedError
 from remoteobj.testing import Gate
 from tests.conftest import Launch
-from tests.on_ray.actors import Counter
+from tests.on_ray.actors import Counter, Keeper
 from tests.ray_cluster import RayCluster
 from tests.tools import Scripts, until
 
@@ -55,7 +55,7 @@ def test_a_killed_node_fails_every_call_to_its_actors(
 def test_an_actor_of_a_killed_node_is_restarted_on_another_with_its_state(
     cluster: RayCluster, launch: Launch
 ) -> None:
-    options = Counter.options(
+    options = Keeper.options(
         **launch,
         engine_options={"resources": {"refuge": 1}},
         restart="on-failure",
