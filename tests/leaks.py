@@ -31,7 +31,7 @@ from typing import Any, NamedTuple, Protocol
 
 import pytest
 
-from tests.internals import descriptors, kept
+from tests.internals import descriptors, kept, sweep
 from tests.tools import pidfd_open
 
 # An actor stopped by the garbage collector ends in the background. This long it may take.
@@ -146,6 +146,8 @@ def left_since(before: Snapshot, places: Iterable[Path] = ()) -> Snapshot:
     deadline = time.monotonic() + PATIENCE
     while any(vars(left).values()) and time.monotonic() < deadline:
         gc.collect()
+        if NEIGHBOURS:
+            sweep()  # as the next start on a node does, for those that were killed there
         wait_for_an_end(left)
         left = Snapshot.take(places).beyond(before)
     for path in [path for path in left.shared if held_by_strangers(str(path))]:

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from remoteobj import ActorDiedError
 from remoteobj.testing import Gate
 from tests.conftest import Launch
+from tests.leaks import list_files
 from tests.on_ray.actors import Counter, Keeper
 from tests.ray_cluster import RayCluster
 from tests.tools import Scripts, until
@@ -18,22 +20,21 @@ from tests.tools import Scripts, until
 def test_a_killed_worker_fails_every_pending_call_within_a_second(
     launch: Launch, gate: Gate
 ) -> None:
-    with Counter.options(**launch).spawn() as counter:
-        running = counter.future_.wait_at(gate)
-        gate.wait_for_arrival()
-        waiting = counter.future_.add(1)
-        killed = time.monotonic()
-        os.kill(counter.pid_, signal.SIGKILL)
-        for future in (running, waiting):
-            with pytest.raises(ActorDiedError) as caught:
-                future.result(20)
-            assert caught.value.maybe_executed or future is waiting
-        assert time.monotonic() - killed < 1.0
-        with pytest.raises(ActorDiedError):
-            counter.add(1)
-        assert not counter.alive_
-        with pytest.raises(ActorDiedError):
-            counter.stop_()
+    counter = Counter.options(**launch).spawn()
+    running = counter.future_.wait_at(gate)
+    gate.wait_for_arrival()
+    waiting = counter.future_.add(1)
+    killed = time.monotonic()
+    os.kill(counter.pid_, signal.SIGKILL)
+    for future in (running, waiting):
+        with pytest.raises(ActorDiedError) as caught:
+            future.result(20)
+        assert caught.value.maybe_executed or future is waiting
+    assert time.monotonic() - killed < 1.0
+    with pytest.raises(ActorDiedError):
+        counter.add(1)
+    assert not counter.alive_
+    assert counter.exited_.result(20).reason == "died"
 
 
 def test_a_killed_node_fails_every_call_to_its_actors(
@@ -91,6 +92,15 @@ def test_the_end_of_their_owner_ends_its_actors(
     assert len(program.line().split()) == 2
     program.finish()
     until(lambda: not list(cluster.actors()), 10.0)
+
+
+def test_an_actor_that_stops_in_order_leaves_nothing_on_its_node(
+    launch: Launch, places: list[Path]
+) -> None:
+    before = set(list_files(places[0]))
+    with Counter.options(**launch).spawn() as counter:
+        assert counter.add(1) == 1
+    assert set(list_files(places[0])) <= before
 
 
 def test_a_handle_that_nobody_has_any_more_ends_its_actor(
