@@ -195,9 +195,10 @@ LAUNCHES: dict[str, Launch] = {
     "ray": {"engine": "ray"},
 }
 """`tcp` is another transport for all connections, the owner's own among them."""
+NO_FORKS = {"ray": "a process that has Ray in it can't be forked"}
 ON_REQUEST = {"ray"}
 """Those that run only where `--engine` chooses them: an actor of Ray takes a second to start, and
-a process that has Ray in it can't be forked."""
+it needs a cluster."""
 START_METHODS = ["fork", "forkserver", "spawn"]
 ENGINE_NAMES = {"process", *LAUNCHES}
 

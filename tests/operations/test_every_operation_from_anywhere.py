@@ -12,6 +12,7 @@ import pytest
 import remoteobj
 from remoteobj import Proxy, current
 from tests.internals import close_connection
+from tests.conftest import NO_FORKS
 from tests.operations.homes import APART, HOMES, SLOW_HOMES, WIRED, homes
 from tests.operations.things import Thing, double
 
@@ -129,6 +130,7 @@ def run_all(processes: list[Any]) -> None:
 
 
 @homes(*WIRED)
+@pytest.mark.engines(skip=NO_FORKS)
 def test_every_operation_works_from_other_processes_at_once(thing: Any) -> None:
     context = multiprocessing.get_context("fork")
     run_all(
