@@ -196,6 +196,8 @@ LAUNCHES: dict[str, Launch] = {
 }
 """`tcp` is another transport for all connections, the owner's own among them."""
 NO_FORKS = {"ray": "a process that has Ray in it can't be forked"}
+NO_CODES = {"ray": "Ray does not say by which signal a process died, or with which exit code"}
+SLOW_CANCEL = {"ray": "a cancel is on its way for longer than a gate takes to open"}
 ON_REQUEST = {"ray"}
 """Those that run only where `--engine` chooses them: an actor of Ray takes a second to start, and
 it needs a cluster."""

@@ -13,7 +13,7 @@ import pytest
 
 from remoteobj import ActorDiedError, CallTimeoutError, NotListeningError, Proxy, remote
 from remoteobj.testing import Gate
-from tests.conftest import Launch
+from tests.conftest import SLOW_CANCEL, Launch
 from tests.internals import IN_FLIGHT, open_calls
 from tests.tools import Call, until
 
@@ -163,7 +163,7 @@ def test_the_loop_runs_on_while_a_call_is_awaited(clerk: Any, gate: Gate) -> Non
     run(main)
 
 
-@pytest.mark.engines(skip=NO_THREAD)
+@pytest.mark.engines(skip={**NO_THREAD, **SLOW_CANCEL})
 def test_time_limits_of_both_kinds_end_the_await(clerk: Any, gate: Gate) -> None:
     async def main() -> None:
         parked = asyncio.create_task(clerk.async_.wait_at(gate))
@@ -181,7 +181,7 @@ def test_time_limits_of_both_kinds_end_the_await(clerk: Any, gate: Gate) -> None
     run(main)
 
 
-@pytest.mark.engines(skip=NO_THREAD)
+@pytest.mark.engines(skip={**NO_THREAD, **SLOW_CANCEL})
 def test_a_call_that_is_cancelled_before_it_began_never_runs(clerk: Any, gate: Gate) -> None:
     async def main() -> None:
         parked = asyncio.create_task(clerk.async_.wait_at(gate))

@@ -20,7 +20,7 @@ from remoteobj import (
     remote,
 )
 from remoteobj.testing import Gate
-from tests.conftest import Launch
+from tests.conftest import SLOW_CANCEL, Launch
 from tests.internals import (
     IN_FLIGHT,
     calls_in_flight,
@@ -262,7 +262,7 @@ def test_a_full_window_makes_the_next_call_wait_for_room(
 # ------------------------------------------------------------------ cancelling
 
 
-@pytest.mark.engines(skip=NO_THREAD)
+@pytest.mark.engines(skip={**NO_THREAD, **SLOW_CANCEL})
 def test_a_call_that_is_cancelled_before_it_began_never_runs(clerk: Any, gate: Gate) -> None:
     parked = clerk.future_.wait_at(gate)
     gate.wait_for_arrival()
@@ -421,7 +421,7 @@ def test_a_call_that_takes_too_long_fails_and_its_late_reply_is_dropped(
     assert [clerk.write(i) for i in range(3)] == [0, 1, 2]
 
 
-@pytest.mark.engines(skip=NO_THREAD)
+@pytest.mark.engines(skip={**NO_THREAD, **SLOW_CANCEL})
 def test_a_call_that_has_not_begun_in_time_never_will(clerk: Any, gate: Gate) -> None:
     parked = clerk.future_.wait_at(gate)
     gate.wait_for_arrival()

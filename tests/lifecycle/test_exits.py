@@ -15,7 +15,7 @@ import pytest
 
 from remoteobj import ActorDiedError, ExitReport, NotListeningError, remote
 from remoteobj.testing import Gate
-from tests.conftest import Launch
+from tests.conftest import NO_CODES, Launch
 from tests.internals import (
     EXIT_CODE_SECONDS,
     do_when_an_end_is_asked_for,
@@ -77,7 +77,7 @@ ENDS: dict[str, tuple[Callable[[Any], object], str, int]] = {
 }
 
 
-@pytest.mark.engines(skip=NO_DEATH)
+@pytest.mark.engines(skip={**NO_DEATH, **NO_CODES})
 @pytest.mark.parametrize("how", ENDS)
 def test_an_actor_says_why_it_ended(launch: Launch, how: str) -> None:
     end, reason, code = ENDS[how]
@@ -133,7 +133,7 @@ class Verbose:
         raise ValueError("long" * (1 << 20))
 
 
-@pytest.mark.engines(skip=NO_PROCESS)
+@pytest.mark.engines(skip={**NO_PROCESS, "ray": "has room for any"})
 def test_an_error_that_is_too_large_to_be_kept_is_left_out(launch: Launch) -> None:
     verbose = Verbose.options(**launch).spawn()
     exited = verbose.exited_

@@ -11,7 +11,7 @@ import pytest
 
 from remoteobj import ActorDiedError, NotListeningError
 from remoteobj.testing import Gate
-from tests.conftest import Launch
+from tests.conftest import NO_FORKS, Launch
 from tests.forks import code_of, in_child
 from tests.internals import is_read, sweep
 from tests.lifecycle.actors import Counter, Patient, Plain
@@ -43,6 +43,7 @@ def test_an_actor_of_a_forked_child_that_just_exits_ends_too(tmp_path: Path) -> 
     sweep()
 
 
+@pytest.mark.engines(skip=NO_FORKS)
 def test_a_handle_works_on_both_sides_of_a_fork(launch: Launch) -> None:
     if launch["engine"] == "inline":
         pytest.skip("lives in the caller's thread, and the fork copies it")

@@ -109,7 +109,7 @@ def test_an_actor_that_stops_itself_answers_first_and_ends(launch: Launch, diary
 
 
 def test_a_thread_can_not_be_killed_and_says_so(launch: Launch) -> None:
-    if launch["engine"] == "process":
+    if launch["engine"] in {"process", "ray"}:
         pytest.skip("is a process")
     with Counter.options(**launch).spawn() as counter:
         with pytest.raises(RuntimeError, match="can't be"):

@@ -8,7 +8,7 @@ import pytest
 
 from remoteobj import ActorDiedError, remote
 from remoteobj.testing import Gate
-from tests.conftest import Launch
+from tests.conftest import NO_CODES, Launch
 from tests.internals import until_sent
 from tests.lifecycle.actors import NO_PROCESS, Counter, Patient
 from tests.lifecycle.programs import Diary
@@ -24,7 +24,7 @@ DEATHS = {
 }
 
 
-@pytest.mark.engines(skip=NO_PROCESS)
+@pytest.mark.engines(skip={**NO_PROCESS, **NO_CODES})
 @pytest.mark.parametrize("how", DEATHS)
 def test_a_death_in_mid_call_reaches_the_caller_at_once(launch: Launch, how: str) -> None:
     exitcode, number = DEATHS[how]

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,27 @@ def test_a_killed_worker_fails_every_pending_call_within_a_second(
         counter.add(1)
     assert not counter.alive_
     assert counter.exited_.result(20).reason == "died"
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        (lambda actor: actor.stop_(), "stopped"),
+        (lambda actor: actor.terminate_(), "stopped"),
+        (lambda actor: actor.kill_(), "killed"),
+        (lambda actor: os.kill(actor.pid_, signal.SIGKILL), "died"),
+        (lambda actor: actor.cast_.passto(lambda _: os._exit(3)), "died"),
+    ],
+    ids=["stop", "terminate", "kill", "SIGKILL", "exit"],
+)
+def test_an_actor_says_why_it_ended_as_far_as_ray_tells(
+    launch: Launch, end: Callable[[Any], object], reason: str
+) -> None:
+    counter = Counter.options(**launch).spawn()
+    end(counter)
+    report = counter.exited_.result(10)
+    assert (report.reason, report.pid) == (reason, counter.pid_)
+    assert not counter.alive_
 
 
 def test_a_killed_node_fails_every_call_to_its_actors(

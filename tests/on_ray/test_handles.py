@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 
+from remoteobj import CallTimeoutError
+from remoteobj.testing import Gate
 from tests.conftest import Launch
 from tests.on_ray.actors import Asker, BareAsker, Counter, add_in_task, use_in_task
 from tests.on_ray.bare import bare_actor
 from tests.ray_cluster import LEFT, RIGHT, RayCluster
+from tests.tools import until
 
 
 @pytest.fixture
@@ -67,3 +70,16 @@ def test_handles_know_which_actor_they_are_of(ray: Any, counter: Any, launch: La
     back, *_ = ray.get(ray.remote(add_in_task).remote(counter, 0))
     assert hash(back) == hash(counter)
     assert back == counter.me()
+
+
+def test_a_cancel_and_a_time_limit_reach_a_call_that_waits(counter: Any, gate: Gate) -> None:
+    running = counter.future_.wait_at(gate)
+    gate.wait_for_arrival()
+    cancelled = counter.future_.add(100)
+    with pytest.raises(CallTimeoutError):
+        counter.with_(timeout=0.05).add(1000)
+    assert cancelled.cancel()
+    until(lambda: counter.status_().queued == 0)
+    gate.open()
+    running.result(20)
+    assert counter.value.__ == 10

@@ -11,8 +11,8 @@ import pytest
 
 import remoteobj
 from remoteobj import Proxy, current
-from tests.internals import close_connection
 from tests.conftest import NO_FORKS
+from tests.internals import close_connection
 from tests.operations.homes import APART, HOMES, SLOW_HOMES, WIRED, homes
 from tests.operations.things import Thing, double
 

@@ -10,6 +10,7 @@ from typing import Any
 from remoteobj import remote
 from remoteobj.testing import Gate
 
+NO_OUTPUT = {"ray": "what it writes to stderr is in the files of Ray, on its node"}
 PROCESSES = {"thread": "is no process", "inline": "is no process"}
 
 

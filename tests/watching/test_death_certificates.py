@@ -14,10 +14,10 @@ from remoteobj.testing import Gate
 from tests.conftest import Launch
 from tests.internals import LAST_OUTPUT, START_PARTS, StartPart, fail_start, recorder_lock
 from tests.tools import Call
-from tests.watching.millers import PROCESSES, Miller
+from tests.watching.millers import NO_OUTPUT, PROCESSES, Miller
 
 
-@pytest.mark.engines(skip=PROCESSES)
+@pytest.mark.engines(skip={**PROCESSES, **NO_OUTPUT})
 def test_a_crash_in_c_comes_with_its_stacks_and_the_memory_that_was_used(launch: Launch) -> None:
     miller: Any = Miller.options(**launch).spawn()
     with pytest.raises(ActorDiedError, match="SIGSEGV") as caught:
@@ -33,7 +33,7 @@ def test_a_crash_in_c_comes_with_its_stacks_and_the_memory_that_was_used(launch:
     miller.stop_()
 
 
-@pytest.mark.engines(skip=PROCESSES)
+@pytest.mark.engines(skip={**PROCESSES, **NO_OUTPUT})
 @pytest.mark.parametrize("count", [3, 5000])
 def test_the_last_words_on_stderr_are_kept(launch: Launch, count: int) -> None:
     miller: Any = Miller.options(**launch).spawn()
