@@ -38,7 +38,7 @@ bytecode: $(VENV)/test.stamp
 # On a cluster of Ray on this machine, which `make test` does with a few of these tests alone. In one
 # process, since each of them would start a cluster of its own.
 test-ray: $(VENV)/test.stamp bytecode
-	$(BIN)/python -m pytest tests --engine ray $(ARGS)
+	$(BIN)/python -m pytest tests --engine ray -o timeout=60 -o faulthandler_timeout=55 $(ARGS)
 
 # As on systems that lack what only Linux has, one thing at a time.
 test-portable: $(VENV)/test.stamp bytecode
