@@ -79,7 +79,7 @@ def test_a_cancel_and_a_time_limit_reach_a_call_that_waits(counter: Any, gate: G
     with pytest.raises(CallTimeoutError):
         counter.with_(timeout=0.05).add(1000)
     assert cancelled.cancel()
-    until(lambda: counter.status_().queued == 0)
+    until(lambda: not counter.status_().queued)
     gate.open()
     running.result(20)
     assert counter.value.__ == 10
