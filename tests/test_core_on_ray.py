@@ -4,6 +4,7 @@ It runs in another process, since one that has Ray in it can't be forked any mor
 test, so that one worker alone starts a cluster.
 """
 
+import faulthandler
 import importlib.util
 import subprocess
 import sys
@@ -30,6 +31,8 @@ CORE = [
 @pytest.mark.timeout(SECONDS + 15)
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
 def test_the_core_of_the_suite_holds_on_ray(tmp_path: Path) -> None:
+    # That it takes long here is no hang; the run inside says of each of its tests where it hangs.
+    faulthandler.cancel_dump_traceback_later()
     options = ["-q", "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'inner'}", "--engine=ray"]
     ended = subprocess.run(
         [sys.executable, "-m", "pytest", *options, *CORE],
