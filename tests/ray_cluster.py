@@ -47,6 +47,8 @@ ENVIRONMENT = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     # It kills workers when this machine's memory is full, which is then not their doing.
     "RAY_memory_monitor_refresh_ms": "0",
+    # It would run them below all else on this machine: an actor then takes seconds to start.
+    "RAY_worker_niceness": "0",
 }
 
 # How soon the head sees that a node is dead: after five questions that could not be asked. One that
