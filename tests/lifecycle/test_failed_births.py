@@ -16,7 +16,7 @@ from remoteobj import (
     SpawnTimeoutError,
 )
 from remoteobj.testing import Gate
-from tests.conftest import Launch
+from tests.conftest import NO_CODES, Launch
 from tests.lifecycle.cameras import ONE_PROCESS, ONE_THREAD, Camera, NoFilmError, start
 from tests.tools import Call, until
 
@@ -43,7 +43,7 @@ def test_every_call_raises_what_init_raised(
     assert told() == []
 
 
-@pytest.mark.engines(skip=ONE_PROCESS)
+@pytest.mark.engines(skip={**ONE_PROCESS, **NO_CODES})
 def test_every_call_raises_the_death_of_a_process_that_ends_within_init(
     launch: Launch, gate: Gate
 ) -> None:

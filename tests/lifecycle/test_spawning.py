@@ -15,7 +15,7 @@ import pytest
 
 from remoteobj import ActorDiedError, Except, RemoteError, SpawnTimeoutError, remote
 from remoteobj.testing import Gate
-from tests.conftest import Launch
+from tests.conftest import NO_CODES, Launch
 from tests.lifecycle.actors import NO_PROCESS, NO_THREAD, Counter, SpawnError, Stillborn
 from tests.tools import Call, Scripts, until_gone
 
@@ -75,7 +75,7 @@ def test_init_that_raises_keyboard_interrupt_fails_the_spawn(launch: Launch) -> 
         Stillborn.options(**launch).spawn("interrupt")
 
 
-@pytest.mark.engines(skip=NO_PROCESS)
+@pytest.mark.engines(skip={**NO_PROCESS, **NO_CODES})
 def test_init_that_ends_the_process_is_a_death_with_its_code(launch: Launch) -> None:
     began = time.monotonic()
     with pytest.raises(ActorDiedError, match="exited with code 4") as caught:
