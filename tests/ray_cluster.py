@@ -24,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
-from tests.leaks import family_of, process_table
+from tests.leaks import family_of, kill, process_table
 
 if TYPE_CHECKING:
     from ray.cluster_utils import Cluster  # pyright: ignore[reportMissingImports]
@@ -104,7 +104,9 @@ class RayCluster:
     def kill(self, name: str) -> None:
         """Kill a node with all that runs there, if it is still there."""
         if node := self._nodes.pop(name, None):
+            family = family_of(pids_of(node), process_table())
             self._cluster.remove_node(node, allow_graceful=False)
+            kill(family)  # its agents would wait for minutes for what they ask of it
 
     # -------------------------------------------------------------- for the leak check
 
@@ -114,12 +116,7 @@ class RayCluster:
 
     def roots(self) -> set[int]:
         """The processes that have been started for it here, whose children are its own."""
-        return {
-            info.process.pid
-            for node in self._cluster.list_all_nodes()
-            for infos in node.all_processes.values()
-            for info in infos
-        }
+        return {pid for node in self._cluster.list_all_nodes() for pid in pids_of(node)}
 
     def owns_thread(self, thread: threading.Thread) -> bool:
         # Ray calls back in threads that Python did not start.
@@ -147,6 +144,11 @@ class RayCluster:
             if actor["State"] != "DEAD":
                 what = f"{actor['ActorClassName']} {actor['Name']!r}"
                 yield number, f"{what} ({actor['State']}, pid {actor['Pid']})"
+
+
+def pids_of(node: Any) -> set[int]:
+    """The processes that were started for a node here."""
+    return {info.process.pid for infos in node.all_processes.values() for info in infos}
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from benchmarks.harness import repeated
 from benchmarks.peers._base import CALLS, Adder, Works, array, array_back, stream
@@ -14,7 +15,8 @@ from remoteobj import options
 
 @contextmanager
 def works() -> Iterator[Works]:
-    with instance(), options(engine="ray").spawn(Adder) as adder:
+    with instance(), options(engine="ray").spawn(Adder) as handle:
+        adder: Any = handle
         yield Works(
             call=repeated(lambda: adder.add(1), CALLS),
             futures=futures(lambda: adder.future_.add(1)),
