@@ -1,7 +1,7 @@
 """All peers: ``python -m benchmarks.peers``.
 
-``--write`` keeps the table and a picture of it, for the documentation. ``--on-ray`` measures nothing
-but remoteobj on Ray against an actor of Ray's own.
+``--write`` keeps the table and a picture of it, for the documentation. ``--on-ray`` measures
+nothing but remoteobj on Ray against an actor of Ray's own.
 """
 
 from __future__ import annotations
