@@ -58,7 +58,7 @@ from tests.strangers import (
 )
 from tests.tools import Scripts, until
 
-NO_LISTENER = {"inline": "listens at no address"}
+NO_LISTENER = {"inline": "listens at no address", "ray": "has no socket that a stranger finds"}
 
 
 @remote

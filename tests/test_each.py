@@ -25,7 +25,7 @@ from remoteobj import (
     each,
 )
 from remoteobj.testing import Gate
-from tests.conftest import Launch
+from tests.conftest import SLOW_CANCEL, Launch
 from tests.envs import Env
 from tests.forks import code_of, in_child
 from tests.internals import PROBE_DELAY, open_calls, open_entries, until_sent
@@ -312,7 +312,7 @@ def test_the_death_of_one_is_told_when_the_others_have_answered(
     victim.stop_()
 
 
-@pytest.mark.engines(skip=NO_THREAD)
+@pytest.mark.engines(skip={**NO_THREAD, **SLOW_CANCEL})
 def test_ctrl_c_gives_all_calls_up(envs: list[Any], gate: Gate) -> None:
     parked = envs[1].future_.wait_at(gate)
     gate.wait_for_arrival()
@@ -334,7 +334,7 @@ def test_ctrl_c_gives_all_calls_up(envs: list[Any], gate: Gate) -> None:
     assert [open_entries(env) for env in (envs[0], envs[2])] == before
 
 
-@pytest.mark.engines(skip=NO_THREAD)
+@pytest.mark.engines(skip={**NO_THREAD, **SLOW_CANCEL})
 def test_cancelling_the_future_or_the_await_of_a_round_cancels_all_calls(
     envs: list[Any], gate: Gate
 ) -> None:
