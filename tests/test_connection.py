@@ -168,7 +168,7 @@ def test_what_another_thread_posts_while_a_lone_call_is_written_is_sent_after_it
     other.close()
 
 
-@pytest.mark.parametrize("kind", [8, 17, 29, 99, 255])
+@pytest.mark.parametrize("kind", [8, 19, 29, 99, 255])
 @pytest.mark.parametrize("flags", [0, Flag.ANSWER, 254])
 @pytest.mark.parametrize("way", ["alone", "with a ticket"])
 def test_a_kind_that_a_caller_does_not_know_ends_neither_its_call_nor_the_connection(

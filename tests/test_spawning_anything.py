@@ -151,13 +151,17 @@ def test_a_factory_that_makes_no_object_is_refused(launch: Launch) -> None:
     spawner = options(**launch)
     with pytest.raises(TypeError, match=r"returned None.*remoteobj\.util\.process"):
         spawner.spawn(nothing)
-    with pytest.raises(TypeError, match="gave a coroutine"):
-        spawner.spawn(later)
     with pytest.raises(LookupError, match="no camera"):
         spawner.spawn(failing)
     not_a_factory: Any = Ledger()
     with pytest.raises(TypeError, match=r"can't be called.*Proxy\(obj\)"):
         spawner.spawn(not_a_factory)
+
+
+@pytest.mark.engines(skip={"inline": "has no thread in which a loop could run"})
+def test_a_factory_may_be_awaited(launch: Launch) -> None:
+    with options(**launch).spawn(later) as ledger:
+        assert ledger.passto(type) is Ledger
 
 
 def test_a_factory_that_can_not_be_sent_is_named() -> None:

@@ -216,7 +216,7 @@ class Instance(Protocol):
         ...
 
     def waits_for(self) -> str:
-        """Why its program has not begun, and what to do about it; "": it has, as far as is known."""
+        """Why its program has not begun, and what to do about it; "": it has, so far as known."""
         ...
 
     def wait(self, timeout: float | None = None) -> bool:

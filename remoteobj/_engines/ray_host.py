@@ -1,7 +1,7 @@
 """The Ray actor in which a program runs, and the ends of its streams there.
 
-Its methods run in threads of Ray. The program has a thread of its own, and finds there what it finds
-in a thread of its owner's: the two streams to its owner, and a listener for all others.
+Its methods run in threads of Ray. The program has a thread of its own, and finds there what it
+finds in a thread of its owner's: the two streams to its owner, and a listener for all others.
 """
 
 from __future__ import annotations
@@ -147,9 +147,10 @@ class RayHost:
             self._happened.wait_for(lambda: self._heard >= number, HEAR_SECONDS)
 
     def _unpacked(self, packed: Packed) -> Any:
-        payload, buffers, more, *others = packed
+        payload, buffers, more, script, imports, filters = packed
+        pickles = Pickles(payload, buffers, more)
         try:
-            return unpack(PackedProgram(Pickles(payload, buffers, more), *others, None))
+            return unpack(PackedProgram(pickles, script, imports, filters, None))
         except BaseException as exc:
             raise not_unpacked(self._link, exc) from None
 
@@ -179,5 +180,3 @@ class RayHost:
             self._link.data.close()
             self._link.control.close()
             self._tell("ended", (code, failure))
-
-

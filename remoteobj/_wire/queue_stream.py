@@ -1,8 +1,8 @@
 """A stream whose bytes lie in memory until they are read: for where no descriptor carries them.
 
 What another thread hands in by `arrived` is read here, and what is written here goes to an
-`Outlet`. One descriptor tells the reader that there is something, so that it can wait as it does for
-any other stream.
+`Outlet`. One descriptor tells the reader that there is something, so that it can wait as it does
+for any other stream.
 """
 
 from __future__ import annotations
