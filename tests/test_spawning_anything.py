@@ -160,7 +160,8 @@ def test_a_factory_that_makes_no_object_is_refused(launch: Launch) -> None:
 
 @pytest.mark.engines(skip={"inline": "has no thread in which a loop could run"})
 def test_a_factory_may_be_awaited(launch: Launch) -> None:
-    with options(**launch).spawn(later) as ledger:
+    factory: Any = later
+    with options(**launch).spawn(factory) as ledger:
         assert ledger.passto(type) is Ledger
 
 
