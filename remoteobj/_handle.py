@@ -60,7 +60,7 @@ class Handle(Proxy, Generic[T]):
     @property
     def pid_(self) -> int:
         """The process in which the object lives, or has lived: of an actor that is restarted, the
-        present one. Of one that a cluster has not placed yet, this waits until it is ready."""
+        present one. Of one that is still being placed in a cluster, this waits for that."""
         if (pid := self._actor.instance.pid) is not None:
             return pid
         self._actor.ready()

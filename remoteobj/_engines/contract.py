@@ -216,7 +216,7 @@ class Instance(Protocol):
         ...
 
     def waits_for(self) -> str:
-        """Why its program has not begun, and what to do about it; "": it has, so far as known."""
+        """Why its program has not begun, and what to do about it; "": it has, or nobody knows."""
         ...
 
     def wait(self, timeout: float | None = None) -> bool:

@@ -149,7 +149,8 @@ def runs(job: str) -> bool:
     with import_lock:
         from ray._private.state import state  # as above, at start-up
 
-    return any(one["JobID"] == job and not one["IsDead"] for one in state.job_table())
+    jobs: Any = state
+    return any(one["JobID"] == job and not one["IsDead"] for one in jobs.job_table())
 
 
 # --- being connected ------------------------------------------------------------------------------
