@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from ._actor.status import Status
 from ._catching.catchers import Except
 from ._engines.contract import unique_name
-from ._launching import launch_spec
+from ._launching import launch_spec, name_of
 from ._listing import listed
 from ._options import Options
 from ._os.lazy_import import import_lock
@@ -340,7 +340,7 @@ def spawn(
     """Make an actor of what a factory makes; returns when that has finished over there, or with
     `wait=False` when it has been started. `keeper` decides what becomes of it when its process has
     ended; None: its options do."""
-    actor_id = ActorId.new(options.name or unique_name(_name_of(factory)))
+    actor_id = ActorId.new(options.name or unique_name(name_of(factory)))
     exc = options.exc if options.exc is not None else Except.of_actor()
     transport = "ray" if options.engine == "ray" else None
     ref = RemoteRef(actor_id, new_address(transport), options.of_references)
@@ -376,11 +376,6 @@ def _keeper_by(options: Options) -> Keeper | None:
         from ._restart_policy import RestartPolicy  # for a faster start-up: few are restarted
 
     return RestartPolicy(options)
-
-
-def _name_of(factory: Any) -> str:
-    func = getattr(factory, "func", factory)  # of a `functools.partial`
-    return str(getattr(func, "__name__", type(factory).__name__)).strip("<>")
 
 
 def _class_of(made_by: type | None, actor: OwnedActor) -> type | str | None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ._actor.state_keeper import StatePlan
     from ._wire.transport import Address
 
-__all__ = ["launch_spec"]
+__all__ = ["launch_spec", "name_of"]
 
 _OF_PROCESS: Final = "env", "cpu_affinity", "nice", "labelled_output"
 _OF_RAY: Final = {
@@ -89,6 +89,12 @@ def launch_spec(
         kept=program.kept,
         find_record=program.find_record,
     )
+
+
+def name_of(factory: Any) -> str:
+    """What its actors are called, with a number, where nobody gives them a name."""
+    func = getattr(factory, "func", factory)  # of a `functools.partial`
+    return str(getattr(func, "__name__", type(factory).__name__)).strip("<>")
 
 
 def _engine_options(options: Options) -> Mapping[str, Any] | None:
