@@ -350,6 +350,7 @@ OF_ONE_MODULE = {
     "test_operation_table",
     "test_out_of_memory",
     "test_owner_line",
+    "test_ray_line",
     "test_pacer",
     "test_processes",
     "test_exception_values",

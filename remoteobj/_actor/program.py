@@ -107,17 +107,22 @@ class ActorProgram:
         """Where it will listen."""
         return self._address
 
-    @property
-    def exc(self) -> Except:
-        """What catches its lifecycle errors."""
-        return self._exc
+    def told_apart(self) -> tuple[ActorProgram, Callable[[Any], None]]:
+        """For where no memory is shared with the owner: the program without what catches its
+        lifecycle errors, and what takes in the records of these that are told."""
+        with import_lock:
+            from .._catching.relay import take_in  # for a faster start-up: few live so far away
 
-    def catching_by(self, exc: Except | None) -> ActorProgram:
-        """A copy whose lifecycle errors are caught by another one; None: by one that it will be
-        given where it runs."""
         other = copy.copy(self)
-        other._exc = exc  # type: ignore[assignment]
-        return other
+        del other._exc
+        return other, partial(take_in, self._exc)
+
+    def tell_records(self, tell: Callable[[Any], None]) -> None:
+        """Of such a program, where it runs: have each record told."""
+        with import_lock:
+            from .._catching.relay import relayed  # as above, at start-up
+
+        self._exc = relayed(tell)
 
     def run(self, link: OwnerLink) -> None:
         """Run to the end.

@@ -7,11 +7,9 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn
 
-from .._catching.catchers import Except
-from .._catching.relay import take_in
 from .._os.io_thread import reactor
 from .._pickling.exceptions import unpack_error
 from .._wire.channel import StreamChannel
@@ -50,15 +48,15 @@ class RayInstance:
 
     Args:
         host: the Ray actor.
-        exc: what takes in the records of lifecycle errors over there.
+        take_in: takes in what is told of lifecycle errors over there.
     """
 
     runs_by_itself: bool = True
 
-    def __init__(self, spec: LaunchSpec, host: Any, exc: Except) -> None:
+    def __init__(self, spec: LaunchSpec, host: Any, take_in: Callable[[Any], None]) -> None:
         self.name = spec.name
         self._host = host
-        self._exc: Except | None = exc
+        self._take_in: Callable[[Any], None] | None = take_in
         self._wanted = wanted_resources(spec.engine_options or {})
         self._pid: int | None = None
         self._code: int | None = None
@@ -105,8 +103,8 @@ class RayInstance:
             self._pid = what
             self._begun.set()
         elif kind == "record":
-            if self._exc is not None:
-                take_in(self._exc, what)
+            if self._take_in is not None:
+                self._take_in(what)
         else:
             self._code, self._failure = what
             self._end(None)
@@ -119,7 +117,7 @@ class RayInstance:
         if self._ended.is_set():
             return
         self._why_dead = why
-        self._exc = None  # an exception in it leads to who raised it, and must not from here
+        self._take_in = None  # an exception in it leads to who raised it, and must not from here
         self._begun.set()
         self._ended.set()
         if why is not None:
@@ -242,8 +240,9 @@ class RayEngine:
             **(spec.engine_options or {}),
         }
         make = ray.remote(RayHost).options(**options)
-        packed = _without_descriptors(program.catching_by(None), spec.main)
-        return RayInstance(spec, _made(make, packed, spec.name, name), program.exc)
+        sent, take_in = program.told_apart()
+        packed = _without_descriptors(sent, spec.main)
+        return RayInstance(spec, _made(make, packed, spec.name, name), take_in)
 
 
 def _made(make: Any, packed: Packed, name: str, ray_name: str) -> Any:

@@ -13,7 +13,6 @@ import signal
 import threading
 from typing import Any, Final
 
-from .._catching.relay import Record, relayed
 from .._os.thread_unwind import ThreadUnwind, raise_in_thread
 from .._pickling.exceptions import pack_error
 from .._wire.auth import Key
@@ -139,7 +138,7 @@ class RayHost:
             self._events.append((kind, what))
             self._happened.notify_all()
 
-    def _record(self, record: Record) -> None:
+    def _record(self, record: Any) -> None:
         """Have the owner record it, before anything else that it may learn by another way."""
         self._tell("record", record)
         with self._happened:
@@ -164,7 +163,8 @@ class RayHost:
             program = self._unpacked(packed)
             del packed
             self._open_door(program.address.key)
-            program.catching_by(relayed(self._record)).run(self._link)
+            program.tell_records(self._record)
+            program.run(self._link)
             code = 0
         except ProgramFailedError as exc:
             failure = exc.error

@@ -89,8 +89,15 @@ class QueueStream:
         return self.fileno()  # such a descriptor is never full
 
     def read(self, size: int, /) -> bytes | None:
+        """All that is there: what came later may take back what came before."""
         data = self._next(size)
-        return data if data is None else bytes(data)
+        if data is None or not data or not self._queue:
+            return data if data is None else bytes(data)
+        parts, left = [data], size - len(data)
+        while left and self._queue and (more := self._next(left)):
+            parts.append(more)
+            left -= len(more)
+        return b"".join(parts)
 
     def read_into(self, buffer: memoryview, /) -> int | None:
         data = self._next(len(buffer))
