@@ -38,6 +38,7 @@ class HostLine:
         self.stream.leads_to(self)
         self._put = put
         self._lock = threading.Lock()
+        self._handing_on = threading.Lock()
         self._early: dict[int, tuple[list[Any], int]] = {}
         """What was brought before its turn."""
         self._next = 0
@@ -83,12 +84,13 @@ class HostLine:
         event = OneShotEvent()
         with self._lock:
             self._early[number] = parts, flags
-            self._hand_on()
             self._wake()
-            waits = not (self._written or self._finished or self.gone)
+            waits = not (self._written or self._finished)
             if waits:
                 self._waiting = event
-        if waits:
+        with self._handing_on:  # the program answers at once, and takes the other lock for that
+            self._hand_on()
+        if waits and not self.gone:
             event.wait(seconds)
         with self._lock:
             if self._waiting is event:

@@ -41,7 +41,8 @@ class Outlet(Protocol):
 class QueueStream:
     """One end of such a stream, which keeps the contract of `transport.ByteStream`.
 
-    Invariant: `_wakeup` is set if and only if there is something to read, or nothing more will be.
+    Invariant: `_wakeup` is set, or about to be, whenever there is something to read, or nothing
+    more will be. Where it is set for nothing, the next read clears it.
     """
 
     passes_descriptors: bool = False
@@ -71,15 +72,16 @@ class QueueStream:
         with self._lock:
             if self._over:
                 return
-            if not self._queue:
-                self._wakeup.set()
+            was_empty = not self._queue
             self._queue.append(memoryview(data).cast("B"))
+        if was_empty:  # without the lock, which the reader takes as soon as it wakes
+            self._wakeup.set()
 
     def ended(self) -> None:
         """Nothing more arrives. From any thread; harmless when done twice."""
         with self._lock:
             self._over = True
-            self._wakeup.set()
+        self._wakeup.set()
 
     def fileno(self) -> int:
         return -1 if self._closed else self._wakeup.fileno()
@@ -111,7 +113,10 @@ class QueueStream:
             if self._closed:
                 raise ValueError("the stream is closed")
             if not self._queue:
-                return b"" if self._over else None
+                if self._over:
+                    return b""
+                self._wakeup.clear()
+                return None
             first = self._queue[0]
             if len(first) > size:
                 self._queue[0] = first[size:]

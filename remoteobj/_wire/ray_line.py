@@ -150,12 +150,14 @@ class RayLine:
             self.lost()
             return
         (number, flags), parts = parts_of(outcome, TAKEN)
+        # What was asked for has come, or nothing: else there may be more.
+        go_on = self._next_step(asks=brought is bool(flags & NOTHING))
         if not isinstance(outcome, bytes):
             self._fetch(number, flags, parts)
         else:
-            self._take(number, flags, parts)
-        # What was asked for has come, or nothing: else there may be more.
-        self._go_on(asks=brought is bool(flags & NOTHING))
+            self._take(number, flags, parts)  # then who waits for it has the interpreter
+        if go_on is not None:
+            go_on()
 
     def _fetch(self, number: int, flags: int, parts: list[Any]) -> None:
         """Take in what lies in the object store, in a thread: it may come from another machine."""
@@ -185,22 +187,21 @@ class RayLine:
 
     # --- waiting for what comes by itself ----------------------------------------------------
 
-    def _go_on(self, asks: bool) -> None:
-        """An exchange has ended. If it was the last one, see to it that there is a next one: at
-        once, where more comes than is asked for, or when nothing was written for a while."""
+    def _next_step(self, asks: bool) -> Callable[[], None] | None:
+        """An exchange has ended. If it was the last one, what sees to it that there is a next one:
+        at once, where more comes than is asked for, or when nothing was written for a while."""
         with self._lock:
             self._open -= 1
             self._last = time.monotonic()
             self._asks = self._asks or asks
             if self._open or self.over:
-                return
+                return None
             asks, self._asks = self._asks, False
             sets_timer = not (asks or self._timer_set)
             self._timer_set = self._timer_set or sets_timer
         if asks:
-            self._ask()
-        elif sets_timer:
-            self._call_when_idle()
+            return self._ask
+        return self._call_when_idle if sets_timer else None
 
     def _call_when_idle(self) -> None:
         with contextlib.suppress(RuntimeError):  # too late in the program's end for a thread
