@@ -20,6 +20,7 @@ from benchmarks.peers._turns import Turns, ask, measure
 DOCS = Path(__file__).parents[2] / "docs"
 PEER_SECONDS = 60
 ALL_SECONDS = 230
+ON_RAY_SECONDS = 120
 
 PEERS = {
     "ray": "Ray {}",
@@ -132,7 +133,7 @@ def ask_on_ray() -> str:
         return ""
     label = f"an actor of Ray {importlib.metadata.version('ray')}"
     print(f"{label}, and one of ours on it ...", flush=True)
-    turns = ask("ray", label, PEER_SECONDS, ours="on_ray")
+    turns = ask("ray", label, ON_RAY_SECONDS, ours="on_ray")
     for work in sorted({"call", "array", "array_back"} & turns.keys()):
         title, unit = ON_RAY[work]
         judge(f"on Ray: {title}", turns[work], REACH, unit)

@@ -76,6 +76,7 @@ def test_a_cancel_and_a_time_limit_reach_a_call_that_waits(counter: Any, gate: G
     running = counter.future_.wait_at(gate)
     gate.wait_for_arrival()
     cancelled = counter.future_.add(100)
+    until(lambda: len(counter.status_().queued) == 1)
     with pytest.raises(CallTimeoutError):
         counter.with_(timeout=0.05).add(1000)
     assert cancelled.cancel()
