@@ -21,6 +21,7 @@ from remoteobj import (
     connect,
 )
 from remoteobj.testing import Gate
+from tests.conftest import NO_FORKS
 from tests.forks import code_of, in_child
 from tests.internals import Observer, Watch, address_of, no_room_for_rosters, roster_path
 from tests.tools import Scripts, until, until_gone
@@ -62,7 +63,7 @@ def listed(name: str) -> list[ActorInfo]:
 # ------------------------------------------------------------------ who finds it
 
 
-@pytest.mark.engines(skip={"inline": "lives in its owner's thread"})
+@pytest.mark.engines(skip={"inline": "lives in its owner's thread", **NO_FORKS})
 def test_any_process_gets_a_proxy_by_the_name(launch: dict[str, Any]) -> None:
     with (
         options(name="front", public=True, **launch).spawn(Counter) as front,

@@ -198,3 +198,15 @@ def test_the_actor_is_told_when_a_caller_lets_go_of_the_stream(network: Network)
     assert network.host.gone
     with pytest.raises(BrokenPipeError):
         network.host.stream.write(b"reply")
+
+
+def test_a_read_gives_all_that_has_arrived() -> None:
+    one, other = queue_pair()
+    for data in (b"a call", b", and", b" its cancel"):
+        one.write(data)
+    assert other.read(9) == b"a call, a"
+    assert other.read(1 << 16) == b"nd its cancel"
+    assert other.read(1 << 16) is None
+    one.close()
+    assert other.read(1 << 16) == b""
+    other.close()

@@ -11,7 +11,7 @@ import pytest
 import remoteobj
 from remoteobj import ActorDiedError, NotListeningError, remote
 from remoteobj.testing import Gate
-from tests.conftest import Launch
+from tests.conftest import NO_FORKS, Launch
 from tests.internals import waiter_for_end_of
 from tests.lifecycle.actors import Counter, Patient, SpawnError, Worker
 from tests.lifecycle.programs import Diary
@@ -91,6 +91,7 @@ class Borrower:
         return self.counter.add()
 
 
+@pytest.mark.engines(skip=NO_FORKS)
 def test_a_handle_may_be_an_argument_of_a_call(launch: Launch) -> None:
     with Counter.spawn() as counter, Borrower.options(**launch).spawn() as borrower:
         assert borrower.use(counter) == 1

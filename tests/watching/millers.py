@@ -11,6 +11,9 @@ from remoteobj import remote
 from remoteobj.testing import Gate
 
 NO_OUTPUT = {"ray": "what it writes to stderr is in the files of Ray, on its node"}
+NO_RECORDER = {"ray": "keeps no record that its owner could read after its death"}
+NO_INTERRUPTS = {"ray": "runs its methods in a thread, which is not interrupted"}
+NO_SIGNALS = {"ray": "can be sent no signal, since it may be on another machine"}
 PROCESSES = {"thread": "is no process", "inline": "is no process"}
 
 

@@ -14,7 +14,7 @@ from remoteobj.testing import Gate
 from tests.conftest import Launch
 from tests.internals import LAST_OUTPUT, START_PARTS, StartPart, fail_start, recorder_lock
 from tests.tools import Call
-from tests.watching.millers import NO_OUTPUT, PROCESSES, Miller
+from tests.watching.millers import NO_OUTPUT, NO_RECORDER, PROCESSES, Miller
 
 
 @pytest.mark.engines(skip={**PROCESSES, **NO_OUTPUT})
@@ -61,7 +61,7 @@ def test_the_last_words_steer_no_terminal_and_stay_as_they_were() -> None:
     miller.stop_()
 
 
-@pytest.mark.engines(skip=PROCESSES)
+@pytest.mark.engines(skip={**PROCESSES, **NO_RECORDER})
 @pytest.mark.parametrize("large", [b"", bytes(1 << 20)])
 def test_what_it_was_running_is_told_also_where_another_had_called(
     launch: Launch, gate: Gate, large: bytes
@@ -95,7 +95,7 @@ def test_one_that_dies_idle_was_running_nothing(launch: Launch) -> None:
     miller.stop_()
 
 
-@pytest.mark.engines(skip=PROCESSES)
+@pytest.mark.engines(skip={**PROCESSES, **NO_RECORDER})
 def test_of_calls_within_calls_it_was_running_the_outer_one_once_the_inner_is_over(
     launch: Launch, gate: Gate
 ) -> None:
@@ -111,7 +111,7 @@ def test_of_calls_within_calls_it_was_running_the_outer_one_once_the_inner_is_ov
     miller.stop_()
 
 
-@pytest.mark.engines(skip=PROCESSES)
+@pytest.mark.engines(skip={**PROCESSES, **NO_RECORDER})
 def test_of_a_stream_it_was_running_the_method(launch: Launch, gate: Gate) -> None:
     miller: Any = Miller.options(**launch).spawn()
     call = Call(list, miller.sacks(gate))

@@ -17,7 +17,7 @@ from tests.internals import (
     time_given_to_faulthandler,
 )
 from tests.tools import Call
-from tests.watching.millers import PROCESSES, Miller
+from tests.watching.millers import NO_INTERRUPTS, NO_SIGNALS, PROCESSES, Miller
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_futures_and_awaits_explain_their_time_limits_too(miller: Any, gate: Gat
     parked.result()
 
 
-@pytest.mark.engines(skip=PROCESSES)
+@pytest.mark.engines(skip={**PROCESSES, **NO_INTERRUPTS})
 def test_a_call_that_is_out_of_time_is_interrupted_if_that_was_said(
     launch: Launch, gate: Gate
 ) -> None:
@@ -100,7 +100,7 @@ def test_to_explain_a_time_limit_takes_one_question(
     parked.result()
 
 
-@pytest.mark.engines(skip=PROCESSES)
+@pytest.mark.engines(skip={**PROCESSES, **NO_SIGNALS})
 def test_one_that_does_not_answer_is_asked_by_a_signal_within_the_same_time(
     launch: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,10 +12,10 @@ from remoteobj.testing import Gate
 from tests.conftest import Launch
 from tests.internals import mailbox_depth
 from tests.tools import until
-from tests.watching.millers import PROCESSES, Miller
+from tests.watching.millers import NO_INTERRUPTS, PROCESSES, Miller
 
 
-@pytest.mark.engines(skip=PROCESSES)
+@pytest.mark.engines(skip={**PROCESSES, **NO_INTERRUPTS})
 @pytest.mark.parametrize("method", ["grind", "for_ever"])
 def test_an_interrupted_call_ends_with_that_exception_and_the_actor_goes_on(
     launch: Launch, gate: Gate, method: str

@@ -10,10 +10,10 @@ import pytest
 
 from remoteobj import ActorDiedError, CallTimeoutError, NotListeningError, remote
 from remoteobj.testing import Gate
-from tests.conftest import Launch
+from tests.conftest import NO_CODES, Launch
 from tests.internals import calls_ahead, described, until_sent
 from tests.tools import Call, until
-from tests.watching.millers import PROCESSES, Miller
+from tests.watching.millers import NO_SIGNALS, PROCESSES, Miller
 
 
 def test_an_idle_actor_says_that_it_is_idle(miller: Any) -> None:
@@ -100,7 +100,7 @@ def test_only_the_owner_can_ask() -> None:
         assert miller.status_().state == "running"
 
 
-@pytest.mark.engines(skip=PROCESSES)
+@pytest.mark.engines(skip={**PROCESSES, **NO_CODES})
 def test_to_ask_a_dead_actor_is_an_error(launch: Launch) -> None:
     miller: Any = Miller.options(**launch).spawn()
     os.kill(miller.pid_, signal.SIGKILL)
@@ -131,7 +131,7 @@ def test_the_stack_shows_where_a_method_is_and_none_of_our_frames(miller: Any, g
     future.result()
 
 
-@pytest.mark.engines(skip=PROCESSES)
+@pytest.mark.engines(skip={**PROCESSES, **NO_SIGNALS})
 def test_the_stack_of_one_that_holds_the_interpreter_comes_by_a_signal(
     launch: Launch, gate: Gate
 ) -> None:
@@ -152,7 +152,7 @@ def test_the_stack_of_one_that_holds_the_interpreter_comes_by_a_signal(
     miller.stop_()
 
 
-@pytest.mark.engines(skip=PROCESSES)
+@pytest.mark.engines(skip={**PROCESSES, **NO_SIGNALS})
 def test_one_that_is_stopped_has_no_stack(launch: Launch) -> None:
     with Miller.options(**launch).spawn() as miller:
         os.kill(miller.pid_, signal.SIGSTOP)
