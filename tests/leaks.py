@@ -36,6 +36,8 @@ from tests.tools import pidfd_open
 
 # An actor stopped by the garbage collector ends in the background. This long it may take.
 PATIENCE = 2.0
+NEIGHBOURS_PATIENCE = 4
+"""How many times as long, where a neighbour has a part in it."""
 
 LINUX = sys.platform == "linux"
 PR_SET_CHILD_SUBREAPER = 36
@@ -143,7 +145,7 @@ def left_since(before: Snapshot, places: Iterable[Path] = ()) -> Snapshot:
     """What is left beyond ``before``, after a bounded wait for what is about to end."""
     places = list(places)
     left = Snapshot.take(places).beyond(before)
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + PATIENCE * (NEIGHBOURS_PATIENCE if NEIGHBOURS else 1)
     while any(vars(left).values()) and time.monotonic() < deadline:
         gc.collect()
         if NEIGHBOURS:
