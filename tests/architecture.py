@@ -359,7 +359,6 @@ OF_ONE_MODULE = {
     "raising",
     "test_protocol",
     "test_publication",
-    "test_ray_line",
     "test_reactor",
     "test_reentrancy_rules",
     "test_request_descriptions",
