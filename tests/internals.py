@@ -411,6 +411,11 @@ def time_given_to_faulthandler(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 # ------------------------------------------------------------------ ends
 
 
+def is_awaited(future: Any) -> bool:
+    """Whether a thread waits for it by reading."""
+    return bool(future._awaited)
+
+
 def reactor_threads() -> list[threading.Thread]:
     """The thread that waits on behalf of those who don't wait themselves, while it is there."""
     return [thread for thread in threading.enumerate() if thread.name == "remoteobj-reactor"]

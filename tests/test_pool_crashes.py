@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from remoteobj import ActorDiedError, CallTimeoutError, Pool, UnsendableError, options
-from tests.tools import until_gone
+from tests.internals import is_awaited
+from tests.tools import until, until_gone
 
 NEIGHBOURS = 6
 
@@ -180,6 +181,29 @@ def test_a_result_whose_unpickling_hangs_holds_up_no_other(asked: bool) -> None:
         assert [one.result(20) for one in hanging] == ["at last"] * 3
         if asked:
             asking.join()
+
+
+def hold(gate: Any) -> None:
+    gate.park()
+
+
+def test_who_waits_for_a_task_for_so_long_has_the_outcome_of_the_worker_that_runs_it_at_last(
+    gate: Any,
+) -> None:
+    """It was sent ahead to a worker that died before it began; its result is no plain data."""
+    with options(start_method="fork").pool(1) as pool:
+        pid = pool.submit(os.getpid).result(20)
+        fatal = pool.submit(hold, gate)
+        gate.wait_for_arrival()
+        ahead = pool.submit(Fraction, 1, 3)
+        found: list[Any] = []
+        waiting = threading.Thread(target=lambda: found.append(ahead.result(20)))
+        waiting.start()
+        until(lambda: is_awaited(ahead))
+        os.kill(pid, signal.SIGKILL)
+        waiting.join(10)
+        assert found == [Fraction(1, 3)]
+        assert isinstance(fatal.exception(20), ActorDiedError)
 
 
 class Owner:

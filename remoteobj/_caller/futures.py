@@ -67,8 +67,9 @@ class RemoteFuture(Future[Any]):
     _has_callbacks = False
     _awaited = False
     """Whether a thread waits, who will settle it."""
-    _handed_over = False
-    """Whether a thread settles it that nobody waits for."""
+    _handed_over: PendingCall | None = None
+    """The call whose outcome a thread settles it with that nobody waits for. A task of a pool may
+    be sent again, as another call."""
     _given_up = False
     """Whether it was cancelled; `cancelled` takes ten times as long to say so."""
     _unseen: Unseen | None = None
@@ -106,7 +107,7 @@ class RemoteFuture(Future[Any]):
                         return
         self._pending = pending
         if not (self._awaited or self._connection.runs_inline):
-            self._handed_over = not plain
+            self._handed_over = None if plain else pending
             settler.add(self, plain)
 
     def settle(self, interruptions: tuple[type[BaseException], ...] = INTERRUPTIONS) -> None:
@@ -168,7 +169,7 @@ class RemoteFuture(Future[Any]):
                 self._unseen.seen()  # what is given up is not wanted, whatever it is
             return
         self._settled = True
-        self._pending = None  # an answer may be large
+        self._pending = self._handed_over = None  # an answer may be large
 
     def expire(self) -> None:
         """The time is up."""
@@ -259,24 +260,26 @@ class RemoteFuture(Future[Any]):
         try:
             self._connection.wait(pending, deadline, ANSWERED)
             if pending.answered and not self._settled:
-                self._settle_by(deadline)
+                self._settle_by(pending, deadline)
         except BaseException:
             self._awaited = False
-            if pending.answered and not self._handed_over:  # else who reads finds that nobody waits
-                self._handed_over = True
+            # Before it is answered, whoever reads finds that nobody waits.
+            if pending.answered and self._handed_over is not pending:
+                self._handed_over = pending
                 settler.add(self, plain=False)
             raise
         self._awaited = False
         if pending.answered and not self._settled:  # since the time was up
-            self._settle_by(deadline)
+            self._settle_by(pending, deadline)
 
-    def _settle_by(self, deadline: float | None) -> None:
+    def _settle_by(self, pending: PendingCall, deadline: float | None) -> None:
         """Settle it. What has a deadline is left to another thread, since it may take for ever."""
         if deadline is None:
             self.settle()
             return
-        if not self._handed_over:
-            self._handed_over = True
+        self._awaited = False  # by a reader: what still comes is for others to settle
+        if self._handed_over is not pending:
+            self._handed_over = pending
             settler.hand_over(self)
         with contextlib.suppress(CancelledError, TimeoutError):
             super().exception(max(0.0, deadline - time.monotonic()))
@@ -288,7 +291,7 @@ class RemoteFuture(Future[Any]):
                 self._locks_of = fork_generation[0]
                 self._condition = threading.Condition()
                 self.__dict__.pop("_unpacking", None)
-                self._handed_over = False
+                self._handed_over = None
 
 
 def submit(
