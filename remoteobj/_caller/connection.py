@@ -81,15 +81,15 @@ class Connection:
         self._writer = FrameWriter(channel, self._incoming, self._reader.wait_writable)
         parts = self._incoming, self._async_calls, self._reader, self._writer
         self._background_io = BackgroundIO(channel, *parts)
-        self.call_fast: Callable[[bytes], Frame | PendingCall | None] = FastCall(
-            channel, self._calls, self._incoming, self._reader, self._writer
-        ).call
+        fast = FastCall(channel, self._calls, self._incoming, self._reader, self._writer)
+        self.call_fast: Callable[[bytes], Frame | PendingCall | None] = fast.call
         """Makes a small call of a caller that waits, if nobody else uses the connection."""
         self.hurry: Callable[[], None] = self._background_io.hurry
         """Has the outcomes of `call_async` taken in as soon as they come."""
         self.caller_waits: Callable[[], None] = self._background_io.caller_waits
         """To be called by a thread that waits for such an outcome: it will for the next ones."""
-        self.ahead_of, self.given_up = self._calls.ahead_of, self._calls.given_up
+        self.ahead_of: Callable[[PendingCall], list[PendingCall]] = self._calls.ahead_of
+        self.given_up: Callable[[], list[int]] = self._calls.given_up
         self._let_channel_use(weakref.ref(self))
         self.init_call: PendingCall = self._calls.expect_birth()
         """Has an outcome once the actor's `__init__` has."""

@@ -88,7 +88,7 @@ class PendingCall:
     failure: Callable[[], BaseException] | None = None
     over: bool = False
     """Nothing more will come."""
-    closed = False
+    closed: bool = False
     """Nobody wants more items: its end alone is waited for."""
     left = False
     """Whoever waited for it was interrupted, by Ctrl-C, and has not come back to it."""
@@ -179,7 +179,8 @@ _GOES_ON: Final = frozenset((_STREAM, _ITEM))
 class _Abandoned:
     """Stands in the table for a call that nobody waits for: its late reply is dropped."""
 
-    closed = left = True
+    closed: bool = True
+    left = True
 
     def __init__(self, call_id: int, close: Callable[[int], None]) -> None:
         self.call_id = call_id
