@@ -103,8 +103,8 @@ class HostLine:
             for part in found[0]:
                 self.stream.arrived(part)
             if found[1]:
-                self.stream.ended()
                 self.gone = self.gone or bool(found[1] & CUT)
+                self.stream.ended()
 
     def _take(self) -> Any:
         if not (self._written or self._finished):
