@@ -8,6 +8,7 @@ import os
 import weakref
 from typing import Any, Final, Protocol
 
+from .._os.fork_safety import leave_to_parent
 from .._os.lazy_import import import_lock
 
 __all__ = [
@@ -83,6 +84,17 @@ class Connected(Protocol):
         """The process has left it."""
 
 
+_connected: weakref.WeakSet[Connected] = weakref.WeakSet()
+
+
+def _leave_to_parent() -> None:
+    """In a forked child, in which what Ray has made crashes when it is let go of."""
+    leave_to_parent(list(_connected))
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
+
+
 class _Leaving:
     """Let go of by Ray when this process leaves the cluster; and then it tells so.
 
@@ -90,12 +102,10 @@ class _Leaving:
     empty the dictionary of how it makes pickles.
     """
 
-    def __init__(self) -> None:
-        self.connected: weakref.WeakSet[Connected] = weakref.WeakSet()
-
     def __del__(self) -> None:
-        for one in list(self.connected):
-            one.cut_off()
+        if _connected_in == [os.getpid()]:
+            for one in list(_connected):
+                one.cut_off()
 
 
 def tell_when_left(connected: Connected) -> None:
@@ -104,7 +114,9 @@ def tell_when_left(connected: Connected) -> None:
         from ray._private.worker import global_worker  # at start-up nobody needs it
 
     held = global_worker.serialization_context_map
-    held.setdefault("remoteobj", _Leaving()).connected.add(connected)
+    if "remoteobj" not in held:
+        held["remoteobj"] = _Leaving()
+    _connected.add(connected)
 
 
 def connected() -> Any:
