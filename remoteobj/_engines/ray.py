@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn
 from .._os.io_thread import reactor
 from .._pickling.exceptions import unpack_error
 from .._wire.channel import StreamChannel
-from .._wire.ray_cluster import NAMESPACE, cluster, connected, tell_when_left
+from .._wire.ray_cluster import NAMESPACE, connected, still_connected, tell_when_left
 from .._wire.ray_line import RayLine
 from .._wire.ray_transport import name_at
 from .contract import ExitCallback, ExitCallbacks, ExitReason, ExitReport, LaunchSpec
@@ -68,7 +68,9 @@ class RayInstance:
         self._begun = threading.Event()
         self._ended = threading.Event()
         self._exit_callbacks = ExitCallbacks()
-        self._lines = [RayLine(key, host.exchange.remote, cluster().get) for key in (DATA, CONTROL)]
+        self._lines = [
+            RayLine(key, host.exchange.remote, still_connected().get) for key in (DATA, CONTROL)
+        ]
         data, control = (line.stream for line in self._lines)
         self.data = StreamChannel(data, wire_options=spec.wire_options)
         self.control = StreamChannel(control)
@@ -156,7 +158,8 @@ class RayInstance:
     def waits_for(self) -> str:
         if self._begun.is_set():
             return ""
-        ray = cluster()
+        if (ray := connected()) is None:
+            return ""
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         missing = missing_resources(self._wanted, nodes, ray.available_resources())
         return f"Ray has not placed it: {missing or 'no node has taken it yet'}"
@@ -229,7 +232,7 @@ class RayEngine:
     """Launches programs in Ray actors."""
 
     def launch(self, spec: LaunchSpec) -> RayInstance:
-        ray = cluster()
+        ray = still_connected()  # since the address was made
         program: Any = spec.program
         _check(spec.engine_options or {})
         name = name_at(program.address)

@@ -20,6 +20,7 @@ __all__ = [
     "keep",
     "kept",
     "runs",
+    "still_connected",
     "tell_when_left",
 ]
 
@@ -126,6 +127,17 @@ def connected() -> Any:
     return ray if is_here and ray.is_initialized() else None
 
 
+def still_connected() -> Any:
+    """Ray, of whose cluster this process is a part: it begins no new one.
+
+    Raises:
+        ConnectionRefusedError: this process has left the cluster.
+    """
+    if (ray := connected()) is None:
+        raise ConnectionRefusedError("this process has left the cluster of Ray: ray.shutdown()")
+    return ray
+
+
 # --- what the cluster keeps by name ---------------------------------------------------------------
 
 
@@ -148,7 +160,7 @@ def forget(key: str) -> None:
 
 
 def _memory() -> Any:
-    cluster()
+    still_connected()
     with import_lock:
         from ray.experimental import internal_kv  # at start-up nobody needs it
 
@@ -157,7 +169,7 @@ def _memory() -> Any:
 
 def runs(job: str) -> bool:
     """Whether the program, Ray's job, of this number runs."""
-    cluster()
+    still_connected()
     with import_lock:
         from ray._private.state import state  # as above, at start-up
 
