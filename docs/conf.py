@@ -47,7 +47,8 @@ nitpick_ignore_regex = [
     # As signatures are written.
     (
         r"py:class",
-        r"AwaitableCall|Context|ExitReason|Follower|Future|Groups?|Pacer|TracerProvider|Types|When",
+        r"AwaitableCall|Begin|Context|End|ExitReason|Follower|Future|Groups?|Made|Pacer|Part|"
+        r"TracerProvider|Types|When",
     ),
     (r"py:(class|obj)", r"(.*\.)?([A-Z]|_[A-Za-z]+|P\.(args|kwargs))"),
 ]
