@@ -16,7 +16,10 @@ from remoteobj._protocol.messages import Frame, Kind
 from remoteobj._wire.channel import ChannelClosedError, StreamChannel
 from tests.conftest import Launch
 
-NO_THREAD = {"inline": "has no thread in which a program could run"}
+NO_THREAD = {
+    "inline": "has no thread in which a program could run",
+    "ray": "finds a program by the address that only the one of an actor has",
+}
 
 
 class Thing:

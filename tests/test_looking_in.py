@@ -112,7 +112,7 @@ def test_a_name_of_several_is_an_error_that_says_which() -> None:
 # ------------------------------------------------------------------ answers
 
 
-@pytest.mark.engines(skip={"inline": "nobody can reach it"})
+@pytest.mark.engines(skip={"inline": "nobody can reach it", **NO_FORKS})
 def test_one_that_is_busy_answers_whoever_asks(launch: dict[str, Any]) -> None:
     with (
         options(name="busy", **launch).spawn(Worker) as busy,

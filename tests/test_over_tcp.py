@@ -18,7 +18,9 @@ from tests.conftest import Launch
 from tests.internals import actor_id_of, address_of
 from tests.tools import Call
 
-pytestmark = pytest.mark.engines(skip={"tcp": "is fork, and all launches are over TCP here"})
+pytestmark = pytest.mark.engines(
+    skip={"tcp": "is fork, and all launches are over TCP here", "ray": "has its own transport"}
+)
 
 # ------------------------------------------------------------------ an actor that is reached by TCP
 

@@ -22,6 +22,7 @@ from remoteobj._protocol.pickle_outline import MARK, OPAQUE, outline
 from remoteobj.testing import Gate
 from tests.conftest import Launch
 
+NO_RECORDER = {"ray": "keeps no record that its owner could read after its death"}
 PROCESSES = {"thread": "is no process", "inline": "is no process"}
 
 RECORDED = 255
@@ -242,7 +243,7 @@ def test_status_and_time_limits_show_methods_that_are_named_as_operations(
             future.result()
 
 
-@pytest.mark.engines(skip=PROCESSES)
+@pytest.mark.engines(skip={**PROCESSES, **NO_RECORDER})
 @pytest.mark.parametrize("word", ["short", "long" * 999])
 def test_what_a_killed_actor_was_running_is_told_of_its_first_bytes(
     launch: Launch, gate: Gate, word: str
@@ -266,7 +267,7 @@ class Parking:
         gate.park()
 
 
-@pytest.mark.engines(skip=PROCESSES)
+@pytest.mark.engines(skip={**PROCESSES, **NO_RECORDER})
 def test_a_killed_actor_was_running_an_assignment_of_something_large(
     launch: Launch, gate: Gate
 ) -> None:
