@@ -14,6 +14,7 @@ import pytest
 import remoteobj
 from remoteobj import ActorDiedError, CallTimeoutError, NotListeningError, actors
 from remoteobj.testing import Gate
+from tests.conftest import NO_FORKS
 from tests.internals import (
     Flag,
     Frame,
