@@ -264,7 +264,7 @@ def _without_descriptors(program: Any, main: str) -> Packed:
     packed = pack(program, main, "ray")
     pickles = packed.pickles
     kept = pickles.payload, list(pickles.buffers), list(pickles.more)
-    return (*kept, packed.script, packed.imports, packed.filters)
+    return Packed(*kept, packed.script, packed.imports, packed.filters)
 
 
 def _check(options: Mapping[str, Any]) -> None:

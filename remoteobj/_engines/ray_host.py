@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from .._os.thread_unwind import ThreadUnwind, raise_in_thread
 from .._pickling.exceptions import pack_error
@@ -43,11 +43,23 @@ HEAR_SECONDS: Final = 2.0
 """How long an owner that is there may take to hear of something."""
 _OVER: Final = TAKEN.pack(0, LAST)
 
-Packed = tuple[bytes, list[bytes], list[bytes], Any, bool, list[Any]]
-"""A packed program without descriptors."""
 Event = tuple[str, Any]
 """What the owner is told: `began` with the pid, `record` of an `Except`, `ended` with the exit
 code and a failure."""
+
+
+class Packed(NamedTuple):
+    """A packed program without descriptors: see `PackedProgram`."""
+
+    payload: bytes
+    buffers: list[bytes]
+    more: list[bytes]
+    script: Any
+    imports: bool
+    filters: list[Any]
+
+    def __repr__(self) -> str:
+        return "<packed program>"  # with its key, and Ray has it among the locals of a frame
 
 
 class RayHost:
@@ -146,10 +158,11 @@ class RayHost:
             self._happened.wait_for(lambda: self._heard >= number, HEAR_SECONDS)
 
     def _unpacked(self, packed: Packed) -> Any:
-        payload, buffers, more, script, imports, filters = packed
-        pickles = Pickles(payload, buffers, more)
+        pickles = Pickles(packed.payload, packed.buffers, packed.more)
         try:
-            return unpack(PackedProgram(pickles, script, imports, filters, None))
+            return unpack(
+                PackedProgram(pickles, packed.script, packed.imports, packed.filters, None)
+            )
         except BaseException as exc:
             raise not_unpacked(self._link, exc) from None
 
