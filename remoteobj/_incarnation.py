@@ -88,7 +88,8 @@ class Incarnation:
         self.instance = self._launch(spec)
         self._listing = listing
         listing.begin(self.instance)
-        lost = partial(_lost, os.getpid(), spec.name, self.instance)
+        self._owner_pid = os.getpid()
+        lost = partial(_lost, self._owner_pid, spec.name, self.instance)
         waits_for = self.instance.waits_for
         self.birth = Birth(spec.name, options, started, lost, errors.seen("init"), waits_for)
         self.call_errors = CallErrors(spec.name, self.birth.error, errors.seen("work"))
@@ -161,9 +162,14 @@ class Incarnation:
         code = self.instance.exitcode
         if self.forced or code == 0 or self._errors.failed() or self.instance.is_alive():
             return None
-        if code is None and self.instance.exit_report().reason != "died":
+        if code is None and not self._died_untold():
             return None
         return error_of_death(self.instance)
+
+    def _died_untold(self) -> bool:
+        """Whether it died in a place that tells no exit code; a forked copy of the owner knows no
+        end of what is no process."""
+        return os.getpid() == self._owner_pid and self.instance.exit_report().reason == "died"
 
     # --- orders ----------------------------------------------------------------------------
 

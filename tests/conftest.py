@@ -85,7 +85,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def engine_of(item: pytest.Item) -> str | None:
     """The name of the launch or the home that a test is to run with; None: it has neither."""
-    if "cluster" in getattr(item, "fixturenames", ()):
+    if "on_ray" in item.path.parts or "cluster" in getattr(item, "fixturenames", ()):
         return "ray"
     callspec = getattr(item, "callspec", None)
     params: dict[str, str] = callspec.params if callspec else {}

@@ -4,6 +4,8 @@ import mmap
 import os
 import random
 import sys
+import threading
+from typing import Any
 
 import pytest
 
@@ -17,7 +19,7 @@ from remoteobj._engines.flight_recorder import (
     Outcome,
 )
 from remoteobj._engines.recorder_slots import HEAD
-from tests.tools import Call
+from tests.tools import Call, until
 
 
 def test_the_black_box_keeps_the_end_of_what_is_noted() -> None:
@@ -150,6 +152,32 @@ def test_more_than_there_are_places_for_are_not_noted_and_harm_nobody() -> None:
     after = FlightRecorder()
     assert after.running() == []
     after.close()
+
+
+def test_of_two_that_join_first_at_once_both_have_a_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    box = FlightRecorder()
+    making, go_on = threading.Event(), threading.Event()
+    make = mmap.mmap
+
+    def slowly(*args: Any, **options: Any) -> Any:
+        making.set()
+        assert go_on.wait(10)
+        return make(*args, **options)
+
+    monkeypatch.setattr(mmap, "mmap", slowly)
+    first = Call(box.joins, b"first")
+    assert making.wait(10)
+    second = Call(box.joins, b"second")
+    until(lambda: second.is_in(FlightRecorder._first_place))
+    go_on.set()
+    places = {first.result(), second.result()}
+    assert len(places) == 2
+    assert min(places) >= 0
+    for place in places:
+        box.leaves(place)
+    box.close()
 
 
 def test_threads_note_at_once_without_a_lock() -> None:

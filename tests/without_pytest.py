@@ -22,6 +22,7 @@ ANNOTATING = {
     "Item",
     "LogCaptureFixture",
     "MarkDecorator",
+    "Metafunc",
     "MonkeyPatch",
     "Parser",
     "Pytester",

@@ -172,13 +172,13 @@ class FlightRecorder:
             self._free.append(place)
 
     def _first_place(self) -> int:
-        """A place, if none has been made yet; else all are taken."""
-        with self._lock, contextlib.suppress(OSError):  # no memory: it must hinder nobody
+        """A place, if they have not been made yet, or just were; else all are taken."""
+        with self._lock, contextlib.suppress(OSError, IndexError):  # which must hinder nobody
             if self._beside is None:
                 size = PLACES * PLACE
                 self._beside = mmap.mmap(self._fd, size, offset=self._start + BESIDE)
-                self._free += reversed(range(PLACE, size, PLACE))
-                return 0
+                self._free += reversed(range(0, size, PLACE))
+            return self._free.pop()
         return NO_PLACE
 
     def note(self, data: bytes) -> None:
