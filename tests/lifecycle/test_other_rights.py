@@ -139,6 +139,7 @@ def test_no_fork_server_with_the_former_rights_is_asked_for_an_actor(
 ) -> None:
     result = script(
         f"""{DROP}
+        import logging  # so that what forwards its records is imported before the right to is lost
         from tests.internals import fork_server
         actor = spawn(start_method="forkserver")
         former = fork_server()
