@@ -146,7 +146,7 @@ class Replay:
         if about["script"] is not None:
             enter_anew(Script(*about["script"]))
         self._server.register_local()
-        self._before = current_actor.enter(self._proxy, this_thread_only=False)
+        self._before = current_actor.enter(self._proxy, this_thread_only=True)
         return self
 
     def __exit__(self, *exc_info: object) -> None:

@@ -52,6 +52,9 @@ __all__ = [
     "script",
 ]
 
+_NAP = 0.05
+"""Seconds that a gate sleeps at once."""
+
 When = Literal["before receive", "after receive", "after execution", "in mid-frame", "in handshake"]
 """At which moment of a request its actor dies: before it has read it; before it has run it; when
 it has, before the reply; in the midst of writing that; or while the next stranger connects."""
@@ -289,8 +292,11 @@ class Gate:
         os.write(self._opened, b"!")
 
     def _take(self, fd: int, timeout: float, failure: str) -> None:
-        if not select.select([fd], [], [], timeout)[0]:
-            raise TimeoutError(f"the gate {failure} within {timeout} s")
+        end = time.monotonic() + timeout
+        # In short sleeps: the handler of a signal that came just before one runs after it.
+        while not select.select([fd], [], [], max(0.0, min(_NAP, end - time.monotonic())))[0]:
+            if time.monotonic() >= end:
+                raise TimeoutError(f"the gate {failure} within {timeout} s")
         os.read(fd, 1)
 
     def close(self) -> None:

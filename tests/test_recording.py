@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import remoteobj
-from remoteobj import ActorDiedError, UnsendableError, remote
+from remoteobj import ActorDiedError, UnsendableError, current, remote
 from remoteobj.cli.program import main
 from remoteobj.replay import Record, Replay, Step
 from tests.conftest import Launch
@@ -113,7 +113,10 @@ def replayed(record: Record) -> tuple[Any, list[Step]]:
     with Replay(record) as replay:
         requests = [one for one in record.requests if one is not record.fatal]
         steps = [replay.run(one) for one in requests]
-        return replay.obj, steps
+        obj = replay.obj
+    with pytest.raises(RuntimeError, match="inside an actor"):
+        current()  # this process is none, once it is over
+    return obj, steps
 
 
 def typed(*argv: object, text: str = "") -> subprocess.CompletedProcess[str]:

@@ -61,9 +61,10 @@ def hall(request: pytest.FixtureRequest) -> Iterator[Any]:
         yield made
 
 
-def test_they_run_in_so_many_threads_and_begin_in_order(hall: Any) -> None:
+def test_they_run_in_so_many_threads(hall: Any) -> None:
+    hall.begun = []
     futures = [hall.future_.pass_door(name) for name in "ab"]
-    until(lambda: hall.begun.get_() == ["a", "b"])
+    until(lambda: sorted(hall.begun.get_()) == ["a", "b"])
     hall.open("b")
     second = futures[1].result(5)
     assert not futures[0].done()
