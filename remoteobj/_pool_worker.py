@@ -170,7 +170,8 @@ class Worker:
         assert self.board is not None
         withdrawn: list[Task] = []
         for number in sorted(self.in_hand, reverse=True)[:-1]:
-            if not self.board.claim(number):
+            # In this order: one that has died holds no claim any more, and may have begun it.
+            if not self.board.claim(number) or number <= self.board.begun:
                 break
             task = self.in_hand.pop(number)
             self.sent -= task.items

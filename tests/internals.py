@@ -22,6 +22,7 @@ import termios
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import monotonic
 from types import ModuleType
 from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
@@ -409,6 +410,17 @@ def time_given_to_faulthandler(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 # ------------------------------------------------------------------ ends
+
+
+def look_for_stuck_tasks(pool: Any) -> None:
+    """Have a pool take back what waits behind a task that lasts, as it does now and then."""
+    pool._crew._look()
+
+
+def seconds_stuck(pool: Any) -> float:
+    """For how long what the first worker of a pool is at has held up others."""
+    seconds: float = pool._crew.seats[0].worker.stuck_since(monotonic())
+    return seconds
 
 
 def is_awaited(future: Any) -> bool:

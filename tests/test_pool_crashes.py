@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from remoteobj import ActorDiedError, CallTimeoutError, Pool, UnsendableError, options
-from tests.internals import is_awaited
+from tests.internals import hold_reactor, is_awaited, look_for_stuck_tasks, seconds_stuck
 from tests.tools import until, until_gone
 
 NEIGHBOURS = 6
@@ -204,6 +204,32 @@ def test_who_waits_for_a_task_for_so_long_has_the_outcome_of_the_worker_that_run
         waiting.join(10)
         assert found == [Fraction(1, 3)]
         assert isinstance(fatal.exception(20), ActorDiedError)
+
+
+def write_and_die(path: str) -> None:
+    note(path, 1, 1, "SIGKILL")
+
+
+def test_what_a_dead_worker_had_begun_is_not_taken_back_although_nobody_has_noticed_its_death(
+    tmp_path: Path,
+) -> None:
+    """Its claims end with it. It had ended the task before, whose answer nobody has read."""
+    log = tmp_path / "log"
+    log.touch()
+    with options(start_method="fork").pool(1) as pool:
+        pid = pool.submit(os.getpid).result(20)
+        for number in range(50):  # so that its worker is given several at once
+            assert pool.submit(double, number).result(20) == 2 * number
+        with hold_reactor():
+            before = pool.submit(double, 1)
+            fatal = pool.submit(write_and_die, str(log))
+            after = pool.submit(double, 2)
+            assert until_gone(pid, 10)
+            until(lambda: seconds_stuck(pool) > 0.01)
+            look_for_stuck_tasks(pool)
+        assert isinstance(fatal.exception(20), ActorDiedError)
+        assert (before.result(20), after.result(20)) == (2, 4)
+    assert log.read_text() == "1\n"
 
 
 class Owner:
