@@ -219,11 +219,9 @@ class Birth:
             self._connection.end(self.error)
 
     def _late_error(self, _: bool) -> BaseException:
-        in_process = self._options.engine in ("process", "ray")
-        how = "killed" if in_process else "told to stop"
-        remedy = "give options(spawn_timeout=...) more, or do less in __init__"
-        if missing := self._waits_for():
-            remedy = missing
+        how = "killed" if self._options.engine in ("process", "ray") else "told to stop"
+        more_time = "give options(spawn_timeout=...) more, or do less in __init__"
+        remedy = self._waits_for() or more_time
         return SpawnTimeoutError(
             f"{self._name} was not ready after {self._options.spawn_timeout} s and was {how}; "
             f"{remedy}"
