@@ -45,7 +45,7 @@ def cluster() -> Any:
     ray = _imported()
     _check_fork()
     if not ray.is_initialized():
-        ray.init(namespace=NAMESPACE, log_to_driver=False, logging_level=logging.WARNING)
+        _enter(ray)
     _connected_in[:] = [os.getpid()]
     return ray
 
@@ -60,12 +60,7 @@ def cluster_at(address: str) -> Any:
     _check_fork()
     if not ray.is_initialized():
         try:
-            ray.init(
-                address=address,
-                namespace=NAMESPACE,
-                log_to_driver=False,
-                logging_level=logging.WARNING,
-            )
+            _enter(ray, address=address)
         except (ConnectionError, ValueError, RuntimeError) as exc:
             raise ConnectionRefusedError(f"no cluster of Ray is at {address}: {exc}") from exc
     _connected_in[:] = [os.getpid()]
@@ -190,6 +185,10 @@ def _imported() -> Any:
                 name="ray",
             ) from exc
     return ray
+
+
+def _enter(ray: Any, **where: str) -> None:
+    ray.init(namespace=NAMESPACE, log_to_driver=False, logging_level=logging.WARNING, **where)
 
 
 def _check_fork() -> None:
