@@ -16,6 +16,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import BrokenExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -124,7 +125,9 @@ class Client:
                         continue
                 goes_on = self._step(worker)
                 if not (goes_on or is_restarted(self._life)):
-                    self._gone, worker = self._life, None
+                    self._gone = self._life
+                if self._gone == self._life:
+                    worker, goes_on = None, False
         self._publish(told)
         return self.made
 
@@ -183,6 +186,8 @@ class Client:
         try:
             for token in tokens:
                 made.append((token, act(token)))  # noqa: PERF401 - as many as can be
+        except BrokenExecutor:
+            self._gone = self._life
         except (ActorDiedError, NotListeningError):
             pass
         except Exception:
@@ -216,6 +221,10 @@ class Client:
         except (ActorDiedError, NotListeningError) as exc:
             kind = "maybe" if getattr(exc, "maybe_executed", False) else "refused"
             self._write(token, said(kind))
+            return False
+        except BrokenExecutor:  # its workers were killed one after the other, before they were born
+            self._gone = self._life
+            self._write(token, said("refused"))
             return False
         except CutShort:
             self._write(token, "maybe")
