@@ -25,6 +25,12 @@ def until_running(juggler: Any, count: int) -> None:
     until(lambda: len(running(juggler)) == count)
 
 
+def idle_stack(juggler: Any) -> str | None:
+    """Its stacks, if its event loop waits."""
+    stack: str = juggler.stack_()
+    return stack if "Thread MainThread: its event loop waits." in stack else None
+
+
 def deaths(futures: list[Future[Any]]) -> list[tuple[bool, str | None]]:
     """Of each, whether it may have been executed, and what it says the actor was running."""
     errors = [future.exception(10) for future in futures]
@@ -208,8 +214,7 @@ def test_the_stack_shows_what_each_coroutine_awaits_also_while_the_loop_is_held(
         assert next(items) == 0
         until_running(juggler, 3)
         numbers = {one.call: one.number for one in juggler.status_().calls}
-        idle = juggler.stack_()
-        assert "Thread MainThread: its event loop waits." in idle
+        idle = until(lambda: idle_stack(juggler))
         held = juggler.future_.drop(gate)
         gate.wait_for_arrival()
         blocked = juggler.stack_()
