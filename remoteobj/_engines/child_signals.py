@@ -13,6 +13,7 @@ from multiprocessing import util as mp_util
 from typing import Any, Final
 
 from .._os import own_signals
+from .._os.main_thread import repeat_until_handled, signal_main_thread
 from .._os.thread_unwind import ThreadUnwind
 from .contract import OwnerLink
 
@@ -95,15 +96,19 @@ def kill_own_group() -> None:
 def end_soon(link: OwnerLink, before_kill: Callable[[], None]) -> None:
     """The owner is gone: unwind the main thread, and do not wait for ever for that."""
     link.owner_is_gone = True
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def handled() -> bool:
+        return signal.getsignal(signal.SIGTERM) is not handler  # it sets another, first of all
 
     def watch() -> None:
-        time.sleep(ORPHAN_SECONDS)
+        end = time.monotonic() + ORPHAN_SECONDS
+        repeat_until_handled(signal.SIGTERM, handled, ORPHAN_SECONDS)
+        time.sleep(max(0.0, end - time.monotonic()))
         try:
             before_kill()
         finally:
             kill_own_group()
 
     threading.Thread(target=watch, name="remoteobj-watchdog", daemon=True).start()
-    main = threading.main_thread().ident
-    assert main is not None
-    signal.pthread_kill(main, signal.SIGTERM)  # it may sleep in the kernel: wake that thread
+    signal_main_thread(signal.SIGTERM)  # it may sleep in the kernel: wake that thread

@@ -14,6 +14,7 @@ from types import CodeType, FrameType
 from typing import Any, Final, NamedTuple
 
 from . import own_signals
+from .main_thread import repeat_until_handled, signal_main_thread
 
 __all__ = ["INTERRUPT", "Interrupter", "run_loop"]
 
@@ -55,6 +56,8 @@ class Interrupter:
         self._internal_code = frozenset(internal_code)
         self._thrown: deque[_Thrown] = deque()
         self._put_off: deque[_Thrown] = deque()
+        self._repeating = threading.Lock()
+        """Held by the thread that repeats the signal, while there is one."""
 
     def install(self) -> None:
         """Begin to listen for the signal; to be called in the main thread."""
@@ -74,9 +77,24 @@ class Interrupter:
             is_open: whether that may run on later, so that it is put off until then.
         """
         self._thrown.append(_Thrown(error, runs, is_open))
-        main = threading.main_thread().ident
-        assert main is not None
-        signal.pthread_kill(main, INTERRUPT)
+        signal_main_thread(INTERRUPT)
+        self._insist()
+
+    def _insist(self) -> None:
+        """Have it repeated until nothing is left to be raised."""
+        if not (self._thrown and self._repeating.acquire(blocking=False)):
+            return
+        try:
+            threading.Thread(target=self._repeat, name="remoteobj-interrupter", daemon=True).start()
+        except RuntimeError:  # there can be no thread any more, or no more of them: it was sent
+            self._repeating.release()
+
+    def _repeat(self) -> None:
+        try:
+            repeat_until_handled(INTERRUPT, lambda: not self._thrown)
+        finally:
+            self._repeating.release()
+        self._insist()  # something may have been thrown since nothing was left
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         within, at_once = self._in_users_code(frame)

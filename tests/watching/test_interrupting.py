@@ -1,6 +1,7 @@
 """`interrupt_`: the call that runs ends with an exception, and the actor goes on."""
 
 import contextlib
+import signal
 import threading
 import time
 from typing import Any
@@ -29,6 +30,30 @@ def test_an_interrupted_call_ends_with_that_exception_and_the_actor_goes_on(
             future.result(10)
         assert after.result(10) == miller.ground.get_()
         assert miller.interrupt_() is False
+
+
+def sleep_on(_: object, gate: Gate) -> None:
+    """Sleep, although the signal has come: it came just before the thread lay down to sleep."""
+    send = signal.pthread_kill
+
+    def come_too_early(thread: int, number: int) -> None:
+        signal.pthread_kill = send
+
+    signal.pthread_kill = come_too_early
+    gate.arrive()
+    time.sleep(60)
+
+
+@pytest.mark.engines(skip={**PROCESSES, **NO_INTERRUPTS})
+def test_what_begins_to_sleep_just_when_the_signal_comes_is_interrupted(
+    launch: Launch, gate: Gate
+) -> None:
+    with Miller.options(**launch).spawn() as miller:
+        future = miller.future_.passto(sleep_on, gate)
+        gate.wait_for_arrival()
+        assert miller.interrupt_(ValueError("enough"))
+        with pytest.raises(ValueError, match="enough"):
+            future.result(10)
 
 
 class Slow:
