@@ -11,7 +11,7 @@ from functools import cache, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from ._actor.server import local_server, local_servers
+from ._actor.served_here import local_server, local_servers
 from ._caller.call_options import AWAITED, CASTS, FUTURES, MISSING, PLAIN, CallMode, CallOptions
 from ._caller.rounds import Outcome, RoundCall, outcome_of, results, run_round
 from ._loops import take_checkpoint

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from ._observation import observe, observe_no_more
 from ._os.lazy_import import import_lock
-from ._protocol.observing import ObserverPlan, current_plans
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
+
+    from ._protocol.observing import ObserverPlan
 
 __all__ = ["Instrumentation", "instrument"]
 
@@ -27,6 +27,10 @@ class Instrumentation:
 
     def stop(self) -> None:
         """Make no more spans, in this process and in its actors. Harmless when done twice."""
+        with import_lock:
+            from ._observation import observe_no_more
+            from ._protocol.observing import current_plans
+
         if self._plan in current_plans():
             observe_no_more(self._plan)
 
@@ -62,6 +66,10 @@ def instrument(
         ImportError: OpenTelemetry is not installed.
         RuntimeError: this is in effect already.
     """
+    with import_lock:
+        # For a faster start-up: few programs are observed.
+        from ._observation import observe
+        from ._protocol.observing import current_plans
     try:
         with import_lock:
             from ._spans import SpanPlan  # for a faster start-up: it needs the extra `otel`

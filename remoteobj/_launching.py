@@ -10,7 +10,6 @@ from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any, Final
 
 from ._actor.concurrency import Concurrency
-from ._actor.program import ActorProgram
 from ._actor.roles import roles_of_state
 from ._catching.catchers import Except
 from ._engines.contract import LaunchSpec
@@ -61,6 +60,9 @@ def launch_spec(
         TypeError: an option is about a state that it has not; or the class has one of the methods
             marked `checkpoint` and `restore`, and not the other.
     """
+    with import_lock:
+        from ._actor.program import ActorProgram  # for a faster start-up: it is the actor's side
+
     program = ActorProgram(
         factory,
         args,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._actor.current import current_actor
 from ._actor.roles import roles_of_state
-from ._actor.server import local_servers
+from ._actor.served_here import local_servers
 from ._os.lazy_import import import_lock
 from ._parts import VIEW_OF
 from .errors import NotListeningError

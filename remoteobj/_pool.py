@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from types import TracebackType
 from typing import (
+    TYPE_CHECKING,
     Any,
     Concatenate,
     Generic,
@@ -18,7 +19,6 @@ from typing import (
     overload,
 )
 
-from ._actor.pool_work import NoObject
 from ._actor.roles import OPTIONS, check_class
 from ._caller.rounds import Outcome, results
 from ._engines.contract import unique_name
@@ -26,11 +26,13 @@ from ._handle import Handle, spawn
 from ._options import Options
 from ._os.lazy_import import import_lock
 from ._os.poller import usable_processors
-from ._pool_crew import Crew
 from ._pool_functions import FunctionCache, name_of
-from ._pool_map import AsTheyCome, Bar, Flow, InOrder, Line, Results, Source
-from ._pool_tasks import Task
 from .errors import UnsendableError
+
+if TYPE_CHECKING:
+    from ._pool_crew import Crew
+    from ._pool_map import Bar, Flow, Results
+    from ._pool_tasks import Task
 
 __all__ = ["Pool", "pool_of"]
 
@@ -109,6 +111,10 @@ class Pool(Executor, Generic[T]):
             raise ValueError("the workers of a pool need a process or a thread each: engine=inline")
         what = "worker" if factory is None else name_of(factory)
         name = options.name or unique_name(f"{what}-pool")
+        with import_lock:  # for a faster start-up: few programs have pools
+            from ._actor.pool_work import NoObject
+            from ._pool_crew import Crew
+
         self._size = size
         self._functions = FunctionCache()
         self._crew = Crew(
@@ -156,7 +162,7 @@ class Pool(Executor, Generic[T]):
     def _task(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Task:
         if not callable(fn):
             raise TypeError(f"a pool calls functions, and {fn!r} can't be called")
-        task = Task(self._crew, name_of(fn))
+        task = self._crew.task(name_of(fn))
         try:
             task.prepare(self._functions.get(fn), args, kwargs)
         except UnsendableError as exc:
@@ -189,7 +195,7 @@ class Pool(Executor, Generic[T]):
             progress: whether a bar shows how far it is. It needs the package tqdm, which the extra
                 `progress` installs.
         """
-        return self._results(InOrder(), fn, iterables, timeout, chunksize, buffersize, progress)
+        return self._results(True, fn, iterables, timeout, chunksize, buffersize, progress)
 
     def map_unordered(
         self,
@@ -201,11 +207,11 @@ class Pool(Executor, Generic[T]):
         progress: bool = False,
     ) -> Iterator[R]:
         """The same as `map`, with the results in the order in which they come."""
-        return self._results(AsTheyCome(), fn, iterables, timeout, chunksize, buffersize, progress)
+        return self._results(False, fn, iterables, timeout, chunksize, buffersize, progress)
 
     def _results(
         self,
-        line: Line,
+        in_order: bool,
         fn: Callable[..., Any],
         iterables: tuple[Iterable[Any], ...],
         timeout: float | None,
@@ -219,6 +225,9 @@ class Pool(Executor, Generic[T]):
         if not iterables:
             raise TypeError("map needs at least one iterable of arguments")
         self._crew.check_open()
+        with import_lock:  # for a faster start-up
+            from ._pool_map import AsTheyCome, Flow, InOrder, Results, Source
+
         source = Source(
             self._crew,
             lambda args: self._task(fn, args, {}),
@@ -228,7 +237,7 @@ class Pool(Executor, Generic[T]):
             buffersize,
         )
         bar = _bar(name_of(fn), source.length) if progress else None
-        flow = Flow(source, line, timeout, bar)
+        flow = Flow(source, InOrder() if in_order else AsTheyCome(), timeout, bar)
         flow.read()
         self._flows.add(flow)
         return Results(flow, self)

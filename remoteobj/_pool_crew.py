@@ -115,6 +115,10 @@ class Crew:
         """Whether this process has the pool, and is no forked copy."""
         return os.getpid() == self._pid
 
+    def task(self, name: str) -> Task:
+        """One that is to be submitted, of a function of this name."""
+        return Task(self, name)
+
     def submit(self, *tasks: Task, seat: Seat | None = None) -> None:
         """Have tasks done.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _loops
 from ._actor.roles import check_served_class
-from ._actor.server import Mode, local_servers
+from ._actor.served_here import Mode, local_servers
 from ._caller.answers import RETURNED_SELF
 from ._caller.call_options import AWAITED, CASTS, FUTURES, MISSING, PLAIN
 from ._listening import ListenScope, about_serving

@@ -17,7 +17,7 @@ from functools import partial
 from multiprocessing.context import get_spawning_popen
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ._actor.server import Mode, Server, local_server, local_servers
+from ._actor.served_here import Mode, local_server, local_servers
 from ._caller.answers import Fallback
 from ._caller.call_options import MISSING
 from ._caller.endpoint import Endpoint
@@ -32,6 +32,7 @@ from .errors import ActorDiedError, ExitReport, NotListeningError, SpawnTimeoutE
 
 if TYPE_CHECKING:
     from ._actor.pacing import Pacer
+    from ._actor.server import Server
 
 T = TypeVar("T")
 
@@ -173,6 +174,9 @@ class RemoteRef:
                 f"{self.name} lives in another process: only that one can listen; and only the "
                 "handle that spawn() returned stops an actor, by `with` or stop_()"
             )
+        with import_lock:
+            from ._actor.server import Server  # for a faster start-up: few processes serve
+
         server = Server(
             self.local, self.actor_id, self.address, self.options.fulfil, mode, self.wire_options
         )

@@ -23,7 +23,8 @@ from ._actor.iterators import data_frame, is_iterator
 from ._actor.making import make_object
 from ._actor.record_entries import End
 from ._actor.replies import error_frame, value_frame
-from ._actor.server import Mode, Server
+from ._actor.served_here import Mode
+from ._actor.server import Server
 from ._actor.state_keeper import StateKeeper
 from ._os.records import Part
 from ._own_proxy import OwnProxy

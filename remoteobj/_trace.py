@@ -5,13 +5,13 @@ from __future__ import annotations
 import atexit
 import os
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from ._observation import observe, observe_no_more
 from ._os.fork_safety import fork_generation
 from ._os.lazy_import import import_lock
-from ._timeline import TimelinePlan
-from ._timeline_merge import write_trace
+
+if TYPE_CHECKING:
+    from ._timeline import TimelinePlan
 
 __all__ = ["Trace", "trace"]
 
@@ -36,8 +36,11 @@ class Trace:
         """
         if self._plan is not None:
             raise RuntimeError(f"the trace {self.path} is being recorded already; stop it first")
-        with import_lock:
-            import tempfile  # at start-up few need it
+        with import_lock:  # at start-up few need these
+            import tempfile
+
+            from ._observation import observe
+            from ._timeline import TimelinePlan
 
         directory, name = os.path.split(os.path.abspath(self.path))
         parts = tempfile.mkdtemp(prefix=f"{name}.", suffix=".parts", dir=directory)
@@ -53,7 +56,10 @@ class Trace:
             OSError: the file can't be written. What was recorded is left in a directory beside it.
         """
         with import_lock:
-            import shutil  # at start-up few need it
+            import shutil
+
+            from ._observation import observe_no_more
+            from ._timeline_merge import write_trace
 
         plan, self._plan = self._plan, None
         if plan is None or self._generation != fork_generation[0]:

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._actor.awaitables import is_awaited
-from ._actor.server import Server, local_server, local_servers
+from ._actor.served_here import local_server, local_servers
 from ._caller.answers import RETURNED_SELF, Fallback, fallback_or_raise
 from ._caller.call_options import MISSING, PLAIN, CallMode, CallOptions
 from ._os.lazy_import import import_lock
@@ -27,6 +27,8 @@ from .errors import ActorDiedError, NotListeningError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+
+    from ._actor.server import Server
 
 __all__ = ["View", "value_of"]
 

@@ -35,7 +35,7 @@ from remoteobj._actor.actor_server import ActorServer
 from remoteobj._actor.clients import Client
 from remoteobj._actor.control import HANDSHAKES
 from remoteobj._actor.replies import value_frame
-from remoteobj._actor.server import local_servers
+from remoteobj._actor.served_here import local_servers
 from remoteobj._caller import async_calls, event_loop
 from remoteobj._caller.answers import decode_answer
 from remoteobj._caller.control_client import ControlClient

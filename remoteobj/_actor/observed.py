@@ -37,7 +37,8 @@ from .._protocol.requests import observers, read_metadata
 from ..errors import describe, type_name
 from .clients import Client, StreamProducer
 from .mailbox import Mailbox
-from .server import Server, local_servers
+from .served_here import local_servers
+from .server import Server
 from .stream_runner import StreamRunner
 
 __all__ = ["attend", "begin", "cast_failed", "close", "end", "follow_order", "order_of"]

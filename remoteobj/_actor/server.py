@@ -6,8 +6,6 @@ it calls `process_requests`. In the mode `AUTO` the first such call takes over f
 
 from __future__ import annotations
 
-import enum
-import os
 import sys
 import threading
 import time
@@ -33,6 +31,7 @@ from .execution import USER_ENTRY_POINTS, ExecutorMaker, SerialExecutor
 from .mailbox import Mailbox
 from .reentrancy import Reentrancy
 from .runner import LoopDriver, Runner
+from .served_here import Mode, local_servers
 
 if TYPE_CHECKING:
     from .observers import Observers
@@ -41,20 +40,12 @@ if TYPE_CHECKING:
     from .publication import Publication
     from .state_keeper import StateKeeper
 
-__all__ = ["Mode", "Server", "local_server", "local_servers"]
+__all__ = ["Server"]
 
 LOOK_SECONDS = 0.05
 """How often who waits for the second thread looks whether that is to be left."""
 DROP_SECONDS = 0.5
 """How long a second thread whose request is dropped has for its `finally` blocks."""
-
-
-class Mode(enum.Enum):
-    """Where requests run."""
-
-    AUTO = enum.auto()  # in the background, until the owner first processes some itself
-    BACKGROUND = enum.auto()
-    MANUAL = enum.auto()
 
 
 class Server:
@@ -381,19 +372,3 @@ class Server:
         """A one-way call failed, or a generator in its `finally`, after its consumer had left: tell
         it, since nobody waits for the outcome. It raises nothing, and the object is served on."""
         tell(f"{self.actor_id.name}: what nobody waits for failed", exc)
-
-
-# --- which objects live here ---------------------------------------------------------------
-
-local_servers: dict[ActorId, Server] = {}
-"""The servers of this process."""
-
-
-def local_server(actor_id: ActorId) -> Server | None:
-    """The server of this object, if the calling thread is at the object's home."""
-    server = local_servers.get(actor_id)
-    home = None if server is None else server.home_threads
-    return server if home is None or threading.get_ident() in home else None
-
-
-os.register_at_fork(after_in_child=local_servers.clear)

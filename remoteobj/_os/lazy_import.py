@@ -33,28 +33,28 @@ os.register_at_fork(
 
 
 def late_names(
-    package: dict[str, Any], homes: dict[str, str], *, otherwise: str
+    module: dict[str, Any], homes: dict[str, str], *, otherwise: str
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """The `__getattr__` and `__dir__` of a package that imports a name when it is first used.
+    """The `__getattr__` and `__dir__` of a module that imports a name when it is first used.
 
     Args:
-        package: its variables, with the list of the names, `__all__`.
-        homes: in which of its modules each name is; a module that is a name itself is its own.
+        module: its variables, with the list of the names, `__all__`.
+        homes: in which module of its package each name is; one that is a name itself is its own.
         otherwise: where all others are.
     """
 
     def get(name: str) -> Any:
-        where, home = package["__name__"], homes.get(name, otherwise)
-        if name not in package["__all__"]:
+        where, home = module["__name__"], homes.get(name, otherwise)
+        if name not in module["__all__"]:
             raise AttributeError(
                 f"module {where!r} has no attribute {name!r}", name=name, obj=sys.modules[where]
             )
         with import_lock:
-            module = import_module(f".{home}", where)
-        package[name] = found = module if home == name else getattr(module, name)
+            found = import_module(f".{home}", module["__package__"])
+        module[name] = found = found if home == name else getattr(found, name)
         return found
 
-    return get, lambda: sorted({*package, *package["__all__"]})
+    return get, lambda: sorted({*module, *module["__all__"]})
 
 
 def when_imported(name: str, act: Callable[[], object]) -> None:
