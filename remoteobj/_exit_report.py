@@ -1,7 +1,5 @@
 """How an actor ended, and the words for what happened: what the errors are made of."""
 
-from __future__ import annotations
-
 import contextlib
 from signal import Signals
 from typing import Literal, NamedTuple

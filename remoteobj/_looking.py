@@ -3,11 +3,9 @@
 Anybody of the same user may ask, and give the orders that an owner gives; see `_actor.observers`.
 """
 
-from __future__ import annotations
-
 import os
 import time
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 from ._actor.status import Status
 from ._caller.control_client import ControlClient
@@ -145,7 +143,7 @@ class Observer:
         self._channel: StreamChannel | None = None
         self._client: ControlClient | None = None
 
-    def __enter__(self) -> Observer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,17 +1,13 @@
 """How an actor is spawned."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, NamedTuple
+import os
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._os.lazy_import import import_lock
 from ._protocol.config import RefOptions, WireOptions
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Collection, Mapping
-    from typing import Any
-
     from ._catching.catchers import Except
     from ._option_types import SpawnOptions
 
@@ -57,7 +53,7 @@ class Options(NamedTuple):
     """Whether any process of this user gets a proxy of it by `remoteobj.connect(name)`."""
     daemon: bool = True
     """Whether the end of the program stops it. False: the program waits for its work loop."""
-    exc: Except | None = None
+    exc: "Except | None" = None
     """The `Except` that records its lifecycle errors. None: a new one, the handle's `exc_`."""
     spawn_timeout: float | None = 60.0
     """Time limit in seconds for `__init__`. None: no limit."""
@@ -152,7 +148,7 @@ class Options(NamedTuple):
         # What comes from a cluster comes too late for who polls, and needs the interpreter.
         return WireOptions(0.0 if self.engine == "ray" else self.spin, self.writable)
 
-    def but(self, changes: SpawnOptions) -> Options:
+    def but(self, changes: "SpawnOptions") -> "Options":
         """The same with some changed.
 
         Raises:

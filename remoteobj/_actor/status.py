@@ -1,7 +1,5 @@
 """What an actor is doing, as its control thread tells it while the actor works."""
 
-from __future__ import annotations
-
 import resource
 import sys
 from collections.abc import Container

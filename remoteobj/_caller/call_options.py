@@ -1,7 +1,5 @@
 """What a caller wants of a call beside its outcome: the form it comes in, and its bounds."""
 
-from __future__ import annotations
-
 import enum
 import time
 from typing import Any, Final, NamedTuple
@@ -63,7 +61,7 @@ class CallOptions(NamedTuple):
         proxy: bool | None,
         window: int | None,
         interrupt: bool | None,
-    ) -> CallOptions:
+    ) -> "CallOptions":
         """Options that differ by what is given: what is neither None nor `MISSING`.
 
         Raises:

@@ -27,8 +27,6 @@ The end:
   is a death.
 """
 
-from __future__ import annotations
-
 import itertools
 import multiprocessing
 import threading
@@ -89,7 +87,7 @@ class OwnerLink:
     """Where a process leaves word of what it runs, and of its end."""
     listener: Listener | None = None
     """The door, if the owner keeps it open."""
-    measured: Settings | None = None
+    measured: "Settings | None" = None
     """How its coverage is to be measured, where that of its owner is."""
 
     def __init__(self, data: ByteStream, control: ByteStream, shared_process: bool = False) -> None:

@@ -15,7 +15,7 @@ from .._wire.duplex import duplex_pair, socket_pair
 from .._wire.transport import ByteStream, Listener
 from .contract import OwnerLink
 from .flight_recorder import FlightRecorder
-from .forking import ended_line
+from .new_process import ended_line
 from .reaper import readable
 
 if TYPE_CHECKING:

@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import multiprocessing
 import os
 import signal
 import threading
 import weakref
-from collections.abc import Callable
-from functools import partial
 from multiprocessing import process as mp_process
-from multiprocessing import util as mp_util
 from multiprocessing.context import ForkProcess
 from typing import Any, ClassVar
 
@@ -27,7 +23,6 @@ from .._os.processes import KnownProcess
 from .._pickling.exceptions import unpack_error
 from .._pickling.fork_classes import share_classes
 from .._wire.channel import StreamChannel
-from .child import run_program
 from .child_signals import PROGRAM_GROUP
 from .contract import (
     ExitCallback,
@@ -39,11 +34,11 @@ from .contract import (
     Program,
     chosen_start_method,
 )
-from .exit_handlers import forget_inherited, run_exit_handlers
 from .flight_recorder import FlightRecorder, Outcome
-from .forking import ForkPopen, OwnerProcess
+from .forking import ForkPopen
 from .guardian import guardian
 from .linking import link_up
+from .new_process import NewProcess
 from .out_of_memory import killed_for_memory, watch
 from .packing import MAINS, PackedProgram, pack
 from .reaper import Reaper
@@ -62,7 +57,7 @@ _REASONS: dict[int, ExitReason] = {signal.SIGKILL: "killed", signal.SIGTERM: "st
 """Why it ended, by the signal from its owner that ended it."""
 
 
-class ActorProcess(multiprocessing.Process):
+class ActorProcess(NewProcess):
     """A process that runs a program: an `Instance`, once it is started.
 
     A subclass may have attributes and a `run` of its own, as one of `multiprocessing.Process`.
@@ -353,39 +348,6 @@ class ActorProcess(multiprocessing.Process):
         if self._recorder is None or not self.is_alive():
             raise RuntimeError(f"{self.name} does not run")
         return self._recorder.ask_for_stacks(self.name, self._signal, seconds)
-
-    def _after_fork(self) -> None:
-        super()._after_fork()  # type: ignore[misc]
-        assert self._link is not None
-        if not self._link.death_lines:
-            owner: Any = multiprocessing.parent_process()
-            if isinstance(owner._sentinel, int) and self.start_method == "spawn":
-                os.close(owner._sentinel)
-            mine = OwnerProcess(owner.name, owner.pid, self._link.control)
-            mp_process.__dict__["_parent_process"] = mine
-
-    def run(self) -> None:
-        """Run the program, in the new process."""
-        assert self._link is not None
-        assert self._program is not None
-        # Daemonic means that it ends with its owner, not that it may have no children.
-        self._config["daemon"] = False  # type: ignore[attr-defined]
-        if self.start_method != "spawn":
-            forget_inherited()
-        run_program(self._program, self._link, partial(self._options.apply, self.name))
-
-    def live(self) -> int:
-        """Do all that the new process is for; its exit code."""
-        return self._bootstrap()
-
-    def _bootstrap(self, *args: Any, **kwargs: Any) -> int:
-        """Run, in the new process, whose exit code this gives."""
-        bootstrap: Callable[..., int] = super()._bootstrap  # type: ignore[misc]
-        code = bootstrap(*args, **kwargs)
-        # Now that its threads have ended, as in any program.
-        run_exit_handlers()
-        mp_util._flush_std_streams()  # type: ignore[attr-defined]
-        return code
 
 
 class ProcessEngine:

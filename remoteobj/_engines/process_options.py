@@ -4,8 +4,6 @@ It is applied before anything of the program is unpickled, so that a module whic
 all as it is meant to be: the environment, the processors, what becomes of records and output.
 """
 
-from __future__ import annotations
-
 import atexit
 import os
 import sys
@@ -39,12 +37,12 @@ class ProcessOptions(NamedTuple):
     """What is added to the niceness of its owner."""
     labelled_output: bool = False
     """Whether each line of its output begins with its name."""
-    logging: Levels | None = None
+    logging: "Levels | None" = None
     """Which records of `logging` go to its owner; None: those that it logs are its own."""
     whole_title: bool = False
     """Whether there is `setproctitle`. Its owner looks for it, once for all."""
 
-    def apply(self, name: str, line: OwnerLine) -> None:
+    def apply(self, name: str, line: "OwnerLine") -> None:
         """Set this process up.
 
         Raises:
@@ -74,7 +72,7 @@ class ProcessOptions(NamedTuple):
 NO_OPTIONS = ProcessOptions()
 
 
-def _forward(line: OwnerLine, wanted: Levels) -> None:
+def _forward(line: "OwnerLine", wanted: "Levels") -> None:
     # Not under `import_lock`: whoever holds that may be importing `logging`, and wait for us.
     from .log_forwarding import forward_to  # at start-up it would import `logging`
 

@@ -16,6 +16,7 @@ from collections.abc import Collection
 from multiprocessing.process import BaseProcess
 from typing import Any, Final
 
+from .new_process import NewProcess
 from .packing import PackedProgram, pack_value, unpack
 
 __all__ = ["OWNERS", "reduction"]
@@ -58,7 +59,10 @@ def reduction(
     owners: Collection[str],
 ) -> tuple[tuple[Any, ...], PackedProgram | None]:
     """The process, as `__reduce__` gives it: its `plain` attributes are `multiprocessing`'s, and
-    those that are its owner's stay there. With it what it leads to, packed, if there is any."""
+    those that are its owner's stay there. With it what it leads to, packed, if there is any.
+
+    A class of ours is a `NewProcess` over there, where nobody needs the owner's half of it.
+    """
     cls, ours, theirs = type(process), {}, {}
     for name, value in vars(process).items():
         if name in plain:
@@ -67,7 +71,7 @@ def reduction(
             theirs[name] = value
     ours["_program"] = program
     if cls.__module__.partition(".")[0] == PACKAGE and not theirs:
-        return (_revive, (cls, None, ours)), None
+        return (_revive, (NewProcess, None, ours)), None
     what = f"the attributes of {cls.__name__}"
     packed = pack_value((cls, theirs), what, main, start_method)
     return (_revive, (None, packed, ours)), packed

@@ -20,11 +20,13 @@ __all__ = ["POPEN"]
 PACKAGE = __name__.partition(".")[0]
 PRELOADED: tuple[str, ...] = (
     f"{PACKAGE}._engines.fork_server_side",
+    f"{PACKAGE}._engines.new_process",
+    f"{PACKAGE}._actor.program",
     f"{PACKAGE}._handle",
-    f"{PACKAGE}.util",
+    f"{PACKAGE}._job_processes",
     f"{PACKAGE}._pickling.cloudpickling",
 )
-"""What our fork server imports. The class of the process imports all else that an actor needs."""
+"""What our fork server imports: all that an actor needs, and what it may need."""
 
 
 class _SpawnWithoutMain:

@@ -25,15 +25,13 @@ repeated, ever more seldom, in case that one was lost.
 Calls of ordinary programs carry nothing, and are in no ring: nobody calls them.
 """
 
-from __future__ import annotations
-
 import itertools
 import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from threading import get_ident
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, Self
 
 from ..errors import DeadlockError
 from .identity import ActorId
@@ -93,7 +91,7 @@ class Probe(NamedTuple):
         """Whether it has come by this actor already."""
         return any(hop.link.actor == actor for hop in self.hops)
 
-    def ring(self, call: Link) -> Ring | None:
+    def ring(self, call: Link) -> "Ring | None":
         """The ring that it has found, if it has been sent along this call before and comes to it
         again; whatever led into the ring is not in there."""
         links = [hop.link for hop in self.hops]
@@ -107,7 +105,7 @@ class Probe(NamedTuple):
         return f"[{','.join(hops)}]".encode()
 
     @classmethod
-    def unpack(cls, payload: Bytes) -> Probe | None:
+    def unpack(cls, payload: Bytes) -> Self | None:
         """A probe again; None if it is malformed.
 
         >>> probe = Probe((Hop(Link(ActorId("/a", "A"), 7), "in step"),))

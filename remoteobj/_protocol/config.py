@@ -1,7 +1,5 @@
 """What whoever makes an object decides for all who call it; it travels with each reference."""
 
-from __future__ import annotations
-
 from typing import Final, NamedTuple
 
 __all__ = ["DEFAULT_WIRE_OPTIONS", "RefOptions", "WireOptions"]

@@ -11,11 +11,9 @@ thread for orders. What a request carries besides (who waits for it, a trace, a 
 of its metadata (`requests`), and no kind of its own.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, Self, TypeAlias
 
 __all__ = [
     "INIT_ID",
@@ -170,7 +168,7 @@ class StopOrder(NamedTuple):
         return Frame(Kind.STOP, 0, bytes(flags) + struct.pack(f"<{len(given_up)}Q", *given_up))
 
     @classmethod
-    def read(cls, payload: Bytes) -> StopOrder:
+    def read(cls, payload: Bytes) -> Self:
         """
         Raises:
             MalformedFrameError: this is no such order.
@@ -196,7 +194,7 @@ class InterruptOrder(NamedTuple):
         return _INTERRUPT.pack(self.call_id, self.number) + self.error
 
     @classmethod
-    def read(cls, payload: Bytes) -> InterruptOrder:
+    def read(cls, payload: Bytes) -> Self:
         """
         Raises:
             MalformedFrameError: this is no such order.

@@ -23,8 +23,6 @@ with plain positional arguments, the short form `(name, args)`, which takes a th
 The two begin differently, so that `describe_request` can tell them apart in a few bytes.
 """
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial

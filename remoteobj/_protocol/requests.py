@@ -7,8 +7,6 @@ it does not know, and takes what is malformed for not there. So a new field is o
 where it is set, and one where it is read.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeAlias

@@ -18,8 +18,6 @@ Nothing needs to be removed for the dead. An entry says which process it is abou
 the time when that process started; whether this one lives is for the reader to find out.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import fcntl
