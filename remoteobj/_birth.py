@@ -20,6 +20,7 @@ from collections.abc import Callable, Collection
 
 from ._caller.answers import decode_answer
 from ._caller.connection import Connection
+from ._engines.kinds import engine_kind
 from ._listing import Listing
 from ._options import Options
 from ._os.io_thread import Timer, reactor
@@ -219,7 +220,7 @@ class Birth:
             self._connection.end(self.error)
 
     def _late_error(self, _: bool) -> BaseException:
-        how = "killed" if self._options.engine in ("process", "ray") else "told to stop"
+        how = "killed" if engine_kind(self._options.engine).has_process else "told to stop"
         more_time = "give options(spawn_timeout=...) more, or do less in __init__"
         remedy = self._waits_for() or more_time
         return SpawnTimeoutError(

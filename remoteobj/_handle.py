@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from ._actor.status import Status
 from ._catching.catchers import Except
 from ._engines.contract import unique_name
+from ._engines.kinds import engine_kind
 from ._launching import launch_spec, name_of
 from ._listing import listed
 from ._options import Options
@@ -342,13 +343,12 @@ def spawn(
     ended; None: its options do."""
     actor_id = ActorId.new(options.name or unique_name(name_of(factory)))
     exc = options.exc if options.exc is not None else Except.of_actor()
-    transport = "ray" if options.engine == "ray" else None
-    ref = RemoteRef(actor_id, new_address(transport), options.of_references)
+    kind = engine_kind(options.engine)
+    ref = RemoteRef(actor_id, new_address(kind.transport), options.of_references)
     keeper = keeper or _keeper_by(options)
     lasting = keeper is not None
     with listed(ref, factory, options, lasting) as listing:
-        # A file of this machine says nothing to one that may live on another.
-        birth = listing.of_birth if transport is None else None
+        birth = None if kind.elsewhere else listing.of_birth
         spec = launch_spec(factory, args, kwargs, options, ref, exc, lasting, birth)
         actor = OwnedActor(spec, actor_id, ref.address, options, exc, listing, keeper)
     return _owning(actor, exc, factory)
@@ -357,7 +357,7 @@ def spawn(
 def _owning(actor: OwnedActor, exc: Except, factory: Callable[..., T]) -> Handle[T]:
     """The handle of an actor that has just been started; it is born then, or is to be in time."""
     try:
-        register_at_exit(actor, early=actor.options.engine == "ray")
+        register_at_exit(actor, early=engine_kind(actor.options.engine).elsewhere)
         handle: Handle[T] = _handle_of(actor, exc, factory)  # made while the process starts
         if actor.options.wait:
             actor.ready()

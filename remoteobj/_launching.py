@@ -13,6 +13,7 @@ from ._actor.concurrency import Concurrency
 from ._actor.roles import roles_of_state
 from ._catching.catchers import Except
 from ._engines.contract import LaunchSpec
+from ._engines.kinds import engine_kind
 from ._engines.process_options import NO_OPTIONS, ProcessOptions, usual_options
 from ._options import Options
 from ._os.lazy_import import import_lock
@@ -101,7 +102,7 @@ def name_of(factory: Any) -> str:
 
 def _engine_options(options: Options) -> Mapping[str, Any] | None:
     """What the engine takes beyond all others."""
-    if options.engine_options is not None and options.engine != "ray":
+    if options.engine_options is not None and not engine_kind(options.engine).elsewhere:
         raise ValueError(
             f"engine_options= is what Ray is asked for, and with engine={options.engine!r} nobody "
             "asks it"
@@ -112,13 +113,14 @@ def _engine_options(options: Options) -> Mapping[str, Any] | None:
 def _process_options(options: Options) -> ProcessOptions:
     """How the process is set up."""
     if options.engine != "process":
+        elsewhere = engine_kind(options.engine).elsewhere
         for name in _OF_PROCESS:
             if getattr(options, name) != getattr(_DEFAULTS, name):
                 raise ValueError(
                     f"{name}= is about a process of its own, and with engine={options.engine!r} "
-                    f"{_OF_RAY[name] if options.engine == 'ray' else 'the actor has none'}"
+                    f"{_OF_RAY[name] if elsewhere else 'the actor has none'}"
                 )
-        if options.engine == "ray" and options.start_method is not None:
+        if elsewhere and options.start_method is not None:
             raise ValueError(
                 'start_method= is for processes of this machine, and with engine="ray" it is Ray '
                 "that starts them"
@@ -187,7 +189,7 @@ def _state_plan(
     with import_lock:
         from ._actor.state_keeper import StatePlan  # for a faster start-up: few keep a state
 
-    if options.engine == "ray" and path is None:
+    if engine_kind(options.engine).elsewhere and path is None:
         with import_lock:
             from ._wire.cluster_memory import ClusterMemory  # as above, at start-up
 

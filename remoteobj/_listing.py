@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ._engines.contract import Instance
+from ._engines.kinds import engine_kind
 from ._options import Options
 from ._os.fork_safety import fork_generation
 from ._os.lazy_import import import_lock
@@ -64,8 +65,8 @@ class Listing:
 
     def begin(self, instance: Instance) -> None:
         """It lives in this process from now on: once it is started, and started anew."""
-        # In a cluster its number may be one of another machine: there it is its owner's.
-        pid = os.getpid() if self.entry.engine == "ray" else instance.pid
+        # The number of one on another machine would be taken for that of a process here.
+        pid = os.getpid() if engine_kind(self.entry.engine).elsewhere else instance.pid
         recorder = instance.recorder_place
         self.renew(pid=pid, started=instance.started, recorder=recorder, state="starting")
 
@@ -83,7 +84,8 @@ class Listing:
 
     def born(self, class_named: str) -> None:
         """Its `__init__` is done, and this is its class."""
-        if class_named != self.entry.class_name or self.entry.engine == "ray":
+        # One that is elsewhere has no file in which it could have said so itself.
+        if class_named != self.entry.class_name or engine_kind(self.entry.engine).elsewhere:
             self.renew(state="running", class_name=class_named)
 
     def change(self, state: str) -> None:

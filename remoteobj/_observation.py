@@ -13,6 +13,7 @@ import contextlib
 from typing import Final
 
 from ._actor import observed
+from ._engines.kinds import engine_kind
 from ._observed_launch import await_ends
 from ._ownership import OwnedActor
 from ._program_end import registered
@@ -44,7 +45,7 @@ def observe_no_more(plan: ObserverPlan) -> None:
 
 def _owned() -> list[OwnedActor]:
     mine = [one for one in registered() if isinstance(one, OwnedActor)]
-    return [one for one in mine if one.ours and one.options.engine not in ("thread", "inline")]
+    return [one for one in mine if one.ours and engine_kind(one.options.engine).has_process]
 
 
 def _tell_actors(order: bytes, seconds: float) -> None:

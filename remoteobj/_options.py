@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ._engines.kinds import engine_kind
 from ._os.lazy_import import import_lock
 from ._protocol.config import RefOptions, WireOptions
 
@@ -145,8 +146,9 @@ class Options(NamedTuple):
     @property
     def wire_options(self) -> WireOptions:
         """Those that concern connections."""
-        # What comes from a cluster comes too late for who polls, and needs the interpreter.
-        return WireOptions(0.0 if self.engine == "ray" else self.spin, self.writable)
+        # What comes from elsewhere comes too late for who polls, and needs the interpreter.
+        spin = 0.0 if engine_kind(self.engine).elsewhere else self.spin
+        return WireOptions(spin, self.writable)
 
     def but(self, changes: "SpawnOptions") -> "Options":
         """The same with some changed.

@@ -48,8 +48,9 @@ from remoteobj._catching.projection import Projection
 from remoteobj._engines import guardian, out_of_memory, reaper, without_main
 from remoteobj._engines.flight_recorder import OUTPUT as LAST_OUTPUT
 from remoteobj._engines.flight_recorder import FlightRecorder
+from remoteobj._engines.kinds import ENGINES
 from remoteobj._engines.process import ActorProcess
-from remoteobj._engines.registry import ENGINES, engine_named
+from remoteobj._engines.registry import engine_named
 from remoteobj._inspection import EXPLAIN_SECONDS
 from remoteobj._looking import Observer, find
 from remoteobj._options import Options

@@ -7,16 +7,9 @@ from importlib import import_module
 
 from .._os.lazy_import import import_lock
 from .contract import Engine
+from .kinds import engine_kind
 
-__all__ = ["ENGINES", "engine_named"]
-
-ENGINES = {
-    "process": "ProcessEngine",
-    "thread": "ThreadEngine",
-    "inline": "InlineEngine",
-    "ray": "RayEngine",
-}
-"""The class of each, in the module of the engine's name."""
+__all__ = ["engine_named"]
 
 
 def engine_named(name: str) -> Engine:
@@ -25,14 +18,13 @@ def engine_named(name: str) -> Engine:
     Raises:
         ValueError: there is none.
     """
-    if name not in ENGINES:
-        raise ValueError(f"no engine {name!r}: there are {', '.join(ENGINES)}")
+    cls = engine_kind(name).cls
     with import_lock:
-        return _engine(name)
+        return _engine(name, cls)
 
 
 @cache
-def _engine(name: str) -> Engine:
+def _engine(name: str, cls: str) -> Engine:
     module = import_module(f".{name}", __package__)  # for a faster start-up: most use one
-    engine: Engine = getattr(module, ENGINES[name])()
+    engine: Engine = getattr(module, cls)()
     return engine
