@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Self
 
 from ._os.lazy_import import import_lock
@@ -27,12 +27,9 @@ class Instrumentation:
 
     def stop(self) -> None:
         """Make no more spans, in this process and in its actors. Harmless when done twice."""
-        with import_lock:
-            from ._observation import observe_no_more
-            from ._protocol.observing import current_plans
-
-        if self._plan in current_plans():
-            observe_no_more(self._plan)
+        observation = _observation()
+        if observation.observes(self._plan.key):
+            observation.observe_no_more(self._plan)
 
     def __enter__(self) -> Self:
         return self
@@ -66,10 +63,6 @@ def instrument(
         ImportError: OpenTelemetry is not installed.
         RuntimeError: this is in effect already.
     """
-    with import_lock:
-        # For a faster start-up: few programs are observed.
-        from ._observation import observe
-        from ._protocol.observing import current_plans
     try:
         with import_lock:
             from ._spans import SpanPlan  # for a faster start-up: it needs the extra `otel`
@@ -78,7 +71,15 @@ def instrument(
             "instrument() needs the API of OpenTelemetry: pip install 'remoteobj[otel]'"
         ) from exc
     plan = SpanPlan(tracer_provider, setup)
-    if any(one.key == plan.key for one in current_plans()):
+    observation = _observation()
+    if observation.observes(plan.key):
         raise RuntimeError("calls are instrumented already; stop() that first")
-    observe(plan)
+    observation.observe(plan)
     return Instrumentation(plan)
+
+
+def _observation() -> ModuleType:
+    with import_lock:
+        from . import _observation  # for a faster start-up: few programs are observed
+
+    return _observation

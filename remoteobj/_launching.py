@@ -22,6 +22,7 @@ from ._protocol.requests import followers
 from ._reference import RemoteRef
 
 if TYPE_CHECKING:
+    from ._actor.program import ActorProgram
     from ._actor.recording import RecordPlan
     from ._actor.state_keeper import StatePlan
     from ._wire.transport import Address
@@ -61,10 +62,7 @@ def launch_spec(
         TypeError: an option is about a state that it has not; or the class has one of the methods
             marked `checkpoint` and `restore`, and not the other.
     """
-    with import_lock:
-        from ._actor.program import ActorProgram  # for a faster start-up: it is the actor's side
-
-    program = ActorProgram(
+    program = _actor_program()(
         factory,
         args,
         kwargs,
@@ -92,6 +90,13 @@ def launch_spec(
         kept=program.kept,
         find_record=program.find_record,
     )
+
+
+def _actor_program() -> type[ActorProgram]:
+    with import_lock:
+        from ._actor.program import ActorProgram  # for a faster start-up: it is the actor's side
+
+    return ActorProgram
 
 
 def name_of(factory: Any) -> str:

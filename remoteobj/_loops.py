@@ -141,9 +141,7 @@ def follow_(self: Any, latest: bool = True, *, window: int | None = None) -> Fol
     ref = view.ref
     ref.wait_for_door()
     home = local_servers.get(ref.actor_id)
-    channel = None
-    if home is not None and not home.control.begun:
-        channel = home.publication.inline_channel()
+    channel = None if home is None else home.inline_channel()
     follower = follow(ref.endpoint, channel, view.whole, view.options, length)
     own = current_actor.get()
     if own is not None and (own_server := local_servers.get(VIEW_OF[type(own)](own).ref.actor_id)):

@@ -17,10 +17,10 @@ from ._engines.kinds import engine_kind
 from ._observed_launch import await_ends
 from ._ownership import OwnedActor
 from ._program_end import registered
-from ._protocol.observing import ObserverPlan
+from ._protocol.observing import ObserverPlan, current_plans
 from .errors import RemoteObjError
 
-__all__ = ["observe", "observe_no_more", "pass_on"]
+__all__ = ["observe", "observe_no_more", "observes", "pass_on"]
 
 BEGIN_SECONDS: Final = 10.0
 """How long an actor may take to begin, with what it imports for that; else it does so later."""
@@ -34,6 +34,11 @@ def observe(plan: ObserverPlan) -> None:
     """Observe by this plan from now on, in all processes of this program."""
     observed.begin([plan])
     _tell_actors(observed.order_of(plan), BEGIN_SECONDS)
+
+
+def observes(key: str) -> bool:
+    """Whether there is a plan of this key by which this process observes."""
+    return any(one.key == key for one in current_plans())
 
 
 def observe_no_more(plan: ObserverPlan) -> None:

@@ -94,26 +94,11 @@ class Pool(Executor, Generic[T]):
         self, n: int | None, factory: Any, args: Any, kwargs: Any, options: Options
     ) -> None:
         size = usable_processors() if n is None else n
-        if size < 1:
-            raise ValueError(f"a pool needs workers, and n={n!r} gives it none")
-        if options.task_timeout is not None and not options.task_timeout > 0:
-            raise ValueError(f"task_timeout must be some seconds, and is {options.task_timeout!r}")
-        most = options.max_tasks_per_worker
-        if most is not None and most < 1:
-            raise ValueError(f"max_tasks_per_worker must be at least 1, and is {most!r}")
-        if factory is None and (args or kwargs):
-            raise TypeError("without a factory there is nothing that takes these arguments")
-        if isinstance(factory, type):
-            check_class(factory)
-        if options.checkpoint_path is not None:
-            raise ValueError("checkpoint_path= is for one actor: the workers of a pool are several")
-        if options.engine == "inline":
-            raise ValueError("the workers of a pool need a process or a thread each: engine=inline")
+        _check(size, n, factory, bool(args or kwargs), options)
         what = "worker" if factory is None else name_of(factory)
         name = options.name or unique_name(f"{what}-pool")
-        with import_lock:  # for a faster start-up: few programs have pools
-            from ._actor.pool_work import NoObject
-            from ._pool_crew import Crew
+        with import_lock:
+            from ._pool_crew import Crew, NoObject  # for a faster start-up: few programs have one
 
         self._size = size
         self._functions = FunctionCache()
@@ -225,7 +210,8 @@ class Pool(Executor, Generic[T]):
         if not iterables:
             raise TypeError("map needs at least one iterable of arguments")
         self._crew.check_open()
-        with import_lock:  # for a faster start-up
+        with import_lock:
+            # As above, for a faster start-up.
             from ._pool_map import AsTheyCome, Flow, InOrder, Results, Source
 
         source = Source(
@@ -366,6 +352,25 @@ def pool_of(
     pool: Pool[Any] = Pool.__new__(Pool)
     pool._set_up(n, factory, args, kwargs, options)
     return pool
+
+
+def _check(size: int, n: int | None, factory: Any, has_arguments: bool, options: Options) -> None:
+    """Refuse what no pool can be made of."""
+    if size < 1:
+        raise ValueError(f"a pool needs workers, and n={n!r} gives it none")
+    if options.task_timeout is not None and not options.task_timeout > 0:
+        raise ValueError(f"task_timeout must be some seconds, and is {options.task_timeout!r}")
+    most = options.max_tasks_per_worker
+    if most is not None and most < 1:
+        raise ValueError(f"max_tasks_per_worker must be at least 1, and is {most!r}")
+    if factory is None and has_arguments:
+        raise TypeError("without a factory there is nothing that takes these arguments")
+    if isinstance(factory, type):
+        check_class(factory)
+    if options.checkpoint_path is not None:
+        raise ValueError("checkpoint_path= is for one actor: the workers of a pool are several")
+    if options.engine == "inline":
+        raise ValueError("the workers of a pool need a process or a thread each: engine=inline")
 
 
 def _close_in_background(crew: Crew) -> None:

@@ -17,7 +17,7 @@ from functools import partial
 from multiprocessing.context import get_spawning_popen
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ._actor.served_here import Mode, local_server, local_servers
+from ._actor.served_here import LocalServer, Mode, local_server, local_servers
 from ._caller.answers import Fallback
 from ._caller.call_options import MISSING
 from ._caller.endpoint import Endpoint
@@ -206,7 +206,7 @@ class RemoteRef:
             home.stop()
 
     @property
-    def home(self) -> Server | None:
+    def home(self) -> LocalServer | None:
         """The server of the object, if it is served from here."""
         return local_server(self.actor_id)
 
@@ -251,11 +251,8 @@ class RemoteRef:
         """Run requests until the object is served no more, in this thread or in the background, as
         was said when it began to listen."""
         home = local_server(self.actor_id)
-        if home is not None and home.mode is Mode.MANUAL:
-            home.mailbox.serve(until=lambda: False)
-            home.stop()
-        elif home is not None:
-            home.join()
+        if home is not None:
+            home.serve_to_the_end()
 
     # --- waiting -----------------------------------------------------------------------
 

@@ -36,17 +36,16 @@ class Trace:
         """
         if self._plan is not None:
             raise RuntimeError(f"the trace {self.path} is being recorded already; stop it first")
-        with import_lock:  # at start-up few need these
-            import tempfile
+        with import_lock:
+            import tempfile  # at start-up few need these
 
-            from ._observation import observe
-            from ._timeline import TimelinePlan
+            from . import _observation, _timeline  # as above, at start-up
 
         directory, name = os.path.split(os.path.abspath(self.path))
         parts = tempfile.mkdtemp(prefix=f"{name}.", suffix=".parts", dir=directory)
-        self._plan, self._generation = TimelinePlan(parts), fork_generation[0]
+        self._plan, self._generation = _timeline.TimelinePlan(parts), fork_generation[0]
         atexit.register(self.stop)
-        observe(self._plan)
+        _observation.observe(self._plan)
         return self
 
     def stop(self) -> None:
@@ -56,17 +55,16 @@ class Trace:
             OSError: the file can't be written. What was recorded is left in a directory beside it.
         """
         with import_lock:
-            import shutil
+            import shutil  # at start-up few need these
 
-            from ._observation import observe_no_more
-            from ._timeline_merge import write_trace
+            from . import _observation, _timeline_merge  # as above, at start-up
 
         plan, self._plan = self._plan, None
         if plan is None or self._generation != fork_generation[0]:
             return
         atexit.unregister(self.stop)
-        observe_no_more(plan)
-        write_trace(plan.directory, self.path)
+        _observation.observe_no_more(plan)
+        _timeline_merge.write_trace(plan.directory, self.path)
         shutil.rmtree(plan.directory, ignore_errors=True)
 
     def __enter__(self) -> Self:

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._actor.awaitables import is_awaited
-from ._actor.served_here import local_server, local_servers
+from ._actor.served_here import LocalServer, local_server, local_servers
 from ._caller.answers import RETURNED_SELF, Fallback, fallback_or_raise
 from ._caller.call_options import MISSING, PLAIN, CallMode, CallOptions
 from ._os.lazy_import import import_lock
@@ -28,7 +28,6 @@ from .errors import ActorDiedError, NotListeningError
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from ._actor.server import Server
 
 __all__ = ["View", "value_of"]
 
@@ -234,7 +233,7 @@ async def _awaited(view: View, steps: Steps, otherwise: Fallback) -> Any:
     return await call(ref.endpoint, steps, whole, otherwise, options)
 
 
-def _evaluate_at_home(view: View, home: Server, steps: Steps) -> Any:
+def _evaluate_at_home(view: View, home: LocalServer, steps: Steps) -> Any:
     mode = view.options.mode
     if mode is _FUTURE:
         future = _futures().completed(lambda: _value_at_home(view, home, steps))
@@ -250,7 +249,7 @@ def _evaluate_at_home(view: View, home: Server, steps: Steps) -> Any:
     return None
 
 
-def _begun(home: Server, future: Future[Any]) -> Future[Any]:
+def _begun(home: LocalServer, future: Future[Any]) -> Future[Any]:
     """The future of what is awaited by the event loop of the object, where that is its value."""
     runner, value = home.loop_runner, future.result()
     if runner is None or not is_awaited(type(value)):
@@ -258,12 +257,12 @@ def _begun(home: Server, future: Future[Any]) -> Future[Any]:
     return runner.begin(value)
 
 
-def _report_failure(home: Server, future: Future[Any]) -> None:
+def _report_failure(home: LocalServer, future: Future[Any]) -> None:
     if not future.cancelled() and (error := future.exception()) is not None:
         home.report(error)
 
 
-def _value_at_home(view: View, home: Server, steps: Steps) -> Any:
+def _value_at_home(view: View, home: LocalServer, steps: Steps) -> Any:
     root = home.root
     result = evaluate(steps, root)
     return view.whole if result is root else result

@@ -166,7 +166,7 @@ def _end(exitcode: int | None) -> None:
 
 def _install(_: object, faults: tuple[Fault, ...]) -> None:
     home = ref_of(current()).home
-    assert home is not None
+    assert isinstance(home, Server)
     mailbox = home.mailbox
     if isinstance(mailbox.executor, _FaultyExecutor):
         mailbox.executor = mailbox.executor.remove()

@@ -36,6 +36,7 @@ from remoteobj._actor.clients import Client
 from remoteobj._actor.control import HANDSHAKES
 from remoteobj._actor.replies import value_frame
 from remoteobj._actor.served_here import local_servers
+from remoteobj._actor.server import Server
 from remoteobj._caller import async_calls, event_loop
 from remoteobj._caller.answers import decode_answer
 from remoteobj._caller.control_client import ControlClient
@@ -160,10 +161,15 @@ def actor_id_of(proxy: Any) -> ActorId:
 
 def annotations_of_options(cls: Any = Options) -> dict[str, str]:
     """The options and their types, as they are written."""
-    return {
-        name: str(getattr(written, "__forward_arg__", written))
-        for name, written in inspect.get_annotations(cls).items()
-    }
+    return {name: _as_written(one) for name, one in inspect.get_annotations(cls).items()}
+
+
+def _as_written(annotation: Any) -> str:
+    """A type, or the text that is evaluated to one."""
+    if type(annotation) is type:
+        return annotation.__name__
+    text = str(getattr(annotation, "__forward_arg__", annotation))
+    return text.replace("collections.abc.", "").replace("typing.", "")
 
 
 def options_of(proxy: Any) -> tuple[float | None, bool]:
@@ -337,7 +343,7 @@ def polls(proxy: Any) -> bool:
 def mailbox_of(remote: Any) -> Any:
     """The mailbox of the actor. In the actor: its own proxy."""
     home = ref_of(remote).home
-    assert home is not None
+    assert isinstance(home, Server)
     return home.mailbox
 
 
@@ -1125,6 +1131,7 @@ def let_time_pass(_: object, seconds: float) -> None:
 def executor_of(obj: object) -> str:
     """What class of an executor runs the calls of an actor's object."""
     (server,) = (one for one in local_servers.values() if one.root is obj)
+    assert isinstance(server, Server)
     return type(server.mailbox.executor).__name__
 
 

@@ -261,6 +261,7 @@ def test_a_map_has_a_time_limit_for_all_its_results(gate: Gate) -> None:
     with FORK.pool(1) as pool:
         for many in (pool.map, pool.map_unordered):
             results = many(parked_once, [1, 2], [gate, None], timeout=0.1)
+            gate.wait_for_arrival()
             with pytest.raises(TimeoutError, match=r"0\.1 s after"):
                 next(results)
             gate.open()

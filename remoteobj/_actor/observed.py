@@ -48,7 +48,7 @@ def begin(plans: Sequence[ObserverPlan]) -> None:
     """Observe by these plans in this process, with all objects that it serves."""
     for plan in plans:
         add_plan(plan)
-    for server in list(local_servers.values()):
+    for server in _servers():
         attend(server)
 
 
@@ -56,7 +56,7 @@ def end(key: str) -> None:
     """Observe no more by the plan of this key."""
     remove_plan(key)
     if not observers:
-        for server in list(local_servers.values()):
+        for server in _servers():
             _leave(server)
 
 
@@ -80,6 +80,10 @@ def follow_order(payload: Bytes, pass_on: Callable[[bytes], object]) -> None:
     else:
         end(key)
     pass_on(bytes(payload))
+
+
+def _servers() -> list[Server]:
+    return [one for one in list(local_servers.values()) if isinstance(one, Server)]
 
 
 def attend(server: Server) -> None:

@@ -34,6 +34,7 @@ from .runner import LoopDriver, Runner
 from .served_here import Mode, local_servers
 
 if TYPE_CHECKING:
+    from .._wire.channel import Channel
     from .observers import Observers
     from .own_loop import OwnLoop
     from .pacing import Pacer
@@ -247,6 +248,10 @@ class Server:
                     self._publication = Publication(self.control, self.wire_options)
         return self._publication
 
+    def inline_channel(self) -> Channel | None:
+        """By which one follows it that has no control thread; None: it has one."""
+        return None if self.control.begun else self.publication.inline_channel()
+
     def publish(self, item: object) -> None:
         """Give an item to all who follow the object. From any thread.
 
@@ -299,8 +304,12 @@ class Server:
             if loop.closes(follower) and not self.listening:
                 follower.close()
 
-    def join(self) -> None:
-        """Wait until it has stopped, if it runs requests in the background."""
+    def serve_to_the_end(self) -> None:
+        """Run requests until it is served no more: in this thread, or wait where another does."""
+        if self.mode is Mode.MANUAL:
+            self.mailbox.serve(until=lambda: False)
+            self.stop()
+            return
         with self._starting:
             thread = self._thread
         if thread is not None:

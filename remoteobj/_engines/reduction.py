@@ -71,21 +71,21 @@ def reduction(
             theirs[name] = value
     ours["_program"] = program
     if cls.__module__.partition(".")[0] == PACKAGE and not theirs:
-        return (_revive, (NewProcess, None, ours)), None
+        return (_revive, (None, ours)), None
     what = f"the attributes of {cls.__name__}"
     packed = pack_value((cls, theirs), what, main, start_method)
-    return (_revive, (None, packed, ours)), packed
+    return (_revive, (packed, ours)), packed
 
 
-def _revive(
-    cls: type[BaseProcess] | None, packed: PackedProgram | None, ours: dict[str, Any]
-) -> BaseProcess:
+def _revive(packed: PackedProgram | None, ours: dict[str, Any]) -> BaseProcess:
     """The process, over there."""
-    theirs: dict[str, Any] = {}
-    if packed is not None:
+    process: BaseProcess
+    if packed is None:
+        process = NewProcess.__new__(NewProcess)
+    else:
         packed.enter_environment()
         cls, theirs = unpack(packed)
-    assert cls is not None
-    process = cls.__new__(cls)
-    vars(process).update({**theirs, **ours})
+        process = cls.__new__(cls)
+        vars(process).update(theirs)
+    vars(process).update(ours)
     return process
