@@ -85,6 +85,7 @@ class RayHost:
         """How many of them the owner has taken in."""
         self._happened = threading.Condition()
         self._link = OwnerLink(self._new_line(DATA), self._new_line(CONTROL), shared_process=True)
+        self._unwinds = False
         self._program = threading.Thread(target=self._run, args=(packed,), name=name, daemon=True)
         self._program.start()
         with contextlib.suppress(ValueError):  # Ray makes it in another thread than the main one
@@ -139,6 +140,7 @@ class RayHost:
 
     def unwind(self) -> None:
         """Have the program end, its cleanup included, when it next runs Python code."""
+        self._unwinds = True
         if self._link.on_sigterm is not None:
             self._link.on_sigterm()
         raise_in_thread(self._program, ThreadUnwind)
@@ -178,7 +180,7 @@ class RayHost:
             self._open_door(program.address.key)
             program.tell_records(self._record)
             program.run(self._link)
-            code = 0
+            code = -signal.SIGTERM if self._unwinds else 0
         except ProgramFailedError as exc:
             failure = exc.error
         except SystemExit as exc:

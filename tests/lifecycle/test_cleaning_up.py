@@ -26,7 +26,7 @@ def test_cleanup_runs_when_the_actor_is_terminated(launch: Launch, diary: Diary)
     with Patient.options(**launch).spawn(diary) as actor:
         actor.terminate_()
         assert actor.join_(10)
-        assert actor.exitcode_ == (0 if launch["engine"] == "ray" else -signal.SIGTERM)
+        assert actor.exitcode_ == -signal.SIGTERM
     assert diary.lines == ["cleanup"]
 
 
