@@ -221,6 +221,7 @@ def cluster(places: list[Path]) -> Iterator["RayCluster"]:
 def chosen_engine(request: pytest.FixtureRequest) -> None:
     """It is there before the first test is asked what it leaves."""
     if request.config.getoption("--engine") == "ray":
+        multiprocessing.set_start_method("forkserver")  # see `NO_FORKS`
         request.getfixturevalue("cluster")
 
 

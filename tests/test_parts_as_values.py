@@ -60,7 +60,7 @@ def camera(launch: Launch) -> Iterator[Any]:
 
 @pytest.fixture
 def other() -> Iterator[Any]:
-    handle = options(start_method="fork").spawn(Camera, 99)
+    handle = options().spawn(Camera, 99)
     yield handle
     handle.stop_()
 
@@ -122,7 +122,7 @@ def test_parts_travel_so_through_every_view(other: Any) -> None:
     assert other.with_(timeout=20).twice(other.exposure) == 4
 
     async def awaited() -> Any:
-        with options(start_method="fork").spawn(Camera) as mine:
+        with options().spawn(Camera) as mine:
             handle: Any = mine
             first = await handle.async_.twice(handle.index)
             second = await handle.async_.frames[other.key].get_()

@@ -1,6 +1,7 @@
 """Streams whose bytes travel in exchanges, without a cluster: the exchanges are calls of this
 process, made when and in which order the test says."""
 
+import contextlib
 import itertools
 import select
 import threading
@@ -12,6 +13,7 @@ import pytest
 from remoteobj._engines.ray_lines import HostLine
 from remoteobj._wire.queue_stream import QueueStream, queue_pair
 from remoteobj._wire.ray_line import BROUGHT, IN_STORE, RayLine, parts_of
+from tests.tools import until
 
 SECONDS = 10
 KEY = b"the line"
@@ -40,17 +42,21 @@ class Outcome:
 
 
 class Network:
-    """Makes the exchanges of one stream, in threads; or keeps them until they are let go."""
+    """Makes the exchanges of one stream, in threads; or keeps them until they are let go. It may be
+    behind another one, which nothing of it overtakes."""
 
-    def __init__(self) -> None:
-        self.host = HostLine(self.put)
+    def __init__(self, behind: "Network | None" = None) -> None:
+        self.host: HostLine
+        self.host = HostLine(self.put, None if behind is None else behind.host)
         self.stored: dict[int, bytes] = {}
         self._numbers = itertools.count()
-        self.made = 0
+        self.made = self.brought = 0
         self.broken = False
         self.held: list[Outcome] | None = None
         self.threads: list[threading.Thread] = []
-        self.line = RayLine(KEY, self.exchange, self.stored.__getitem__)
+        get = self.stored.__getitem__
+        self.line: RayLine
+        self.line = RayLine(KEY, self.exchange, get, None if behind is None else behind.line)
 
     def put(self, part: Any) -> int:
         number = next(self._numbers)
@@ -76,8 +82,9 @@ class Network:
     def run(self, message: Any) -> Any:
         if self.broken:
             raise ConnectionError("the worker has died")
-        (_, number, flags), parts = parts_of(message, BROUGHT)
-        return self.host.exchange(number, flags, parts, SECONDS)
+        (_, number, before, flags), parts = parts_of(message, BROUGHT)
+        self.brought += 1
+        return self.host.exchange(number, before, flags, parts, SECONDS)
 
     def let_go(self) -> None:
         """Those that were kept, the last one first."""
@@ -131,6 +138,20 @@ def test_what_overtakes_on_the_way_arrives_in_order(network: Network) -> None:
     for number in range(100):
         network.host.stream.write(b"%02d" % number)
     assert received(network.line.stream, 200) == b"".join(b"%02d" % one for one in range(100))
+
+
+def test_what_is_said_behind_another_stream_overtakes_nothing_of_it(network: Network) -> None:
+    with contextlib.closing(Network(behind=network)) as control:
+        network.held = []
+        network.line.stream.write(b"a call")
+        control.line.stream.write(b"stop")
+        until(lambda: control.brought)
+        assert control.host.stream.read(9) is None
+        network.let_go()
+        assert received(control.host.stream, 4) == b"stop"
+        assert received(network.host.stream, 6) == b"a call"
+        control.line.stream.write(b"status")
+        assert received(control.host.stream, 6) == b"status"
 
 
 def test_what_is_written_unasked_comes_too(network: Network) -> None:

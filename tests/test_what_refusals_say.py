@@ -270,7 +270,7 @@ def test_our_frames_are_hidden_from_a_test_that_fails(device: Any) -> None:
         lambda: device.passto(len),
         lambda: device.give(lambda: unsendable),
         lambda: next(iter(device.missing_rows())),
-        lambda: options(start_method="fork").spawn(int, "no number"),
+        lambda: options().spawn(int, "no number"),
     ]
     for call in calls:
         with pytest.raises((AttributeError, TypeError, ValueError)) as raised:

@@ -68,12 +68,12 @@ class RayInstance:
         self._begun = threading.Event()
         self._ended = threading.Event()
         self._exit_callbacks = ExitCallbacks()
-        self._lines = [
-            RayLine(key, host.exchange.remote, still_connected().get) for key in (DATA, CONTROL)
-        ]
-        data, control = (line.stream for line in self._lines)
-        self.data = StreamChannel(data, wire_options=spec.wire_options)
-        self.control = StreamChannel(control)
+        exchange, get = host.exchange.remote, still_connected().get
+        data = RayLine(DATA, exchange, get)
+        control = RayLine(CONTROL, exchange, get, behind=data)  # a stop is behind all calls
+        self._lines = [data, control]
+        self.data = StreamChannel(data.stream, wire_options=spec.wire_options)
+        self.control = StreamChannel(control.stream)
         for line in self._lines:
             line.begin()
         tell_when_left(self)

@@ -84,20 +84,21 @@ class RayHost:
         self._heard = 0
         """How many of them the owner has taken in."""
         self._happened = threading.Condition()
-        self._link = OwnerLink(self._new_line(DATA), self._new_line(CONTROL), shared_process=True)
+        data, control = self._new_line(DATA), self._new_line(CONTROL, behind=self._lines[DATA])
+        self._link = OwnerLink(data, control, shared_process=True)
         self._unwinds = False
         self._program = threading.Thread(target=self._run, args=(packed,), name=name, daemon=True)
         self._program.start()
         with contextlib.suppress(ValueError):  # Ray makes it in another thread than the main one
             signal.signal(signal.SIGTERM, self._on_sigterm)
 
-    def _new_line(self, key: bytes) -> QueueStream:
-        line = self._lines[key] = HostLine(self._put)
+    def _new_line(self, key: bytes, behind: HostLine | None = None) -> QueueStream:
+        line = self._lines[key] = HostLine(self._put, behind)
         return line.stream
 
     def exchange(self, message: Any) -> Any:
         """Bring bytes to one of the streams of the program, and take along what it has written."""
-        (key, number, flags), parts = parts_of(message, BROUGHT)
+        (key, number, before, flags), parts = parts_of(message, BROUGHT)
         line = self._lines.get(key) or self._opened(key)
         if line is None:
             return _OVER
@@ -105,7 +106,7 @@ class RayHost:
             self._waiting += 1
             patience = PATIENCE if self._waiting < CROWDED else HURRY
         try:
-            return line.exchange(number, flags, parts, patience)
+            return line.exchange(number, before, flags, parts, patience)
         finally:
             with self._lock:
                 self._waiting -= 1

@@ -31,15 +31,21 @@ class HostLine:
 
     Args:
         put: puts many bytes into the object store, and gives their reference.
+        behind: the line that is not to be overtaken: see `RayLine`.
     """
 
-    def __init__(self, put: Callable[[Any], Any]) -> None:
+    def __init__(self, put: Callable[[Any], Any], behind: HostLine | None = None) -> None:
         self.stream = QueueStream()
         self.stream.leads_to(self)
         self._put = put
         self._lock = threading.Lock()
         self._handing_on = threading.Lock()
-        self._early: dict[int, tuple[list[Any], int]] = {}
+        self._behind = behind
+        self._followers: list[HostLine] = []
+        """Those that are behind this one."""
+        if behind is not None:
+            behind._followers.append(self)
+        self._early: dict[int, tuple[list[Any], int, int]] = {}
         """What was brought before its turn."""
         self._next = 0
         self._written: list[Any] = []
@@ -79,17 +85,20 @@ class HostLine:
 
     # --- for the caller ----------------------------------------------------------------------
 
-    def exchange(self, number: int, flags: int, parts: list[Any], seconds: float) -> Any:
+    def exchange(
+        self, number: int, before: int, flags: int, parts: list[Any], seconds: float
+    ) -> Any:
         """Hand on what was brought, and what was brought before it; take something along."""
         event = OneShotEvent()
         with self._lock:
-            self._early[number] = parts, flags
+            self._early[number] = parts, before, flags
             self._wake()
             waits = not (self._written or self._finished)
             if waits:
                 self._waiting = event
-        with self._handing_on:  # the program answers at once, and takes the other lock for that
-            self._hand_on()
+        self._hand_on()
+        for line in self._followers:
+            line._hand_on()
         if waits and not self.gone:
             event.wait(seconds)
         with self._lock:
@@ -98,13 +107,19 @@ class HostLine:
             return self._take()
 
     def _hand_on(self) -> None:
-        while (found := self._early.pop(self._next, None)) is not None:
-            self._next += 1
-            for part in found[0]:
-                self.stream.arrived(part)
-            if found[1]:
-                self.gone = self.gone or bool(found[1] & CUT)
-                self.stream.ended()
+        """Hand on what it is the turn of."""
+        with self._handing_on:  # the program answers at once, and takes the other lock for that
+            while (found := self._early.get(self._next)) is not None:
+                parts, before, flags = found
+                if self._behind is not None and self._behind._next < before:
+                    return  # that line has this one looked at again
+                del self._early[self._next]
+                for part in parts:
+                    self.stream.arrived(part)
+                if flags:
+                    self.gone = self.gone or bool(flags & CUT)
+                    self.stream.ended()
+                self._next += 1  # once it is there: others go by it
 
     def _take(self) -> Any:
         if not (self._written or self._finished):

@@ -46,9 +46,9 @@ __all__ = [
 ]
 
 KEY_SIZE: Final = 8
-BROUGHT: Final = struct.Struct(f"<{KEY_SIZE}sQB")
-"""What the bytes begin with that an exchange brings: the key of the stream, their number in it, and
-flags."""
+BROUGHT: Final = struct.Struct(f"<{KEY_SIZE}sQQB")
+"""What the bytes begin with that an exchange brings: the key of the stream, their number in it, how
+many another stream must have brought before, and flags."""
 TAKEN: Final = struct.Struct("<QB")
 """The same of what it takes along: a number, and flags."""
 LAST: Final = 1
@@ -77,19 +77,26 @@ class RayLine:
         key: of the stream.
         exchange: makes an exchange, and gives the reference of its outcome.
         get: what a reference refers to, once it is here.
+        behind: the stream of which nothing that is written is to be overtaken by this one.
     """
 
     def __init__(
-        self, key: bytes, exchange: Callable[[Any], Any], get: Callable[[Any], Any]
+        self,
+        key: bytes,
+        exchange: Callable[[Any], Any],
+        get: Callable[[Any], Any],
+        behind: RayLine | None = None,
     ) -> None:
         self.stream = QueueStream()
         self.stream.leads_to(self)
         self._key = key
         self._exchange = exchange
         self._get = get
+        self._behind = behind
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._brought = 0
+        self.brought = 0
+        """How many exchanges have brought something, or nothing."""
         self._open = 0
         """How many exchanges are under way."""
         self._early: dict[int, tuple[int, list[Any]]] = {}
@@ -131,10 +138,11 @@ class RayLine:
             raise BrokenPipeError(errno.EPIPE, "the stream to the actor has ended")
         size = sum(map(len, parts))
         with self._lock:
-            number = self._brought
-            self._brought += 1
+            number = self.brought
+            self.brought += 1
             self._open += 1
-        head = BROUGHT.pack(self._key, number, flags)
+        before = 0 if self._behind is None else self._behind.brought
+        head = BROUGHT.pack(self._key, number, before, flags)
         try:
             ref = self._exchange(_message(head, parts, size))
         except BaseException as exc:  # what follows this number would wait for it for ever

@@ -150,4 +150,3 @@ def test_the_call_in_which_an_actor_died_may_have_run(thing: Any, closed: bool) 
     with pytest.raises(ActorDiedError) as caught:
         thing.exit_now()
     assert caught.value.maybe_executed
-    assert caught.value.exitcode == 3
