@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import pytest
 
 import remoteobj
-from remoteobj import ActorDiedError, Pool, Proxy
+from remoteobj import ActorDiedError, Pool, Proxy, remote
 from remoteobj.testing import Gate
 from tests.forks import code_of, in_child
+from tests.instructions import Instructions
 from tests.timeline_picture import PICTURE, picture
 from tests.tools import Scripts
 from tests.traced_actors import Baker, Mill, double
@@ -287,3 +288,51 @@ def test_a_trace_whose_parts_are_gone_is_empty_and_valid(tmp_path: Path) -> None
         with Mill.spawn() as mill:
             assert mill.grind(1) == 2
     assert Seen.at(path).events == []
+
+
+# ------------------------------------------------------------------ what it costs when it is off
+
+
+@remote
+class Counted:
+    """An actor that says how many instructions it runs."""
+
+    def begin(self) -> None:
+        self.instructions = Instructions()
+        self.instructions.begin()
+
+    def end(self) -> dict[str, int]:
+        return self.instructions.end()
+
+    def same(self, value: int) -> int:
+        return value
+
+
+def instructions_of_calls(counted: Any) -> list[dict[str, int]]:
+    """Of some calls, on both sides; the fewest of several times, since what comes by chance adds to
+    them: a finalizer, or a reply in two parts."""
+    for i in range(100):
+        counted.same(i)
+    found: list[tuple[dict[str, int], dict[str, int]]] = []
+    for _ in range(10):
+        here = Instructions()
+        here.begin()
+        for i in range(10):
+            counted.same(i)
+        callers = here.end()
+        counted.begin()
+        for i in range(10):
+            counted.same(i)
+        found.append((callers, counted.end()))
+    return [min(side, key=lambda one: sum(one.values())) for side in zip(*found, strict=True)]
+
+
+def test_once_it_is_off_again_a_call_runs_the_very_same_instructions_as_before(
+    tmp_path: Path,
+) -> None:
+    with Counted.options(start_method="fork").spawn() as counted:
+        before = instructions_of_calls(counted)
+        with remoteobj.trace(tmp_path / "out.json"):
+            traced = instructions_of_calls(counted)
+        assert [sum(one.values()) for one in traced] > [sum(one.values()) for one in before]
+        assert instructions_of_calls(counted) == before
