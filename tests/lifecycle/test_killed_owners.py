@@ -14,6 +14,7 @@ ORPHAN = 2.0
 BUSY = {
     "idle": "",
     "sleeping": "actor.sleep(60)",
+    "about to sleep": "actor.passto(sleep_on)",
     "computing": "actor.passto(lambda a: [None for _ in iter(int, 1)])",
 }
 
@@ -26,6 +27,16 @@ def test_an_actor_does_not_outlive_an_owner_that_is_killed(
     started = script(
         f"""
         from tests.tools import until
+
+        def sleep_on(_):  # although the signal has come: just before the thread lay down to sleep
+            send = signal.pthread_kill
+
+            def come_too_early(thread, number):
+                signal.pthread_kill = send
+
+            signal.pthread_kill = come_too_early
+            time.sleep(60)
+
         actor = spawn()
         if {call!r}:
             threading.Thread(target=lambda: {call or None}, daemon=True).start()
@@ -41,7 +52,7 @@ def test_an_actor_does_not_outlive_an_owner_that_is_killed(
     if not gone:
         os.kill(pid, signal.SIGKILL)
     assert gone
-    if busy in ("idle", "sleeping"):
+    if busy != "computing":
         assert diary.lines == ["cleanup"]
 
 
