@@ -28,7 +28,7 @@ class Instrumentation:
     def stop(self) -> None:
         """Make no more spans, in this process and in its actors. Harmless when done twice."""
         observation = _observation()
-        if observation.observes(self._plan.key):
+        if observation.plan_of(self._plan.key) is self._plan:
             observation.observe_no_more(self._plan)
 
     def __enter__(self) -> Self:
@@ -72,7 +72,7 @@ def instrument(
         ) from exc
     plan = SpanPlan(tracer_provider, setup)
     observation = _observation()
-    if observation.observes(plan.key):
+    if observation.plan_of(plan.key) is not None:
         raise RuntimeError("calls are instrumented already; stop() that first")
     observation.observe(plan)
     return Instrumentation(plan)

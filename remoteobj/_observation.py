@@ -20,7 +20,7 @@ from ._program_end import registered
 from ._protocol.observing import ObserverPlan, current_plans
 from .errors import RemoteObjError
 
-__all__ = ["observe", "observe_no_more", "observes", "pass_on"]
+__all__ = ["observe", "observe_no_more", "pass_on", "plan_of"]
 
 BEGIN_SECONDS: Final = 10.0
 """How long an actor may take to begin, with what it imports for that; else it does so later."""
@@ -36,9 +36,9 @@ def observe(plan: ObserverPlan) -> None:
     _tell_actors(observed.order_of(plan), BEGIN_SECONDS)
 
 
-def observes(key: str) -> bool:
-    """Whether there is a plan of this key by which this process observes."""
-    return any(one.key == key for one in current_plans())
+def plan_of(key: str) -> ObserverPlan | None:
+    """The plan of this key by which this process observes, if it does."""
+    return next((one for one in current_plans() if one.key == key), None)
 
 
 def observe_no_more(plan: ObserverPlan) -> None:

@@ -141,6 +141,8 @@ class RayHost:
 
     def unwind(self) -> None:
         """Have the program end, its cleanup included, when it next runs Python code."""
+        if self._unwinds:
+            return  # once is enough: its cleanup is to be left alone
         self._unwinds = True
         if self._link.on_sigterm is not None:
             self._link.on_sigterm()
