@@ -20,7 +20,7 @@ from ._inspection import Inspector
 from ._lifecycle_errors import LifecycleErrors
 from ._options import Options
 from ._os.lazy_import import import_lock
-from ._program_end import forget_at_exit
+from ._program_end import SECOND_CTRL_C, forget_at_exit
 from ._protocol.calls import PendingCall
 from ._protocol.identity import ActorId
 from ._wire.registry import transport_of
@@ -39,12 +39,9 @@ if TYPE_CHECKING:
     from ._listing import Listing
     from ._succession import Keeper, Succession
 
-__all__ = ["SECOND_CTRL_C", "OwnedActor", "stop_in_background"]
+__all__ = ["OwnedActor", "stop_in_background"]
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
-
-SECOND_CTRL_C = "_remoteobj_impatient"
-"""Marks the Ctrl-C that came while an actor was being stopped: those outside it need not wait."""
 
 
 class OwnedActor:

@@ -21,8 +21,6 @@ from typing import (
 
 from ._actor.roles import OPTIONS, check_class
 from ._caller.rounds import Outcome, results
-from ._engines.contract import unique_name
-from ._handle import Handle, spawn
 from ._options import Options
 from ._os.lazy_import import import_lock
 from ._os.poller import usable_processors
@@ -95,23 +93,12 @@ class Pool(Executor, Generic[T]):
     ) -> None:
         size = usable_processors() if n is None else n
         _check(size, n, factory, bool(args or kwargs), options)
-        what = "worker" if factory is None else name_of(factory)
-        name = options.name or unique_name(f"{what}-pool")
         with import_lock:
-            from ._pool_crew import Crew, NoObject  # for a faster start-up: few programs have one
+            from ._pool_opening import crew_of  # for a faster start-up: few programs have a pool
 
         self._size = size
         self._functions = FunctionCache()
-        self._crew = Crew(
-            name,
-            size,
-            _Spawner(name, factory or NoObject, args, kwargs, options),
-            has_objects=factory is not None,
-            has_boards=options.engine == "process",
-            task_timeout=options.task_timeout,
-            max_tasks=options.max_tasks_per_worker,
-            patience=options.stop_timeout if options.daemon else None,
-        )
+        self._crew = crew_of(size, factory, args, kwargs, options)
         self._flows: weakref.WeakSet[Flow] = weakref.WeakSet()
         self._crew.start()
         finalizer = weakref.finalize(self, _close_in_background, self._crew)
@@ -325,20 +312,6 @@ class Pool(Executor, Generic[T]):
     def __repr__(self) -> str:
         state = " (shut down)" if self._crew.closed else ""
         return f"<Pool {self._crew.name!r} of {self._size} workers{state}>"
-
-
-class _Spawner:
-    """Starts the workers of a pool, each with a name of its own."""
-
-    def __init__(self, name: str, factory: Any, args: Any, kwargs: Any, options: Options) -> None:
-        self._name = name
-        self._call = factory, args, kwargs
-        # The pool itself replaces who has died.
-        self._options = options._replace(wait=False, restart="never")
-
-    def __call__(self) -> Handle[Any]:
-        options = self._options._replace(name=unique_name(self._name))
-        return spawn(*self._call, options)
 
 
 def pool_of(

@@ -24,7 +24,6 @@ from concurrent.futures import BrokenExecutor
 from multiprocessing import util as mp_util
 from typing import Any, Final
 
-from ._actor.pool_work import NoObject
 from ._handle import Handle
 from ._os.fork_safety import leave_to_parent
 from ._os.io_thread import reactor
@@ -33,7 +32,7 @@ from ._pool_tasks import Run, Task
 from ._pool_worker import Worker
 from .errors import NotListeningError, describe
 
-__all__ = ["Crew", "NoObject"]
+__all__ = ["Crew"]
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 

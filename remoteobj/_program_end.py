@@ -7,11 +7,14 @@ import os
 import time
 import weakref
 from multiprocessing import util as mp_util
-from typing import Protocol
+from typing import Final, Protocol
 
 from ._os.fork_safety import leave_to_parent
 
-__all__ = ["forget_at_exit", "register_at_exit", "registered"]
+__all__ = ["SECOND_CTRL_C", "forget_at_exit", "register_at_exit", "registered"]
+
+SECOND_CTRL_C: Final = "_remoteobj_impatient"
+"""Marks the Ctrl-C that came while an actor was being stopped: those outside it need not wait."""
 
 
 class _Mortal(Protocol):

@@ -27,7 +27,7 @@ def launch(
 ) -> Handle[T]:
     """Make an actor of what the factory makes over there."""
     with import_lock:
-        from ._handle import spawn  # for a faster start-up of what only serves
+        from ._spawning import spawn  # for a faster start-up of what only serves
 
     return spawn(factory, args, kwargs, options)
 

@@ -7,23 +7,21 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, ParamSpec, Self, TypeVar, Unpack, cast
 
-from ._engines.contract import unique_name
-from ._handle import Handle, owned_by, spawn
 from ._option_types import ChildOptions
 from ._options import Options
 from ._os.lazy_import import import_lock
-from ._ownership import SECOND_CTRL_C
-from ._restart_strategy import Restart, Strategy
+from ._program_end import SECOND_CTRL_C
 from ._spawn import options_for
-from ._supervised_actor import SupervisedActor
-from ._supervision import Child, Supervision
 from .errors import NotListeningError, RestartLimitError
 
 if TYPE_CHECKING:
+    from ._handle import Handle
     from ._option_types import SpawnOptions
+    from ._restart_strategy import Restart, Strategy
+    from ._supervision import Child, Supervision
 
 __all__ = ["SupervisedSpawner", "Supervisor"]
 
@@ -132,8 +130,7 @@ class Supervisor:
         within: float = 60.0,
         **options: Unpack[ChildOptions],
     ) -> None:
-        supervision = Supervision(unique_name("Supervisor"), strategy, max_restarts, within)
-        self._set_up(supervision, options)
+        self._set_up(_supervising().new_supervision(strategy, max_restarts, within), options)
 
     def _set_up(self, supervision: Supervision, changes: ChildOptions) -> None:
         _check(changes)
@@ -197,8 +194,8 @@ class Supervisor:
         self._supervision.await_up()
         inherited = ChildOptions(**own)
         restart = cast("Restart", inherited.pop("restart", "on-failure"))
-        name = unique_name("Supervisor")
-        supervision = Supervision(name, strategy, *limits, restart, self._supervision)
+        new = _supervising().new_supervision
+        supervision = new(strategy, *limits, restart, self._supervision)
         nested = object.__new__(Supervisor)
         nested._set_up(supervision, {**inherited, **changes})
         self._add(supervision, nested)
@@ -228,9 +225,9 @@ class Supervisor:
         if options.restart == "never" and "restart" not in changes:
             options = options.but({"restart": "on-failure"})
         self._supervision.await_up()
-        child = SupervisedActor(self._supervision, cast("Restart", options.restart))
-        handle = spawn(factory, args, kwargs, options, child)
-        child.owns(owned_by(handle))
+        spawn = _supervising().spawn_child
+        handle: Handle[T]
+        child, handle = spawn(self._supervision, factory, args, kwargs, options)
         try:
             self._add(child, handle)
         except BaseException:
@@ -315,6 +312,13 @@ class Supervisor:
         supervision = self._supervision
         number = len(supervision.children)
         return f"<{supervision.name}, {supervision.strategy}, of {number} children>"
+
+
+def _supervising() -> ModuleType:
+    with import_lock:
+        from . import _supervising  # for a faster start-up: few programs have supervisors
+
+    return _supervising
 
 
 def _stop_in_background(

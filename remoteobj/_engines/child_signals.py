@@ -41,7 +41,8 @@ def listen(link: OwnerLink) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGURG})
     # Ctrl-C reaches every process of the terminal; what it means is the owner's to say.
     own_signals.ignore(signal.SIGINT)
-    own_signals.handle(signal.SIGTERM, partial(_unwind, link))
+    link.unwind = partial(_unwind, link)
+    own_signals.handle(signal.SIGTERM, link.unwind)
 
 
 def listen_to_the_end(link: OwnerLink) -> None:
@@ -96,10 +97,9 @@ def kill_own_group() -> None:
 def end_soon(link: OwnerLink, before_kill: Callable[[], None]) -> None:
     """The owner is gone: unwind the main thread, and do not wait for ever for that."""
     link.owner_is_gone = True
-    handler = signal.getsignal(signal.SIGTERM)
 
     def handled() -> bool:
-        return signal.getsignal(signal.SIGTERM) is not handler  # it sets another, first of all
+        return signal.getsignal(signal.SIGTERM) is not link.unwind  # it sets another, first of all
 
     def watch() -> None:
         end = time.monotonic() + ORPHAN_SECONDS
