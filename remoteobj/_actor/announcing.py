@@ -84,7 +84,10 @@ class BegunCalls:
 def is_told(client: Caller, request: Frame) -> bool:
     """Whether a client knows all it needs of a request that is to begin: see `BegunCalls.begins`.
     If not, the request must not begin."""
-    return _begun_calls_of(client).begins(client, request)
+    begun = client.begun_calls
+    if begun is None:
+        begun = client.begun_calls = BegunCalls()
+    return begun.begins(client, request)
 
 
 def is_answered(client: Caller, request: Frame) -> None:
@@ -96,13 +99,8 @@ def is_answered(client: Caller, request: Frame) -> None:
 def tell_that_they_wait(clients: Iterable[Caller]) -> None:
     """Tell these that the next one of their calls waits."""
     for client in clients:
-        _begun_calls_of(client).waits(client)
-
-
-def _begun_calls_of(client: Caller) -> BegunCalls:
-    if client.begun_calls is None:
-        client.begun_calls = BegunCalls()
-    return client.begun_calls
+        begun = client.begun_calls = client.begun_calls or BegunCalls()
+        begun.waits(client)
 
 
 def _oldest_in_queue(client: Caller) -> int:

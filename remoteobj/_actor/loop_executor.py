@@ -28,6 +28,7 @@ from .begun import Begun
 from .clients import Client, StreamProducer
 from .eager_tasks import start_task
 from .execution import Running, SerialExecutor
+from .reentrancy import Reentrancy
 from .replies import cut_off_frame, error_frame
 
 __all__ = ["LoopExecutor", "LoopHost"]
@@ -64,8 +65,8 @@ class LoopHost(Protocol):
         ...
 
     @property
-    def is_blocked(self) -> bool:
-        """Whether a plain call that waits for another actor holds the loop."""
+    def reentrancy(self) -> Reentrancy:
+        """Says whether a plain call that waits for another actor holds the loop."""
         ...
 
 
@@ -93,6 +94,7 @@ class LoopExecutor:
         self.serial = serial
         self._limit = limit
         self._host = host
+        self._reentrancy = host.reentrancy
         self._root = root
         self._report = report
         self.before_reply: Callable[[Client, Frame, FrameParts | None], FrameParts | None] | None
@@ -142,7 +144,7 @@ class LoopExecutor:
                 return True
             if not is_awaited(type(result)):
                 return False
-        if self._host.is_blocked:
+        if self._reentrancy.is_blocked:
             _let_go_of(result)
             raise DeadlockError(
                 "the actor is within a plain call of its own, which waits for this one and holds "

@@ -77,6 +77,7 @@ class LoopRunner:
         self._lifecycle = mailbox.lifecycle
         self._schedule = mailbox.schedule
         self._turns, self._flowing = mailbox.schedule.turns, mailbox.schedule.streams
+        self.reentrancy = mailbox.reentrancy
         self._executor: LoopExecutor
         self._admission: Admission
         self._is_over: Callable[[], bool] = lambda: True
@@ -275,10 +276,11 @@ class LoopRunner:
         assert loop is not None
         loop.asked = False
         found = self._clients.read([(fd, select.POLLIN)])
-        if len(found) == 1 and self._executor.has_room():
+        waits = self._turns or self._flowing or self._clients.woken
+        if len(found) == 1 and not waits and self._executor.has_room() and self._admission.is_open:
             client, frames = found[0]
             # One request and nothing else to do, as it mostly is: it is spared the queues.
-            if frames and len(frames) == 1 and frames[0][0] in REQUESTS and self._is_at_rest():
+            if frames and len(frames) == 1 and frames[0][0] in REQUESTS:
                 if frames[0][4]:
                     client.has_actors = True
                 self._will_look = True  # what ends meanwhile need not ask for it
@@ -290,10 +292,6 @@ class LoopRunner:
         self._mailbox.take_in(found)
         self._look()
         return not loop.asked
-
-    def _is_at_rest(self) -> bool:
-        waits = self._turns or self._flowing or self._clients.woken
-        return self._admission.is_open and not waits
 
     def _look_soon(self) -> None:
         if not self._will_look:
@@ -326,7 +324,8 @@ class LoopRunner:
             client.send(reply)
         if client.requests or client.unsent:
             self._mailbox.line_up(client)
-        self._look_soon()
+        if not self._will_look:
+            self._look_soon()
 
     def room(self) -> None:
         self._look_soon()
@@ -347,10 +346,6 @@ class LoopRunner:
     @property
     def others_wait(self) -> bool:
         return bool(self._schedule)
-
-    @property
-    def is_blocked(self) -> bool:
-        return self._mailbox.reentrancy.is_blocked
 
 
 async def _outcome_of(coroutine: Coroutine[Any, Any, T]) -> list[T] | BaseException:
