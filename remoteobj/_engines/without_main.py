@@ -31,7 +31,8 @@ PRELOADED: tuple[str, ...] = (
 
 class _SpawnWithoutMain:
     """`multiprocessing.spawn`, but a child is not told where the main module is, and is told of
-    directory and `sys.path` as they are now, and not as they were at the start of the program."""
+    directory and `sys.path` as they are now, and not as they were at the start of the program. It
+    collects no garbage before there is some: see `NewProcess.run`."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(spawn, name)
@@ -43,6 +44,13 @@ class _SpawnWithoutMain:
         data["sys_path"] = list(sys.path)  # relative ones too: it gets the directory as well
         data["orig_dir"] = data["dir"]
         return data
+
+    def get_command_line(self, **details: int) -> list[str]:
+        command: list[str] = spawn.get_command_line(**details)
+        if "-c" in command:  # a frozen program has its own way
+            code = command.index("-c") + 1
+            command[code] = f"import gc; gc.disable(); {command[code]}"
+        return command
 
 
 class _OurAddresses:

@@ -1,5 +1,6 @@
 """Spawning an actor: who may spawn, what `__init__` may do, and what a failed start leaves."""
 
+import gc
 import multiprocessing
 import os
 import shutil
@@ -31,6 +32,11 @@ def test_spawn_returns_an_actor_that_is_made_and_answers(launch: Launch) -> None
         assert counter.exitcode_ is None
     assert not counter.alive_
     assert counter.exitcode_ == 0
+
+
+def test_its_garbage_is_collected_as_in_any_program(launch: Launch) -> None:
+    with Counter.options(**launch).spawn(10) as counter:
+        assert counter.passto(lambda _: gc.isenabled())
 
 
 def test_spawn_waits_for_init(gate: Gate) -> None:
