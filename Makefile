@@ -61,8 +61,8 @@ test-wheel:
 	mkdir build/wheel/empty
 	tar -xzf build/wheel/*.tar.gz -C build/wheel/empty --strip-components 1 --exclude "*/remoteobj"
 	cd build/wheel/empty && $(abspath .venv-wheel)/bin/python -m compileall -q -j 0 tests
-	cd build/wheel/empty && $(abspath .venv-wheel)/bin/python -m pytest tests \
-		-n $(WORKERS) --dist worksteal $(ARGS)
+	cd build/wheel/empty && PYTHONPATH=$(abspath build/wheel/empty) \
+		$(abspath .venv-wheel)/bin/python -m pytest tests -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-all: $(VENV)/nox.stamp
 	$(BIN)/python -m nox --session tests

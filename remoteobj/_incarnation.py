@@ -220,7 +220,7 @@ class Incarnation:
         In order; but what it runs may wait for one of those others, and is dropped after a while.
         One that is not born is ended at once.
         """
-        if not self.birth.over:
+        if not self.birth.seems_over():
             self.destroy()
             return
         told_at = time.monotonic()

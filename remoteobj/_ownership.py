@@ -326,7 +326,7 @@ class OwnedActor:
         enough. Its cleanup has had its time, and what there is of it is lost."""
         if self.closed or not self.ours:
             return
-        self._be_the_last()
+        self._force_end()
         self.incarnation.kill()
         if not self.instance.is_alive():  # a thread goes on
             self._close()
@@ -342,6 +342,8 @@ class OwnedActor:
         self.instance.kill()
 
     def _force_end(self) -> None:
+        # In this order: who is just starting the next one does the reverse, and kills it.
+        self.incarnation.forced = True
         self._be_the_last()
         self.incarnation.forced = True
 

@@ -198,12 +198,13 @@ class Succession:
             except Exception as exc:
                 return ExitReport(self.name, reason="failed", error=exc)
             with self._changed:
-                too_late = self.over  # who has ended it has not seen this one
+                too_late = self.over
                 self.current, self._last = incarnation, None
                 self._changed.notify_all()
             self._watch(incarnation)
-            if too_late:
-                incarnation.kill()
+            if too_late and before.forced:
+                incarnation.kill()  # who has killed it has not seen this one
+            # Who ends it in order waits for the lock, and then ends this one: it may serve already.
         incarnation.keep_time()
         return None
 

@@ -96,7 +96,7 @@ class SupervisedActor:
     def stop(self, why: RestartLimitError | None) -> None:
         if why is not None:
             self._line.give_up(partial(_stopped_with_others, self._actor, why))
-        if self._line.restarts and not self._actor.birth.over:
+        if self._line.restarts and not self._actor.birth.seems_over():
             self._actor.destroy()  # there is nothing yet that would be lost
         else:
             self._actor.stop(self._actor.options.stop_timeout)

@@ -52,6 +52,7 @@ from remoteobj._engines.flight_recorder import FlightRecorder
 from remoteobj._engines.kinds import ENGINES
 from remoteobj._engines.process import ActorProcess
 from remoteobj._engines.registry import engine_named
+from remoteobj._incarnation import Incarnation
 from remoteobj._inspection import EXPLAIN_SECONDS
 from remoteobj._looking import Observer, find
 from remoteobj._options import Options
@@ -251,6 +252,23 @@ def do_when_an_end_is_asked_for(monkeypatch: pytest.MonkeyPatch, act: Callable[[
 
 WAITING_FOR_RESTART = Succession.next_after
 """In which a call waits until its actor is restarted."""
+
+
+def hold_restarts(monkeypatch: pytest.MonkeyPatch, go_on: threading.Event) -> None:
+    """Have who restarts an actor wait for the event when the new process has been started, and
+    nobody here knows of it yet."""
+    begin = Incarnation.__init__
+
+    def begin_and_wait(self: Incarnation, number: int, *args: Any) -> None:
+        begin(self, number, *args)
+        assert not number or go_on.wait(20)
+
+    monkeypatch.setattr(Incarnation, "__init__", begin_and_wait)
+
+
+def is_the_last(handle: Any) -> bool:
+    """Whether no process of the actor is to follow the present one."""
+    return bool(handle._actor.line.over)
 
 
 def ask_as_owner(handle: Any, kind: int) -> Any:

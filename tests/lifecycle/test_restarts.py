@@ -11,9 +11,18 @@ from typing import Any
 
 import pytest
 
-from remoteobj import ActorDiedError, CallTimeoutError, ExitReport, NotListeningError, Proxy, remote
+from remoteobj import (
+    ActorDiedError,
+    CallTimeoutError,
+    ExitReport,
+    NotListeningError,
+    Proxy,
+    remote,
+    util,
+)
 from remoteobj.testing import Gate
-from tests.internals import WAITING_FOR_RESTART
+from tests.internals import WAITING_FOR_RESTART, hold_restarts, is_the_last
+from tests.lifecycle.actors import Patient
 from tests.lifecycle.programs import Diary
 from tests.tools import Call, Scripts, kill, until, until_gone
 
@@ -397,3 +406,30 @@ def test_options_that_can_not_be_right_are_refused_at_once(
 ) -> None:
     with pytest.raises(error, match=words):
         Counter.options(**options)
+
+
+def note(patient: Any) -> None:
+    patient.note("at work")
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_what_is_just_being_restarted_and_serves_already_has_its_cleanup_unless_it_is_killed(
+    diary: Diary, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    go_on = threading.Event()
+    hold_restarts(monkeypatch, go_on)
+    options = Patient.options(restart="on-failure", backoff=0.0, start_method="fork")
+    handle: Any = options.spawn(diary)
+    try:
+        kill(handle)
+        with util.process(note, handle, start_method_="forkserver"):
+            pass
+        ending = Call(handle.stop_ if end == "stop" else handle.kill_)
+        until(lambda: is_the_last(handle))
+        go_on.set()
+        ending.wait()
+        assert handle.join_(10)
+    finally:
+        go_on.set()
+        handle.stop_()
+    assert diary.lines == ["at work"] + ["cleanup"] * (end == "stop")
