@@ -59,6 +59,7 @@ from remoteobj._options import Options
 from remoteobj._os import atomic_file, guardian_main, io_thread, lazy_import
 from remoteobj._os.atomic_file import AtomicFile
 from remoteobj._os.atomic_memory import AtomicMemory
+from remoteobj._os.processes import KnownProcess
 from remoteobj._os.thread_unwind import ThreadUnwind
 from remoteobj._ownership import OwnedActor
 from remoteobj._pickling import codec, out_of_band
@@ -264,6 +265,23 @@ def hold_restarts(monkeypatch: pytest.MonkeyPatch, go_on: threading.Event) -> No
         assert not number or go_on.wait(20)
 
     monkeypatch.setattr(Incarnation, "__init__", begin_and_wait)
+
+
+def lose_the_next_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this process next signals to an actor wakes nobody: it came just before a sleep."""
+    send = KnownProcess.signal
+
+    def lose(self: KnownProcess, number: int) -> None:
+        monkeypatch.setattr(KnownProcess, "signal", send)
+
+    monkeypatch.setattr(KnownProcess, "signal", lose)
+
+
+def questions_for_names(handle: Any) -> list[str]:
+    """A new entry whenever the actor would be asked, from now on, which of our names it has."""
+    asked: list[str] = []
+    ref_of(handle).taken_names = lambda: asked.append("asked") or ()  # type: ignore[func-returns-value]
+    return asked
 
 
 def is_the_last(handle: Any) -> bool:

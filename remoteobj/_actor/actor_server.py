@@ -124,6 +124,10 @@ class ActorServer(Server):
             ids = None if stop.none_waits else frozenset(stop.given_up)
             self._interrupt_given_up(ids)
 
+    def _on_terminate(self, _: Frame) -> None:
+        if self.link.repeat_sigterm is not None:
+            self.link.repeat_sigterm()
+
     def _on_status(self, order: Frame) -> Frame:
         return value_frame(Kind.VALUE, order.call_id, self.status().told())
 
@@ -367,6 +371,7 @@ def _threads_that_last() -> tuple[str, ...]:
 
 _ORDERS: Final[dict[int, Callable[[ActorServer, Frame], Frame | None]]] = {
     Kind.STOP: ActorServer._on_stop,
+    Kind.TERMINATE: ActorServer._on_terminate,
     Kind.STATUS: ActorServer._on_status,
     Kind.STACK: ActorServer._on_stack,
     Kind.EXPLAIN: ActorServer._on_explain,

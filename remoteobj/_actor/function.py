@@ -162,6 +162,8 @@ class _Run:
     def handle_order(self, order: Frame) -> Frame | None:
         if order.kind == Kind.INTERRUPT:
             self._interrupter.throw(unpack_error(InterruptOrder.read(order.payload).error))
+        elif order.kind == Kind.TERMINATE and self._link.repeat_sigterm is not None:
+            self._link.repeat_sigterm()
         return None  # whoever throws something does not wait until it has arrived
 
     def owner_gone(self) -> None:

@@ -23,6 +23,7 @@ from .child_signals import (
     lead_group,
     listen,
     listen_to_the_end,
+    repeat_sigterm,
 )
 from .contract import OwnerLink, Program, ProgramFailedError
 from .exit_handlers import leave_children_alone, run_exit_handlers
@@ -52,6 +53,7 @@ def run_program(
         measure(link.measured)
     link.end_orphan = partial(end_soon, link)
     link.ignore_sigterm = ignore_sigterm
+    link.repeat_sigterm = partial(repeat_sigterm, link)
     try:
         try:
             _run(program, link, set_up)

@@ -26,6 +26,7 @@ __all__ = [
     "lead_group",
     "listen",
     "listen_to_the_end",
+    "repeat_sigterm",
 ]
 
 PROGRAM_GROUP: Final = "remoteobj_group"
@@ -94,16 +95,30 @@ def kill_own_group() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def repeat_sigterm(link: OwnerLink) -> None:
+    """SIGTERM has been sent: have it wake the main thread, also where that was about to sleep."""
+    handled = partial(_is_handled, link)
+    if not handled():
+        threading.Thread(
+            target=repeat_until_handled,
+            args=(signal.SIGTERM, handled),
+            name="remoteobj-terminate",
+            daemon=True,
+        ).start()
+
+
+def _is_handled(link: OwnerLink) -> bool:
+    # Whatever handles it sets another handler, first of all.
+    return signal.getsignal(signal.SIGTERM) is not link.unwind
+
+
 def end_soon(link: OwnerLink, before_kill: Callable[[], None]) -> None:
     """The owner is gone: unwind the main thread, and do not wait for ever for that."""
     link.owner_is_gone = True
 
-    def handled() -> bool:
-        return signal.getsignal(signal.SIGTERM) is not link.unwind  # it sets another, first of all
-
     def watch() -> None:
         end = time.monotonic() + ORPHAN_SECONDS
-        repeat_until_handled(signal.SIGTERM, handled, ORPHAN_SECONDS)
+        repeat_until_handled(signal.SIGTERM, partial(_is_handled, link), ORPHAN_SECONDS)
         time.sleep(max(0.0, end - time.monotonic()))
         try:
             before_kill()

@@ -77,6 +77,8 @@ class OwnerLink:
     An exception that unwinds the main thread follows, but other people's code may swallow it."""
     unwind: Callable[[int, Any], None] | None = None
     """Set by the engine: what handles SIGTERM, until it has come or the cleanup begins."""
+    repeat_sigterm: Callable[[], None] | None = None
+    """To be called when the owner has sent SIGTERM: sees to it that the main thread is woken."""
     end_orphan: Callable[[Callable[[], None]], None] | None = None
     """To be called when the owner is gone: sees to it that the process ends, in order if
     that can be done in time, else after `before_kill()`."""

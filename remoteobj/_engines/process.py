@@ -22,7 +22,9 @@ from .._os.lazy_import import import_lock
 from .._os.processes import KnownProcess
 from .._pickling.exceptions import unpack_error
 from .._pickling.fork_classes import share_classes
-from .._wire.channel import StreamChannel
+from .._protocol.frames import encode
+from .._protocol.messages import Frame, Kind
+from .._wire.channel import ChannelClosedError, StreamChannel
 from .child_signals import PROGRAM_GROUP
 from .contract import (
     ExitCallback,
@@ -246,6 +248,8 @@ class ActorProcess(NewProcess):
         if self.is_alive():
             self._signals_sent.add(signal.SIGTERM)
             self._signal(signal.SIGTERM)
+            with contextlib.suppress(ChannelClosedError):  # it ends already
+                self.control.write(encode(Frame(Kind.TERMINATE, 0)))
 
     def kill(self) -> None:
         """End the process at once, and those that it had started."""

@@ -25,6 +25,10 @@ cloudpickle: Any = untyped  # it has no types
 _MOST = 10_000
 """How many parts are looked at: whoever hands a large structure to a new process has not hidden a
 local class in it, and to look at a part is to write to its memory, which the fork then copies."""
+PACKAGE = __name__.partition(".")[0]
+_LEADING_NOWHERE = ("builtins", f"{PACKAGE}._proxy", f"{PACKAGE}._handle")
+"""The modules of types whose objects have nothing to look at. To ask a proxy for an attribute is to
+ask the actor, which may be starting."""
 _WRAPPERS = (property, functools.cached_property, staticmethod, classmethod)
 
 
@@ -61,7 +65,7 @@ def _parts(part: Any) -> Iterator[Any]:
         yield from part
     elif isinstance(part, dict):
         yield from part.values()
-    elif type(part).__module__ != "builtins":
+    elif type(part).__module__ not in _LEADING_NOWHERE:
         yield type(part)
         yield from getattr(part, "__dict__", {}).values()
         yield getattr(part, "func", None)  # of a partial

@@ -104,6 +104,8 @@ class Kind:
     why, as text."""
     # owner to actor, on the control channel
     STOP: Final = 30
+    TERMINATE: Final = 31
+    """SIGTERM has been sent: see to it that it arrives."""
     # ... and these are answered there, each under its own id
     STATUS: Final = 32
     STACK: Final = 33

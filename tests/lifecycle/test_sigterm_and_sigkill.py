@@ -4,9 +4,9 @@ import signal
 
 import pytest
 
-from remoteobj import ActorDiedError
+from remoteobj import ActorDiedError, util
 from remoteobj.testing import Gate
-from tests.internals import TERM_SECONDS
+from tests.internals import TERM_SECONDS, lose_the_next_signal
 from tests.lifecycle.actors import Patient, Plain
 from tests.lifecycle.programs import Diary
 from tests.tools import Call, ended
@@ -27,6 +27,29 @@ def test_a_call_that_sigterm_interrupts_is_told_of_a_death_that_may_have_execute
         assert error.maybe_executed is True
         assert actor.join_(10)
     assert diary.lines == ["cleanup"]
+
+
+def test_a_sigterm_that_comes_just_before_a_sleep_wakes_what_sleeps(
+    diary: Diary, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Patient.spawn(diary) as actor:
+        call = Call(actor.wait_at, gate)
+        gate.wait_for_arrival()
+        lose_the_next_signal(monkeypatch)
+        actor.terminate_()
+        assert actor.join_(10)
+        assert actor.exitcode_ == -signal.SIGTERM
+        assert isinstance(call.wait().error, ActorDiedError)
+    assert diary.lines == ["cleanup"]
+
+
+def test_so_does_one_that_is_for_a_function(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = util.process(gate.park).start()
+    gate.wait_for_arrival()
+    lose_the_next_signal(monkeypatch)
+    process.terminate()
+    process.join(10, raises=False)
+    assert process.exitcode == -signal.SIGTERM
 
 
 def test_an_actor_that_does_not_stop_in_time_gets_sigterm(diary: Diary, gate: Gate) -> None:
