@@ -277,11 +277,18 @@ def lose_the_next_signal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(KnownProcess, "signal", lose)
 
 
-def questions_for_names(handle: Any) -> list[str]:
-    """A new entry whenever the actor would be asked, from now on, which of our names it has."""
-    asked: list[str] = []
-    ref_of(handle).taken_names = lambda: asked.append("asked") or ()  # type: ignore[func-returns-value]
-    return asked
+def parts_looked_at(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What is searched for local classes before a fork, from now on."""
+    sharing = importlib.import_module("remoteobj._pickling.sharing")
+    looked_at: list[object] = []
+    parts = vars(sharing)["_parts"]
+
+    def note(part: object) -> object:
+        looked_at.append(part)
+        return parts(part)
+
+    monkeypatch.setattr(sharing, "_parts", note)
+    return looked_at
 
 
 def is_the_last(handle: Any) -> bool:

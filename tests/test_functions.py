@@ -29,7 +29,7 @@ from remoteobj import (
 )
 from remoteobj.testing import Gate
 from tests.hostile import open_descriptors
-from tests.internals import address_of
+from tests.internals import address_of, parts_looked_at
 from tests.tools import Scripts, until
 
 KINDS = ["fork", "forkserver", "spawn", "thread"]
@@ -664,3 +664,13 @@ def test_one_that_had_ended_when_its_block_failed_lets_go_of_as_much_as_any_othe
         raise KeyError("the block's")
     assert open_descriptors() == before + 2 * kept
     assert (in_order.exitcode, process.exitcode) == (0, 0)
+
+
+def test_what_is_local_is_not_searched_for_behind_a_handle(monkeypatch: pytest.MonkeyPatch) -> None:
+    with options(start_method="fork").spawn(dict, a=1) as handle:
+        looked_at = parts_looked_at(monkeypatch)
+        with util.process(lambda: handle["a"], start_method_="fork") as job:
+            pass
+        assert job.result == 1
+        assert any(part is handle for part in looked_at)
+        assert len(looked_at) < 10

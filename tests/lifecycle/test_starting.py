@@ -16,11 +16,9 @@ from remoteobj import (
     CallTimeoutError,
     NotListeningError,
     remote,
-    util,
 )
 from remoteobj.testing import Gate
 from tests.conftest import Launch
-from tests.internals import questions_for_names
 from tests.lifecycle.cameras import ONE_PROCESS, ONE_THREAD, Camera, NoFilmError, start
 from tests.tools import Call, Scripts, until_gone
 
@@ -376,16 +374,3 @@ def test_a_forked_copy_of_the_owner_can_not_wait_for_the_birth(gate: Gate) -> No
     assert process.exitcode == 7
     gate.open()
     camera.stop_()
-
-
-def test_a_fork_does_not_wait_for_the_actors_that_its_function_leads_to(gate: Gate) -> None:
-    camera = start({"start_method": "fork"}, gate)
-    gate.wait_for_arrival()
-    asked = questions_for_names(camera)
-    try:
-        with util.process(lambda: camera.name_, start_method_="fork") as process:
-            assert asked == []
-        assert process.result == camera.name_
-    finally:
-        gate.open()
-        camera.stop_()
