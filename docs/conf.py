@@ -47,8 +47,8 @@ nitpick_ignore_regex = [
     # As signatures are written.
     (
         r"py:class",
-        r"AwaitableCall|Begin|Context|End|ExitReason|Follower|Future|Groups?|Made|Pacer|Part|"
-        r"TracerProvider|Types|When",
+        r"AwaitableCall|Begin|ChildOptions|Context|End|ExitReason|Follower|Future|Groups?|Made|"
+        r"ObserverPlan|Pacer|Part|Strategy|TracerProvider|Types|When",
     ),
     (r"py:(class|obj)", r"(.*\.)?([A-Z]|_[A-Za-z]+|P\.(args|kwargs))"),
 ]

@@ -20,15 +20,16 @@ class Instructions:
         self._found: Counter[str] = Counter()
 
     def begin(self) -> None:
-        sys.settrace(self._trace)
+        # In this order: Python 3.12 traces instructions if a frame wants that when this is set.
         self._trace_outer(self._trace)
+        sys.settrace(self._trace)
 
     def end(self) -> dict[str, int]:
         """The numbers. What waits is not counted, nor is this."""
         sys.settrace(None)
         self._trace_outer(None)
-        own = {f"{type(self).__name__}.{name}" for name in ("begin", "end")}
-        return {name: count for name, count in self._found.items() if name not in own}
+        own = f"{type(self).__name__}."
+        return {name: count for name, count in self._found.items() if not name.startswith(own)}
 
     def _trace_outer(self, trace: Any) -> None:
         frame: FrameType | None = sys._getframe(2)
