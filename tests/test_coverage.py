@@ -137,10 +137,11 @@ def test_what_comes_after_the_owner_s_own_was_combined_waits_for_the_next(direct
     (directory / "combined.py").write_text(
         """
 import os, coverage
-from actors import Ended
 
 measured = coverage.Coverage()
 measured.start()
+from actors import Ended
+
 ended = Ended.spawn()
 ended.by_sigterm()
 measured.stop()
