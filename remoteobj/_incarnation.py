@@ -274,8 +274,9 @@ class Incarnation:
         """SIGTERM, then SIGKILL; that it came to this is a lifecycle error."""
         why = self._kept_by()
         try:
+            self.instance.terminate()
             how = "was ended by SIGTERM"
-            if not self._end_by_sigterm():
+            if not self.instance.wait(TERM_SECONDS):
                 how = "was ended by SIGKILL"
                 self.instance.kill()
                 self.instance.wait(KILL_SECONDS)
@@ -288,15 +289,6 @@ class Incarnation:
         )
         self.forced = True
         self._errors.record("cleanup", error)
-
-    def _end_by_sigterm(self) -> bool:
-        """Whether it ends by SIGTERM. It is sent another one in between: the first does not wake
-        what is just about to sleep."""
-        for _ in range(2):
-            self.instance.terminate()
-            if self.instance.wait(TERM_SECONDS / 2):
-                return True
-        return False
 
     def _kept_by(self) -> str:
         """The threads that keep it from ending, as a part of the error, if it is these."""

@@ -237,8 +237,10 @@ def test_status_and_time_limits_show_methods_that_are_named_as_operations(
         gate.wait_for_arrival()
         status = odd.status_()
         assert status.call == "?.call(...)"
-        # In a cluster it may not have heard yet that the call behind these was given up.
-        assert status.queued[:3] == ahead[1:]
+        queued = status.queued
+        if launch["engine"] == "ray":  # it may not have heard yet that the one behind is given up
+            queued = queued[:3]
+        assert queued == ahead[1:]
         gate.open()
         for future in futures:
             future.result()

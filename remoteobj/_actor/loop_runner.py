@@ -324,8 +324,7 @@ class LoopRunner:
             client.send(reply)
         if client.requests or client.unsent:
             self._mailbox.line_up(client)
-        if not self._will_look:
-            self._look_soon()
+        self._look_soon()
 
     def room(self) -> None:
         self._look_soon()

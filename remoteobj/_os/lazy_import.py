@@ -50,8 +50,10 @@ def late_names(
                 f"module {where!r} has no attribute {name!r}", name=name, obj=sys.modules[where]
             )
         with import_lock:
-            found = import_module(f".{home}", module["__package__"])
-        module[name] = found = found if home == name else getattr(found, name)
+            found: Any = import_module(f".{home}", module["__package__"])
+        if home != name:
+            found = getattr(found, name)
+        module[name] = found
         return found
 
     return get, lambda: sorted({*module, *module["__all__"]})

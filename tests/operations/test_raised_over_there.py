@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from remoteobj import ActorDiedError, RemoteError, UnsendableError
+from tests.conftest import NO_CODES
 from tests.operations.homes import APART, WIRED, homes
 from tests.operations.things import about
 
@@ -142,7 +143,9 @@ def test_an_operation_that_fails_raises_what_it_would_raise_here(thing: Any) -> 
 
 @homes("fork")
 @pytest.mark.parametrize("closed", [False, True], ids=["at once", "after a closed stream"])
-def test_the_call_in_which_an_actor_died_may_have_run(thing: Any, closed: bool) -> None:
+def test_the_call_in_which_an_actor_died_may_have_run(
+    thing: Any, closed: bool, request: pytest.FixtureRequest
+) -> None:
     if closed:
         stream = thing.rows(1000)
         next(stream)
@@ -150,3 +153,5 @@ def test_the_call_in_which_an_actor_died_may_have_run(thing: Any, closed: bool) 
     with pytest.raises(ActorDiedError) as caught:
         thing.exit_now()
     assert caught.value.maybe_executed
+    on_ray = request.node.callspec.params["home"] in NO_CODES
+    assert caught.value.exitcode == (None if on_ray else 3)
