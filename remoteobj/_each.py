@@ -366,10 +366,14 @@ def _round(pairs: Sequence[tuple[View, Steps]]) -> list[Outcome]:
             here.append((index, partial(view.in_mode_of(PLAIN).evaluate, steps)))
         else:
             there.append((view, steps))
-    outcomes = _round_elsewhere(there)
-    for index, act in here:
-        outcomes.insert(index, outcome_of(act))
-    return outcomes
+    # No name is given to what comes of them: errors among it lead here by their tracebacks.
+    return _in_order(_round_elsewhere(there), [(index, outcome_of(act)) for index, act in here])
+
+
+def _in_order(there: list[Outcome], here: list[tuple[int, Outcome]]) -> list[Outcome]:
+    for index, outcome in here:
+        there.insert(index, outcome)
+    return there
 
 
 def _round_elsewhere(pairs: Sequence[tuple[View, Steps]]) -> list[Outcome]:

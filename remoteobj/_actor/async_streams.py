@@ -99,9 +99,10 @@ class AsyncStreamProducer(StreamProducer):
 
     async def _produce(self) -> None:
         burst = clock() + BURST_SECONDS
+        cancelled: asyncio.CancelledError | None = None
         while self.open:
             self._work.step_begins(self)
-            frame = await self._next_frame()
+            frame = await self._next_frame(cancelled)
             if not self.open:
                 break
             frame = self._work.checked(self, frame)
@@ -111,13 +112,16 @@ class AsyncStreamProducer(StreamProducer):
                 self.end()
                 break
             if self.credit <= 0 or self.client.unsent or self._work.others_wait or clock() > burst:
-                await self._pause()
+                cancelled = await self._pause()
                 burst = clock() + BURST_SECONDS
         await self._close()
 
-    async def _next_frame(self) -> Frame:
-        """The frame of the next item, of the end, or of the error."""
+    async def _next_frame(self, cancelled: asyncio.CancelledError | None) -> Frame:
+        """The frame of the next item, of the end, or of the error: of that by which it is
+        cancelled, if it is so by now."""
         try:
+            if cancelled is not None:
+                raise cancelled
             item = await finish(self._next())
         except StopAsyncIteration:
             return value_frame(Kind.END, self.call_id, None)
@@ -139,14 +143,22 @@ class AsyncStreamProducer(StreamProducer):
             return await self._items.asend(sent_value(command))
         return await self._items.athrow(raised_value(command))
 
-    async def _pause(self) -> None:
-        """Wait for the next turn."""
+    async def _pause(self) -> asyncio.CancelledError | None:
+        """Wait for the next turn. What cancels it just as that comes must not end the task, which
+        has the iterator to close."""
         self._turn = asyncio.get_running_loop().create_future()
         self._at_work = False
         self._work.end_work(self._begun)
         self._work.items_follow(self)
-        await self._turn
-        self._turn = None
+        try:
+            await self._turn
+        except asyncio.CancelledError as exc:
+            if not self._at_work:
+                self._begin_work()
+            return exc
+        finally:
+            self._turn = None
+        return None
 
     def _begin_work(self) -> None:
         self._at_work = True
@@ -165,4 +177,5 @@ class AsyncStreamProducer(StreamProducer):
         except BaseException as exc:
             error = exc
         self._work.end_work(self._begun)
+        self._begun.let_go()
         self._work.is_over(self, error)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 
 from .._os.poller import clock
-from .._protocol.messages import Frame
+from .._protocol.messages import Frame, Kind
 from .clients import Client
 from .execution import Running
 
 __all__ = ["Begun"]
+
+_NO_REQUEST = Frame(Kind.CALL, 0)
 
 
 class Begun:
@@ -26,9 +28,14 @@ class Begun:
         self._error: BaseException | None = None
         """By which it is to end, rather than as one that is cancelled."""
         self.task: asyncio.Task[None] | None = None
-        """None until its first step has been run."""
+        """None until its first step has been run, and when it is over."""
         self.given_up = False
         """Whether it is to end since nobody waits for it, or since the actor ends."""
+
+    def let_go(self) -> None:
+        """It is over. Its task, and those that it has made, which may live on, lead here by their
+        contexts: by this neither the task nor what was sent waits for a garbage collector."""
+        self.task, self.request = None, _NO_REQUEST
 
     @property
     def running(self) -> Running:

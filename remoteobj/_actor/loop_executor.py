@@ -192,6 +192,7 @@ class LoopExecutor:
             reply = self.before_reply(client, request, reply)
         self._awaited -= 1
         self.end_work(begun)
+        begun.let_go()
         is_answered(client, request)
         self._host.deliver(client, reply)
 
@@ -216,7 +217,9 @@ class LoopExecutor:
         """Begin a task on behalf of what is begun."""
         context = copy_context()
         context.run(_mine.set, begun)
-        begun.task = start_task(self._loop, coroutine, context)
+        task = start_task(self._loop, coroutine, context)
+        if not task.done():
+            begun.task = task
 
     def begin_work(self, begun: Begun) -> None:
         """It counts as running from now on."""

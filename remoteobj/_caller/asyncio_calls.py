@@ -47,7 +47,10 @@ class AwaitableCall(Coroutine[Any, Any, R_co]):
         return self._coroutine.send(value)
 
     def throw(self, *error: Any) -> Any:
-        return self._coroutine.throw(*error)
+        try:
+            return self._coroutine.throw(*error)
+        finally:
+            del error  # whose traceback leads here
 
     def close(self) -> None:
         self._coroutine.close()

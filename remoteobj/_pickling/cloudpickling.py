@@ -82,20 +82,23 @@ def _first_that_works(
     """If exceptions in the value may be why it fails, those that can't be pickled go as text."""
     errors: list[BaseException] = []
     has_exceptions = False
-    for mode in modes:
-        if mode.lenient and not has_exceptions:
-            break
-        with io.BytesIO() as file:
-            pickler = _Pickler(file, collect(), mode)
-            try:
-                pickler.dump(value)
-                return file.getvalue(), pickler
-            except (KeyboardInterrupt, ThreadUnwind):
-                raise
-            except BaseException as error:
-                errors.append(error)
-                has_exceptions = pickler.exceptions.met_any
-    raise unsendable_error(value, what, errors[0], _Trial.fails) from errors[0]
+    try:
+        for mode in modes:
+            if mode.lenient and not has_exceptions:
+                break
+            with io.BytesIO() as file:
+                pickler = _Pickler(file, collect(), mode)
+                try:
+                    pickler.dump(value)
+                    return file.getvalue(), pickler
+                except (KeyboardInterrupt, ThreadUnwind):
+                    raise
+                except BaseException as error:
+                    errors.append(error)
+                    has_exceptions = pickler.exceptions.met_any
+        raise unsendable_error(value, what, errors[0], _Trial.fails) from errors[0]
+    finally:
+        errors.clear()  # their tracebacks lead here, and so to them
 
 
 def _reduce_text_file(file: io.TextIOWrapper) -> Any:

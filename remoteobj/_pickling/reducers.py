@@ -32,6 +32,7 @@ from copyreg import dispatch_table as registered
 from operator import getitem
 from types import TracebackType
 from typing import Any, NamedTuple, TypeAlias
+from weakref import ref
 
 from .._os.thread_unwind import ThreadUnwind
 from ..errors import RemoteError, describe, type_name
@@ -200,7 +201,9 @@ class _Graph:
     """
 
     def __init__(self, reducer: Reducer) -> None:
-        self._reducer = reducer
+        # Weak, since that leads here: a circle would keep the exceptions, and with them all that is
+        # in the frames of their tracebacks, until the garbage collector comes.
+        self._reducer = ref(reducer)
         self._kept: list[BaseException] = []
         self.nodes: list[_Node] = []
 
@@ -211,14 +214,16 @@ class _Graph:
         return len(self._kept) - 1
 
     def __reduce__(self) -> tuple[Any, ...]:
+        reducer = self._reducer()
+        assert reducer is not None  # it is what pickles this
         heads: list[_Head | None] = []
         bodies: list[_Body] = []
         for number, node in enumerate(self.nodes):
             exc, told, own, state, hints, (message, members) = node
             said = tuple(told)  # plain, as is the state: each class that a pickle names costs time
             if own is None:
-                numbers = [self._reducer.member(member, self) for member in members]
-                cls = self._reducer.named(type(exc))
+                numbers = [reducer.member(member, self) for member in members]
+                cls = reducer.named(type(exc))
                 heads.append((cls, message, numbers, said, exc.__traceback__))
                 assert state is not None
                 bodies.append((number, said, tuple(state), hints, *links(exc)))

@@ -303,11 +303,15 @@ def evaluate(steps: Sequence[Any], obj: Any) -> Any:
             else:
                 obj = OPERATIONS[name].apply(obj, *step[1:])
     except AttributeError as exc:
-        traceback = exc.__traceback__
-        if exc.obj is root and traceback is not None and traceback.tb_next is None:
-            hint_at_own_name(exc)  # raised by this very function, not by the object's own code
+        if exc.obj is root and _is_raised_by_who_asks(exc):  # and not by the object's own code
+            hint_at_own_name(exc)
         raise
     return obj
+
+
+def _is_raised_by_who_asks(exc: BaseException) -> bool:
+    traceback = exc.__traceback__
+    return traceback is not None and traceback.tb_next is None
 
 
 def _filled(steps: Sequence[Any], root: Any) -> Iterator[Step]:
