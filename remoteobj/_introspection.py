@@ -36,6 +36,7 @@ _UNKNOWN: Final = object()
 """Stands for what may be anything, for all that is known here."""
 _SELF: Final = object()
 """Stands for the object, so that a function of its class is taken for a method."""
+_NAMES: Final = "__name__", "__qualname__"
 
 
 def attribute(view: View, name: str) -> Any:
@@ -46,7 +47,7 @@ def attribute(view: View, name: str) -> Any:
     if name == "__signature__":
         return _signature(called if view.steps else _called(_find(_bases(view), "__call__")))
     if called is None:
-        known = value is not _UNKNOWN or name not in ("__name__", "__qualname__")
+        known = value is not _UNKNOWN or name not in _NAMES
         return MISSING if known else _last_name(view.steps)
     if name == "__class__":
         # To `inspect` and `pydoc` it is a routine then, of which they know nothing more.
@@ -55,7 +56,7 @@ def attribute(view: View, name: str) -> Any:
     if name == "__wrapped__":
         function = _told(named, "__func__", otherwise=named)
         return _told(function, name, otherwise=function)
-    return _told(named, name)
+    return _told(named, name, otherwise=_last_name(view.steps) if name in _NAMES else MISSING)
 
 
 def doc(view: View, of_proxies: str | None) -> str | None:

@@ -16,7 +16,7 @@ from remoteobj import ActorDiedError, NotListeningError, remote
 from remoteobj.testing import Gate
 from tests.conftest import Launch
 from tests.internals import WINDOW, Stranger, address_of
-from tests.tools import until, until_gone
+from tests.tools import Scripts, until, until_gone
 
 NO_THREAD = {"inline": "works only while its caller waits"}
 
@@ -427,6 +427,38 @@ def test_a_stop_runs_the_finally_of_open_streams(tmp_path: Path) -> None:
         assert next(stream) == 0
     assert path.read_text() == "closed"
     stream.close()
+
+
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_a_program_that_ends_with_open_streams_says_nothing_of_them(
+    script: Scripts, method: str
+) -> None:
+    ended = script(
+        """
+        import sys
+        from remoteobj import remote
+        @remote
+        class Source:
+            def count(self):
+                yield from range(1000)
+            @remote.work
+            def run(self):
+                for tick in self.remote.every_(0.001):
+                    self.remote.publish_(tick.number)
+        if __name__ == "__main__":
+            lasting = Source.options(start_method=sys.argv[1]).spawn()
+            with Source.options(start_method=sys.argv[1]).spawn() as source:
+                streams = [lasting.count(), source.count(), source.count()]
+                print(*map(next, streams))
+                first, second, third = streams
+                followers = lasting.follow_(), source.follow_(latest=False), source.follow_()
+                for one in followers:
+                    next(one)
+                fourth, fifth, sixth = followers
+        """,
+        method,
+    ).finish()
+    assert ended == (0, "0 0 0\n", "")
 
 
 @pytest.mark.engines(only=["process"], reason="what another had sent may be lost with it")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -125,7 +126,8 @@ class Stream(Iterator[T_co], AsyncIterator[T_co]):
             self.connection.abandon(self.pending)
 
     def __del__(self) -> None:
-        self.close()
+        if not sys.is_finalizing():  # in which the connection ends, and all that it has open
+            self.close()
 
     # --- the same, awaited -----------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import gc
 import multiprocessing
 import os
 import select
+import sys
 from collections.abc import Callable
 from functools import partial
 from multiprocessing import process as mp_process
@@ -56,6 +57,8 @@ class NewProcess(multiprocessing.Process):
             gc.enable()  # it was off for the imports, which make none: that takes a twentieth less
         else:
             forget_inherited()
+        if self.start_method == "forkserver":
+            _forget_relative_paths()
         run_program(self._program, self._link, partial(self._options.apply, self.name))
 
     def live(self) -> int:
@@ -70,6 +73,14 @@ class NewProcess(multiprocessing.Process):
         run_exit_handlers()
         mp_util._flush_std_streams()  # type: ignore[attr-defined]
         return code
+
+
+def _forget_relative_paths() -> None:
+    """Have relative entries of `sys.path` looked up in the directory of this process. A fork server
+    may have looked them up where it was started, as that of Python 3.14 does."""
+    for path in list(sys.path_importer_cache):
+        if not os.path.isabs(path):
+            del sys.path_importer_cache[path]
 
 
 class OwnerProcess(mp_process._ParentProcess):  # type: ignore[name-defined,misc]

@@ -236,7 +236,8 @@ def test_what_the_object_left_running_ends_with_it(capfd: pytest.CaptureFixture[
             finally:
                 print("background ended", flush=True)
 
-    chatty: Any = spawn(Chatty)
+    # A fork server has the standard streams that it was started with.
+    chatty: Any = options(start_method="fork").spawn(Chatty)
     with chatty:
         chatty.ping()
     assert capfd.readouterr() == ("background ended\n", "")

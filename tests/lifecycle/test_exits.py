@@ -147,6 +147,8 @@ def test_where_somebody_else_collects_the_exit_code_its_own_word_says_why(
 ) -> None:
     ended = script(
         """
+        import multiprocessing
+        multiprocessing.set_start_method("fork")  # those of a fork server are its children
         def reap(*_):
             with contextlib.suppress(ChildProcessError):
                 while os.waitpid(-1, os.WNOHANG)[0]:

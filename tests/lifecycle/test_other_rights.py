@@ -145,8 +145,11 @@ def test_no_fork_server_with_the_former_rights_is_asked_for_an_actor(
         former = fork_server()
         actor.stop_()
         give_up(sys.argv[2])
+        @remote
+        class Plain:  # the other user can't write in the diary
+            pass
         try:
-            with Actor.options(start_method="forkserver").spawn(sys.argv[1]) as actor:
+            with Plain.options(start_method="forkserver").spawn() as actor:
                 print(actor.passto(lambda _: os.getuid()))
         except (OSError, EOFError):  # the other user may not run this interpreter
             print("refused", fork_server() is former)

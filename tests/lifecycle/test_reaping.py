@@ -44,8 +44,9 @@ def test_where_somebody_else_reaps_all_children_ends_are_seen_all_the_same(
 ) -> None:
     started = script(
         """
-        import contextlib, time
+        import multiprocessing
         from remoteobj import ActorDiedError, util
+        multiprocessing.set_start_method("fork")  # those of a fork server are its children
         def reap(*_):
             with contextlib.suppress(ChildProcessError):
                 while os.waitpid(-1, os.WNOHANG)[0]:
