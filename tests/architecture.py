@@ -333,6 +333,7 @@ OF_ONE_MODULE = {
     "reference",
     "tcp_transport",
     "test_architecture",
+    "test_async_streams",
     "test_atomic_stores",
     "test_call_limit",
     "test_codec",

@@ -197,7 +197,7 @@ def test_a_failed_init_leaves_a_record_whose_replay_fails_too(tmp_path: Path) ->
     with pytest.raises(FileNotFoundError):
         remoteobj.options(record=tmp_path, start_method="fork").spawn(open, tmp_path / "none")
     record = only(tmp_path)
-    assert told(record)[0][2].startswith("raised FileNotFoundError: ")
+    assert "FileNotFoundError" in str(told(record)[0][2])
     _, (step,) = replayed(record)
     assert step.same
     assert isinstance(step.error, FileNotFoundError)

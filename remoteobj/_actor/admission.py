@@ -98,7 +98,8 @@ class Admission:
         """Begin a request; or put it back, if its client can't be told that it begins."""
         if not client.is_read:
             self._clients.update_reading(client)
-        if is_told(client, request):
+        begun = client.begun_calls
+        if is_told(client, request) if begun is None else begun.begins(client, request):
             self.count += 1
             self._mailbox.run(client, request)
         else:

@@ -21,7 +21,7 @@ from typing import NamedTuple, Protocol
 
 from .._catching.unseen import tell
 from .._engines.owner_line import OwnerLine
-from .._os.fork_safety import fork_generation
+from .._os.unawaited_thread import UnawaitedThread
 from .._os.wakeup import Wakeup
 from .._protocol.messages import Frame, MalformedFrameError, refusal
 from .._wire.auth import AuthenticationError
@@ -64,37 +64,6 @@ def unblock() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
 
 
-class _Unawaited(threading.Thread):
-    """A thread whose start does not wait until it runs: the interpreter needs no more than that it
-    will, and whoever starts it has something better to do meanwhile."""
-
-    def __init__(self, target: Callable[[], None], name: str) -> None:
-        super().__init__(target=target, name=name, daemon=True)
-        self._started = self._begun = _Begun()
-        self.started_in: int | None = None
-        """The `fork_generation` of the process that it runs in, or will."""
-
-    def start(self) -> None:
-        super().start()
-        self.started_in = fork_generation[0]
-
-    def runs_beside(self) -> bool:
-        """Whether it runs, once it has had the time to begin, and the caller is another thread."""
-        if self.started_in == fork_generation[0]:
-            self._begun.wait_for_it()
-        return self.is_alive() and threading.current_thread() is not self
-
-
-class _Begun(threading.Event):
-    """What `Thread.start` waits for, without that wait."""
-
-    def wait(self, timeout: float | None = None) -> bool:
-        return True
-
-    def wait_for_it(self) -> None:
-        super().wait()
-
-
 class ControlHandler(Protocol):
     """What the control thread reports to."""
 
@@ -133,7 +102,7 @@ class Control:
         self._open = True
         self._listener: Listener | None = None
         self._resting_until = 0.0
-        self._thread = _Unawaited(self._run, f"remoteobj-control-{name}")
+        self._thread = UnawaitedThread(self._run, f"remoteobj-control-{name}")
 
     def start(self, listener: Listener | None, owner: OwnerLine | None = None) -> None:
         """Begin; `owner` gives the orders."""

@@ -12,30 +12,43 @@ import asyncio
 import sys
 from collections.abc import Callable, Coroutine
 from contextvars import Context
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
-__all__ = ["start_task"]
+__all__ = ["StartTask", "task_starter"]
+
+
+class StartTask(Protocol):
+    """Begins a task: the task, whose first step has been run."""
+
+    def __call__(
+        self, coroutine: Coroutine[Any, Any, None], *, context: Context
+    ) -> asyncio.Task[None]: ...
+
 
 if sys.version_info >= (3, 12):
 
-    def start_task(
-        loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None], context: Context
-    ) -> asyncio.Task[None]:
-        """The task of a coroutine, begun: in a callback of a loop that runs."""
-        return asyncio.Task(coroutine, loop=loop, context=context, eager_start=True)
+    def task_starter(loop: asyncio.AbstractEventLoop) -> StartTask:
+        """What begins tasks of a loop, in callbacks of this loop while it runs."""
+        return partial(asyncio.Task, loop=loop, eager_start=True)
 
 else:
 
-    def start_task(
-        loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None], context: Context
-    ) -> asyncio.Task[None]:
-        """The task of a coroutine, begun: in a callback of a loop that runs."""
+    def task_starter(loop: asyncio.AbstractEventLoop) -> StartTask:
+        """What begins tasks of a loop, in callbacks of this loop while it runs."""
+        own = vars(loop)
         taken: list[Callable[[], object]] = []
-        # Found before the method of the loop's class.
-        vars(loop)["call_soon"] = lambda step, context: taken.append(step)
-        try:
-            task = asyncio.Task(coroutine, loop=loop, context=context)
-        finally:
-            del vars(loop)["call_soon"]
-        context.run(*taken)
-        return task
+
+        def take(step: Callable[[], object], context: Context) -> None:
+            taken.append(step)
+
+        def start(coroutine: Coroutine[Any, Any, None], *, context: Context) -> asyncio.Task[None]:
+            own["call_soon"] = take  # found before the method of the loop's class
+            try:
+                task = asyncio.Task(coroutine, loop=loop, context=context)
+            finally:
+                del own["call_soon"]
+            context.run(taken.pop())
+            return task
+
+        return start

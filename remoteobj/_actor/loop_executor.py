@@ -26,7 +26,7 @@ from .async_streams import AsyncStreamProducer
 from .awaitables import finish, is_async_iterator, is_awaited
 from .begun import Begun
 from .clients import Client, StreamProducer
-from .eager_tasks import start_task
+from .eager_tasks import task_starter
 from .execution import Running, SerialExecutor
 from .reentrancy import Reentrancy
 from .replies import cut_off_frame, error_frame
@@ -90,7 +90,7 @@ class LoopExecutor:
         root: Callable[[], Any],
         report: Callable[[BaseException], None],
     ) -> None:
-        self._loop = loop
+        self._start_task = task_starter(loop)
         self.serial = serial
         self._limit = limit
         self._host = host
@@ -119,8 +119,8 @@ class LoopExecutor:
     def run(self, client: Client, request: Frame) -> FrameParts | None:
         """Run a request that is plain; begin one that is awaited."""
         reply = self.serial.run(client, request)
-        if reply is not None:
-            is_answered(client, request)
+        if reply is not None and (told := client.begun_calls) is not None:
+            told.ends(request)
         return reply
 
     def has_room(self) -> bool:
@@ -193,7 +193,8 @@ class LoopExecutor:
         self._awaited -= 1
         self.end_work(begun)
         begun.let_go()
-        is_answered(client, request)
+        if (told := client.begun_calls) is not None:
+            told.ends(request)
         self._host.deliver(client, reply)
 
     def _failed(self, begun: Begun, exc: BaseException) -> FrameParts | None:
@@ -217,7 +218,7 @@ class LoopExecutor:
         """Begin a task on behalf of what is begun."""
         context = copy_context()
         context.run(_mine.set, begun)
-        task = start_task(self._loop, coroutine, context)
+        task = self._start_task(coroutine, context=context)
         if not task.done():
             begun.task = task
 

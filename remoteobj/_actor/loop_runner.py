@@ -23,6 +23,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._os.spin_selector import SpinLoop
+from .._protocol.lifecycle import State
 from .._protocol.messages import Bytes, FrameParts
 from .admission import DROP_SECONDS, Admission
 from .async_streams import AsyncStreamProducer
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 __all__ = ["LoopRunner", "of_server"]
 
 T = TypeVar("T")
+
+_RUNNING = State.RUNNING  # a bare name: see `execution`
 
 
 def of_server(server: ActorServer, kind: str, limit: int) -> LoopRunner:
@@ -81,6 +84,9 @@ class LoopRunner:
         self._executor: LoopExecutor
         self._admission: Admission
         self._is_over: Callable[[], bool] = lambda: True
+        self._counts = False
+        """Whether it may be over by what was begun alone; else whoever makes it so asks for a look.
+        """
         self._unwinding: BaseException | None = None
         self._will_look = False
         self._own: asyncio.Task[Any] | None = None
@@ -141,7 +147,7 @@ class LoopRunner:
             return done > 0 or (deadline is not None and time.monotonic() >= deadline)
 
         with self._mailbox.serving.at_work(lasting):
-            self._run_until(is_enough, deadline)
+            self._run_until(is_enough, deadline, counts=True)
         return admission.count - before
 
     def finish(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -236,7 +242,9 @@ class LoopRunner:
 
     # --- in the loop -----------------------------------------------------------------------
 
-    def _run_until(self, is_over: Callable[[], bool], deadline: float | None = None) -> None:
+    def _run_until(
+        self, is_over: Callable[[], bool], deadline: float | None = None, counts: bool = False
+    ) -> None:
         """Run the loop until this is so, or until `deadline`."""
         in_time = True
 
@@ -245,7 +253,8 @@ class LoopRunner:
             in_time = False
             self._look_soon()
 
-        before, self._is_over = self._is_over, lambda: is_over() or not in_time
+        before = self._is_over, self._counts
+        self._is_over, self._counts = lambda: is_over() or not in_time, counts
         timer = None
         if deadline is not None:
             timer = self.loop.call_later(max(0.0, deadline - time.monotonic()), time_is_up)
@@ -255,7 +264,7 @@ class LoopRunner:
             while not (self._unwinding or self._is_over()):  # that was a stop from before
                 self.loop.run_forever()
         finally:
-            self._is_over = before
+            self._is_over, self._counts = before
             if timer is not None:
                 timer.cancel()
         if self._unwinding is not None:
@@ -277,7 +286,8 @@ class LoopRunner:
         loop.asked = False
         found = self._clients.read([(fd, select.POLLIN)])
         waits = self._turns or self._flowing or self._clients.woken
-        if len(found) == 1 and not waits and self._executor.has_room() and self._admission.is_open:
+        is_open = self._lifecycle.state is _RUNNING
+        if len(found) == 1 and is_open and not waits and self._executor.has_room():
             client, frames = found[0]
             # One request and nothing else to do, as it mostly is: it is spared the queues.
             if frames and len(frames) == 1 and frames[0][0] in REQUESTS:
@@ -286,7 +296,7 @@ class LoopRunner:
                 self._will_look = True  # what ends meanwhile need not ask for it
                 self._admission.run(client, frames[0])
                 self._will_look = False
-                if self._turns or self._flowing or self._is_over():
+                if self._turns or self._flowing or (self._counts and self._is_over()):
                     self._look()
                 return not loop.asked
         self._mailbox.take_in(found)
@@ -324,7 +334,8 @@ class LoopRunner:
             client.send(reply)
         if client.requests or client.unsent:
             self._mailbox.line_up(client)
-        self._look_soon()
+        if not self._will_look:
+            self._look_soon()
 
     def room(self) -> None:
         self._look_soon()

@@ -39,6 +39,8 @@ class Reentrancy:
         self._actor = actor
         self._user_entry_points = user_entry_points
         self._blocked: list[BlockedCall] = []
+        self.is_blocked = False
+        """Whether the actor is blocked on a call, or in what such a call has let in."""
         self._looked_through = False
         """Whether all queues were looked through for what the innermost call needs."""
 
@@ -59,17 +61,12 @@ class Reentrancy:
     def blocked(self, call: BlockedCall) -> Iterator[None]:
         """The time in which the actor is blocked on a call."""
         self._blocked.append(call)
-        self._looked_through = False
+        self.is_blocked, self._looked_through = True, False
         try:
             yield
         finally:
             self._blocked.remove(call)
-            self._looked_through = False
-
-    @property
-    def is_blocked(self) -> bool:
-        """Whether the actor is blocked on a call, or in what such a call has let in."""
-        return bool(self._blocked)
+            self.is_blocked, self._looked_through = bool(self._blocked), False
 
     # --- what is let in --------------------------------------------------------------------
 
