@@ -17,20 +17,20 @@ _NO_REQUEST = Frame(Kind.CALL, 0)
 class Begun:
     """A request that is awaited, or a stream while it makes items."""
 
-    __slots__ = ("_error", "client", "given_up", "place", "request", "since", "task")
+    # In the class, since most are over before there is anything else to say of them.
+    place: int | None = None
+    """Where a `Recorder` has noted it."""
+    task: asyncio.Task[None] | None = None
+    """None until its first step has been run, and when it is over."""
+    given_up = False
+    """Whether it is to end since nobody waits for it, or since the actor ends."""
+    _error: BaseException | None = None
+    """By which it is to end, rather than as one that is cancelled."""
 
     def __init__(self, client: Client, request: Frame) -> None:
         self.client = client
         self.request = request
         self.since = clock()
-        self.place: int | None = None
-        """Where a `Recorder` has noted it."""
-        self._error: BaseException | None = None
-        """By which it is to end, rather than as one that is cancelled."""
-        self.task: asyncio.Task[None] | None = None
-        """None until its first step has been run, and when it is over."""
-        self.given_up = False
-        """Whether it is to end since nobody waits for it, or since the actor ends."""
 
     def let_go(self) -> None:
         """It is over. Its task, and those that it has made, which may live on, lead here by their
