@@ -17,11 +17,10 @@ if TYPE_CHECKING:
     from ._each import Each, each
     from ._handle import Handle
     from ._instrument import Instrumentation, instrument
-    from ._looking import ActorInfo, actors
+    from ._looking import ActorInfo, actors, connect
     from ._option_types import SpawnOptions
     from ._pool import Pool
     from ._proxy import Proxy
-    from ._public_names import connect
     from ._remote import remote
     from ._spawn import Spawner, options, spawn
     from ._supervisor import Supervisor
@@ -88,10 +87,10 @@ if not TYPE_CHECKING:  # to which a misspelt name would be an Any
     _homes |= dict.fromkeys(("Spawner", "options", "spawn"), "_spawn")
     _homes |= {"Each": "_each", "each": "_each", "Pool": "_pool", "Supervisor": "_supervisor"}
     _homes |= dict.fromkeys(("awaitable", "current", "future", "get"), "_access")
-    _homes |= {"SpawnOptions": "_option_types", "connect": "_public_names"}
+    _homes |= {"SpawnOptions": "_option_types"}
     _homes |= dict.fromkeys(("Trace", "trace"), "_trace")
     _homes |= dict.fromkeys(("Instrumentation", "instrument"), "_instrument")
-    _homes |= {"ActorInfo": "_looking", "actors": "_looking"}
+    _homes |= dict.fromkeys(("ActorInfo", "actors", "connect"), "_looking")
     _homes |= dict.fromkeys(("RunningCall", "Status"), "_actor.status")
     _homes |= {"Stream": "_caller.streams"}
     _homes |= dict.fromkeys(("Except", "LocalExcept"), "_catching.catchers")

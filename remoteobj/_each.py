@@ -11,9 +11,8 @@ from functools import cache, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from ._actor.served_here import local_server, local_servers
-from ._caller.call_options import AWAITED, CASTS, FUTURES, MISSING, PLAIN, CallMode, CallOptions
-from ._caller.rounds import Outcome, RoundCall, outcome_of, results, run_round
+from ._caller.call_options import AWAITED, CASTS, FUTURES, MISSING, CallMode, CallOptions
+from ._caller.outcomes import outcome_of, results
 from ._loops import take_checkpoint
 from ._names import OF_METHODS, is_for_tool, names_of, refuse_own_name, told_by_class
 from ._os.lazy_import import import_lock
@@ -21,7 +20,7 @@ from ._parts import VIEW_OF
 from ._protocol.operations import OPERATIONS, Operation, Steps, drop
 from ._protocol.own_names import OF_HANDLES
 from ._syntax import ASK, text_of
-from ._views import View, value_of
+from ._views import View
 
 __all__ = ["Each", "each"]
 
@@ -331,7 +330,7 @@ def _evaluated(many: Each, chains: Sequence[Steps]) -> Any:
     ]
     names = [view.ref.name for view in many._views]
     if mode is CallMode.NOW:
-        return results(_round(pairs), names)
+        return _round()(pairs, names)
     acts = [partial(view.in_mode_of(_PLAIN[mode]).evaluate, steps) for view, steps in pairs]
     if mode is CallMode.CAST:
         results([outcome_of(act) for act in acts], names)
@@ -340,6 +339,15 @@ def _evaluated(many: Each, chains: Sequence[Steps]) -> Any:
 
 
 _PLAIN: Final = {CallMode.FUTURE: FUTURES, CallMode.AWAIT: AWAITED, CallMode.CAST: CASTS}
+
+
+@cache
+def _round() -> Callable[[Sequence[tuple[View, Steps]], Sequence[str]], list[Any]]:
+    """What makes calls, of which the calling thread waits for the results."""
+    with import_lock:
+        from ._each_round import results_of_round  # for a faster start-up: it needs connections
+
+    return results_of_round
 
 
 @cache
@@ -355,37 +363,3 @@ def _late(mode: CallMode) -> Callable[[Sequence[Callable[[], Any]], Sequence[str
         from ._caller.round_awaits import await_of_round
 
         return await_of_round
-
-
-def _round(pairs: Sequence[tuple[View, Steps]]) -> list[Outcome]:
-    """What comes of these calls, of which the calling thread waits for the outcomes."""
-    here: list[tuple[int, Callable[[], Any]]] = []
-    there: list[tuple[View, Steps]] = []
-    for index, (view, steps) in enumerate(pairs):
-        if local_servers and local_server(view.ref.actor_id) is not None:
-            here.append((index, partial(view.in_mode_of(PLAIN).evaluate, steps)))
-        else:
-            there.append((view, steps))
-    # No name is given to what comes of them: errors among it lead here by their tracebacks.
-    return _in_order(_round_elsewhere(there), [(index, outcome_of(act)) for index, act in here])
-
-
-def _in_order(there: list[Outcome], here: list[tuple[int, Outcome]]) -> list[Outcome]:
-    for index, outcome in here:
-        there.insert(index, outcome)
-    return there
-
-
-def _round_elsewhere(pairs: Sequence[tuple[View, Steps]]) -> list[Outcome]:
-    def for_sending(index: int) -> Steps:
-        view, steps = pairs[index]
-        return view.for_sending(steps, value_of)
-
-    return run_round([_call(*pair) for pair in pairs], for_sending)
-
-
-def _call(view: View, steps: Steps) -> RoundCall:
-    ref, _, options, whole = view
-    default = options.default
-    otherwise = None if default is MISSING else ref.fallback(steps, default, False)
-    return ref.endpoint, steps, whole, otherwise, options

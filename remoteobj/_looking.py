@@ -1,41 +1,18 @@
-"""Looking in: which actors this user's programs have, and what they are at.
+"""Looking in: which actors this user's programs have, and a proxy of one that has a public name.
 
-Anybody of the same user may ask, and give the orders that an owner gives; see `_actor.observers`.
+How one of them is asked, and told what to do, is `_observer`.
 """
 
-import os
 import time
-from typing import Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple
 
-from ._actor.status import Status
-from ._caller.control_client import ControlClient
-from ._engines.flight_recorder import FlightRecorder
-from ._os.process_table import cpu_clock, see
-from ._os.processes import KnownProcess
-from ._pickling.exceptions import pack_error
-from ._protocol.frames import encode
-from ._protocol.messages import InterruptOrder, Kind, StopOrder
-from ._proxy import Proxy
-from ._public_names import proxy_to, shown, similar
-from ._wire.auth import ORDERS, AuthenticationError
-from ._wire.channel import ChannelClosedError, StreamChannel
-from ._wire.registry import transport_of
-from ._wire.rosters import Listed, living
-from .errors import ActorDiedError, CallTimeoutError, ExitReport, NotListeningError
+from ._os.lazy_import import import_lock
 
-__all__ = ["ActorInfo", "Observer", "actors", "find", "info_of", "state_of"]
+if TYPE_CHECKING:
+    from ._proxy import Proxy
+    from ._wire.rosters import Listed
 
-ANSWER_SECONDS = 0.9
-"""How long an actor may take to answer, so that whoever asks knows within a second if not."""
-END_CHECK = 0.01
-"""Seconds between two looks whether a process has ended that is nobody's child here."""
-BUSY_SHARE = 0.02
-"""Of a processor: who uses more is taken to compute, and not to wait. Others may use most of it."""
-_TOLD: Final = {
-    "stopped": "its process is stopped, by SIGSTOP say; `kill -CONT {pid}` lets it go on",
-    "debugged": "a debugger holds its process",
-    "in the kernel": "its process waits in the kernel, for a disk say",
-}
+__all__ = ["ActorInfo", "actors", "connect", "info_of", "state_of"]
 
 
 class ActorInfo(NamedTuple):
@@ -73,10 +50,13 @@ def actors() -> list[ActorInfo]:
     ...     [one.class_name for one in actors() if one.name == "stock"]
     ['dict']
     """
+    with import_lock:
+        from ._wire.rosters import living  # for a faster start-up: few programs look in
+
     return sorted((info_of(one) for one in living()), key=lambda info: -info.age)
 
 
-def info_of(listed: Listed) -> ActorInfo:
+def info_of(listed: "Listed") -> ActorInfo:
     """What there is to know of it."""
     entry = listed.entry
     return ActorInfo(
@@ -92,7 +72,7 @@ def info_of(listed: Listed) -> ActorInfo:
     )
 
 
-def state_of(listed: Listed) -> str:
+def state_of(listed: "Listed") -> str:
     """Its state, as its owner and the system tell it."""
     if not listed.owner_lives:
         return "orphaned"
@@ -103,280 +83,22 @@ def state_of(listed: Listed) -> str:
     return listed.entry.state
 
 
-def find(name_or_pid: str | int) -> ActorInfo:
-    """The one actor of this name; or, given a number, that lives in this process.
+def connect(name: str) -> "Proxy":
+    """Return a proxy of the actor of this user that has this public name.
+
+    An actor has a public name if it was spawned with `options(name=..., public=True)`. Any process
+    of the same user on the same machine can ask for it. The proxy does not own the actor: to
+    forget it does not stop the actor.
 
     Raises:
-        NotListeningError: there is none, or several; the error says which.
+        NotListeningError: no actor that lives has this name; with the names that are similar.
+
+    >>> from remoteobj import connect, options
+    >>> with options(name="prices of today", public=True).spawn(dict, bread=3):
+    ...     connect("prices of today")["bread"].get_()
+    3
     """
-    found = actors()
-    text = str(name_or_pid)
-    matching = [one for one in found if one.name == text]
-    matching = [one for one in matching if one.public] or matching
-    if not matching and text.isascii() and text.isdigit():
-        matching = [one for one in found if one.pid == int(text)]
-    if len(matching) == 1:
-        return matching[0]
-    if not matching:
-        names = sorted({one.name for one in found})
-        raise NotListeningError(f"no actor is called {shown(text)}{similar(text, names)}")
-    which = ", ".join(f"{shown(one.name)} in process {one.pid}" for one in matching)
-    raise NotListeningError(f"{shown(text)} is not one actor but {len(matching)}: {which}")
+    with import_lock:
+        from ._public_names import proxy_of  # for a faster start-up: few programs look in
 
-
-class Observer:
-    """Asks one actor, and gives it orders, as its owner can; from any process of the same user.
-
-    It has a connection of its own, so that an actor that is busy answers at once. Where there is
-    no answer the error says why, as far as the system can tell. One thread at a time may use it.
-
-    Args:
-        info: of `actors` or `find`.
-
-    Raises:
-        ActorDiedError: it lives no more.
-    """
-
-    def __init__(self, info: ActorInfo) -> None:
-        self.info = info
-        self._listed = self._look()
-        self._channel: StreamChannel | None = None
-        self._client: ControlClient | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the connection, if there is one."""
-        if self._channel is not None:
-            self._channel.close()
-        self._channel = self._client = None
-
-    # --- questions and orders ------------------------------------------------------------
-
-    def status(self, timeout: float = ANSWER_SECONDS) -> Status:
-        """What it is doing.
-
-        Raises:
-            CallTimeoutError: it did not answer in so many seconds; the error says why.
-            ActorDiedError: it has ended.
-            NotListeningError: it can't be asked.
-        """
-        return Status.of(self._ask(Kind.STATUS, b"", timeout))
-
-    def stack(self, timeout: float = ANSWER_SECONDS) -> str:
-        """The Python stacks of all its threads, as text; raises as `status`.
-
-        Where code in C holds the interpreter, faulthandler writes them, if the system lets this
-        process read what its owner can. Then half of `timeout` is for that.
-        """
-        try:
-            return str(self._ask(Kind.STACK, b"", timeout / 2))
-        except CallTimeoutError as exc:
-            try:
-                return self._stack_by_signal(timeout / 2)
-            except (OSError, RuntimeError):
-                raise exc from None
-
-    def interrupt(
-        self,
-        exc: BaseException | type[BaseException] = KeyboardInterrupt,
-        timeout: float = ANSWER_SECONDS,
-        call: int | None = None,
-    ) -> bool:
-        """Raise an exception in all that it runs, or in the call of this `RunningCall.number`;
-        False: it does not run that. Raises as `status`."""
-        error = exc() if isinstance(exc, type) else exc
-        order = InterruptOrder(pack_error(error), number=call or 0)
-        return bool(self._ask(Kind.INTERRUPT, order.payload(), timeout))
-
-    def stop(self, timeout: float = 10.0) -> None:
-        """Have it end in order, and wait until it has: it runs the calls that have arrived, then
-        its cleanup. If it has ended already, nothing happens.
-
-        Raises:
-            CallTimeoutError: it does not hear the order, which is known after less than a second;
-                or it has not ended after `timeout` seconds, and still may.
-            NotListeningError: it can't be told, or not yet.
-        """
-        deadline = time.monotonic() + timeout
-        self._check_key()
-        try:
-            self._ask(Kind.GLANCE, b"", min(timeout, ANSWER_SECONDS))  # whether it hears
-            assert self._channel is not None
-            order = StopOrder(fulfil=self._listed.entry.options.fulfil)
-            self._channel.write(encode(order.frame()))
-        except ActorDiedError:
-            return
-        except (NotListeningError, ChannelClosedError):
-            if self._listed.entry.state == "starting":
-                raise
-            # Else it is about to end by itself.
-        if not self._wait_for_end(deadline):
-            raise CallTimeoutError(
-                f"{self._name} was told to stop, and has not ended within {timeout:g} s: it may be "
-                "at what had arrived before, or at its cleanup; kill ends it at once"
-            )
-
-    def kill(self, timeout: float = ANSWER_SECONDS) -> None:
-        """End its process at once, without its cleanup, and those that it has started.
-
-        Raises:
-            CallTimeoutError: it has not ended after `timeout` seconds.
-            NotListeningError: it is a thread, and has no process of its own.
-        """
-        self._listed = self._look()  # it may have another process by now
-        entry = self._listed.entry
-        if entry.engine != "process":
-            raise NotListeningError(
-                f"{self._name} is a thread of process {entry.pid}, and can't be killed without it"
-            )
-        known = KnownProcess.meet_again(entry.pid, entry.started, held=False)
-        try:
-            known.kill()
-        finally:
-            known.release()
-        if not self._wait_for_end(time.monotonic() + timeout):
-            raise CallTimeoutError(
-                f"{self._name} was killed, and has not ended within {timeout:g} s"
-                f"{self._told_by_system(None)}"
-            )
-
-    def proxy(self) -> Proxy:
-        """A proxy of it, as any other that does not own it.
-
-        Raises:
-            NotListeningError: it was made with `picklable=False`.
-        """
-        self._check_key()
-        return proxy_to(self._listed.entry)
-
-    # --- the connection ------------------------------------------------------------------
-
-    @property
-    def _name(self) -> str:
-        return f"{shown(self.info.name)} (process {self._listed.entry.pid})"
-
-    def _look(self) -> Listed:
-        """What there is of it in the roster of its owner now."""
-        found = living(lambda entry: entry.actor_id.token == self.info.id)
-        if not found:
-            raise ActorDiedError.from_exit(ExitReport(self.info.name, self.info.pid))
-        return found[0]
-
-    def _ask(self, kind: int, payload: bytes, timeout: float) -> Any:
-        self._check_key()
-        self._listed = self._look()
-        begun, used = time.monotonic(), cpu_clock(self._listed.entry.pid)
-        if self._is_stopped():
-            raise self._silent(timeout, None)
-        try:
-            client = self._client or self._connected(timeout)
-            left = max(0.0, timeout - (time.monotonic() - begun))
-            return client.request(kind, payload, left)
-        except (TimeoutError, CallTimeoutError) as exc:
-            self.close()  # what still comes is no answer to the next question
-            raise self._silent(timeout, used) from exc
-        except (NotListeningError, ActorDiedError):
-            self.close()
-            raise
-
-    def _connected(self, seconds: float) -> ControlClient:
-        address = self._listed.entry.address
-        try:
-            stream = transport_of(address).connect(address, ORDERS, seconds)
-        except TimeoutError:
-            raise
-        except (OSError, AuthenticationError) as exc:
-            raise self._gone() from exc
-        self._channel = StreamChannel(stream)
-        self._client = ControlClient(self._channel, self._name, self._gone)
-        return self._client
-
-    def _check_key(self) -> None:
-        if not self._listed.entry.address.key.secret:
-            raise NotListeningError(
-                f"only its owner can ask {self._name} and call it, which was made with "
-                "picklable=False; kill can end it"
-            )
-
-    def _stack_by_signal(self, seconds: float) -> str:
-        """The stacks, as faulthandler writes them.
-
-        Raises:
-            OSError: where it writes them can't be read.
-            RuntimeError: it takes no signal.
-        """
-        entry = self._listed.entry
-        path = f"/proc/{self._listed.owner_pid}/fd/{entry.recorder[0]}"
-        if self._is_stopped() or "blackbox" not in os.readlink(path):
-            raise RuntimeError
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        known = KnownProcess.meet_again(entry.pid, entry.started, held=False)
-        try:
-            recorder = FlightRecorder(False, (fd, entry.recorder[1]))
-            return recorder.ask_for_stacks(self._name, known.signal, seconds)
-        finally:
-            known.release()
-            os.close(fd)
-
-    # --- why there is no answer ----------------------------------------------------------
-
-    def _gone(self) -> BaseException:
-        """The error where nobody listens."""
-        try:
-            self._listed = self._look()
-        except ActorDiedError as exc:
-            return exc
-        if self._listed.entry.state == "starting":
-            return NotListeningError(f"{self._name} is being started, and can't be asked yet")
-        return NotListeningError(f"{self._name} listens no more: it is about to end")
-
-    def _silent(self, timeout: float, used: int | None) -> BaseException:
-        """The error where it does not answer."""
-        try:
-            self._listed = self._look()
-        except ActorDiedError as exc:
-            return exc
-        why = self._told_by_system(used, timeout)
-        return CallTimeoutError(f"{self._name} does not answer within {timeout:g} s{why}")
-
-    def _is_stopped(self) -> bool:
-        seen = self._listed.seen
-        return seen is not None and seen.state in ("stopped", "debugged")
-
-    def _told_by_system(self, used: int | None, seconds: float = 0.0) -> str:
-        """What its process is at, as the end of an error.
-
-        Args:
-            used: the processor time that it had used `seconds` ago, in nanoseconds.
-        """
-        pid = self._listed.entry.pid
-        seen = see([pid, os.getpid()]).get(pid)
-        if seen is None:
-            return ": it has no process at this moment" if self._listed.entry.lasting else ""
-        told = _TOLD.get(seen.state)
-        if told is not None:
-            return f": {told.format(pid=pid)}"
-        now = cpu_clock(pid)
-        if used is None or now is None:
-            return ": code that holds the interpreter keeps it busy, or its system is overloaded"
-        if now - used > seconds * 1e9 * BUSY_SHARE:
-            return ": code that holds the interpreter keeps it busy"
-        return ": it uses no processor; code that holds the interpreter waits for something"
-
-    def _wait_for_end(self, deadline: float) -> bool:
-        """Wait until it has ended, or its process, if it is to have another; whether it has."""
-        pid = self._listed.entry.pid
-        while True:
-            try:
-                if self._look().entry.pid != pid:
-                    return True
-            except ActorDiedError:
-                return True
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(END_CHECK)
+    return proxy_of(name)

@@ -20,7 +20,7 @@ from typing import (
 )
 
 from ._actor.roles import OPTIONS, check_class
-from ._caller.rounds import Outcome, results
+from ._caller.outcomes import Outcome, results
 from ._options import Options
 from ._os.lazy_import import import_lock
 from ._os.poller import usable_processors
@@ -231,16 +231,18 @@ class Pool(Executor, Generic[T]):
         [None, None]
         [1, 1]
         """
+        names = [f"worker {number} of {self._crew.name}" for number in range(self._size)]
+        # No name is given to the tasks: errors of theirs lead here by their tracebacks.
+        return results(list(map(_outcome_of, self._given_to_all(fn, args, kwargs))), names)
+
+    def _given_to_all(
+        self, fn: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> list[Task]:
         tasks = [self._task(fn, args, kwargs) for _ in self._crew.seats]
         for task, seat in zip(tasks, self._crew.seats, strict=True):
             if not task.done():
                 self._crew.submit(task, seat=seat)
-        outcomes: list[Outcome] = []
-        for task in tasks:
-            error = task.exception()
-            outcomes.append((None, error) if error is not None else (task.result(), None))
-        names = [f"worker {number} of {self._crew.name}" for number in range(len(tasks))]
-        return results(outcomes, names)
+        return tasks
 
     # --- the pool itself ---------------------------------------------------------------------
 
@@ -344,6 +346,11 @@ def _check(size: int, n: int | None, factory: Any, has_arguments: bool, options:
         raise ValueError("checkpoint_path= is for one actor: the workers of a pool are several")
     if options.engine == "inline":
         raise ValueError("the workers of a pool need a process or a thread each: engine=inline")
+
+
+def _outcome_of(task: Task) -> Outcome:
+    error = task.exception()
+    return (task.result(), None) if error is None else (None, error)
 
 
 def _close_in_background(crew: Crew) -> None:

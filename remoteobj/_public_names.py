@@ -20,7 +20,7 @@ from ._wire import roster
 from ._wire.rosters import Listed, has_door, living
 from .errors import NameTakenError, NotListeningError
 
-__all__ = ["claim", "connect", "is_printable", "proxy_to", "shown", "similar", "told_of"]
+__all__ = ["claim", "is_printable", "proxy_of", "proxy_to", "shown", "similar", "told_of"]
 
 JOINERS = ("\u200c", "\u200d")
 """Characters that are not to be seen, but for what they make of those beside them: emoji of several
@@ -99,21 +99,8 @@ def _public(name: str | None = None) -> list[Listed]:
     return [one for one in living(is_wanted) if one.owner_lives]
 
 
-def connect(name: str) -> Proxy:
-    """Return a proxy of the actor of this user that has this public name.
-
-    An actor has a public name if it was spawned with `options(name=..., public=True)`. Any process
-    of the same user on the same machine can ask for it. The proxy does not own the actor: to
-    forget it does not stop the actor.
-
-    Raises:
-        NotListeningError: no actor that lives has this name; with the names that are similar.
-
-    >>> from remoteobj import connect, options
-    >>> with options(name="prices of today", public=True).spawn(dict, bread=3):
-    ...     connect("prices of today")["bread"].get_()
-    3
-    """
+def proxy_of(name: str) -> Proxy:
+    """What `connect` returns; raises as that."""
     deadline = time.monotonic() + DOOR_SECONDS
     while True:
         holder = holder_of(name)

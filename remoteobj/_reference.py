@@ -13,26 +13,24 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection
-from functools import partial
+from functools import cache, partial
 from multiprocessing.context import get_spawning_popen
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from ._actor.served_here import LocalServer, Mode, local_server, local_servers
 from ._caller.answers import Fallback
 from ._caller.call_options import MISSING
-from ._caller.endpoint import Endpoint
 from ._os.lazy_import import import_lock
 from ._protocol.config import RefOptions
 from ._protocol.identity import ActorId, Peer, class_name
 from ._protocol.operations import Steps, evaluate
-from ._protocol.requests import observers
-from ._wire.registry import new_address, transport_of
-from ._wire.transport import Address, ListenEvent
 from .errors import ActorDiedError, ExitReport, NotListeningError, SpawnTimeoutError
 
 if TYPE_CHECKING:
     from ._actor.pacing import Pacer
     from ._actor.server import Server
+    from ._caller.endpoint import Endpoint
+    from ._wire.transport import Address, ListenEvent
 
 T = TypeVar("T")
 
@@ -44,7 +42,7 @@ thread has no descriptor that could be waited for."""
 LISTEN_CHECK = 0.02
 """Seconds between two attempts to reach a listener whose transport can't tell when it begins."""
 
-Reference = tuple[ActorId, Address, tuple[Any, ...], Any, str | None]
+Reference: TypeAlias = "tuple[ActorId, Address, tuple[Any, ...], Any, str | None]"
 """All that another process needs in order to call an object: in the end the `RefOptions`, as a
 plain tuple, since each class that a pickle names costs time, the `default`, and what the object's
 class is called, as far as that is known."""
@@ -84,13 +82,16 @@ class RemoteRef:
         self.told_class: Callable[[], type | str | None] = _nothing
         """The object's class, or what it is called, as the owner or the sender of this knows it."""
         self.wire_options = options.wire_options
-        self.endpoint = endpoint or Endpoint(
+        self.endpoint = endpoint or _endpoints()(
             actor_id, address, wire_options=self.wire_options, restarts=options.restarts
         )
 
     @classmethod
     def of(cls, obj: object, options: RefOptions, default: Any = MISSING) -> RemoteRef:
         """The reference of an object that this process, or one that it starts, may later serve."""
+        with import_lock:
+            from ._wire.registry import new_address  # for a faster start-up, as in `_endpoints`
+
         ref = cls(ActorId.new(describe(obj)), new_address(), options, obj, default=default)
         ref.endpoint.peer = Peer(ref.actor_id, partial(_value, class_name(type(obj))))
         return ref
@@ -176,6 +177,7 @@ class RemoteRef:
             )
         with import_lock:
             from ._actor.server import Server  # for a faster start-up: few processes serve
+            from ._protocol.requests import observers  # likewise for a faster start-up
 
         server = Server(
             self.local, self.actor_id, self.address, self.options.fulfil, mode, self.wire_options
@@ -266,6 +268,9 @@ class RemoteRef:
         deadline = None if timeout is None else time.monotonic() + timeout
         if self.listening:
             return True
+        with import_lock:
+            from ._wire.registry import transport_of  # for a faster start-up, as in `_endpoints`
+
         event = transport_of(self.address).listen_event(self.address)
         try:
             # Asked again now that there is an event: a process that began to listen just before
@@ -296,6 +301,15 @@ class RemoteRef:
             report = exit_report()
         name = f"{process.name}, before {self.name} listened,"
         return ActorDiedError.from_exit(report._replace(name=name))
+
+
+@cache
+def _endpoints() -> type[Endpoint]:
+    with import_lock:
+        # For a faster start-up: what calls others is needed once there is something to be called.
+        from ._caller.endpoint import Endpoint
+
+    return Endpoint
 
 
 def _sleep(event: ListenEvent | None, process: Any, deadline: float | None) -> None:

@@ -13,7 +13,6 @@ from functools import cache, partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ._actor.awaitables import is_awaited
 from ._actor.served_here import LocalServer, local_server, local_servers
 from ._caller.answers import RETURNED_SELF, Fallback, fallback_or_raise
 from ._caller.call_options import MISSING, PLAIN, CallMode, CallOptions
@@ -252,7 +251,7 @@ def _evaluate_at_home(view: View, home: LocalServer, steps: Steps) -> Any:
 def _begun(home: LocalServer, future: Future[Any]) -> Future[Any]:
     """The future of what is awaited by the event loop of the object, where that is its value."""
     runner, value = home.loop_runner, future.result()
-    if runner is None or not is_awaited(type(value)):
+    if runner is None or not _is_awaited(value):
         return future
     return runner.begin(value)
 
@@ -260,6 +259,13 @@ def _begun(home: LocalServer, future: Future[Any]) -> Future[Any]:
 def _report_failure(home: LocalServer, future: Future[Any]) -> None:
     if not future.cancelled() and (error := future.exception()) is not None:
         home.report(error)
+
+
+def _is_awaited(value: object) -> bool:
+    with import_lock:
+        from ._actor.awaitables import is_awaited  # for a faster start-up: few processes serve
+
+    return is_awaited(type(value))
 
 
 def _value_at_home(view: View, home: LocalServer, steps: Steps) -> Any:
@@ -271,7 +277,7 @@ def _value_at_home(view: View, home: LocalServer, steps: Steps) -> Any:
 async def _later_at_home(view: View, steps: Steps) -> Any:
     # Asked for anew: by the time that this is awaited the object may be served here no more.
     value = view._replace(options=PLAIN).evaluate(steps)
-    return await value if is_awaited(type(value)) else value
+    return await value if _is_awaited(value) else value
 
 
 @cache

@@ -54,7 +54,7 @@ from remoteobj._engines.process import ActorProcess
 from remoteobj._engines.registry import engine_named
 from remoteobj._incarnation import Incarnation
 from remoteobj._inspection import EXPLAIN_SECONDS
-from remoteobj._looking import Observer, find
+from remoteobj._observer import Observer, find
 from remoteobj._options import Options
 from remoteobj._os import atomic_file, guardian_main, io_thread, lazy_import
 from remoteobj._os.atomic_file import AtomicFile

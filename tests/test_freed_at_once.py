@@ -219,6 +219,7 @@ def test_a_pool_leaves_nothing_to_the_garbage_collector() -> None:
         assert pool.submit(max, 1, 2).result() == 2
         failing(lambda: pool.submit(int, "no number").result())
         assert list(pool.map(str, range(5))) == list("01234")
+        failing(lambda: pool.each(int, "no number"))
 
     with Pool(1) as pool:
         act()

@@ -56,6 +56,14 @@ def test_importing_the_package_does_not_import_what_few_programs_need() -> None:
     assert loaded & LATE == before & LATE
 
 
+def test_nothing_that_calls_or_listens_is_imported_before_there_is_something_to_call() -> None:
+    loaded = printed_by("from remoteobj import *; print(*sys.modules)")
+    late = {"connection", "endpoint", "channel", "io_thread", "segments", "roster", "unix"}
+    assert {name for name in loaded if name.startswith("remoteobj.")} & {
+        f"remoteobj.{room}.{name}" for room in ("_caller", "_wire", "_os") for name in late
+    } == set()
+
+
 def test_to_decorate_a_class_imports_little_of_the_package() -> None:
     loaded = printed_by("from remoteobj import remote; print(*sys.modules)")
     assert len([name for name in loaded if name.startswith("remoteobj.")]) <= 12

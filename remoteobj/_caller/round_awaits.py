@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from .asyncio_calls import AwaitableCall
-from .rounds import Outcome, results
+from .outcomes import Outcome, results
 
 __all__ = ["await_of_round"]
 

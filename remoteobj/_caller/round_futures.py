@@ -10,7 +10,7 @@ from concurrent.futures import CancelledError, Future, InvalidStateError
 from typing import Any
 
 from .._catching.unseen import Unseen
-from .rounds import Outcome, failure_of
+from .outcomes import Outcome, failure_of
 
 __all__ = ["RoundFuture", "future_of_round"]
 

@@ -17,7 +17,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from .._pickling.codec import HoldsPartError
-from .._pickling.exceptions import add_note
 from .._protocol.calls import PendingCall
 from .._protocol.chains import new_call_token
 from .._protocol.operations import Steps
@@ -26,8 +25,9 @@ from .answers import Fallback, fallback_or_raise
 from .call_options import CallOptions
 from .connection import Connection, OpenedCall
 from .endpoint import Endpoint, encode, result_of
+from .outcomes import Outcome, outcome_of
 
-__all__ = ["Outcome", "RoundCall", "failure_of", "outcome_of", "results", "run_round"]
+__all__ = ["RoundCall", "run_round"]
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
@@ -37,9 +37,6 @@ RoundCall: TypeAlias = "tuple[Endpoint, Steps, object, Fallback, CallOptions]"
 """A call of a round: the operands of `Endpoint.call`."""
 
 _Pickled: TypeAlias = "tuple[bytes, list[Any]]"
-
-Outcome: TypeAlias = "tuple[Any, BaseException | None]"
-"""What came of a call: its value, and the error if there is none."""
 
 
 def run_round(calls: Sequence[RoundCall], for_sending: Callable[[int], Steps]) -> list[Outcome]:
@@ -168,44 +165,3 @@ def _ended(call: RoundCall, connection: Connection, pending: PendingCall) -> Out
 def _unanswered(error: BaseException, otherwise: Fallback) -> Outcome:
     """What came of a call that got no answer."""
     return outcome_of(lambda: fallback_or_raise(error, otherwise))
-
-
-def outcome_of(act: Callable[[], Any]) -> Outcome:
-    """What comes of calling this."""
-    try:
-        return act(), None
-    except Exception as exc:
-        return None, exc
-
-
-# --- of all together -------------------------------------------------------------------------
-
-
-def results(outcomes: list[Outcome], names: Sequence[str]) -> list[Any]:
-    """The values, if there are all; `names` are those of the actors.
-
-    Raises:
-        Exception: one of them has none: its error, with a note that says whose it is.
-        ExceptionGroup: of several their errors, in the order of the actors.
-    """
-    error = failure_of(outcomes, names)
-    try:
-        if error is not None:
-            raise error
-        return [value for value, _ in outcomes]
-    finally:
-        error, outcomes = None, []  # an error leads to this frame, and must not lead on to itself
-
-
-def failure_of(outcomes: list[Outcome], names: Sequence[str]) -> BaseException | None:
-    """What `results` raises; None if there are all values."""
-    errors = []
-    for index, (_, error) in enumerate(outcomes):
-        if error is not None:
-            add_note(
-                error, f"This is of {names[index]}, number {index} of the {len(names)} actors."
-            )
-            errors.append(error)
-    if len(errors) > 1:
-        return BaseExceptionGroup(f"{len(errors)} of {len(names)} actors failed", errors)
-    return errors[0] if errors else None

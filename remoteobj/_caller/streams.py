@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import cache, partial
 from types import ModuleType
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 from .._os.fork_safety import fork_generation
 from .._os.lazy_import import import_lock
@@ -20,7 +20,9 @@ from .._protocol.messages import Bytes, Frame, Kind, credit_frame
 from ..errors import CallTimeoutError, NotListeningError
 from .answers import RETURNED_SELF, decode_answer
 from .call_options import CallOptions
-from .connection import Connection
+
+if TYPE_CHECKING:
+    from .connection import Connection
 
 __all__ = ["Stream", "result_of"]
 

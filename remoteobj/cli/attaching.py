@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from .. import Proxy, get
-from .._looking import Observer, find
+from .._observer import Observer, find
 from .orders import told_of
 from .text import shown
 from .tracebacks import print_theirs

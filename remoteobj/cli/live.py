@@ -6,7 +6,8 @@ import time
 from collections.abc import Collection
 from typing import Final
 
-from .._looking import ActorInfo, Observer
+from .._looking import ActorInfo
+from .._observer import Observer
 from .._watching import Watch
 from ..errors import NotListeningError
 from .arguments import ANSWER_SECONDS, STOP_SECONDS

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from .. import Status
-from .._looking import Observer, find
+from .._observer import Observer, find
 from ..errors import RemoteObjError
 from .text import Column, duration, shown, size, table
 
