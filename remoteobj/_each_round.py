@@ -32,10 +32,12 @@ def results_of_round(pairs: Sequence[tuple[View, Steps]], names: Sequence[str]) 
         Exception: one call failed: its error.
         ExceptionGroup: several failed.
     """
+    if not local_servers:
+        return results(_elsewhere(pairs), names)
     here: list[tuple[int, Callable[[], Any]]] = []
     there: list[tuple[View, Steps]] = []
     for index, (view, steps) in enumerate(pairs):
-        if local_servers and local_server(view.ref.actor_id) is not None:
+        if local_server(view.ref.actor_id) is not None:
             here.append((index, partial(view.in_mode_of(PLAIN).evaluate, steps)))
         else:
             there.append((view, steps))

@@ -38,8 +38,8 @@ class BackgroundIO:
     def __init__(
         self,
         channel: Channel,
-        incoming: Incoming,
         async_calls: AsyncCalls,
+        incoming: Incoming,
         reader: SharedReader,
         writer: FrameWriter,
     ) -> None:

@@ -75,15 +75,14 @@ class Connection:
         self.runs_inline: bool = channel.runs_inline
         self._calls = CallTable()
         self._async_calls = AsyncCalls()
-        tables = self._calls, self._async_calls
-        self._incoming = Incoming(channel, *tables, lost, goodbye, renewable)
+        self._incoming = Incoming(channel, self._calls, self._async_calls, lost, goodbye, renewable)
         self._reader = SharedReader(channel, self._incoming)
         self._writer = FrameWriter(channel, self._incoming, self._reader.wait_writable)
-        parts = self._incoming, self._async_calls, self._reader, self._writer
-        self._background_io = BackgroundIO(channel, *parts)
-        fast = FastCall(channel, self._calls, self._incoming, self._reader, self._writer)
-        self.call_fast: Callable[[bytes], Frame | PendingCall | None] = fast.call
-        """Makes a small call of a caller that waits, if nobody else uses the connection."""
+        parts = self._incoming, self._reader, self._writer
+        self._background_io = BackgroundIO(channel, self._async_calls, *parts)
+        fast = FastCall(channel, self._calls, *parts)
+        self.call_fast, self.wait_fast = fast.call, fast.wait
+        """Make a small call, and wait for a `call`, where nobody else uses the connection."""
         self.hurry: Callable[[], None] = self._background_io.hurry
         """Has the outcomes of `call_async` taken in as soon as they come."""
         self.caller_waits: Callable[[], None] = self._background_io.caller_waits
@@ -230,8 +229,9 @@ class Connection:
             call.sent = payload
             if opened is not None:
                 opened.append((self, call))
-            how, metadata = (token, opened is not None, on_ready), b""
+            metadata = b""
             if serving_threads or observers:
+                how = token, opened is not None, on_ready
                 metadata = metadata_of(Sending(call, kind, payload, self.peer, *how))
             try:
                 if on_ready is not None:

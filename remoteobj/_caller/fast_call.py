@@ -23,7 +23,7 @@ from .._protocol.messages import Frame, Kind
 from .._wire.channel import Channel, ChannelClosedError
 from .frame_writer import FrameWriter
 from .incoming import Incoming
-from .shared_reader import SharedReader
+from .shared_reader import ANSWERED, SharedReader
 
 __all__ = ["FastCall"]
 
@@ -32,7 +32,8 @@ _ANSWERS: Final = frozenset((Kind.VALUE, Kind.RETURNED_SELF, Kind.ERROR))
 
 
 class FastCall:
-    """Sends one call and takes its answer, in one go."""
+    """Sends one call and takes its answer, in one go; or takes that of one which was sent with
+    calls to other actors."""
 
     def __init__(
         self,
@@ -89,6 +90,31 @@ class FastCall:
                 turn.give_up()
             if sending._is_owned():
                 sending.release()
+
+    def wait(self, call: PendingCall) -> bool:
+        """Wait for the answer to a call that was sent by itself; whether it is here, or its
+        failure. False: other threads read, or something else came first, and so on; then
+        `Connection.wait` waits on. It takes two thirds of the time that this alone would.
+        """
+        writer, turn, incoming = self._writer, self._turn, self._incoming
+        reading = turn.lock
+        if call.first is not None:
+            return True
+        if (
+            writer.queue
+            or writer.lock._is_owned()
+            or reading._is_owned()
+            or (serving_threads and get_ident() in serving_threads)
+        ):
+            return False
+        try:
+            # Looked at with the turn: until then another thread may have taken its answer.
+            if reading.acquire(False) and not ANSWERED(call) and incoming.closed_because is None:
+                self._channel.wait(None)
+                self._reader.take()
+        finally:
+            turn.give_up()
+        return ANSWERED(call)
 
     def _take_answer(self, call_id: int) -> Frame | PendingCall:
         call = None

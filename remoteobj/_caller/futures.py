@@ -258,7 +258,8 @@ class RemoteFuture(Future[Any]):
         self._awaited = True
         self._connection.caller_waits()
         try:
-            self._connection.wait(pending, deadline, ANSWERED)
+            if deadline is not None or not self._connection.wait_fast(pending):
+                self._connection.wait(pending, deadline, ANSWERED)
             if pending.answered and not self._settled:
                 self._settle_by(pending, deadline)
         except BaseException:

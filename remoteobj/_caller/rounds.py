@@ -19,9 +19,10 @@ from typing import Any, TypeAlias
 from .._pickling.codec import HoldsPartError
 from .._protocol.calls import PendingCall
 from .._protocol.chains import new_call_token
+from .._protocol.messages import Kind
 from .._protocol.operations import Steps
 from ..errors import ActorDiedError, NotListeningError, UnsendableError
-from .answers import Fallback, fallback_or_raise
+from .answers import Fallback, decode_answer, fallback_or_raise
 from .call_options import CallOptions
 from .connection import Connection, OpenedCall
 from .endpoint import Endpoint, encode, result_of
@@ -35,6 +36,8 @@ __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 # Plain tuples, of which a round makes one for each actor.
 RoundCall: TypeAlias = "tuple[Endpoint, Steps, object, Fallback, CallOptions]"
 """A call of a round: the operands of `Endpoint.call`."""
+
+_VALUE = Kind.VALUE  # a bare name: see `endpoint`
 
 _Pickled: TypeAlias = "tuple[bytes, list[Any]]"
 
@@ -80,7 +83,7 @@ def _send(
     failures: dict[int, Outcome] = {}
     for index, (endpoint, _, _, otherwise, _) in enumerate(calls):
         try:
-            _begin(endpoint, *pickler.pickled(index), sent[index], token)
+            endpoint.begin(*pickler.pickled(index), sent[index], token)
         except (NotListeningError, ActorDiedError) as exc:
             failures[index] = _unanswered(exc, otherwise)
         except UnsendableError as exc:
@@ -124,27 +127,24 @@ class _Pickler:
         return pickled
 
 
-def _begin(
-    endpoint: Endpoint, payload: bytes, buffers: list[Any], opened: list[OpenedCall], token: int
-) -> None:
-    try:
-        endpoint.with_connection(lambda at: at.call(payload, buffers, opened, token))
-    except BaseException:
-        payload = b""  # as in `Endpoint.call`
-        raise
-
-
 def _outcome_of_call(
     call: RoundCall, connection: Connection, pending: PendingCall, begun: float
 ) -> Outcome:
     """Wait for the end of a call; what came of it."""
-    endpoint, *_, options = call
-    deadline = None if options.timeout is None else begun + options.timeout
-    if connection.wait(pending, deadline):
+    endpoint, _, _, _, options = call
+    if options.timeout is None:
+        if not connection.wait_fast(pending):
+            connection.wait(pending)
+    elif not connection.wait(pending, begun + options.timeout):
+        error = endpoint.timed_out(options, pending)
+        connection.abandon(pending)
+        return None, error
+    if (answer := pending.first) is None or answer[0] != _VALUE:
         return _ended(call, connection, pending)
-    error = endpoint.timed_out(options, pending)
-    connection.abandon(pending)
-    return None, error
+    try:
+        return decode_answer(answer, pending.sent), None
+    except Exception as exc:
+        return None, exc
 
 
 def _ended(call: RoundCall, connection: Connection, pending: PendingCall) -> Outcome:

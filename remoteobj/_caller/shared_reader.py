@@ -203,12 +203,16 @@ class SharedReader:
         """Wait for something to read and deliver it; False when the deadline passed first."""
         if not self._channel.wait(deadline):
             return False
+        self.take()
+        return True
+
+    def take(self) -> None:
+        """Deliver what is there to be read. For the thread that has the turn."""
         try:
             for frame in self._channel.take():
                 self._incoming.deliver(frame)
         except BaseException as exc:
             self.failed(exc)
-        return True
 
     def failed(self, exc: BaseException) -> None:
         """End the connection since reading has failed; an interruption of it is raised again."""

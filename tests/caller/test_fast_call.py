@@ -124,6 +124,101 @@ def test_a_call_to_nobody_gets_the_outcome_that_is_still_there_to_read(
     assert isinstance(call.failure and call.failure(), Lost)
 
 
+# ------------------------------------------------------------------ the wait alone
+
+
+def test_the_answer_to_a_call_that_was_sent_by_itself_is_waited_for(
+    parts: Parts, fast: FastCall
+) -> None:
+    call = parts.calls.open()
+    parts.channel.bring(Frame(Kind.VALUE, call.call_id, b"value"))
+    assert fast.wait(call)
+    assert call.first == Frame(Kind.VALUE, call.call_id, b"value")
+    assert len(parts.calls) == 0
+    assert fast.wait(call)  # which is here, so that nothing more has to come
+    assert len(parts.channel.readers) == 1
+
+
+def test_what_comes_before_it_is_delivered_and_ends_the_wait(parts: Parts, fast: FastCall) -> None:
+    before, call = parts.calls.open(), parts.calls.open()
+    parts.channel.bring(Frame(Kind.VALUE, before.call_id, b"before"))
+    assert not fast.wait(call)
+    assert before.first is not None
+    parts.channel.bring(Frame(Kind.ERROR, call.call_id, b"error"))
+    assert fast.wait(call)
+
+
+@pytest.mark.parametrize("why", ["reading", "writing", "corked", "ended"])
+def test_what_is_not_for_it_alone_is_left_to_others(parts: Parts, fast: FastCall, why: str) -> None:
+    call = parts.calls.open()
+    parts.channel.bring(Frame(Kind.VALUE, call.call_id))
+    if why == "reading":
+        with parts.reader.turn:
+            assert not Call(fast.wait, call).result()
+            assert not fast.wait(call)  # this thread is within a read
+    elif why == "writing":
+        with parts.writer.lock:
+            assert not fast.wait(call)
+    elif why == "corked":
+        parts.writer.cork(request(9))
+        assert not fast.wait(call)
+    else:
+        parts.calls.withdraw(call)  # so that the end does not reach it
+        parts.incoming.close()
+        assert not fast.wait(call)
+    assert parts.channel.readers == []
+    assert Call(parts.reader.turn.hand_over).result()
+
+
+def test_an_answer_that_another_thread_takes_just_before_its_turn_is_not_waited_for(
+    parts: Parts, fast: FastCall
+) -> None:
+    call = parts.calls.open()
+    lock = parts.reader.turn.lock
+
+    class TakenBefore:
+        """The turn, which another thread has had in the last moment."""
+
+        def acquire(self, blocking: bool) -> bool:
+            parts.incoming.deliver(Frame(Kind.VALUE, call.call_id))
+            return bool(lock.acquire(blocking))
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(lock, name)
+
+    parts.reader.turn.lock = TakenBefore()
+    assert fast.wait(call)
+    assert parts.channel.readers == []
+
+
+def test_an_interruption_of_that_wait_leaves_the_connection_as_it_was(
+    parts: Parts, fast: FastCall
+) -> None:
+    def press(deadline: float | None) -> Any:
+        raise KeyboardInterrupt
+
+    call = parts.calls.open()
+    wait, parts.channel.wait = parts.channel.wait, press
+    with pytest.raises(KeyboardInterrupt):
+        fast.wait(call)
+    assert Call(parts.reader.turn.hand_over).result()
+    parts.channel.wait = wait
+    parts.channel.bring(Frame(Kind.VALUE, call.call_id, b"value"))
+    assert fast.wait(call)
+
+
+def test_an_end_that_comes_in_place_of_the_answer_is_its_failure(
+    parts: Parts, fast: FastCall
+) -> None:
+    call = parts.calls.open()
+    parts.channel.hang_up()
+    assert fast.wait(call)
+    assert isinstance(call.failure and call.failure(), Lost)
+
+
+# ------------------------------------------------------------------ the end
+
+
 def test_a_connection_that_is_dropped_is_gone_at_once() -> None:
     """No part refers back to it: its socket need not wait for the garbage collector."""
     gc.collect()
