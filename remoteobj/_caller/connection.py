@@ -54,6 +54,8 @@ __all__ = ["Connection", "ConnectionEndedError", "GoodbyeErrors", "OpenedCall", 
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
+OpenedCall: TypeAlias = "tuple[Connection, PendingCall]"
+
 
 class Connection:
     """Sends calls and takes in their outcomes.
@@ -78,10 +80,11 @@ class Connection:
         self._incoming = Incoming(channel, self._calls, self._async_calls, lost, goodbye, renewable)
         self._reader = SharedReader(channel, self._incoming)
         self._writer = FrameWriter(channel, self._incoming, self._reader.wait_writable)
-        parts = self._incoming, self._reader, self._writer
-        self._background_io = BackgroundIO(channel, self._async_calls, *parts)
-        fast = FastCall(channel, self._calls, *parts)
-        self.call_fast, self.wait_fast = fast.call, fast.wait
+        shared = self._incoming, self._reader, self._writer
+        self._background_io = BackgroundIO(channel, self._async_calls, *shared)
+        fast = FastCall(channel, self._calls, *shared)
+        self.call_fast: Callable[[bytes], Frame | PendingCall | None] = fast.call
+        self.wait_fast: Callable[[PendingCall], bool] = fast.wait
         """Make a small call, and wait for a `call`, where nobody else uses the connection."""
         self.hurry: Callable[[], None] = self._background_io.hurry
         """Has the outcomes of `call_async` taken in as soon as they come."""
@@ -226,10 +229,9 @@ class Connection:
             if self._incoming.closed_because is not None:
                 raise ConnectionEndedError
             call = self._calls.open() if kind == Kind.CALL else PendingCall()
-            call.sent = payload
+            call.sent, metadata = payload, b""
             if opened is not None:
                 opened.append((self, call))
-            metadata = b""
             if serving_threads or observers:
                 how = token, opened is not None, on_ready
                 metadata = metadata_of(Sending(call, kind, payload, self.peer, *how))
@@ -252,9 +254,9 @@ class Connection:
         return call
 
     def post(self, frame: Frame, wait: bool = True) -> None:
-        """Send a frame about a call or about the channel as soon as no other is half sent. Never
-        waits for another thread's write, which then sends it. With `wait=False` it does not wait
-        for room either, and is safe in a finalizer."""
+        """Send a frame about a call or the channel as soon as no other is half sent. Never waits for
+        another thread's write, which then sends it. With `wait=False` it waits for no room either,
+        and is safe in a finalizer."""
         self._writer.post(frame)
         if wait and self._writer.unsent:
             self._writer.flush()
@@ -395,6 +397,3 @@ class Connection:
         self._reader.turn.after_fork()
         self._async_calls.in_flight = {}
         self._incoming.after_fork()
-
-
-OpenedCall: TypeAlias = tuple[Connection, PendingCall]

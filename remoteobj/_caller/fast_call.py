@@ -101,7 +101,8 @@ class FastCall:
         if call.first is not None:
             return True
         if (
-            writer.queue
+            call.left
+            or writer.queue
             or writer.lock._is_owned()
             or reading._is_owned()
             or (serving_threads and get_ident() in serving_threads)
@@ -112,6 +113,9 @@ class FastCall:
             if reading.acquire(False) and not ANSWERED(call) and incoming.closed_because is None:
                 self._channel.wait(None)
                 self._reader.take()
+        except KeyboardInterrupt:
+            call.left = True
+            raise
         finally:
             turn.give_up()
         return ANSWERED(call)

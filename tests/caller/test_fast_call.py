@@ -8,6 +8,7 @@ import pytest
 
 from remoteobj._caller.connection import Connection
 from remoteobj._caller.fast_call import FastCall
+from remoteobj._caller.shared_reader import READY
 from remoteobj._protocol.calls import PendingCall
 from tests.caller.fake_channel import FakeChannel, Lost, Parts, lost, request
 from tests.internals import Frame, Kind
@@ -202,9 +203,11 @@ def test_an_interruption_of_that_wait_leaves_the_connection_as_it_was(
     with pytest.raises(KeyboardInterrupt):
         fast.wait(call)
     assert Call(parts.reader.turn.hand_over).result()
+    assert parts.calls.given_up() == [call.call_id]
     parts.channel.wait = wait
     parts.channel.bring(Frame(Kind.VALUE, call.call_id, b"value"))
-    assert fast.wait(call)
+    assert not fast.wait(call)  # who comes back to it is seen to by the general path
+    assert parts.reader.wait(call, READY)
 
 
 def test_an_end_that_comes_in_place_of_the_answer_is_its_failure(
