@@ -254,8 +254,8 @@ class Connection:
         return call
 
     def post(self, frame: Frame, wait: bool = True) -> None:
-        """Send a frame about a call or the channel as soon as no other is half sent. Never waits for
-        another thread's write, which then sends it. With `wait=False` it waits for no room either,
+        """Send a frame about a call or the channel as soon as no other is half sent. It waits for no
+        write of another thread, which then sends it. With `wait=False` it waits for no room either,
         and is safe in a finalizer."""
         self._writer.post(frame)
         if wait and self._writer.unsent:
