@@ -254,9 +254,9 @@ class Connection:
         return call
 
     def post(self, frame: Frame, wait: bool = True) -> None:
-        """Send a frame about a call or the channel as soon as no other is half sent. It waits for no
-        write of another thread, which then sends it. With `wait=False` it waits for no room either,
-        and is safe in a finalizer."""
+        """Send a frame about a call or the channel as soon as no other is half sent: a thread that
+        is just writing sends it. With `wait=False` it does not wait for room either, and is safe in
+        a finalizer."""
         self._writer.post(frame)
         if wait and self._writer.unsent:
             self._writer.flush()
