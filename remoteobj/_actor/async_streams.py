@@ -102,7 +102,7 @@ class AsyncStreamProducer(StreamProducer):
         cancelled: asyncio.CancelledError | None = None
         while self.open:
             self._work.step_begins(self)
-            frame = await self._next_frame(cancelled)
+            frame, cancelled = await self._next_frame(cancelled), None
             if not self.open:
                 break
             frame = self._work.checked(self, frame)
@@ -132,6 +132,8 @@ class AsyncStreamProducer(StreamProducer):
             return cut_off_frame(self.call_id)
         except BaseException as exc:
             return self._work.error_frame(self.call_id, self._begun.raised(exc))
+        finally:
+            cancelled = None  # it leads to this frame
         return value_frame(Kind.ITEM, self.call_id, item, self.client.channel.writable)
 
     async def _next(self) -> Any:
