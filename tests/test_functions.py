@@ -567,10 +567,9 @@ def test_options_of_processes_are_no_arguments_of_a_function(threaded: bool) -> 
 
 
 def test_jobs_are_numbered_by_the_name_of_their_function(begin: Callable[..., Any]) -> None:
-    def counted() -> None:
-        """Named so here alone."""
+    def counted() -> None: ...
 
-    counted.__name__ = f"counted_{begin!r}"
+    counted.__name__ = f"counted_{os.urandom(8).hex()}"
     names = [begin(counted).name for _ in range(2)]
     assert [name.rpartition("-")[2] for name in names] == ["1", "2"]
 
