@@ -147,8 +147,9 @@ async def cancelled(actor: Any) -> None:
 
 
 async def first_item(stream: Any) -> None:
-    async for _ in stream:
-        break
+    # Else asyncio closes it, and leaves something by that.
+    async with contextlib.aclosing(aiter(stream)) as items:
+        await anext(items)
 
 
 ARRAY = np.zeros(100_000)
