@@ -7,11 +7,13 @@ written from it by ``python -m tests.faults``.
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
-__all__ = ["FAULTS", "NUMBERS", "Fault", "fault"]
+__all__ = ["FAULTS", "MILLISECONDS", "NUMBERS", "Fault", "fault"]
 
 Test = TypeVar("Test", bound=Callable[..., Any])
 
 NUMBERS = range(1, 61)
+MILLISECONDS = "milliseconds to the outcome"
+"""The name under which a test's report has what `within` measured."""
 
 
 class Fault(NamedTuple):

@@ -9,10 +9,8 @@ from typing import TypeAlias
 
 import pytest
 
+from tests.faults._table import MILLISECONDS
 from tests.tools import Scripts
-
-MILLISECONDS = "milliseconds to the outcome"
-"""The name under which a test's report has what `within` measured."""
 
 Within: TypeAlias = Callable[..., AbstractContextManager[None]]
 

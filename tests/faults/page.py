@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults._table import FAULTS, Fault
-from tests.faults.conftest import MILLISECONDS
+from tests.faults._table import FAULTS, MILLISECONDS, Fault
 
 __all__ = ["CODA", "INTRODUCTION", "PAGE", "Watcher", "text_of"]
 

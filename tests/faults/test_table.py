@@ -1,5 +1,7 @@
 """The table of faults is whole, and the page in the documentation is what the tests say."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,3 +56,13 @@ def test_a_fault_that_does_not_exist_is_refused() -> None:
         fault(61, "more", sees="")
     with pytest.raises(ValueError, match="begin with test_01_"):
         fault(1, "one", sees="")(test_61_more)
+
+
+def test_the_command_that_writes_the_page_runs_the_tests(tmp_path: Path) -> None:
+    places = [f"--basetemp={tmp_path / 'its'}", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "tests.faults", "-k", "test_03_", *places]
+    ended = subprocess.run(
+        command, cwd=PAGE.parents[1], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert ended.returncode == 0, ended.stdout
+    assert "3 passed" in ended.stdout
