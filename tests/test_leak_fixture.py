@@ -93,7 +93,6 @@ def test_a_child_that_nobody_reaps_is_left_and_its_owner_can_still_reap_it() -> 
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
 
 
-@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="there is no memfd here")
 def test_the_number_of_a_child_that_was_reaped_may_be_an_orphan_s_next() -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     leaks.Snapshot.take()
@@ -103,6 +102,7 @@ def test_the_number_of_a_child_that_was_reaped_may_be_an_orphan_s_next() -> None
     assert child.pid not in leaks.STARTED
 
 
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="there is no memfd here")
 def test_shared_memory_is_seen_after_its_descriptor_was_closed() -> None:
     before = leaks.Snapshot.take()
     fd = os.memfd_create("left-over")

@@ -28,5 +28,11 @@ def anonymous_file(name: str, sealable: bool = False) -> int:
     with import_lock:
         import tempfile  # for a faster start-up: where there is memfd_create, it is not needed
 
-    with tempfile.TemporaryFile(buffering=0) as file:
-        return os.dup(file.fileno())
+    # With a name for a moment, which is seen in /proc for ever: one with none at all shows none.
+    fd, path = tempfile.mkstemp(prefix=f"remoteobj-{name}-")
+    try:
+        os.unlink(path)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
