@@ -14,6 +14,7 @@ from remoteobj._os.poller import (
     FORGIVEN,
     MAX_CREDIT,
     MISS_COST,
+    NAP_SECONDS,
     REST,
     SLICE_SECONDS,
     SPIN_SECONDS,
@@ -21,6 +22,7 @@ from remoteobj._os.poller import (
     WARY,
     SpinPoller,
 )
+from tests.tools import Call
 
 Ready = list[tuple[int, int]]
 ANSWER: Ready = [(7, 1)]
@@ -290,3 +292,24 @@ def test_what_comes_in_the_last_millisecond_before_a_deadline_ends_the_wait() ->
     finally:
         os.close(reads)
         os.close(writes)
+
+
+def test_the_main_thread_of_a_program_looks_up_while_it_waits_for_an_answer(line: Line) -> None:
+    """A signal that has come just before a sleep has its handler run then."""
+    naps: list[Any] = []
+
+    def nap(timeout: float | None = None) -> Ready:
+        naps.append(timeout)
+        return ANSWER if len(naps) > 3 else []
+
+    one: Any = SpinPoller(spin=0, looks_up=True)
+    one._poll = line
+    line.poll = nap  # type: ignore[method-assign]
+    assert one.wait() == ANSWER
+    assert naps == [NAP_SECONDS * 1000] * 4
+    naps.clear()
+    assert one.wait(time.monotonic() + 60) == ANSWER
+    assert naps == [NAP_SECONDS * 1000] * 4
+    naps[:] = [0] * 3
+    assert Call(one.wait).result() == ANSWER  # by another thread, in which no handler runs
+    assert naps == [0, 0, 0, None]

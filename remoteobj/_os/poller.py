@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import threading
 import time
 from collections.abc import Callable
 
@@ -32,6 +33,8 @@ takes as long as hundreds of calls: the first time, and at most. Each time it is
 FORGIVEN = 256
 """How many times it gives way without such a loss, after which the next is the first again."""
 
+NAP_SECONDS = 0.5
+"""How long the main thread of a program sleeps at a time, where it waits for an answer."""
 LONGEST = 1e6
 """Seconds of one sleep, at most: the system takes no number that is far larger. Who waits looks for
 the time by himself."""
@@ -52,9 +55,16 @@ class SpinPoller:
     Learns whether polling pays: after some waits in which it did not, it only tries now
     and then. Never polls on a machine with one processor, where the other side could not
     run meanwhile.
+
+    Args:
+        spin: how long it polls, in seconds; None: as is usual.
+        looks_up: whether the main thread does not sleep for longer than `NAP_SECONDS` at a time. A
+            signal that comes just before it falls asleep wakes nobody: its handler, that of Ctrl-C,
+            say, runs when the thread looks up.
     """
 
-    def __init__(self, spin: float | None = None) -> None:
+    def __init__(self, spin: float | None = None, looks_up: bool = False) -> None:
+        self._looks_up = looks_up
         self._poll = select.poll()
         self._hot = self._poll
         self.watched: dict[int, int] = {}
@@ -109,7 +119,15 @@ class SpinPoller:
                 now = clock()
             if ready := self._spin_on(start, now, deadline):
                 return ready
+        if self._looks_up and threading.main_thread().ident == threading.get_ident():
+            return self._nap(deadline)
         return self._poll.poll() if deadline is None else self._sleep(deadline)
+
+    def _nap(self, deadline: float | None) -> list[tuple[int, int]]:
+        while deadline is None or deadline - time.monotonic() > NAP_SECONDS:
+            if ready := self._poll.poll(NAP_SECONDS * 1000):
+                return ready
+        return self._sleep(deadline)
 
     def _sleep(self, deadline: float) -> list[tuple[int, int]]:
         """Sleep until the deadline, and not until the end of the millisecond in which it lies, as

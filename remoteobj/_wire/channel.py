@@ -189,7 +189,7 @@ class StreamChannel:
         self.writable: bool = wire_options.writable
         self._death = death
         self._wakeup: Wakeup | None = None
-        self._poller = poller or SpinPoller(wire_options.spin)
+        self._poller = poller or SpinPoller(wire_options.spin, looks_up=True)
         self._poller.register(stream.fileno(), hot=True)
         self.wait: Callable[[float | None], object] = self._poller.wait
         self._ends: set[int] = set()
