@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import threading
 import time
 from collections.abc import Callable
+from threading import get_ident, main_thread
 
 __all__ = ["SpinPoller", "clock", "usable_processors"]
 
@@ -40,6 +40,9 @@ LONGEST = 1e6
 the time by himself."""
 
 clock = time.perf_counter
+_main_thread = [main_thread().ident]
+"""The number of the main thread, which in a fork is the one that has made it."""
+os.register_at_fork(after_in_child=lambda: _main_thread.__setitem__(0, get_ident()))
 _yield_cpu: Callable[[], object] = getattr(os, "sched_yield", lambda: None)
 
 
@@ -119,7 +122,7 @@ class SpinPoller:
                 now = clock()
             if ready := self._spin_on(start, now, deadline):
                 return ready
-        if self._looks_up and threading.main_thread().ident == threading.get_ident():
+        if self._looks_up and get_ident() == _main_thread[0]:
             return self._nap(deadline)
         return self._poll.poll() if deadline is None else self._sleep(deadline)
 
