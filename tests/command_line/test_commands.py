@@ -16,6 +16,7 @@ import remoteobj
 from remoteobj import CallTimeoutError, RemoteError, remote
 from remoteobj.cli.program import main
 from remoteobj.testing import Gate
+from tests.marks import needs_peers_user
 from tests.tools import until, until_gone
 from tests.watching.jugglers import Juggler
 from tests.watching.millers import Miller
@@ -170,6 +171,7 @@ def test_a_busy_actor_tells_what_it_does_and_where(
     assert future.result() == "flour"
 
 
+@needs_peers_user
 def test_each_of_many_calls_can_be_seen_and_interrupted(command: Command, gate: Gate) -> None:
     juggler: Any = Juggler.options(name="mill", start_method="fork").spawn()
     futures = [juggler.future_.hold(), juggler.future_.group()]

@@ -10,6 +10,7 @@ import pytest
 
 from remoteobj import ActorDiedError, CallTimeoutError, RemoteError, util
 from remoteobj.testing import Gate
+from tests.marks import needs_peers_user
 from tests.tools import Call, until
 from tests.watching.jugglers import AsyncLooper, Juggler
 from tests.watching.millers import Miller
@@ -41,6 +42,7 @@ def deaths(futures: list[Future[Any]]) -> list[tuple[bool, str | None]]:
 # ------------------------------------------------------------------ status
 
 
+@needs_peers_user
 def test_the_status_has_each_call_with_its_age_and_its_caller() -> None:
     def call(juggler: Any, gate: Gate) -> None:
         juggler.future_.hold()
