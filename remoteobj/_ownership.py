@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ._birth import Birth
 from ._caller.call_options import CallOptions
 from ._caller.connection import Connection
-from ._caller.endpoint import Endpoint
-from ._caller.owned_parts import OwnedParts
+from ._caller.endpoint import Endpoint, OwnedParts
 from ._engines.contract import ExitCallback, Instance, LaunchSpec
 from ._incarnation import Incarnation
 from ._inspection import Inspector

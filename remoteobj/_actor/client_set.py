@@ -19,7 +19,7 @@ from .._wire.channel import ChannelClosedError, StreamChannel
 from .._wire.transport import ByteStream
 from .clients import Client
 
-__all__ = ["MAX_QUEUED_BYTES", "ClientSet"]
+__all__ = ["ClientSet"]
 
 WRITE_PATIENCE = 0.05
 """Seconds without progress after which a reply is left to be written in the background."""

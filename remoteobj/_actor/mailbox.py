@@ -22,7 +22,7 @@ from .._os.thread_unwind import ThreadUnwind
 from .._protocol.lifecycle import Event, Lifecycle
 from .._protocol.messages import Bytes, Frame, Kind, read_credit, refusal_of_unknown
 from .._protocol.requests import has_chain
-from .client_set import MAX_QUEUED_BYTES, ClientSet
+from .client_set import ClientSet
 from .clients import Client, StreamProducer
 from .execution import Executor
 from .goodbye import say_goodbye
@@ -129,7 +129,7 @@ class Mailbox:
                 self.clients.update_reading(client)
             self.run(client, request)
             done += 1
-        if self._flowing and (stream := self.schedule.next_stream()) is not None:
+        if (stream := self.schedule.next_stream()) is not None:
             self.streams.advance(stream)
             done += 1
         return done
@@ -186,9 +186,7 @@ class Mailbox:
                 client.refuse(exc)
                 self._drop(client)
                 continue
-            if (queued := client.queued_bytes) > MAX_QUEUED_BYTES or (
-                queued and not client.is_read
-            ):
+            if client.queued_bytes:
                 self.clients.update_reading(client)
         if self.clients.woken:
             for client in self.clients.take_new():

@@ -39,8 +39,6 @@ class Reentrancy:
         self._actor = actor
         self._user_entry_points = user_entry_points
         self._blocked: list[BlockedCall] = []
-        self.is_blocked = False
-        """Whether the actor is blocked on a call, or in what such a call has let in."""
         self._looked_through = False
         """Whether all queues were looked through for what the innermost call needs."""
 
@@ -61,12 +59,17 @@ class Reentrancy:
     def blocked(self, call: BlockedCall) -> Iterator[None]:
         """The time in which the actor is blocked on a call."""
         self._blocked.append(call)
-        self.is_blocked, self._looked_through = True, False
+        self._looked_through = False
         try:
             yield
         finally:
             self._blocked.remove(call)
-            self.is_blocked, self._looked_through = bool(self._blocked), False
+            self._looked_through = False
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the actor is blocked on a call, or in what such a call has let in."""
+        return bool(self._blocked)
 
     # --- what is let in --------------------------------------------------------------------
 

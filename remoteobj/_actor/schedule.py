@@ -62,7 +62,7 @@ class Schedule(Generic[C, S]):
         if not client.requests:
             self.turns.append(client)
         client.requests.append(request)
-        client.queued_bytes += size_of(request) if request[3] else len(request[2])
+        client.queued_bytes += size_of(request)
 
     def next_request(self) -> tuple[C, Frame] | None:
         """The request whose turn it is, taken out of its queue.
@@ -74,7 +74,7 @@ class Schedule(Generic[C, S]):
             if client.unsent:
                 continue  # It sent this while its last request was run; `line_up` will come.
             request = client.requests.popleft()
-            client.queued_bytes -= size_of(request) if request[3] else len(request[2])
+            client.queued_bytes -= size_of(request)
             return client, request
         return None
 
@@ -147,5 +147,5 @@ class Schedule(Generic[C, S]):
 
 
 def size_of(request: Frame) -> int:
-    """The bytes that a request holds. Those without buffers, as are most, are counted in place."""
+    """The bytes that a request holds."""
     return len(request[2]) + (sum(map(len, request[3])) if request[3] else 0)

@@ -8,7 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from .._os.fork_safety import is_lean
 from .._os.lazy_import import import_lock
@@ -36,12 +36,12 @@ from .call_errors import CallErrors
 from .call_options import PLAIN, CallOptions
 from .connection import Connection, ConnectionEndedError, OpenedCall, ReenteredError
 from .incoming import Incoming
-from .owned_parts import OwnedParts
 from .shared_reader import OVER
 from .streams import result_of
 
 __all__ = [
     "Endpoint",
+    "OwnedParts",
     "encode",
     "result_of",
 ]
@@ -60,6 +60,21 @@ LISTENING_SECONDS = 0.5
 
 def _left(deadline: float) -> float:
     return max(0.0, deadline - time.monotonic())
+
+
+class OwnedParts(NamedTuple):
+    """What an endpoint has of its owner, where the actor is this process's own."""
+
+    errors: Callable[[], CallErrors]
+    connection: Connection
+    """Which was there before the actor was."""
+    await_connection: Callable[[float | None], Connection | None]
+    """Called before a new connection is made: the one that is there; None: one is to be made.
+    Waits, until a deadline, for an actor that is restarted; raises what it is that forbids it."""
+    explain: Callable[..., CallTimeoutError]
+    """Makes the error of a call that took too long, as `_inspection.Inspector.explain`."""
+    interrupt: Callable[[PendingCall], None]
+    """Has a call interrupted that was given up, if it runs; does not wait for that."""
 
 
 class Endpoint:
@@ -171,27 +186,6 @@ class Endpoint:
         """Have a chain evaluated over there, without an answer."""
         payload, buffers = encode(steps, self.writable)
         self.with_connection(lambda at: at.cast(payload, buffers))
-
-    def begin(
-        self, payload: bytes, buffers: Sequence[Bytes], opened: list[OpenedCall], token: int
-    ) -> None:
-        """Send a call of a round, as `Connection.call`.
-
-        Raises:
-            NotListeningError: nobody listens; nothing was sent.
-            ActorDiedError: its process has ended; nothing was sent.
-        """
-        try:
-            if (connection := self._connection) is not None:
-                try:
-                    connection.call(payload, buffers, opened, token)
-                    return
-                except (ConnectionEndedError, ReenteredError):
-                    pass  # nothing was sent
-            self.with_connection(lambda at: at.call(payload, buffers, opened, token))
-        except BaseException:
-            payload = b""  # as in `call`
-            raise
 
     def with_connection(
         self, act: Callable[[Connection], T], deadline: float | None = None

@@ -83,7 +83,7 @@ def _send(
     failures: dict[int, Outcome] = {}
     for index, (endpoint, _, _, otherwise, _) in enumerate(calls):
         try:
-            endpoint.begin(*pickler.pickled(index), sent[index], token)
+            _begin(endpoint, *pickler.pickled(index), sent[index], token)
         except (NotListeningError, ActorDiedError) as exc:
             failures[index] = _unanswered(exc, otherwise)
         except UnsendableError as exc:
@@ -125,6 +125,16 @@ class _Pickler:
         if self.alike:
             self._kept[writable] = pickled
         return pickled
+
+
+def _begin(
+    endpoint: Endpoint, payload: bytes, buffers: list[Any], opened: list[OpenedCall], token: int
+) -> None:
+    try:
+        endpoint.with_connection(lambda at: at.call(payload, buffers, opened, token))
+    except BaseException:
+        payload = b""  # as in `Endpoint.call`
+        raise
 
 
 def _outcome_of_call(
