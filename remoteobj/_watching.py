@@ -25,7 +25,7 @@ from ._wire.auth import ORDERS, AuthenticationError
 from ._wire.channel import ChannelClosedError, StreamChannel
 from ._wire.registry import transport_of
 from ._wire.roster import Entry
-from ._wire.rosters import Listed, living
+from ._wire.rosters import Listed, RosterReader, living
 
 __all__ = ["Glance", "Watch"]
 
@@ -164,6 +164,7 @@ class Watch:
         self._lines: dict[str, _Line] = {}
         """By the `id` of the actor."""
         self._questions = 0
+        self._reader = RosterReader()
 
     def __enter__(self) -> Watch:
         return self
@@ -188,7 +189,7 @@ class Watch:
             choose: of all, by `ActorInfo.id`, those that are to be asked now, the most urgent
                 first; of the others the answers of before hold. None: all.
         """
-        listed = sorted(living(), key=lambda one: one.entry.began)
+        listed = sorted(living(reader=self._reader), key=lambda one: one.entry.began)
         lines = self._lines_of(listed)
         by_id = {
             one.entry.actor_id.token: (one, line) for one, line in zip(listed, lines, strict=True)

@@ -17,7 +17,7 @@ from remoteobj._protocol.identity import ActorId
 from remoteobj._wire import roster, rosters
 from remoteobj._wire.auth import Key
 from remoteobj._wire.roster import BLOCK, Entry
-from remoteobj._wire.rosters import read_rosters
+from remoteobj._wire.rosters import RosterReader
 from remoteobj._wire.transport import Address
 from tests.tools import until
 
@@ -38,7 +38,7 @@ def entry(name: str = "one", **changes: Any) -> Entry:
 
 
 def names() -> list[str]:
-    return [one.entry.actor_id.name for one in read_rosters()]
+    return [one.entry.actor_id.name for one in RosterReader().read()]
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def put(one: Entry) -> roster.Place:
 def test_an_entry_arrives_as_it_was(path: Path, changes: dict[str, Any]) -> None:
     made = entry(**changes)
     put(made)
-    (found,) = read_rosters()
+    (found,) = RosterReader().read()
     assert found.entry == made
     assert found.owner_pid == os.getpid()
     assert found.owner_started == see([os.getpid()])[os.getpid()].started
@@ -99,7 +99,7 @@ def test_one_that_outgrows_its_place_gets_another(path: Path) -> None:
     longer = made._replace(class_name="c" * 2000)
     places.append(roster.write(longer, place))
     assert places[-1].block != place.block
-    assert [one.entry for one in read_rosters() if one.entry.actor_id == made.actor_id] == [longer]
+    assert [one.entry for one in RosterReader().read() if one.entry.actor_id == made.actor_id] == [longer]
     assert sorted(names()) == ["next", "one"]
 
 
@@ -122,6 +122,42 @@ def test_what_finds_no_room_leaves_its_place_to_others(
 
 def _full(*_: object) -> int:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+# ------------------------------------------------------------------ looking again and again
+
+
+def test_who_reads_again_decodes_only_what_has_changed(path: Path) -> None:
+    reader = RosterReader()
+
+    def read() -> dict[str, Entry]:
+        return {one.entry.actor_id.name: one.entry for one in reader.read()}
+
+    put(entry("idle"))
+    busy = entry("busy", state="starting")
+    place = put(busy)
+    before = read()
+    with path.open("r+b") as file:  # as the actor does when it is born
+        file.seek(place.block * BLOCK)
+        file.write(busy.pid.to_bytes(4, "little"))
+    after = read()
+    assert after["idle"] is before["idle"]
+    assert (before["busy"].state, after["busy"].state) == ("starting", "running")
+    roster.write(busy._replace(state="stopping"), place)
+    assert read()["busy"].state == "stopping"
+
+
+def test_who_reads_again_keeps_nothing_of_what_is_gone(path: Path) -> None:
+    reader = RosterReader()
+    put(entry("one"))
+    whole = path.read_bytes()
+    (before,) = reader.read()
+    path.write_bytes(whole[:BLOCK])
+    assert reader.read() == []
+    path.write_bytes(whole)
+    (after,) = reader.read()
+    assert after == before
+    assert after.entry is not before.entry
 
 
 # ------------------------------------------------------------------ what is believed

@@ -20,7 +20,7 @@ from .roster import BLOCK, ENTRY, FILE, HEADER, MAGIC, Entry, checksum, unpack
 from .runtime_directory import open_root
 from .unix import UnixTransport
 
-__all__ = ["Listed", "has_door", "living", "read_rosters"]
+__all__ = ["Listed", "RosterReader", "has_door", "living"]
 
 MOST: Final = 1 << 26
 """Bytes of one roster that are read."""
@@ -40,9 +40,15 @@ class Listed(NamedTuple):
     """The process of the actor; None: it has none now, or the system does not tell."""
 
 
-def living(is_wanted: Callable[[Entry], bool] = lambda entry: True) -> list[Listed]:
-    """The actors of this user that live, of those that are wanted."""
-    found = [one for one in read_rosters() if is_wanted(one.entry)]
+def living(
+    is_wanted: Callable[[Entry], bool] = lambda entry: True, reader: RosterReader | None = None
+) -> list[Listed]:
+    """The actors of this user that live, of those that are wanted.
+
+    Args:
+        reader: of one who looks again and again.
+    """
+    found = [one for one in (reader or RosterReader()).read() if is_wanted(one.entry)]
     numbers = {one.entry.pid for one in found} | {one.owner_pid for one in found}
     seen = see(numbers | {os.getpid()})
     looked_at = (_looked_at(one, seen) for one in found)
@@ -62,7 +68,8 @@ def _looked_at(listed: Listed, seen: dict[int, SeenProcess]) -> Listed | None:
         lives = is_there(entry.pid, entry.started, seen)
     if not lives and not (entry.lasting and owner_lives and has_door(entry)):
         return None
-    return listed._replace(owner_lives=owner_lives, seen=seen.get(entry.pid) if lives else None)
+    now = seen.get(entry.pid) if lives else None
+    return Listed(entry, listed.owner_pid, listed.owner_started, owner_lives, now)
 
 
 def has_door(entry: Entry) -> bool:
@@ -71,38 +78,81 @@ def has_door(entry: Entry) -> bool:
     return address.transport != UnixTransport.name or os.path.lexists(address.location)
 
 
-def read_rosters() -> list[Listed]:
-    """All that is written there, of the dead too.
+class RosterReader:
+    """Reads the rosters again and again: what has not changed since is not decoded anew."""
 
-    Raises:
-        PermissionError: the directory above them is not this user's alone.
-    """
-    if (opened := open_root()) is None:
-        return []
-    _, root = opened
-    found: list[Listed] = []
-    try:
-        for name in os.listdir(root):
-            with contextlib.suppress(OSError):  # it has just been removed, or is no directory
-                found += _read_one(name, root)
-    finally:
-        os.close(root)
-    return found
+    def __init__(self) -> None:
+        self._known: dict[bytes, Entry] = {}
+        """What the last look has found, by its bytes. Nothing is kept for longer, since there are
+        keys in it."""
 
+    def read(self) -> list[Listed]:
+        """All that is written there, of the dead too.
 
-def _read_one(name: str, root: int) -> list[Listed]:
-    directory = open_directory(name, root)
-    try:
-        if not _is_private(os.fstat(directory), stat.S_ISDIR) or not _is_held(directory):
+        Raises:
+            PermissionError: the directory above them is not this user's alone.
+        """
+        if (opened := open_root()) is None:
             return []
-        for _ in range(ATTEMPTS):
-            with contextlib.suppress(_TornError):
-                return list(_entries(_contents(directory)))
-            time.sleep(ATTEMPT_SECONDS)
-        # One that is torn for so long is broken, and the others are not.
-        return list(_entries(_contents(directory), broken=True))
-    finally:
-        os.close(directory)
+        _, root = opened
+        found: dict[bytes, Entry] = {}
+        listed: list[Listed] = []
+        try:
+            for name in os.listdir(root):
+                with contextlib.suppress(OSError):  # it has just been removed, or is no directory
+                    listed += self._read_one(name, root, found)
+        finally:
+            os.close(root)
+        self._known = found
+        return listed
+
+    def _read_one(self, name: str, root: int, found: dict[bytes, Entry]) -> list[Listed]:
+        directory = open_directory(name, root)
+        try:
+            if not _is_private(os.fstat(directory), stat.S_ISDIR) or not _is_held(directory):
+                return []
+            for _ in range(ATTEMPTS):
+                with contextlib.suppress(_TornError):
+                    return list(self._entries(_contents(directory), found))
+                time.sleep(ATTEMPT_SECONDS)
+            # One that is torn for so long is broken, and the others are not.
+            return list(self._entries(_contents(directory), found, broken=True))
+        finally:
+            os.close(directory)
+
+    def _entries(
+        self, data: bytes, found: dict[bytes, Entry], broken: bool = False
+    ) -> Iterator[Listed]:
+        """What a roster says; `broken`: leave out what can't be read."""
+        if len(data) < BLOCK or not data.startswith(MAGIC):
+            return
+        _, owner_pid, started = HEADER.unpack_from(data)
+        owner_started = started.rstrip(b"\0").decode()
+        at = BLOCK
+        while at + ENTRY.size <= len(data):
+            _, _, length, blocks = ENTRY.unpack_from(data, at)
+            written = data[at : at + ENTRY.size + length]
+            if length and blocks and (written in self._known or _is_whole(written)):
+                with contextlib.suppress(ValueError, struct.error):
+                    entry = found[written] = self._known.get(written) or _decoded(written)
+                    yield Listed(entry, owner_pid, owner_started)
+            elif not broken and (length or not blocks):
+                raise _TornError
+            at += max(blocks, 1) * BLOCK
+
+
+def _is_whole(written: bytes) -> bool:
+    _, expected, length, _ = ENTRY.unpack_from(written)
+    body = written[ENTRY.size :]
+    return len(body) == length and checksum(body) == expected
+
+
+def _decoded(written: bytes) -> Entry:
+    """The entry in what is whole; raises as `unpack`."""
+    entry = unpack(written[ENTRY.size :])
+    if entry.state == "starting" and ENTRY.unpack_from(written)[0] == entry.pid:
+        return entry._replace(state="running")
+    return entry
 
 
 def _is_held(directory: int) -> bool:
@@ -132,23 +182,3 @@ def _contents(directory: int) -> bytes:
 
 class _TornError(Exception):
     """An entry is just being written."""
-
-
-def _entries(data: bytes, broken: bool = False) -> Iterator[Listed]:
-    """What a roster says; `broken`: leave out what can't be read."""
-    if len(data) < BLOCK or not data.startswith(MAGIC):
-        return
-    _, owner_pid, owner_started = HEADER.unpack_from(data)
-    at = BLOCK
-    while at + ENTRY.size <= len(data):
-        born, expected, length, blocks = ENTRY.unpack_from(data, at)
-        body = data[at + ENTRY.size : at + ENTRY.size + length]
-        if length and blocks and (len(body) == length and checksum(body) == expected):
-            with contextlib.suppress(ValueError, struct.error):
-                entry = unpack(body)
-                if entry.state == "starting" and born == entry.pid:
-                    entry = entry._replace(state="running")
-                yield Listed(entry, owner_pid, owner_started.rstrip(b"\0").decode())
-        elif not broken and (length or not blocks):
-            raise _TornError
-        at += max(blocks, 1) * BLOCK
