@@ -127,18 +127,20 @@ class Pool(Executor, Generic[T]):
             RuntimeError: the pool was shut down, or is broken (`BrokenExecutor`).
         """
         task = self._task(fn, args, kwargs)
-        if not task.done():
+        if task.wanted:
             self._crew.submit(task)
         return task
 
     def _task(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Task:
         if not callable(fn):
             raise TypeError(f"a pool calls functions, and {fn!r} can't be called")
-        task = self._crew.task(name_of(fn))
         try:
-            task.prepare(self._functions.get(fn), args, kwargs)
+            func = self._functions.get(fn)
+            task = self._crew.task(func.what)
+            task.prepare(func, args, kwargs)
         except UnsendableError as exc:
             self._crew.check_open()
+            task = self._crew.task(name_of(fn))
             task.take_on()
             task.fail(exc)
         return task
@@ -240,7 +242,7 @@ class Pool(Executor, Generic[T]):
     ) -> list[Task]:
         tasks = [self._task(fn, args, kwargs) for _ in self._crew.seats]
         for task, seat in zip(tasks, self._crew.seats, strict=True):
-            if not task.done():
+            if task.wanted:
                 self._crew.submit(task, seat=seat)
         return tasks
 

@@ -90,7 +90,7 @@ class Source:
             tasks = self._tasks(columns)
             self.ahead += len(columns[0])
             self.under_way += len(tasks)
-            self.crew.submit(*(task for task in tasks if not task.done()))
+            self.crew.submit(*(task for task in tasks if task.wanted))
             yield from tasks
 
     def taken(self, task: Task) -> None:

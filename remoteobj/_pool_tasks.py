@@ -132,7 +132,7 @@ class Task(RemoteFuture):
     @property
     def wanted(self) -> bool:
         """Whether it is to be sent: it was not cancelled, nor failed."""
-        return not self._given_up and not self.done()
+        return not (self._settled or self._given_up)
 
     def take_on(self) -> bool:
         """It leaves the queue: from now on it can't be cancelled. False: it was."""
