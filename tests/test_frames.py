@@ -2,11 +2,14 @@
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from remoteobj._protocol import frames as frames_module
 from remoteobj._protocol.frames import (
     HEADER,
     IN_PLACE,
@@ -197,6 +200,33 @@ def test_a_frame_of_parts_of_every_size_comes_out_whole_through_its_places() -> 
 
 def head(kind: int, count: int, length: int) -> bytes:
     return HEADER.pack(kind, 0, 0, count, 1, length)
+
+
+KERNEL_SETTING = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+
+@pytest.mark.skipif(not KERNEL_SETTING.exists(), reason="this system has no huge pages")
+def test_a_big_part_may_have_huge_pages() -> None:
+    decoder = Decoder()
+    assert decoder.feed(b"".join(encode(Frame(Kind.CALL, 1, b"", [bytes(8 << 20)])))[:-1]) == []
+    place = np.frombuffer(decoder.filling, np.uint8).__array_interface__["data"][0]
+    flags: list[str] = []
+    for line in Path("/proc/self/smaps").read_text(encoding="ascii").splitlines():
+        first = line.split()[0]
+        if "-" in first:
+            begin, end = (int(one, 16) for one in first.split("-"))
+        elif first == "VmFlags:" and begin <= place < end:
+            flags = line.split()[1:]
+    assert "hg" in flags
+
+
+def test_a_big_part_comes_whole_where_the_kernel_has_no_huge_pages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(frames_module, "_HUGE_PAGES", -1)
+    part = bytes(range(256)) * (LAZY // 128)
+    (frame,) = Decoder().feed(b"".join(encode(Frame(Kind.CALL, 1, b"", [part]))))
+    assert bytes(frame.buffers[0]) == part
 
 
 @pytest.mark.parametrize("kind", range(256))

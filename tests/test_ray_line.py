@@ -6,13 +6,24 @@ import itertools
 import select
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
 from remoteobj._engines.ray_lines import HostLine
+from remoteobj._wire import ray_line
 from remoteobj._wire.queue_stream import QueueStream, queue_pair
-from remoteobj._wire.ray_line import BROUGHT, IN_STORE, RayLine, parts_of
+from remoteobj._wire.ray_line import (
+    BROUGHT,
+    IDLE,
+    IN_STORE,
+    MOST_IDLE,
+    NOTHING,
+    TAKEN,
+    RayLine,
+    parts_of,
+)
 from tests.tools import until
 
 SECONDS = 10
@@ -160,6 +171,64 @@ def test_what_is_written_unasked_comes_too(network: Network) -> None:
     assert received(network.line.stream, 5) == b"first"
     network.host.stream.write(b"second")
     assert received(network.line.stream, 6) == b"second"
+
+
+class Clock:
+    """In place of the time, and of the thread that does something at a time."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.due: list[tuple[float, Callable[[], None]]] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def call_at(self, when: float, job: Callable[[], None]) -> None:
+        self.due.append((when, job))
+
+
+def test_the_longer_calls_go_on_the_more_rarely_is_looked_whether_they_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(ray_line, "time", clock)
+    monkeypatch.setattr(ray_line, "reactor", clock)
+    replies = itertools.count()
+    exchanges: list[Outcome] = []
+
+    def run(message: bytes) -> bytes:
+        asked = len(message) > BROUGHT.size
+        return TAKEN.pack(next(replies), 0) + b"reply" if asked else TAKEN.pack(0, NOTHING)
+
+    def exchange(message: Any) -> Outcome:
+        exchanges.append(Outcome(partial(run, message)))
+        return exchanges[-1]
+
+    def call() -> float:
+        """One that ends now."""
+        line.stream.write(b"request")
+        exchanges.pop().come()
+        return clock.now
+
+    line = RayLine(KEY, exchange, bytes)
+    last, delays = call(), []
+    for _ in range(5):
+        when, look = clock.due.pop()
+        delays.append(when - last)
+        clock.now = when - IDLE / 2
+        last = call()
+        clock.now = when
+        look()
+        assert exchanges == []  # it comes too early: there has just been a call
+    assert delays == pytest.approx([IDLE, 2 * IDLE, 4 * IDLE, MOST_IDLE, MOST_IDLE])
+
+    (when, look), clock.due = clock.due[0], []
+    clock.now = when
+    look()
+    exchanges.pop().come()  # none came too early: so it is asked for what comes by itself
+    assert clock.due[0][0] - when == pytest.approx(IDLE)
+    line.stream.close()
+    exchanges.pop().come()
 
 
 def test_many_bytes_go_through_the_store_as_they_were_when_they_were_written(

@@ -99,7 +99,8 @@ def test_one_that_outgrows_its_place_gets_another(path: Path) -> None:
     longer = made._replace(class_name="c" * 2000)
     places.append(roster.write(longer, place))
     assert places[-1].block != place.block
-    assert [one.entry for one in RosterReader().read() if one.entry.actor_id == made.actor_id] == [longer]
+    found = [one.entry for one in RosterReader().read()]
+    assert [one for one in found if one.actor_id == made.actor_id] == [longer]
     assert sorted(names()) == ["next", "one"]
 
 

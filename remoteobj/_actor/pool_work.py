@@ -31,8 +31,8 @@ RUN_SECONDS: Final = 0.02
 """A run that takes longer is cut: what is left of it may be for another worker, which is free."""
 
 UNTIMED: Final = 3
-"""The bits of its number by which a plain result is one of three in four after which nobody looks at
-the clock: a look takes half as long as all else that is done for one."""
+"""Bits of the number of a plain result: where one is set, which it is for three in four, nobody
+looks at the clock after it. A look takes half as long as all else that is done for a result."""
 
 INTEGER, FLOAT = Notes.INTEGER, Notes.FLOAT  # bare names, which are found faster
 

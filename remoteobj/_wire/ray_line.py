@@ -61,6 +61,10 @@ IN_STORE: Final = 1 << 19
 """Bytes from which on the object store is faster than a message."""
 IDLE: Final = 0.005
 """Seconds without an exchange, after which one is begun that brings nothing."""
+MOST_IDLE: Final = 0.04
+"""The same after many exchanges. Looks whether it is time for that take calls a twentieth of their
+time if they come after each few of them; so one that comes too early doubles the time to the next.
+"""
 
 
 def parts_of(message: Any, head: struct.Struct) -> tuple[tuple[Any, ...], list[Any]]:
@@ -107,6 +111,8 @@ class RayLine:
         self._last = 0.0
         """When an exchange has last ended."""
         self._timer_set = False
+        self._idle = IDLE
+        """How long to wait until the next look."""
         self.has_come = False
         """Whether the program has written something."""
         self._finished = self.over = False
@@ -213,13 +219,14 @@ class RayLine:
 
     def _call_when_idle(self) -> None:
         with contextlib.suppress(RuntimeError):  # too late in the program's end for a thread
-            reactor.call_at(self._last + IDLE, self._ask_when_idle)
+            reactor.call_at(self._last + self._idle, self._ask_when_idle)
 
     def _ask_when_idle(self) -> None:
         with self._lock:
             idle = not (self._open or self.over)
             again = idle and time.monotonic() < self._last + IDLE
             self._timer_set = again
+            self._idle = IDLE if idle and not again else min(2 * self._idle, MOST_IDLE)
         if again:
             self._call_when_idle()
         elif idle:
