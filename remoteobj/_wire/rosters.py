@@ -144,7 +144,7 @@ class RosterReader:
 def _is_whole(written: bytes) -> bool:
     _, expected, length, _ = ENTRY.unpack_from(written)
     body = written[ENTRY.size :]
-    return len(body) == length and checksum(body) == expected
+    return len(body) == length and bool(checksum(body) == expected)
 
 
 def _decoded(written: bytes) -> Entry:
