@@ -210,13 +210,14 @@ def test_a_big_part_may_have_huge_pages() -> None:
     decoder = Decoder()
     assert decoder.feed(b"".join(encode(Frame(Kind.CALL, 1, b"", [bytes(8 << 20)])))[:-1]) == []
     place = np.frombuffer(decoder.filling, np.uint8).__array_interface__["data"][0]
+    begin = end = 0
     flags: list[str] = []
     for line in Path("/proc/self/smaps").read_text(encoding="ascii").splitlines():
-        first = line.split()[0]
+        first, *rest = line.split()
         if "-" in first:
             begin, end = (int(one, 16) for one in first.split("-"))
         elif first == "VmFlags:" and begin <= place < end:
-            flags = line.split()[1:]
+            flags = rest
     assert "hg" in flags
 
 
