@@ -7,8 +7,6 @@ of these happens.
 Guarantee: nothing that one of them sends ends the thread. It ends that one's connection.
 """
 
-from __future__ import annotations
-
 import errno
 import select
 import signal

@@ -4,8 +4,6 @@ Whatever happens (an exception caught, a group cleared, a result set or taken) i
 what can be asked is the fold of all records. So every process sees one order, without a lock.
 """
 
-from __future__ import annotations
-
 import enum
 import os
 import sys
@@ -143,7 +141,7 @@ class LocalStore:
         """Somebody knows of all exceptions of a group."""
         self.seen.update(entry.number for entry in self.read().of(group))
 
-    def another_reader(self) -> SharedStore | None:
+    def another_reader(self) -> "SharedStore | None":
         """A store with the same records and exceptions of its own; None where there can't be one,
         since it has the very objects. It knows what was seen here."""
         return None
@@ -178,7 +176,7 @@ class LocalStore:
     def close(self) -> None:
         pass
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> LocalStore:
+    def __deepcopy__(self, memo: dict[int, Any]) -> "LocalStore":
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -232,7 +230,7 @@ class SharedStore(LocalStore):
         ]
         return self._fold(state, cursor, mine)
 
-    def another_reader(self) -> SharedStore:
+    def another_reader(self) -> "SharedStore":
         other = SharedStore(self._journal, self._part, self._start)
         other.seen = self.seen
         return other
@@ -264,7 +262,7 @@ class CommonJournal:
         self._lock = threading.RLock()  # a signal handler may start an actor within a start
         self._key = b""
 
-    def store(self) -> SharedStore:
+    def store(self) -> "SharedStore":
         """A new store, as any other."""
         with self._lock:
             journal = Journal.find(self._key) or Journal()

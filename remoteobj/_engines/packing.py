@@ -5,8 +5,6 @@ where it is not inherited, and what the program needs of `__main__`, by value or
 is to be imported. Directory and `sys.path` are in multiprocessing's own message: `without_main`.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys

@@ -4,8 +4,6 @@ By a signal, so that it gets through a `time.sleep` and whatever else waits in t
 holds the interpreter, code in C say, is interrupted once it lets go of it.
 """
 
-from __future__ import annotations
-
 import signal
 import threading
 from collections import deque

@@ -21,8 +21,6 @@ Here is what that takes of both processes. How the values are pickled is in `clo
 `classes`, `functions` and `identities`, which it uses.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from importlib.machinery import ModuleSpec

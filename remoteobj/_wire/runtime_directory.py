@@ -9,8 +9,6 @@ lock when the process ends, however it does.
 What is removed is what was locked, by its descriptor: what has its name by then may be another's.
 """
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import os

@@ -17,8 +17,6 @@ been cut off would kill its process. From any other, such as a file where the sy
 files, it reads a copy.
 """
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import mmap
@@ -73,7 +71,7 @@ class SegmentRef(NamedTuple):
         return SHARED_BIT | self.new * _NEW | self.segment << _LENGTH_BITS | self.length
 
     @classmethod
-    def unpack(cls, packed: int) -> SegmentRef:
+    def unpack(cls, packed: int) -> "SegmentRef":
         segment = packed >> _LENGTH_BITS & (1 << _ID_BITS) - 1
         return cls(segment, packed & (1 << _LENGTH_BITS) - 1, bool(packed & _NEW))
 
@@ -218,7 +216,7 @@ class SegmentPool:
 
 # All leases of this process. A fork gives the child a share in their memory, which the sender
 # must then not use again: they are released with "discard".
-_leases: set[_Lease] = set()
+_leases: "set[_Lease]" = set()
 
 
 class _Lease:
