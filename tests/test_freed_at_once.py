@@ -54,15 +54,23 @@ class Counted:
 
 def begin() -> None:
     gc.collect()
-    gc.freeze()  # what is there by now is not looked through at the end
     gc.disable()
 
 
 def end() -> int:
     found = gc.collect()
     gc.enable()
-    gc.unfreeze()
     return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def frozen() -> Iterator[None]:
+    """What is there before these tests is not looked through each time; nor in the actors, which
+    are forks."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @remote
