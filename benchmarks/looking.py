@@ -96,6 +96,8 @@ def top(workers: list[Any], busy: Any) -> None:
     cost = (own + max(0.0, theirs - quiet)) / SECONDS * 100
     FIGURES.append(Figure(f"`top` over {ACTORS} actors, of a core", cost, "%", 5))
     print(f"  together {cost:.2f} % of a core, to reach 5 %: {FIGURES[-1].verdict}", flush=True)
+    lost = max(0.0, 1 - disturbed) * 100
+    FIGURES.append(Figure("what a busy actor loses while `top` looks at it", lost, "%", 5))
 
 
 def _ratio(pid: int, screen: int, busy: Any) -> float:
