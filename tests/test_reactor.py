@@ -36,10 +36,14 @@ def test_a_timer_runs_at_its_time_unless_it_is_cancelled(reactor: Reactor) -> No
     order: list[str] = []
     done = threading.Event()
     now = time.monotonic()
-    reactor.call_at(now + 0.03, lambda: order.append("late"))
-    reactor.call_at(now + 0.04, done.set)
-    reactor.call_at(now + 0.01, lambda: order.append("early"))
-    reactor.call_at(now + 0.02, lambda: order.append("never")).cancel()
+
+    def set_all() -> None:  # in its thread, where none of them runs before all are there
+        reactor.call_at(now + 0.03, lambda: order.append("late"))
+        reactor.call_at(now + 0.04, done.set)
+        reactor.call_at(now + 0.01, lambda: order.append("early"))
+        reactor.call_at(now + 0.02, lambda: order.append("never")).cancel()
+
+    reactor.call_soon(set_all)
     assert done.wait(10)
     assert order == ["early", "late"]
     assert time.monotonic() >= now + 0.03
