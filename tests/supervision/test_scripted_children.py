@@ -208,3 +208,37 @@ def test_the_one_above_restarts_one_that_can_not_be_started_within_its_limit(
     assert top.wait(20)
     assert story == ["retire a", "start a", "retire a", "stop a"]
     assert below.over
+
+
+def test_who_asks_for_the_children_while_another_is_started_does_not_lose_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = vars(Supervision)["children"]
+
+    def start_another(supervision: Supervision) -> list[Any]:
+        """It is started after those that there are have been listed."""
+        found: list[Any] = own.fget(supervision)
+        monkeypatch.setattr(Supervision, "children", own)
+        below.append(top.supervisor())
+        return found
+
+    below: list[Supervisor] = []
+    with Supervisor() as top:
+        monkeypatch.setattr(Supervision, "children", property(start_another))
+        assert top.children == []
+        assert top.children == below != []
+
+
+def test_who_asks_for_the_children_while_one_is_added_does_not_lose_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    add = Supervision.add
+
+    def ask_first(supervision: Supervision, child: Any) -> bool:
+        assert top.children == []
+        return add(supervision, child)
+
+    with Supervisor() as top:
+        monkeypatch.setattr(Supervision, "add", ask_first)
+        below = top.supervisor()
+        assert top.children == [below]
