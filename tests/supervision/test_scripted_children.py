@@ -147,6 +147,24 @@ def test_a_start_that_raises_has_failed_and_counts(
     assert errors == [None, *[a.error_of_start] * 3]
 
 
+def test_a_start_that_fails_counts_although_the_child_has_not_ended(
+    made: list[Supervision], story: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervision, a, b = family(made, story, "one-for-all")
+    report = ExitReport("b", reason="failed")
+
+    def runs_still() -> ExitReport:
+        b.down = False
+        return report
+
+    monkeypatch.setattr(b, "start", runs_still)
+    fail(supervision, a)
+    assert supervision.wait(20)
+    with pytest.raises(RestartLimitError) as raised:
+        supervision.check()
+    assert raised.value.reports == (CRASH, report, report, report)
+
+
 def test_children_are_not_left_to_themselves_when_it_can_not_do_its_task(
     made: list[Supervision], story: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
