@@ -23,10 +23,11 @@ from typing import Protocol
 
 from ._engines.contract import ExitCallback, ExitCallbacks
 from ._incarnation import Incarnation
+from ._os.io_thread import reactor
 from ._os.thread_group import ThreadGroup
 from ._protocol.calls import ErrorFactory
 from ._wire.transport import Listener
-from .errors import CallTimeoutError, ExitReport
+from .errors import CallTimeoutError, DeadlockError, ExitReport
 
 __all__ = ["Keeper", "Succession"]
 
@@ -97,6 +98,7 @@ class Succession:
 
         Raises:
             CallTimeoutError: `deadline` passed first.
+            DeadlockError: this is the thread that tells of deaths, without which there is none.
         """
         with self._changed:
             while self.current is incarnation and not self.over:
@@ -106,8 +108,17 @@ class Succession:
                         f"{self.name} has ended, and was not started again in time; the call was "
                         "not executed"
                     )
+                if reactor.is_calling:
+                    raise self._waits_for_itself()
                 self._changed.wait(left)
             return self.current is not incarnation
+
+    def _waits_for_itself(self) -> DeadlockError:
+        return DeadlockError(
+            f"{self.name} has ended, and this call would wait for its restart in the thread that "
+            "tells of ends, and that calls callbacks of on_exit_ and of futures: the restart would "
+            "wait for the call. Nothing was executed; call it in a thread of your own"
+        )
 
     def wait_for_end(self, timeout: float | None) -> bool:
         """Wait until it has ended for good; False when that did not come in time."""
