@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from remoteobj import ExitReport, RestartLimitError, Supervisor
+from remoteobj import _supervision as supervision_module
 from remoteobj._restart_strategy import Restart, Strategy
 from remoteobj._supervised_actor import SupervisedActor
 from remoteobj._supervision import Supervision
@@ -131,6 +132,38 @@ def test_a_failure_that_overtakes_a_start_waits_for_that_and_begins_anew(
     until(lambda: story[-2:] == ["start a", "start b"] and settled())
     assert not a.down
     assert not b.down
+
+
+class Clock:
+    """What a supervision takes for `time`."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize("within", [5.0, 500.0])
+@pytest.mark.parametrize("below", [False, True])
+def test_restarts_count_within_the_time_that_the_supervisor_was_given(
+    story: list[str], monkeypatch: pytest.MonkeyPatch, below: bool, within: float
+) -> None:
+    clock, child = Clock(), Scripted("a", story)
+    monkeypatch.setattr(supervision_module, "time", clock)
+    with Supervisor() as top:
+        make = top.options(restart="never").supervisor if below else Supervisor
+        supervisor = make(max_restarts=1, within=within)
+        assert supervisor._supervision.add(child)
+        for _ in range(2):
+            fail(supervisor._supervision, child)
+            until(lambda: not child.down)
+            clock.now += within + 0.5
+        fail(supervisor._supervision, child)
+        until(lambda: child.life == 3)
+        clock.now += within
+        fail(supervisor._supervision, child)
+        assert supervisor.wait(20)
+        assert f"once within {within:g} s, and they have failed 2 times" in str(supervisor.error)
 
 
 def test_a_start_that_raises_has_failed_and_counts(
