@@ -293,3 +293,40 @@ def test_who_asks_for_the_children_while_one_is_added_does_not_lose_it(
         monkeypatch.setattr(Supervision, "add", ask_first)
         below = top.supervisor()
         assert top.children == [below]
+
+
+def test_failures_escalate_over_three_levels_each_of_which_begins_anew_when_restarted(
+    made: list[Supervision], story: list[str]
+) -> None:
+    top = Supervision("top", "one-for-one", 1, 60.0)
+    made.append(top)
+    middle = Supervision("middle", "one-for-all", 1, 60.0, above=top)
+    bottom = Supervision("bottom", "one-for-one", 0, 60.0, above=middle)
+    beside, a = Scripted("beside", story), Scripted("a", story)
+    assert top.add(middle)
+    assert middle.add(beside)
+    assert middle.add(bottom)
+    assert bottom.add(a)
+    by_middle = ["retire a", "retire beside", "start beside", "start a"]
+    by_top = ["retire a", "retire a", "retire beside", "start beside", "start a"]
+    for life, restart in enumerate([by_middle, by_top, by_middle], 1):
+        story.clear()
+        fail(bottom, a)
+        until(settled)
+        assert story == restart
+        assert [a.life, beside.life] == [life, life]
+    assert [one.life for one in (top, middle, bottom)] == [0, 1, 3]
+    fail(bottom, a)
+    assert top.wait(20)
+    assert middle.over
+    assert bottom.over
+    assert story[-2:] == ["stop a", "stop beside"]
+    with pytest.raises(RestartLimitError) as raised:
+        top.check()
+    of_middle = [report.error for report in raised.value.reports]
+    assert [report.name for report in raised.value.reports] == ["middle", "middle"]
+    for error in of_middle:
+        assert isinstance(error, RestartLimitError)
+        assert [report.name for report in error.reports] == ["bottom", "bottom"]
+        (of_bottom,) = {type(report.error) for report in error.reports}
+        assert of_bottom is RestartLimitError
