@@ -236,6 +236,12 @@ def until_gone(pid: int, seconds: float) -> bool:
         os.close(fd)
 
 
+def left_in(runtime: Path) -> list[Path]:
+    """What lies in the runtime directory of a program, but for the directory of the user."""
+    user = runtime / f"remoteobj-{os.getuid()}"
+    return [path for path in runtime.rglob("*") if path != user]
+
+
 def kill(*handles: Any) -> None:
     """Kill their processes together, and wait until these are dead."""
     dying = [handle.pid_ for handle in handles]

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ from remoteobj.testing import Gate
 from tests.internals import WAITING_FOR_RESTART, hold_reactor, hold_restarts, is_the_last
 from tests.lifecycle.actors import Patient
 from tests.lifecycle.programs import Diary
-from tests.tools import Call, Scripts, is_in, kill, until, until_gone
+from tests.tools import Call, Scripts, is_in, kill, left_in, until, until_gone
 
 pytestmark = pytest.mark.usefixtures("told")
 
@@ -415,7 +416,7 @@ def test_a_handle_that_is_dropped_between_two_processes_ends_it() -> None:
 
 
 def test_an_owner_that_is_killed_in_the_midst_of_a_restart_leaves_nothing(
-    script: Scripts, diary: Diary
+    script: Scripts, runtime: Path
 ) -> None:
     program = script(
         """
@@ -428,12 +429,14 @@ def test_an_owner_that_is_killed_in_the_midst_of_a_restart_leaves_nothing(
             pass
         print(counter.pid_, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
-        """
+        """,
+        XDG_RUNTIME_DIR=str(runtime),
     )
     pids = [int(program.line()), int(program.line())]
     assert program.finish().code == -signal.SIGKILL
     for pid in pids:
         assert until_gone(pid, 5.0)
+    until(lambda: left_in(runtime) == [])
 
 
 # --- options -----------------------------------------------------------------------------------
