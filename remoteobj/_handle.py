@@ -171,10 +171,11 @@ class Handle(Proxy, Generic[T]):
         that is restarted, each time that one of its processes has.
 
         Callbacks run in the order in which they were added, in a thread that all actors of this
-        process share, so they must not wait for long. A callback that is added after the end runs
-        at once, in the thread that adds it. Its exceptions go to `threading.excepthook`. If it
-        refers to the handle, it keeps the handle alive, and so the actor. The end of the program
-        does not wait for callbacks.
+        process share, so they must not wait for long. In it no call waits for the restart of an
+        actor, but raises `DeadlockError` at once: make it in a thread of your own. A callback that
+        is added after the end runs at once, in the thread that adds it. Its exceptions go to
+        `threading.excepthook`. If it refers to the handle, it keeps the handle alive, and so the
+        actor. The end of the program does not wait for callbacks.
 
         Raises:
             NotListeningError: this process is a forked copy of the owner, which alone can know.

@@ -23,10 +23,11 @@ from typing import Protocol
 
 from ._engines.contract import ExitCallback, ExitCallbacks
 from ._incarnation import Incarnation
+from ._os.io_thread import reactor
 from ._os.thread_group import ThreadGroup
 from ._protocol.calls import ErrorFactory
 from ._wire.transport import Listener
-from .errors import CallTimeoutError, ExitReport
+from .errors import CallTimeoutError, DeadlockError, ExitReport
 
 __all__ = ["Keeper", "Succession"]
 
@@ -76,6 +77,8 @@ class Succession:
         """Makes the error of a call when there is no other one, where the keeper knows it."""
         self._retired = -1
         """The number of the incarnation that the keeper itself has ended."""
+        self._retirements = 0
+        """How often it was told to."""
         self._deaths: list[ExitCallback] = []
         self._end = ExitCallbacks()
         self._last: ExitReport | None = None
@@ -95,6 +98,7 @@ class Succession:
 
         Raises:
             CallTimeoutError: `deadline` passed first.
+            DeadlockError: this is the thread that tells of deaths, without which there is none.
         """
         with self._changed:
             while self.current is incarnation and not self.over:
@@ -104,8 +108,17 @@ class Succession:
                         f"{self.name} has ended, and was not started again in time; the call was "
                         "not executed"
                     )
+                if reactor.is_calling:
+                    raise self._waits_for_itself()
                 self._changed.wait(left)
             return self.current is not incarnation
+
+    def _waits_for_itself(self) -> DeadlockError:
+        return DeadlockError(
+            f"{self.name} has ended, and this call would wait for its restart in the thread that "
+            "tells of ends, and that calls callbacks of on_exit_ and of futures: the restart would "
+            "wait for the call. Nothing was executed; call it in a thread of your own"
+        )
 
     def wait_for_end(self, timeout: float | None) -> bool:
         """Wait until it has ended for good; False when that did not come in time."""
@@ -147,6 +160,7 @@ class Succession:
             is_current = incarnation is self.current  # else the next one was begun before this came
             if is_current:
                 self._last = report
+                self._changed.notify_all()
             for callback in self._deaths:
                 deaths.add(callback)
         deaths.tell(report)
@@ -185,6 +199,17 @@ class Succession:
                 self._changed.wait(left)
             return not self.over
 
+    def await_end_of_present(self, seconds: float | None) -> bool:
+        """Wait until the present incarnation has ended, or it is over; False: the incarnation runs
+        still, since it is a thread, or it is to be retired once more meanwhile."""
+        instance = self.current.instance
+        with self._changed:
+            told = self._retirements
+            self._changed.wait_for(
+                lambda: self.over or self._retirements != told or not instance.is_alive(), seconds
+            )
+            return self.over or not instance.is_alive()
+
     def renew(self) -> ExitReport | None:
         """Begin the next incarnation; why that failed, if it did. Nothing is done once it is over,
         or while the present one runs."""
@@ -210,9 +235,13 @@ class Succession:
 
     def retire(self, timeout: float | None) -> None:
         """End the present incarnation, as `Incarnation.retire` does; calls that come then wait for
-        the next one."""
+        the next one. A thread that goes on after that has had its time, and is not waited for
+        again."""
+        with self._changed:
+            self._retirements += 1
+            self._changed.notify_all()
         with self._begin_or_end:
-            if not self.over:
+            if not self.over and self._retired != self.current.number:
                 self._retired = self.current.number
                 self.current.retire(timeout)
 

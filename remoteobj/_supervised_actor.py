@@ -77,14 +77,17 @@ class SupervisedActor:
         return current.number == life and not current.instance.is_alive()
 
     def start(self) -> ExitReport | None:
-        line, before = self._line, self._line.current
+        line, seconds = self._line, self._actor.options.spawn_timeout
+        if not line.await_end_of_present(seconds):
+            error = RuntimeError(
+                f"{self.name} still runs {seconds} s after it was to be started again: a thread "
+                "can't be ended, only told to"
+            )
+            return ExitReport(self.name, reason="failed", error=error)
         report = line.renew()
         current = line.current
         if report is not None or line.over:
             return report
-        if current is before:
-            error = RuntimeError("it still runs: a thread can't be ended, only told to")
-            return ExitReport(self.name, reason="failed", error=error)
         if current.was_born():
             return None
         current.instance.wait(END_SECONDS)

@@ -91,6 +91,8 @@ class _Failure(NamedTuple):
     child: Child
     life: int
     report: ExitReport
+    of_start: bool = False
+    """Whether it is a start that failed: that counts, although what ran before may run still."""
 
 
 class Supervision:
@@ -218,10 +220,10 @@ class Supervision:
             return None
 
     def _take_in(self, failure: _Failure) -> None:
-        child, life, report = failure
+        child, life, report, of_start = failure
         with self._changed:
             tells_something = self._plan.tells_something(child)
-        if not tells_something or child.over or not child.is_down(life):
+        if not tells_something or child.over or not (of_start or child.is_down(life)):
             return
         if self._phase is Phase.STARTING:
             self._abort_start(report)
@@ -261,8 +263,7 @@ class Supervision:
             if self._phase in AT_WORK and self._plan.next_start() is child:
                 act = partial(self._start, child, self._starters.get(child))
                 self._plan.starting(child)
-                name = f"remoteobj-start-{child.name}"
-                self._starters[child] = self._threads.begin(name, act)
+                self._starters[child] = self._threads.begin(f"remoteobj-start-{child.name}", act)
 
     def _start(self, child: Child, before: threading.Thread | None) -> None:
         """In a thread of its own."""
@@ -278,7 +279,7 @@ class Supervision:
             if report is None:
                 self._plan.started(child)
             elif self._plan.start_failed(child):
-                self._failures.append(_Failure(child, child.life, report))
+                self._failures.append(_Failure(child, child.life, report, of_start=True))
             self._see_to_it()
 
     # --- when it fails itself ----------------------------------------------------------------

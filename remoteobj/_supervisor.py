@@ -207,11 +207,16 @@ class Supervisor:
         return list(self._known_faces().values())
 
     def _known_faces(self) -> dict[Child, Handle[Any] | Supervisor]:
-        """Those of the children that there are; the others are dropped."""
-        children = self._supervision.children
-        for over in self._faces.keys() - set(children):
-            self._faces.pop(over, None)
-        return {child: self._faces[child] for child in children if child in self._faces}
+        """Those of the children that there are; of the others, those that are over are dropped.
+
+        That is asked of each child itself: others start children meanwhile, which no list has that
+        was made before.
+        """
+        for child in list(self._faces):
+            if child.over:
+                self._faces.pop(child, None)
+        known = [(child, self._faces.get(child)) for child in self._supervision.children]
+        return {child: face for child, face in known if face is not None}
 
     def _begin(
         self,
@@ -238,9 +243,9 @@ class Supervisor:
 
     def _add(self, child: Child, face: Handle[Any] | Supervisor) -> None:
         self._known_faces()
-        self._faces[child] = face
         while not self._supervision.add(child):
             self._supervision.await_up()
+        self._faces[child] = face
 
     def _check_owner(self) -> None:
         if os.getpid() != self._owner_pid:

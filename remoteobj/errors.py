@@ -272,7 +272,8 @@ class DeadlockError(RemoteObjError, RuntimeError):
     Either calls that began independently of each other wait for each other in a ring: one of them
     ends with this error after about a second. Or a call has come back to an actor that is spawned
     with `reentrant=False`; that one is refused at once. The message names the actors in their
-    order, and shows where they wait.
+    order, and shows where they wait. Or a callback of `on_exit_`, or of a future, calls an actor
+    that is just to be restarted, in the thread that sees to restarts; that is refused at once, too.
 
     The program is at fault. The call was not executed, unless it had begun and was itself waiting
     in the ring: that one goes on, and its result is dropped. Use `cast_` for one of the calls, or

@@ -365,6 +365,7 @@ OF_ONE_MODULE = {
     "test_request_descriptions",
     "test_requests",
     "test_restart_limit",
+    "test_restart_policy",
     "test_restart_strategy",
     "test_scripted_children",
     "test_rosters",

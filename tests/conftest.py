@@ -320,6 +320,15 @@ def script(tmp_path: Path) -> Iterator[Scripts]:
 
 
 @pytest.fixture
+def runtime() -> Iterator[Path]:
+    """The runtime directory of a program that is given it as `XDG_RUNTIME_DIR`; its path is short
+    enough for sockets."""
+    path = Path(tempfile.mkdtemp(prefix="r", dir="/tmp"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
 def told(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     """What was told so far, once nobody has the failed things any more: failures that nobody had
     looked at."""

@@ -65,6 +65,7 @@ from remoteobj._ownership import OwnedActor
 from remoteobj._pickling import codec, out_of_band
 from remoteobj._pickling.codec import dumps, loads
 from remoteobj._pickling.exceptions import pack_error, unpack_error
+from remoteobj._pickling.main_module import importable_name
 from remoteobj._protocol import chains
 from remoteobj._protocol.calls import PendingCall
 from remoteobj._protocol.chains import BlockedCall
@@ -135,6 +136,7 @@ __all__ = [
     "dumps",
     "encode",
     "find",
+    "importable_name",
     "loads",
 ]
 

@@ -1,5 +1,6 @@
 """What is replaced whole: whenever its writer is killed, there is the one before or the new one."""
 
+import contextlib
 import os
 import resource
 import signal
@@ -308,6 +309,35 @@ def test_what_is_not_what_was_written_is_an_error_and_stays(
     with pytest.raises(ValueError, match=rf"/state .*{what}.*Move it away"):
         AtomicFile(str(path)).read()
     assert path.read_bytes() == spoilt
+
+
+def is_refused(path: Path, spoilt: bytes) -> bool:
+    path.write_bytes(spoilt)
+    with contextlib.suppress(ValueError):
+        AtomicFile(str(path)).read()
+        return False
+    return path.read_bytes() == spoilt
+
+
+def spoilt_in_every_place(whole: bytes) -> Iterator[bytes]:
+    """Cut off, with one bit that is another, with a part that is missing, and with one of another
+    program's beside it or in its place."""
+    foreign = b"name,price\n"
+    for at in range(len(whole)):
+        before, after = whole[:at], whole[at:]
+        yield before
+        yield from (before + bytes([after[0] ^ 1 << bit]) + after[1:] for bit in (0, 7))
+        yield from (before + after[size:] for size in (1, 8))
+        yield before + foreign + after
+        yield before + foreign + after[len(foreign) :]
+    yield whole + whole
+
+
+def test_a_file_that_is_spoilt_in_any_place_is_refused_and_stays(path: Path) -> None:
+    whole = written(path, [b"class", b"state"])
+    assert not is_refused(path, whole)
+    for spoilt in spoilt_in_every_place(whole):
+        assert is_refused(path, spoilt), spoilt
 
 
 def test_what_is_no_file_is_an_error_and_is_not_waited_for(path: Path) -> None:

@@ -5,11 +5,9 @@ import logging
 import os
 import resource
 import select
-import shutil
 import socket
 import stat
 import struct
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -114,25 +112,17 @@ SPAWN = """\
 """
 
 
-@pytest.fixture
-def base() -> Iterator[Path]:
-    """A runtime directory, with a path that is short enough for sockets below it."""
-    path = Path(tempfile.mkdtemp(prefix="b"))
-    yield path
-    shutil.rmtree(path)
-
-
-def test_a_program_leaves_no_session_directory(script: Scripts, base: Path) -> None:
-    result = script(SPAWN, XDG_RUNTIME_DIR=str(base)).finish(25.0)
+def test_a_program_leaves_no_session_directory(script: Scripts, runtime: Path) -> None:
+    result = script(SPAWN, XDG_RUNTIME_DIR=str(runtime)).finish(25.0)
     assert result.code == 0, result.err
-    assert result.out.startswith(f"pong {base}/remoteobj-{os.getuid()}/")
-    assert list(base.glob("*/*")) == []
+    assert result.out.startswith(f"pong {runtime}/remoteobj-{os.getuid()}/")
+    assert list(runtime.glob("*/*")) == []
 
 
 def test_what_killed_processes_left_is_swept_and_what_lives_is_not(
-    script: Scripts, base: Path
+    script: Scripts, runtime: Path
 ) -> None:
-    root = base / f"remoteobj-{os.getuid()}"
+    root = runtime / f"remoteobj-{os.getuid()}"
     root.mkdir(mode=0o700)
     dead = root / "dead"
     (dead / "inner").mkdir(parents=True)
@@ -141,7 +131,7 @@ def test_what_killed_processes_left_is_swept_and_what_lives_is_not(
     living.mkdir(mode=0o700)
     holder = internals.hold_directory(str(living))
     try:
-        result = script(SPAWN, XDG_RUNTIME_DIR=str(base)).finish(25.0)
+        result = script(SPAWN, XDG_RUNTIME_DIR=str(runtime)).finish(25.0)
     finally:
         os.close(holder)
     assert result.code == 0, result.err
@@ -149,9 +139,9 @@ def test_what_killed_processes_left_is_swept_and_what_lives_is_not(
 
 
 def test_a_directory_is_held_while_its_owner_lives_and_free_once_it_was_killed(
-    script: Scripts, base: Path, monkeypatch: pytest.MonkeyPatch
+    script: Scripts, runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(base))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
     source = """\
         import signal
         from remoteobj import Proxy
@@ -174,13 +164,13 @@ def test_a_directory_is_held_while_its_owner_lives_and_free_once_it_was_killed(
 
 
 def test_the_sweep_follows_no_symlink(
-    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
-    root = base / f"remoteobj-{os.getuid()}"
+    root = runtime / f"remoteobj-{os.getuid()}"
     root.mkdir(mode=0o700)
     elsewhere.mkdir()
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(base))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
     (elsewhere / "precious").write_text("")
     (root / "link").symlink_to(elsewhere)
     internals.sweep()
@@ -209,10 +199,10 @@ def a_file(root: Path) -> None:
 @pytest.mark.parametrize("prepare", [as_symlink, world_writable, group_readable, a_file])
 @pytest.mark.parametrize("variable", ["XDG_RUNTIME_DIR", "TMPDIR"])
 def test_a_root_that_is_not_safely_ours_is_refused(
-    script: Scripts, base: Path, prepare: Callable[[Path], None], variable: str
+    script: Scripts, runtime: Path, prepare: Callable[[Path], None], variable: str
 ) -> None:
-    prepare(base / f"remoteobj-{os.getuid()}")
-    environment = {"XDG_RUNTIME_DIR": "", variable: str(base)}
+    prepare(runtime / f"remoteobj-{os.getuid()}")
+    environment = {"XDG_RUNTIME_DIR": "", variable: str(runtime)}
     result = script(SPAWN, **environment).finish(25.0)
     assert result.code == 1
     assert "PermissionError" in result.err
@@ -222,24 +212,24 @@ def test_a_root_that_is_not_safely_ours_is_refused(
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a directory away")
-def test_a_root_of_another_user_is_refused(script: Scripts, base: Path) -> None:
-    root = base / f"remoteobj-{os.getuid()}"
+def test_a_root_of_another_user_is_refused(script: Scripts, runtime: Path) -> None:
+    root = runtime / f"remoteobj-{os.getuid()}"
     root.mkdir(mode=0o700)
     os.chown(root, 12345, 12345)
-    result = script(SPAWN, XDG_RUNTIME_DIR=str(base)).finish(25.0)
+    result = script(SPAWN, XDG_RUNTIME_DIR=str(runtime)).finish(25.0)
     assert result.code == 1
     assert "belongs to user" in result.err
 
 
 def test_without_a_runtime_directory_that_will_do_the_temp_directory_is_taken(
-    script: Scripts, base: Path
+    script: Scripts, runtime: Path
 ) -> None:
-    long = base / ("x" * 80)  # the address of a socket ends after some hundred bytes
+    long = runtime / ("x" * 80)  # the address of a socket ends after some hundred bytes
     long.mkdir(mode=0o700)
-    for unfit in ("", str(base / "not there"), str(long)):
-        result = script(SPAWN, XDG_RUNTIME_DIR=unfit, TMPDIR=str(base)).finish(25.0)
+    for unfit in ("", str(runtime / "not there"), str(long)):
+        result = script(SPAWN, XDG_RUNTIME_DIR=unfit, TMPDIR=str(runtime)).finish(25.0)
         assert result.code == 0, result.err
-        assert f"pong {base}/remoteobj-" in result.out
+        assert f"pong {runtime}/remoteobj-" in result.out
 
 
 # ------------------------------------------------------------------ the key

@@ -282,7 +282,7 @@ def test_what_a_program_was_told_is_there_when_it_is_started_again(
     script: Scripts, tmp_path: Path
 ) -> None:
     chance, last = random.Random(5), 0
-    for number in range(4):
+    for number in range(2):
         path = tmp_path / f"told{number}"
         program = script(COUNTING, tmp_path / "state", path, PYTHONPATH=str(ROOT))
         until(partial(has_text, path))
@@ -293,3 +293,59 @@ def test_what_a_program_was_told_is_there_when_it_is_started_again(
         assert told[0] in (last + 1, last + 2)  # of one more call nobody was told
         last = told[-1]
         assert told == list(range(told[0], last + 1))
+
+
+KILLED_WHILE_COUNTING = """
+    import os, sys, threading
+    from remoteobj import ActorDiedError
+    from tests.test_restored_states import Counter, Tally, kill_at_random_moments
+
+    counter = Counter.options(start_method="fork", checkpoint_path=sys.argv[1]).spawn()
+    told = os.open(sys.argv[2], os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    tally = Tally()
+    killing = counter, 1000, int(sys.argv[3]), tally, threading.Event()
+    threading.Thread(target=kill_at_random_moments, args=killing, daemon=True).start()
+    while True:
+        try:
+            word = counter.add()
+            tally.told += 1
+        except ActorDiedError as died:
+            word = "?" if died.maybe_executed else "-"
+        os.write(told, f"{word} ".encode())
+    """
+
+
+def has_deaths(path: Path) -> bool:
+    return path.exists() and path.read_text().count("?") >= 3
+
+
+def possible_after(told: str, possible: set[int]) -> set[int]:
+    """What the counter may be after this was told of it, or may have been done, and one more call;
+    whatever was told is held against what it could be."""
+    for word in told.split():
+        if word == "?":
+            possible = possible | {one + 1 for one in possible}
+        elif word != "-":
+            assert int(word) - 1 in possible, f"it told {word}, and may have had {possible}"
+            possible = {int(word)}
+    return possible | {one + 1 for one in possible}
+
+
+def test_so_it_is_when_the_actor_is_killed_again_and_again_and_then_the_program(
+    script: Scripts, tmp_path: Path
+) -> None:
+    chance, possible = random.Random(6), {0}
+    for number in range(2):
+        path = tmp_path / f"told{number}"
+        args = tmp_path / "state", path, number
+        program = script(KILLED_WHILE_COUNTING, *args, PYTHONPATH=str(ROOT))
+        until(partial(has_deaths, path))
+        time.sleep(chance.uniform(0.0, 0.01))
+        program.process.kill()
+        program.finish()
+        possible = possible_after(path.read_text(), possible)
+    with Counter.options(
+        start_method="fork", checkpoint_path=tmp_path / "state"
+    ).spawn() as counter:
+        assert counter.value.__ in possible
+        assert counter.value.__ >= 2

@@ -48,6 +48,16 @@ def until_it_sleeps(thread: int) -> None:
     until(sleeps)
 
 
+def is_in(thread: int, func: Callable[..., Any]) -> bool:
+    """Whether a thread, by its ident, is in this function, or in one that this has called."""
+    frame = sys._current_frames().get(thread)
+    while frame is not None:
+        if frame.f_code is func.__code__:
+            return True
+        frame = frame.f_back
+    return False
+
+
 def _source_of(condition: Callable[[], Any]) -> str:
     import inspect  # not at the top, since actors that are started anew import this too: start-up
 
@@ -86,12 +96,7 @@ class Call:
 
     def is_in(self, func: Callable[..., Any]) -> bool:
         """Whether it is in this function now, or in one that this function has called."""
-        frame = sys._current_frames().get(self._thread.ident or 0)
-        while frame is not None:
-            if frame.f_code is func.__code__:
-                return True
-            frame = frame.f_back
-        return False
+        return is_in(self._thread.ident or 0, func)
 
     def wait(self) -> "Call":
         """Itself, when the function has ended."""
@@ -229,6 +234,12 @@ def until_gone(pid: int, seconds: float) -> bool:
         return bool(select.select([fd], [], [], seconds)[0])
     finally:
         os.close(fd)
+
+
+def left_in(runtime: Path) -> list[Path]:
+    """What lies in the runtime directory of a program, but for the directory of the user."""
+    user = runtime / f"remoteobj-{os.getuid()}"
+    return [path for path in runtime.rglob("*") if path != user]
 
 
 def kill(*handles: Any) -> None:

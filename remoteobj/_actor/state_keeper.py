@@ -33,6 +33,7 @@ from .._os.records import Part
 from .._os.thread_unwind import ThreadUnwind
 from .._pickling.codec import dumps, loads
 from .._pickling.exceptions import add_note, unpack_error
+from .._pickling.main_module import importable_name
 from .._protocol.identity import class_name
 from .._protocol.messages import Frame, FrameParts, Kind
 from .._protocol.operations import evaluate
@@ -93,6 +94,12 @@ class Deferring(Executor, Protocol):
 
     before_reply: Callable[[Client, Frame, FrameParts | None], FrameParts | None] | None
     before_item: Callable[[StreamProducer, Frame], Frame] | None
+
+
+def _lasting_name(cls: type[Any]) -> str:
+    """What tells a class from others in every program that has it: each script has a `__main__`."""
+    module, _, qualname = class_name(cls).partition(":")
+    return f"{importable_name(module)}:{qualname}"
 
 
 def _call(method: Callable[..., object], *args: object) -> object:
@@ -172,7 +179,7 @@ class StateKeeper:
                 f"marked @remote.checkpoint and @remote.restore, and {type(obj).__qualname__} "
                 "has none"
             )
-        name = class_name(type(obj))
+        name = _lasting_name(type(obj))
         self._class_name = name.encode(errors="replace")
         kept, self._kept = self._kept, None
         if kept is not None:
@@ -180,7 +187,9 @@ class StateKeeper:
             if of_class != self._class_name:
                 raise ValueError(
                     f"what is kept in {self._store} is the state of a {bytes(of_class).decode()}, "
-                    f"and this is a {name}; give each class a checkpoint_path of its own"
+                    f"and this is a {name}; give each class a checkpoint_path of its own. If it is "
+                    "the same class, and it or its script or module was renamed, take the name "
+                    "that it had, or move the file away, and the actor begins without"
                 )
             if self.on_kept is not None:
                 self.on_kept(kept)

@@ -285,6 +285,8 @@ class Endpoint:
             return connection
         if self._pid != os.getpid():
             self.after_fork()
+        # Without the lock: a signal handler, or the thread that restarts it, may ask meanwhile.
+        there = None if self._owned is None else self._owned.await_connection(deadline)
         if not self._connecting.acquire(timeout=-1 if deadline is None else _left(deadline)):
             raise self._errors.not_in_time(self._restarts)
         try:
@@ -292,7 +294,6 @@ class Endpoint:
             if connection is None or connection.closed_because is not None:
                 if connection is not None:
                     connection.close()
-                there = None if self._owned is None else self._owned.await_connection(deadline)
                 connection = self._connection = there or self._dial(CALLS, deadline)
             return connection
         finally:

@@ -149,6 +149,11 @@ class Reactor:
             self.call_soon(_look_up)
         return timer
 
+    @property
+    def is_calling(self) -> bool:
+        """Whether it is its thread that asks: what that waits for, it must not bring about."""
+        return self._thread is threading.current_thread()
+
     def wake(self) -> None:
         """Have it see at once that there is less to do. Also within a finalizer: takes no lock."""
         if self._wakeup is not None:

@@ -39,6 +39,7 @@ __all__ = [
     "enter_fork",
     "home_of",
     "import_script",
+    "importable_name",
     "in_main",
     "is_same_program",
     "script",
@@ -120,6 +121,24 @@ def script() -> Script:
     names = variables()
     file, spec = names.get("__file__"), getattr(names.get("__spec__"), "name", None)
     return Script(os.path.abspath(file) if file else None, names.get("__package__"), spec)
+
+
+def importable_name(module: str) -> str:
+    """What a module is called wherever it is imported: the main module by its name after `python
+    -m`, or as the script is whose file it is. One of neither, a notebook's say, is `__main__`.
+
+    >>> importable_name("os.path")
+    'os.path'
+    """
+    if module not in MAIN:
+        return module
+    said = script()
+    if said.spec is not None and said.spec != "__main__":  # that is the name of a directory's
+        return said.spec
+    path = said.file or "__main__"
+    if os.path.basename(path) == "__main__.py":
+        path = os.path.dirname(path)
+    return os.path.splitext(os.path.basename(path))[0]
 
 
 class _Actor:

@@ -22,7 +22,7 @@ from remoteobj.testing import Gate
 from tests.faults._actors import DEATH, ORPHAN, Subject, assert_died, parked
 from tests.faults._table import fault
 from tests.faults.conftest import Within
-from tests.tools import Call, Scripts, kill, until_gone
+from tests.tools import Call, Scripts, kill, left_in, until, until_gone
 
 RESTART = 5.0
 """Seconds that a restart may take, with any start method on a slow machine."""
@@ -115,10 +115,10 @@ def test_54_a_death_in_the_midst_of_a_restart_is_one_more_failure(
 @fault(
     54,
     "The owner is killed between two processes of an actor",
-    sees="no process is left",
+    sees="no process is left, nor a file in its runtime directory",
 )
 def test_54_an_owner_that_is_killed_in_the_midst_of_a_restart_leaves_nothing(
-    script: Scripts, within: Within
+    script: Scripts, within: Within, runtime: Path
 ) -> None:
     program = script(
         """
@@ -129,14 +129,17 @@ def test_54_an_owner_that_is_killed_in_the_midst_of_a_restart_leaves_nothing(
             with contextlib.suppress(ProcessLookupError):
                 os.kill(actor.pid_, signal.SIGKILL)
             say(actor.pid_)
-        """
+        """,
+        XDG_RUNTIME_DIR=str(runtime),
     )
     pids = [int(program.line()) for _ in range(20)]
+    assert left_in(runtime)
     with within(ORPHAN + 1.0):
         program.process.kill()
         whole_lines, _, _ = program.finish().out.rpartition("\n")  # the kill may have cut one short
         pids += map(int, whole_lines.split())
         assert [pid for pid in pids if not until_gone(pid, ORPHAN)] == []
+    until(lambda: left_in(runtime) == [])
 
 
 @fault(

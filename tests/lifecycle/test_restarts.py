@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from remoteobj import (
     ActorDiedError,
     CallTimeoutError,
+    DeadlockError,
     ExitReport,
     NotListeningError,
     Proxy,
@@ -21,10 +23,10 @@ from remoteobj import (
     util,
 )
 from remoteobj.testing import Gate
-from tests.internals import WAITING_FOR_RESTART, hold_restarts, is_the_last
+from tests.internals import WAITING_FOR_RESTART, hold_reactor, hold_restarts, is_the_last
 from tests.lifecycle.actors import Patient
 from tests.lifecycle.programs import Diary
-from tests.tools import Call, Scripts, kill, until, until_gone
+from tests.tools import Call, Scripts, is_in, kill, left_in, until, until_gone
 
 pytestmark = pytest.mark.usefixtures("told")
 
@@ -322,6 +324,54 @@ def test_deaths_are_told_one_by_one_and_the_end_once() -> None:
     assert reasons == ["died", "stopped"]
 
 
+def test_a_call_in_the_thread_that_tells_of_deaths_does_not_wait_for_the_restart() -> None:
+    errors: list[BaseException] = []
+
+    def call_it(report: ExitReport) -> None:
+        if report.reason == "died":
+            for call in (counter.add, counter.future_.add, counter.cast_.add, counter.join_):
+                with pytest.raises(DeadlockError, match="in a thread of your own") as caught:
+                    call()
+                errors.append(caught.value)
+            assert not counter.listening_
+
+    with Counter.spawn() as counter:
+        counter.on_exit_(call_it)
+        with hold_reactor():
+            kill(counter)
+            call = Call(counter.add)
+            until(lambda: call.is_in(WAITING_FOR_RESTART))
+        assert call.result() == 1
+        assert counter.restarts_ == 1
+        assert len(errors) == 4
+
+
+def test_a_signal_handler_calls_an_actor_whose_restart_the_main_thread_waits_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    main, go_on, told = threading.get_ident(), threading.Event(), list[int]()
+
+    def call_it(*_: object) -> None:
+        go_on.set()
+        told.append(counter.with_(timeout=10).add())
+
+    def send_signal() -> None:
+        until(lambda: is_in(main, WAITING_FOR_RESTART))
+        signal.pthread_kill(main, signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, call_it)
+    try:
+        with Counter.options(start_method="fork").spawn() as counter:
+            hold_restarts(monkeypatch, go_on)
+            kill(counter)
+            sending = Call(send_signal)
+            told.append(counter.with_(timeout=15).add())
+            sending.result()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert told == [1, 2]
+
+
 # --- stopping in the midst of it ---------------------------------------------------------------
 
 
@@ -366,7 +416,7 @@ def test_a_handle_that_is_dropped_between_two_processes_ends_it() -> None:
 
 
 def test_an_owner_that_is_killed_in_the_midst_of_a_restart_leaves_nothing(
-    script: Scripts, diary: Diary
+    script: Scripts, runtime: Path
 ) -> None:
     program = script(
         """
@@ -379,12 +429,14 @@ def test_an_owner_that_is_killed_in_the_midst_of_a_restart_leaves_nothing(
             pass
         print(counter.pid_, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
-        """
+        """,
+        XDG_RUNTIME_DIR=str(runtime),
     )
     pids = [int(program.line()), int(program.line())]
     assert program.finish().code == -signal.SIGKILL
     for pid in pids:
         assert until_gone(pid, 5.0)
+    until(lambda: left_in(runtime) == [])
 
 
 # --- options -----------------------------------------------------------------------------------

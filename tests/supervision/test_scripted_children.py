@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from remoteobj import ExitReport, RestartLimitError, Supervisor
+from remoteobj import _supervision as supervision_module
 from remoteobj._restart_strategy import Restart, Strategy
 from remoteobj._supervised_actor import SupervisedActor
 from remoteobj._supervision import Supervision
@@ -133,6 +134,38 @@ def test_a_failure_that_overtakes_a_start_waits_for_that_and_begins_anew(
     assert not b.down
 
 
+class Clock:
+    """What a supervision takes for `time`."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize("within", [5.0, 500.0])
+@pytest.mark.parametrize("below", [False, True])
+def test_restarts_count_within_the_time_that_the_supervisor_was_given(
+    story: list[str], monkeypatch: pytest.MonkeyPatch, below: bool, within: float
+) -> None:
+    clock, child = Clock(), Scripted("a", story)
+    monkeypatch.setattr(supervision_module, "time", clock)
+    with Supervisor() as top:
+        make = top.options(restart="never").supervisor if below else Supervisor
+        supervisor = make(max_restarts=1, within=within)
+        assert supervisor._supervision.add(child)
+        for _ in range(2):
+            fail(supervisor._supervision, child)
+            until(lambda: not child.down)
+            clock.now += within + 0.5
+        fail(supervisor._supervision, child)
+        until(lambda: child.life == 3)
+        clock.now += within
+        fail(supervisor._supervision, child)
+        assert supervisor.wait(20)
+        assert f"once within {within:g} s, and they have failed 2 times" in str(supervisor.error)
+
+
 def test_a_start_that_raises_has_failed_and_counts(
     made: list[Supervision], story: list[str]
 ) -> None:
@@ -145,6 +178,24 @@ def test_a_start_that_raises_has_failed_and_counts(
         supervision.check()
     errors = [report.error for report in raised.value.reports]
     assert errors == [None, *[a.error_of_start] * 3]
+
+
+def test_a_start_that_fails_counts_although_the_child_has_not_ended(
+    made: list[Supervision], story: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervision, a, b = family(made, story, "one-for-all")
+    report = ExitReport("b", reason="failed")
+
+    def runs_still() -> ExitReport:
+        b.down = False
+        return report
+
+    monkeypatch.setattr(b, "start", runs_still)
+    fail(supervision, a)
+    assert supervision.wait(20)
+    with pytest.raises(RestartLimitError) as raised:
+        supervision.check()
+    assert raised.value.reports == (CRASH, report, report, report)
 
 
 def test_children_are_not_left_to_themselves_when_it_can_not_do_its_task(
@@ -208,3 +259,74 @@ def test_the_one_above_restarts_one_that_can_not_be_started_within_its_limit(
     assert top.wait(20)
     assert story == ["retire a", "start a", "retire a", "stop a"]
     assert below.over
+
+
+def test_who_asks_for_the_children_while_another_is_started_does_not_lose_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = vars(Supervision)["children"]
+
+    def start_another(supervision: Supervision) -> list[Any]:
+        """It is started after those that there are have been listed."""
+        found: list[Any] = own.fget(supervision)
+        monkeypatch.setattr(Supervision, "children", own)
+        below.append(top.supervisor())
+        return found
+
+    below: list[Supervisor] = []
+    with Supervisor() as top:
+        monkeypatch.setattr(Supervision, "children", property(start_another))
+        assert top.children == []
+        assert top.children == below != []
+
+
+def test_who_asks_for_the_children_while_one_is_added_does_not_lose_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    add = Supervision.add
+
+    def ask_first(supervision: Supervision, child: Any) -> bool:
+        assert top.children == []
+        return add(supervision, child)
+
+    with Supervisor() as top:
+        monkeypatch.setattr(Supervision, "add", ask_first)
+        below = top.supervisor()
+        assert top.children == [below]
+
+
+def test_failures_escalate_over_three_levels_each_of_which_begins_anew_when_restarted(
+    made: list[Supervision], story: list[str]
+) -> None:
+    top = Supervision("top", "one-for-one", 1, 60.0)
+    made.append(top)
+    middle = Supervision("middle", "one-for-all", 1, 60.0, above=top)
+    bottom = Supervision("bottom", "one-for-one", 0, 60.0, above=middle)
+    beside, a = Scripted("beside", story), Scripted("a", story)
+    assert top.add(middle)
+    assert middle.add(beside)
+    assert middle.add(bottom)
+    assert bottom.add(a)
+    by_middle = ["retire a", "retire beside", "start beside", "start a"]
+    by_top = ["retire a", "retire a", "retire beside", "start beside", "start a"]
+    for life, restart in enumerate([by_middle, by_top, by_middle], 1):
+        story.clear()
+        fail(bottom, a)
+        until(settled)
+        assert story == restart
+        assert [a.life, beside.life] == [life, life]
+    assert [one.life for one in (top, middle, bottom)] == [0, 1, 3]
+    fail(bottom, a)
+    assert top.wait(20)
+    assert middle.over
+    assert bottom.over
+    assert story[-2:] == ["stop a", "stop beside"]
+    with pytest.raises(RestartLimitError) as raised:
+        top.check()
+    of_middle = [report.error for report in raised.value.reports]
+    assert [report.name for report in raised.value.reports] == ["middle", "middle"]
+    for error in of_middle:
+        assert isinstance(error, RestartLimitError)
+        assert [report.name for report in error.reports] == ["bottom", "bottom"]
+        (of_bottom,) = {type(report.error) for report in error.reports}
+        assert of_bottom is RestartLimitError

@@ -15,7 +15,7 @@ from remoteobj import ActorDiedError, Handle, NotListeningError, Supervisor, cur
 from tests.lifecycle.programs import Diary
 from tests.supervision.children import Child, Starter
 from tests.supervision.family import lines, settled, spawn_all
-from tests.tools import Call, Scripts, kill, until, until_gone, until_it_sleeps
+from tests.tools import Call, Scripts, kill, left_in, until, until_gone, until_it_sleeps
 
 DURING = ["one-for-one", "one-for-all", "rest-for-one"]
 
@@ -165,7 +165,7 @@ def test_ctrl_c_while_it_stops_ends_all_at_once(diary: Diary) -> None:
 
 @pytest.mark.parametrize("words", ["hang", "raise"])
 def test_nothing_is_left_of_a_program_that_is_killed_in_the_midst_of_a_restart(
-    script: Scripts, diary: Diary, words: str
+    script: Scripts, diary: Diary, runtime: Path, words: str
 ) -> None:
     program = script(
         f"""
@@ -179,12 +179,15 @@ def test_nothing_is_left_of_a_program_that_is_killed_in_the_midst_of_a_restart(
         until(lambda: "!b" in diary.lines)
         print(a.pid_, b.pid_, c.pid_, flush=True)
         signal.pause()
-        """
+        """,
+        XDG_RUNTIME_DIR=str(runtime),
     )
     pids = [int(pid) for pid in program.line().split()]
+    assert left_in(runtime)
     program.process.kill()
     assert all(until_gone(pid, 5.0) for pid in pids)
     program.process.wait(10)
+    until(lambda: left_in(runtime) == [])
 
 
 def test_a_program_that_ends_without_stopping_it_leaves_nothing(
