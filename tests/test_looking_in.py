@@ -183,6 +183,50 @@ def test_a_thread_is_asked_and_told_to_stop_but_not_killed() -> None:
                 observer.status()
 
 
+@pytest.mark.parametrize("engine", ["process", "thread"])
+def test_whoever_stops_one_that_is_always_restarted_is_told_so(engine: str) -> None:
+    lasting = options(engine=engine, restart="always", backoff=0.0)
+    with lasting.spawn(Worker) as worker, observed(worker) as observer:
+        assert observer.stop() is True
+        assert until(lambda: worker.restarts_ == 1)
+        assert worker.ping() == "pong"
+        assert observer.status().state == "running"
+    with options(engine=engine, restart="on-failure").spawn(Worker) as worker:
+        assert observed(worker).stop() is False, "to be told to stop is no failure"
+
+
+def test_whoever_kills_one_that_is_restarted_is_told_so() -> None:
+    long = {"restart": "on-failure", "backoff": 60.0}
+    with options(**long).spawn(Worker) as worker, observed(worker) as observer:
+        assert observer.kill() is True, "although its owner takes its time"
+        assert find(worker.name_).state == "restarting"
+        worker.stop_()
+    once = options(max_restarts=0, **long)
+    with pytest.raises(ActorDiedError, match="stays dead"), once.spawn(Worker) as worker:
+        assert observed(worker).kill() is False
+    with remoteobj.Supervisor() as supervisor:
+        child: Any = supervisor.spawn(Worker)
+        assert observed(child).kill() is True
+        assert child.ping() == "pong"
+
+
+def test_one_between_two_processes_says_that_it_is_restarting() -> None:
+    long = options(restart="always", backoff=60.0)
+    with long.spawn(Worker) as worker, observed(worker) as observer:
+        os.kill(worker.pid_, signal.SIGKILL)
+        until(lambda: find(worker.name_).state == "restarting")
+        for ask in (
+            observer.status,
+            observer.stack,
+            observer.interrupt,
+            observer.stop,
+            observer.kill,
+        ):
+            with pytest.raises(NotListeningError, match="is restarting: it has no process at"):
+                ask()
+        worker.stop_()
+
+
 def test_whoever_looks_in_gets_a_proxy(worker: Any) -> None:
     assert observed(worker).proxy() == worker
     assert observed(worker).proxy().ping() == "pong"

@@ -14,7 +14,6 @@ import remoteobj
 from remoteobj import (
     ActorDiedError,
     ActorInfo,
-    CallTimeoutError,
     NameTakenError,
     NotListeningError,
     actors,
@@ -356,7 +355,7 @@ def test_a_name_is_kept_between_two_incarnations_and_free_after_the_last_one() -
         assert repr(proxy) == "<Remote slow : (?)>"
         (info,) = actors()
         with Observer(info) as observer, Watch() as watch:
-            with pytest.raises(CallTimeoutError, match="has no process at this moment"):
+            with pytest.raises(NotListeningError, match="has no process at this moment"):
                 observer.status(0.1)
             assert watch.look()[0].state == "restarting"
         counter.stop_()

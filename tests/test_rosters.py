@@ -208,7 +208,7 @@ def _foreign(path: Path) -> None:
 
 
 def _of_a_later_version(path: Path) -> None:
-    path.write_bytes(path.read_bytes().replace(b"actors 1", b"actors 2"))
+    path.write_bytes(path.read_bytes().replace(b"actors 2", b"actors 3"))
 
 
 def _cut_off(path: Path) -> None:

@@ -197,7 +197,8 @@ ORDERS = {
         "stop an actor in order",
         """
         Stop an actor in order: it runs the calls that have arrived, then its cleanup,
-        and ends.
+        and ends. One with restart="always" is started again by its owner, as is said
+        then.
 
         examples:
           remoteobj stop front
@@ -207,7 +208,9 @@ ORDERS = {
     "kill": (
         "end an actor's process at once",
         """
-        End the process of an actor at once, without its cleanup.
+        End the process of an actor at once, without its cleanup. One with
+        restart="always" or "on-failure" is started again by its owner, as is said
+        then.
 
         example:
           remoteobj kill front

@@ -85,13 +85,16 @@ def _interrupt(observer: Observer, asked: argparse.Namespace) -> str:
 
 
 def _stop(observer: Observer, asked: argparse.Namespace) -> str:
-    observer.stop(asked.timeout)
-    return f"{shown(observer.info.name)}: stopped"
+    return _ended(observer, "stopped", observer.stop(asked.timeout))
 
 
 def _kill(observer: Observer, asked: argparse.Namespace) -> str:
-    observer.kill(asked.timeout)
-    return f"{shown(observer.info.name)}: killed"
+    return _ended(observer, "killed", observer.kill(asked.timeout))
+
+
+def _ended(observer: Observer, how: str, is_started_again: bool) -> str:
+    again = "; its owner starts it again" if is_started_again else ""
+    return f"{shown(observer.info.name)}: {how}{again}"
 
 
 VERBS: Final[dict[str, Callable[[Observer, argparse.Namespace], str]]] = {

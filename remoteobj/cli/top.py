@@ -196,17 +196,19 @@ class Top(App[None]):
         """Kill the chosen actor, if that is meant."""
         self._end("Kill", self._source.kill, "was killed", "is killed")
 
-    def _end(self, verb: str, order: Callable[[str], object], done: str, doing: str) -> None:
+    def _end(self, verb: str, order: Callable[[str], bool], done: str, doing: str) -> None:
         row = self._table.chosen
         if row is None:
             return
 
+        def ended(is_started_again: bool) -> None:
+            again = "; its owner starts it again" if is_started_again else ""
+            self.say(f"{row.name} {done}{again}")
+
         def answered(yes: bool | None) -> None:
             if yes:
                 self.say(f"{row.name} {doing}")
-                self._order_of(
-                    row, lambda: order(row.key), lambda _: self.say(f"{row.name} {done}")
-                )
+                self._order_of(row, lambda: order(row.key), ended)
 
         self.push_screen(Question(f"{verb} {shown(row.name)} (pid {row.pid})?"), answered)
 

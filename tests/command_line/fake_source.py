@@ -38,11 +38,13 @@ class FakeSource:
         self._note("interrupt", key)
         return key != "c"
 
-    def stop(self, key: str) -> None:
+    def stop(self, key: str) -> bool:
         self._note("stop", key)
+        return key == "e"
 
-    def kill(self, key: str) -> None:
+    def kill(self, key: str) -> bool:
         self._note("kill", key)
+        return key == "e"
 
     def _note(self, order: str, key: str) -> None:
         self._check()

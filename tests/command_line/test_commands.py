@@ -230,6 +230,25 @@ def test_it_can_be_killed(miller: Any, command: Command) -> None:
     assert miller.exited_.result().signal == signal.SIGKILL
 
 
+@pytest.mark.parametrize(("verb", "done"), [("stop", "stopped"), ("kill", "killed")])
+def test_that_it_is_started_again_is_said(command: Command, verb: str, done: str) -> None:
+    lasting = Miller.options(name="mill", start_method="fork", restart="always", backoff=0.0)
+    with lasting.spawn() as miller:
+        assert command(verb, "mill") == (0, f"mill: {done}; its owner starts it again\n", "")
+        until(lambda: miller.restarts_)
+
+
+def test_one_that_is_between_two_processes_says_so(command: Command) -> None:
+    lasting = Miller.options(name="mill", start_method="fork", restart="on-failure", backoff=60.0)
+    with lasting.spawn() as miller:
+        os.kill(miller.pid_, signal.SIGKILL)
+        until(lambda: "restarting" in command("ls").out)
+        for verb in ("status", "stack", "attach", "stop", "kill"):
+            said = "'mill' is restarting: it has no process at this moment"
+            assert one_line(command(verb, "mill")).startswith(said)
+        miller.stop_()
+
+
 def test_a_name_that_nobody_has_is_an_error_with_those_that_are_similar(
     miller: Any, command: Command
 ) -> None:

@@ -138,7 +138,7 @@ async def test_to_stop_or_kill_needs_a_yes(screen: Screen) -> None:
     await screen.press("t", "y")
     await screen.press("down", "x", "y")
     assert screen.source.did == [("stop", "a"), ("kill", "e")]
-    assert "index was killed" in screen.text
+    assert "index was killed; its owner starts it again" in screen.text
 
 
 @on_screen()
