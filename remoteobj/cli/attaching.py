@@ -12,6 +12,7 @@ from typing import Any
 from .. import Proxy, get
 from .._observer import Observer, find
 from .orders import told_of
+from .streams import is_read
 from .text import shown
 from .tracebacks import print_theirs
 
@@ -50,6 +51,8 @@ def _run(command: str, names: dict[str, Any]) -> int:
             if value is not None:
                 print(repr(value))
     except Exception as exc:
+        if isinstance(exc, BrokenPipeError) and not is_read():
+            raise
         print_theirs(exc)  # as `python -c` would
         return 1
     return 0
