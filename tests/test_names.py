@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import signal
 from contextlib import ExitStack
 from functools import partial
@@ -168,6 +169,21 @@ def test_what_can_t_be_public_is_refused(changes: dict[str, Any], why: str) -> N
     with pytest.raises(ValueError, match=why):
         options(public=True).options(**changes).spawn(Counter)
     assert actors() == []
+
+
+@pytest.mark.parametrize("name", [7, b"seven", 7.0, ("seven",), True])
+def test_a_name_that_is_no_text_is_refused_where_it_is_written(name: Any) -> None:
+    said = re.escape(f"name= takes a text, or None: {name!r}")
+    for refuse in (
+        lambda: options(name=name),
+        lambda: options().options(name=name).spawn(Counter),
+        lambda: remoteobj.remote(name=name)(Counter),
+        lambda: remoteobj.Supervisor().options(name=name),
+    ):
+        with pytest.raises(TypeError, match=said):
+            refuse()
+    with pytest.raises(TypeError, match=re.escape(f"the name of an actor is a text: {name!r}")):
+        connect(name)
 
 
 # ------------------------------------------------------------------ who gets it

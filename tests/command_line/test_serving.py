@@ -209,6 +209,7 @@ def test_it_ends_with_0_when_somebody_else_has_stopped_it(serve: Serve) -> None:
         (["lab:NUMBER"], "lab:NUMBER can't be called, so it makes no object: 7"),
         (["lab:Camera", "-o", "nicee=3"], "there is no option 'nicee'"),
         (["lab:Camera", "-o", "engine=3"], "engine"),
+        (["lab:Camera", "-o", "name=7"], "name= takes a text, or None: 7"),
         (["lab:Camera", "--name", "taken"], "the public name 'taken' is taken by"),
         (["lab:Camera", "--name", "a\nb"], "a public name is of characters that can be printed"),
     ],
