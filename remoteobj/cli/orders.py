@@ -39,7 +39,7 @@ def _status(observer: Observer, asked: argparse.Namespace) -> str:
     status = observer.status(asked.timeout)
     lines = {
         "name": observer.info.name,
-        "class": observer.info.class_name,
+        "class": observer.info.class_name or "not known yet",
         "pid": str(observer.info.pid),
         "state": status.state + " (at a breakpoint)" * status.debugged,
         "call": told_of(status),
@@ -79,6 +79,10 @@ def _stack(observer: Observer, asked: argparse.Namespace) -> str:
 def _interrupt(observer: Observer, asked: argparse.Namespace) -> str:
     name = shown(observer.info.name)
     if not observer.interrupt(timeout=asked.timeout, call=asked.call):
+        if observer.status(asked.timeout).state == "starting":
+            raise NothingRunsError(
+                f"{name} is starting, and its __init__ can't be interrupted; kill can end it"
+            )
         what = "nothing that could be interrupted" if asked.call is None else "no such call"
         raise NothingRunsError(f"{name} runs {what}")
     return f"{name}: interrupted"

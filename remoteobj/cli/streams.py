@@ -32,7 +32,7 @@ def prepare() -> None:
 
 
 def complain(words: str) -> None:
-    """Tell an error, if that can be told."""
+    """Tell an error, or a warning, if that can be told."""
     with contextlib.suppress(OSError):
         print(f"remoteobj: {words}", file=sys.stderr, flush=True)
 

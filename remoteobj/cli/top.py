@@ -179,12 +179,13 @@ class Top(App[None]):
     def action_interrupt(self) -> None:
         """Interrupt what the chosen actor runs."""
         if (row := self._table.chosen) is not None:
-            name = row.name
+            starts = row.state == "starting"
+            not_done = "is starting" if starts else "runs nothing that could be interrupted"
             self._order_of(
                 row,
                 lambda: self._source.interrupt(row.key),
                 lambda did: self.say(
-                    f"{name}: interrupted" if did else f"{name} runs nothing that could be"
+                    f"{row.name}: interrupted" if did else f"{row.name} {not_done}"
                 ),
             )
 

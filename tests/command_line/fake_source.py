@@ -36,7 +36,7 @@ class FakeSource:
 
     def interrupt(self, key: str) -> bool:
         self._note("interrupt", key)
-        return key != "c"
+        return key not in ("c", "f")
 
     def stop(self, key: str) -> bool:
         self._note("stop", key)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 import pytest
 
 import remoteobj
-from remoteobj import CallTimeoutError, RemoteError, remote
+from remoteobj import CallTimeoutError, RemoteError, options, remote
 from remoteobj.cli.program import main
 from remoteobj.testing import Gate
 from tests.marks import needs_peers_user
@@ -247,6 +247,35 @@ def test_a_name_that_several_have_is_an_error_with_their_pids(
         error = one_line(command("status", "mill"))
     assert str(miller.pid_) in error
     assert str(other.pid_) in error
+
+
+class Slow:
+    def __init__(self, gate: Gate) -> None:
+        gate.park()
+
+
+def test_one_whose_init_runs_is_said_to_be_starting(
+    command: Command, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = options(name="slow", start_method="fork", wait=False).spawn(lambda: Slow(gate))
+    gate.wait_for_arrival()
+    told = dict(line.split(maxsplit=1) for line in command("status", "slow").out.splitlines())
+    assert (told["state"], told["class"]) == ("starting", "not known yet")
+    said = "slow is starting, and its __init__ can't be interrupted; kill can end it"
+    assert one_line(command("interrupt", "slow")) == said
+    monkeypatch.setitem(sys.modules, "IPython", None)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    for name in ("ps1", "ps2"):  # which would stay
+        monkeypatch.setattr(sys, name, "> ", raising=False)
+    banner = command("attach", "slow").err
+    assert f"`actor` is slow (pid {slow.pid_}). It is starting; calls wait for that." in banner
+    noted = command("attach", "slow", "-c", "pass").err
+    assert noted == "remoteobj: it is starting; waiting for that\n"
+    assert one_line(command("stop", "slow", "--timeout", "0.2")).endswith(
+        "it may be at its __init__, which comes first; kill ends it at once"
+    )
+    gate.open()
+    slow.stop_()
 
 
 # ------------------------------------------------------------------ one that does not answer

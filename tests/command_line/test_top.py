@@ -124,8 +124,10 @@ async def test_an_interruption_is_reported(screen: Screen) -> None:
     await screen.press("down", "i")
     assert "front: interrupted" in screen.text
     await screen.press("end", "i")
-    assert "table-1 runs nothing" in screen.text
-    assert screen.source.did == [("interrupt", "a"), ("interrupt", "c")]
+    assert "table-1 runs nothing that could be interrupted" in screen.text
+    await screen.press("up", "up", "i")
+    assert "model is starting" in screen.text
+    assert screen.source.did == [("interrupt", "a"), ("interrupt", "c"), ("interrupt", "f")]
 
 
 @on_screen()
