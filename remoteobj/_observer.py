@@ -41,25 +41,45 @@ _TOLD: Final = {
 }
 
 
-def find(name_or_pid: str | int) -> ActorInfo:
-    """The one actor of this name; or, given a number, that lives in this process.
+def find(meant: str | int) -> ActorInfo:
+    """The one actor of this name; or, given a number, that lives in this process; or of this id.
 
     Raises:
         NotListeningError: there is none, or several; the error says which.
     """
-    found = actors()
-    text = str(name_or_pid)
-    matching = [one for one in found if one.name == text]
-    matching = [one for one in matching if one.public] or matching
-    if not matching and text.isascii() and text.isdigit():
-        matching = [one for one in found if one.pid == int(text)]
+    found, text = actors(), str(meant)
+    matching = _matching(found, text)
     if len(matching) == 1:
         return matching[0]
     if not matching:
         names = sorted({one.name for one in found})
         raise NotListeningError(f"no actor is called {shown(text)}{similar(text, names)}")
-    which = ", ".join(f"{shown(one.name)} in process {one.pid}" for one in matching)
-    raise NotListeningError(f"{shown(text)} is not one actor but {len(matching)}: {which}")
+    which = ", ".join(map(_told_apart, matching))
+    by = " or ".join(sorted({"a pid" if _has_process(one) else "an id" for one in matching}))
+    raise NotListeningError(
+        f"{shown(text)} is not one actor but {len(matching)}: {which}; type {by}"
+    )
+
+
+def _matching(found: list[ActorInfo], text: str) -> list[ActorInfo]:
+    if named := [one for one in found if one.name == text]:
+        return [one for one in named if one.public] or named
+    if text.isascii() and text.isdigit():
+        there = [one for one in found if one.pid == int(text)]
+        if there:
+            return [one for one in there if _has_process(one)] or there
+    return [one for one in found if one.id == text]
+
+
+def _has_process(one: ActorInfo) -> bool:
+    """Whether it has a process of its own: a thread has not, nor what is just being started."""
+    return one.pid != one.owner_pid
+
+
+def _told_apart(one: ActorInfo) -> str:
+    """It, by what can be typed for it alone."""
+    where = f"in process {one.pid}" if _has_process(one) else f"of process {one.pid}, id {one.id}"
+    return f"{shown(one.name)} {where}"
 
 
 class Observer:

@@ -69,6 +69,11 @@ class Worker:
         with Observer(find(name)) as observer:
             return getattr(observer, what)()
 
+    def own_threads(self) -> None:
+        """Own two actors of one name, in threads."""
+        thread = options(engine="thread", name="twin")
+        self.threads = thread.spawn(dict), thread.spawn(dict)
+
     @remoteobj.remote.cleanup
     def clean(self) -> None:
         type(self).cleaned = True
@@ -103,11 +108,24 @@ def test_an_actor_is_found_by_its_name_or_by_the_number_of_its_process(worker: A
 def test_a_name_of_several_is_an_error_that_says_which() -> None:
     thread = options(engine="thread", name="same")
     with thread.spawn(Worker), options(name="same").spawn(Worker) as other:
-        said = f"'same' is not one actor but 2: 'same' in process {os.getpid()}, .* {other.pid_}$"
+        said = (
+            f"'same' is not one actor but 2: 'same' of process {os.getpid()}, id .*, "
+            f"'same' in process {other.pid_}; type a pid or an id$"
+        )
         with pytest.raises(NotListeningError, match=said):
             find("same")
         with thread.options(public=True).spawn(Worker):
             assert find("same").public, "that which has the name before all others"
+
+
+def test_a_process_means_its_own_actor_before_the_threads_that_this_owns(worker: Any) -> None:
+    assert worker.own_threads() is None
+    assert find(worker.pid_).name == worker.name_
+    with pytest.raises(NotListeningError, match="'twin' is not one actor but 2") as error:
+        find("twin")
+    for one in [one for one in actors() if one.name == "twin"]:
+        assert one.id in str(error.value)
+        assert find(one.id).id == one.id
 
 
 # ------------------------------------------------------------------ answers

@@ -20,8 +20,10 @@ STOP_SECONDS = 10.0
 _PROGRAM = """\
 Look into the actors of your programs, order them about, and serve new ones.
 
-NAME is the name of an actor, or the pid of its process. All actors of programs
-of this user are found, as soon as they are ready, without any preparation.
+NAME is the name of an actor, or the pid of its process, or its id, which
+"ls --json" shows. One that begins with a dash stands after "--". All actors of
+programs of this user are found, as soon as they are ready, without any
+preparation.
 """
 _EXAMPLES = """\
 examples:
@@ -231,7 +233,11 @@ def _add_orders(verbs: Any) -> None:
 
 
 def _add_name(parser: argparse.ArgumentParser, seconds: float) -> None:
-    parser.add_argument("name", metavar="NAME", help="the name of an actor, or its pid")
+    parser.add_argument(
+        "name",
+        metavar="NAME",
+        help="the name of an actor, its pid, or its id; one with a dash, such as -x: -- -x",
+    )
     parser.add_argument(
         "--timeout",
         type=_seconds,

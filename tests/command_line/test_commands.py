@@ -214,6 +214,14 @@ def test_it_can_be_killed(miller: Any, command: Command) -> None:
     assert miller.exited_.result().signal == signal.SIGKILL
 
 
+def test_a_name_that_begins_with_a_dash_stands_after_two(command: Command) -> None:
+    with options(name="-dash", engine="thread").spawn(dict):
+        assert command("status", "-dash").code == 2
+        assert "name     -dash" in command("status", "--timeout", "5", "--", "-dash").out
+    for verb in ("status", "attach"):
+        assert "-- -x" in command(verb, "--help").out
+
+
 @pytest.mark.parametrize(("verb", "done"), [("stop", "stopped"), ("kill", "killed")])
 def test_that_it_is_started_again_is_said(command: Command, verb: str, done: str) -> None:
     lasting = Miller.options(name="mill", start_method="fork", restart="always", backoff=0.0)
