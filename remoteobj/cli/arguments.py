@@ -278,8 +278,10 @@ code is 0. If its __init__, or its work loop, fails, the traceback is shown,
 and the exit code is 1.
 
 An ARGUMENT that is a literal of Python is that value: 0, 1.5, None, "[1, 2]";
-anything else is a string. NAME=VALUE is a keyword argument. Whatever stands
-after -- is an argument.
+anything else is a string, and so is what has quotes of its own: '"30"'.
+NAME=VALUE is a keyword argument. Whatever stands after -- is no option.
+
+Options of the class, as @remote(...) gives them, hold where nothing is typed.
 
 examples:
   remoteobj serve camera:Camera --name front
@@ -299,7 +301,9 @@ def _add_serve(verbs: Any) -> None:
     )
     serve.add_argument("target", metavar="MODULE:CLASS", help="what to make; found from here")
     serve.add_argument("arguments", metavar="ARGUMENT", nargs="*", help="what to make it with")
-    serve.add_argument("--name", help="under which it is found (default: that of the class)")
+    serve.add_argument(
+        "--name", help="under which it is found (default: as @remote says, or the class)"
+    )
     serve.add_argument(
         "--restart",
         choices=("never", "on-failure", "always"),
