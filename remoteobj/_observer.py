@@ -244,14 +244,14 @@ class Observer:
             self.close()  # it leads to one that has ended
         begun, used = time.monotonic(), cpu_clock(self._listed.entry.pid)
         if self._is_stopped():
-            raise self._silent(timeout, None)
+            raise self._silent(None)
         try:
             client = self._client or self._connected(timeout)
             left = max(0.0, timeout - (time.monotonic() - begun))
             return client.request(kind, payload, left)
         except (TimeoutError, CallTimeoutError) as exc:
             self.close()  # what still comes is no answer to the next question
-            raise self._silent(timeout, used) from exc
+            raise self._silent(used, timeout) from exc
         except (NotListeningError, ActorDiedError):
             self.close()
             raise
@@ -316,15 +316,15 @@ class Observer:
             return NotListeningError(f"{self._name} is being started, and can't be asked yet")
         return NotListeningError(f"{self._name} listens no more: it is about to end")
 
-    def _silent(self, timeout: float, used: int | None) -> BaseException:
-        """The error where it does not answer."""
+    def _silent(self, used: int | None, waited: float = 0.0) -> BaseException:
+        """The error where it does not answer: arguments as of `_told_by_system`."""
         try:
             self._listed = self._look()
             self._check_runs()
         except (ActorDiedError, NotListeningError) as exc:
             return exc
-        why = self._told_by_system(used, timeout)
-        return CallTimeoutError(f"{self._name} does not answer within {timeout:g} s{why}")
+        said = f"does not answer within {waited:g} s" if waited else "can't answer"
+        return CallTimeoutError(f"{self._name} {said}{self._told_by_system(used, waited)}")
 
     def _is_stopped(self) -> bool:
         seen = self._listed.seen

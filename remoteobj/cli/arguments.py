@@ -16,6 +16,7 @@ ANSWER_SECONDS = 0.5
 after a second."""
 STOP_SECONDS = 10.0
 """How long it has to stop."""
+_MOST_SECONDS = 1_000_000
 
 _PROGRAM = """\
 Look into the actors of your programs, order them about, and serve new ones.
@@ -94,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action=_Version, help="show the version, and exit")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
     _add_ls(verbs)
     _add_top(verbs)
@@ -102,6 +104,19 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(verbs)
     _add_replay(verbs)
     return parser
+
+
+class _Version(argparse.Action):
+    """Shows the version of the package, which is looked up only then."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **kwargs: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, **kwargs)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version  # start-up
+
+        print(f"remoteobj {version('remoteobj')}")
+        parser.exit()
 
 
 def _add(verbs: Any, name: str, summary: str, text: str) -> argparse.ArgumentParser:
@@ -177,7 +192,8 @@ ORDERS = {
         "the stacks of an actor's threads",
         """
         Show the Python stacks of all threads of an actor's process: where it is in
-        its code.
+        its code. If code in C holds its interpreter, a signal makes it tell; a sleep
+        in that code, such as usleep, then ends early.
 
         example:
           remoteobj stack front
@@ -364,8 +380,10 @@ def _add_replay(verbs: Any) -> None:
 
 def _seconds(text: str) -> float:
     seconds = float(text)
-    if not 0 < seconds < 1e6:
-        raise argparse.ArgumentTypeError("must be more than 0 seconds")
+    if not 0 < seconds < _MOST_SECONDS:
+        raise argparse.ArgumentTypeError(
+            f"must be more than 0 seconds, and less than {_MOST_SECONDS}"
+        )
     return seconds
 
 

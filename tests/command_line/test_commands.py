@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from typing import Any, NamedTuple, TypeAlias
 
 import pytest
@@ -310,7 +311,7 @@ def hold_the_interpreter(miller: Any, gate: Gate) -> None:
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        (stop_by_signal, "its process is stopped, by SIGSTOP say"),
+        (stop_by_signal, "can't answer: its process is stopped, by SIGSTOP say"),
         (hold_the_interpreter, "code that holds the interpreter"),
     ],
 )
@@ -445,7 +446,18 @@ def test_wrong_usage_has_the_exit_code_2(command: Command, argv: list[str]) -> N
     assert said.err.startswith("usage: remoteobj")
 
 
-VERBS = ["ls", "top", "status", "stack", "interrupt", "stop", "kill", "attach", "serve"]
+VERBS = ["ls", "top", "status", "stack", "interrupt", "stop", "kill", "attach", "serve", "replay"]
+
+
+def test_the_version_is_that_of_the_package(command: Command) -> None:
+    assert command("--version") == (0, f"remoteobj {version('remoteobj')}\n", "")
+
+
+@pytest.mark.parametrize("seconds", ["inf", "nan", "0", "1e6"])
+def test_a_time_is_within_bounds_that_are_said(command: Command, seconds: str) -> None:
+    said = command("ls", "--every", seconds)
+    assert said.code == 2
+    assert "must be more than 0 seconds, and less than 1000000" in said.err
 
 
 @pytest.mark.parametrize("verb", [None, *VERBS])
