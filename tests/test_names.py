@@ -3,6 +3,7 @@
 import itertools
 import os
 import re
+import shutil
 import signal
 from contextlib import ExitStack
 from functools import partial
@@ -468,32 +469,42 @@ def test_what_tells_of_actors_is_this_user_s_alone() -> None:
 
 
 @needs_root
-def test_another_user_gets_nothing() -> None:
+def test_another_user_of_the_same_directory_gets_nothing(
+    script: Scripts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is open to all, so that nothing keeps the other user out but what is made in it."""
+    shared = Path(os.environ["TMPDIR"]) / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    for above in (shared.parent, shared.parent.parent):
+        above.chmod(0o755)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(shared))
+    owner = script(OWNER, "fork", XDG_RUNTIME_DIR=str(shared))
+    guardian = int(owner.line().split()[1])
+    assert [one.name for one in actors()] == ["owned"]
+    with pytest.raises(NotListeningError, match="'nobody-s'"):  # and imports what that needs
+        connect("nobody-s")
+    (roster,) = shared.rglob("actors")
+
     def look() -> bool:
         os.setgroups([])
         os.setgid(OTHER)
         os.setuid(OTHER)
-        with pytest.raises(PermissionError):
-            path.read_bytes()
-        with pytest.raises(NotListeningError):
-            connect("root-s")
-        return actors() == []
+        for path in (roster, roster.parent, roster.parent.parent):
+            assert not os.access(path, os.R_OK)
+            assert not os.access(path, os.X_OK)
+        assert actors() == []
+        with pytest.raises(NotListeningError, match="nobody has one"):
+            connect("owned")
+        with in_thread.options(name="owned", public=True).spawn(Counter) as mine:
+            return bool(connect("owned") == mine)  # whose names are their own
 
-    with in_thread.options(name="root-s", public=True).spawn(Counter), Watch() as watch:
-        path = roster_path()
-        assert len(watch.look()) == 1, "and imports what the other user may not reach"
-        with pytest.raises(NotListeningError):
-            connect("nobody-s")
-        base = Path(os.environ["TMPDIR"]) / "other"
-        base.mkdir()
-        os.chown(base, OTHER, OTHER)
-        for above in (base.parent, base.parent.parent):
-            above.chmod(0o755)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("XDG_RUNTIME_DIR", str(base))
-            assert code_of(in_child(look)) == 0
-        import shutil
-
-        shutil.rmtree(base)
-        for above in (base.parent, base.parent.parent):
+    try:
+        assert code_of(in_child(look)) == 0
+    finally:
+        os.kill(owner.process.pid, signal.SIGKILL)
+        owner.process.wait()
+        assert until_gone(guardian, 10)
+        shutil.rmtree(shared)
+        for above in (shared.parent, shared.parent.parent):
             above.chmod(0o700)

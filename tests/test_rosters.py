@@ -193,6 +193,14 @@ def _of_others(path: Path) -> None:
     path.chmod(0o640)
 
 
+def _made_by_another(path: Path) -> None:
+    os.chown(path, 54321, 54321)
+
+
+def _in_a_directory_of_another(path: Path) -> None:
+    os.chown(path.parent, 54321, 54321)
+
+
 def _linked(path: Path) -> None:
     path.rename(path.with_name("elsewhere"))
     path.symlink_to(path.with_name("elsewhere"))
@@ -233,12 +241,15 @@ def _held_by_nobody(path: Path) -> None:
 
 
 locks: list[int] = []
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
 
 
 @pytest.mark.parametrize(
     "spoil",
     [
         _of_others,
+        pytest.param(_made_by_another, marks=needs_root),
+        pytest.param(_in_a_directory_of_another, marks=needs_root),
         _linked,
         _pipe,
         _foreign,
