@@ -148,6 +148,8 @@ def test_a_busy_actor_tells_what_it_does_and_where(
     assert told["state"] == "running"
     assert told["call"].startswith("?.grind(...) for ")
     assert told["queued"] == "nothing"
+    assert (told["class"], told["pid"], told["done"]) == ("Miller", str(miller.pid_), "0")
+    assert "MainThread" in told["threads"]
     assert told["memory"].endswith(" MB")
     assert command("status", miller.pid_).out.splitlines()[0] == "name     mill"
     stack = command("stack", "mill").out
