@@ -50,6 +50,7 @@ def _what_calls_wait_for(status: Status) -> str:
 def _run(command: str, names: dict[str, Any]) -> int:
     """Run code, and print the value of the last expression in it, as a prompt would."""
     names["__name__"] = "__main__"
+    told = ""
     try:
         body = ast.parse(command, "<command>").body
         last = body.pop() if body and isinstance(body[-1], ast.Expr) else None
@@ -57,13 +58,13 @@ def _run(command: str, names: dict[str, Any]) -> int:
         if isinstance(last, ast.Expr):
             value = eval(compile(ast.Expression(last.value), "<command>", "eval"), names)
             value = get(value) if _is_part(value) else value
-            if value is not None:
-                print(repr(value))
+            told = "" if value is None else f"{value!r}\n"
     except Exception as exc:
         if isinstance(exc, BrokenPipeError) and not is_read():
             raise
         print_theirs(exc)  # as `python -c` would
         return 1
+    print(told, end="")
     return 0
 
 

@@ -70,6 +70,13 @@ def test_an_output_that_is_full_is_one_line(lamp: Any, words: str) -> None:
 
 
 @needs_full
+@pytest.mark.parametrize("words", ["attach lamp -c '\"x\" * 10**5'", "ls --every 1"])
+def test_an_output_that_gets_full_is_one_line(lamp: Any, words: str) -> None:
+    said = "remoteobj: [Errno 28] No space left on device\n"
+    assert ended(f"{words} >/dev/full") == (1, "", said)
+
+
+@needs_full
 def test_an_error_that_can_t_be_told_is_still_an_exit_code() -> None:
     assert ended("status nobody 2>/dev/full") == (1, "", "")
 
