@@ -76,7 +76,7 @@ def state_of(listed: "Listed") -> str:
     """Its state, as its owner and the system tell it."""
     if not listed.owner_lives:
         return "orphaned"
-    if listed.seen is None and listed.entry.lasting:
+    if not listed.lives:
         return "restarting"
     if listed.seen is not None and listed.seen.state in ("stopped", "debugged"):
         return "suspended"

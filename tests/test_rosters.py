@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from remoteobj._looking import state_of
 from remoteobj._os import process_table, processes
 from remoteobj._os.process_table import is_there, see
 from remoteobj._protocol.config import RefOptions, WireOptions
@@ -17,7 +18,7 @@ from remoteobj._protocol.identity import ActorId
 from remoteobj._wire import roster, rosters
 from remoteobj._wire.auth import Key
 from remoteobj._wire.roster import BLOCK, Entry
-from remoteobj._wire.rosters import RosterReader
+from remoteobj._wire.rosters import RosterReader, living
 from remoteobj._wire.transport import Address
 from tests.tools import until
 
@@ -305,6 +306,15 @@ def test_a_number_that_came_round_is_another_process() -> None:
     assert is_there(me, seen[me].started, seen)
     assert not is_there(me, "1", seen)
     assert is_there(me, "", seen), "where the owner knew no more, the number has to do"
+
+
+def test_where_the_system_tells_nothing_one_that_may_be_restarted_is_not_taken_to_be(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(entry(lasting=True, address=Address("unix", str(path), Key.new())))
+    assert [state_of(one) for one in living()] == ["running"]
+    monkeypatch.setattr(rosters, "see", lambda _: {})
+    assert [state_of(one) for one in living()] == ["running"]
 
 
 @pytest.mark.parametrize("where", ["here", "elsewhere", "nowhere"])
