@@ -87,7 +87,7 @@ class Incarnation:
         started = time.monotonic()
         self.instance = self._launch(spec)
         self._listing = listing
-        listing.begin(self.instance)
+        listing.begin(self.instance, number)
         self._owner_pid = os.getpid()
         lost = partial(_lost, self._owner_pid, spec.name, self.instance)
         waits_for = self.instance.waits_for
@@ -170,6 +170,10 @@ class Incarnation:
         """Whether it died in a place that tells no exit code; a forked copy of the owner knows no
         end of what is no process."""
         return os.getpid() == self._owner_pid and self.instance.exit_report().reason == "died"
+
+    def note_successor(self) -> None:
+        """It has ended, and another one will follow it."""
+        self._listing.change("restarting")
 
     # --- orders ----------------------------------------------------------------------------
 

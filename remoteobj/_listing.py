@@ -3,7 +3,7 @@
 ::
 
     (a place) ──> starting ──> running ──> stopping ──> (gone)
-                    └──<── another process ──<──┘
+                    └──<── restarting ──<──┘
 """
 
 from __future__ import annotations
@@ -63,12 +63,19 @@ class Listing:
             if self._place is not None:
                 self._place = roster.write(self.entry, self._place)
 
-    def begin(self, instance: Instance) -> None:
-        """It lives in this process from now on: once it is started, and started anew."""
+    def begin(self, instance: Instance, number: int) -> None:
+        """It lives in this process from now on, which is the one of this number: once it is
+        started, and started anew."""
         # The number of one on another machine would be taken for that of a process here.
         pid = os.getpid() if engine_kind(self.entry.engine).elsewhere else instance.pid
         recorder = instance.recorder_place
-        self.renew(pid=pid, started=instance.started, recorder=recorder, state="starting")
+        self.renew(
+            pid=pid,
+            started=instance.started,
+            incarnation=number,
+            recorder=recorder,
+            state="starting",
+        )
 
     @property
     def of_birth(self) -> tuple[str, int] | None:

@@ -76,7 +76,7 @@ def state_of(listed: "Listed") -> str:
     """Its state, as its owner and the system tell it."""
     if not listed.owner_lives:
         return "orphaned"
-    if listed.seen is None and listed.entry.lasting:
+    if not listed.lives:
         return "restarting"
     if listed.seen is not None and listed.seen.state in ("stopped", "debugged"):
         return "suspended"
@@ -92,12 +92,15 @@ def connect(name: str) -> "Proxy":
 
     Raises:
         NotListeningError: no actor that lives has this name; with the names that are similar.
+        TypeError: the name is no text.
 
     >>> from remoteobj import connect, options
     >>> with options(name="prices of today", public=True).spawn(dict, bread=3):
     ...     connect("prices of today")["bread"].get_()
     3
     """
+    if not isinstance(name, str):
+        raise TypeError(f"the name of an actor is a text: {name!r}")
     with import_lock:
         from ._public_names import proxy_of  # for a faster start-up: few programs look in
 

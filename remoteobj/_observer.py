@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 from ._actor.status import Status
 from ._caller.control_client import ControlClient
 from ._engines.flight_recorder import FlightRecorder
-from ._looking import ActorInfo, actors
+from ._looking import ActorInfo, actors, state_of
 from ._os.process_table import cpu_clock, see
 from ._os.processes import KnownProcess
 from ._pickling.exceptions import pack_error
@@ -41,25 +41,45 @@ _TOLD: Final = {
 }
 
 
-def find(name_or_pid: str | int) -> ActorInfo:
-    """The one actor of this name; or, given a number, that lives in this process.
+def find(meant: str | int) -> ActorInfo:
+    """The one actor of this name; or, given a number, that lives in this process; or of this id.
 
     Raises:
         NotListeningError: there is none, or several; the error says which.
     """
-    found = actors()
-    text = str(name_or_pid)
-    matching = [one for one in found if one.name == text]
-    matching = [one for one in matching if one.public] or matching
-    if not matching and text.isascii() and text.isdigit():
-        matching = [one for one in found if one.pid == int(text)]
+    found, text = actors(), str(meant)
+    matching = _matching(found, text)
     if len(matching) == 1:
         return matching[0]
     if not matching:
         names = sorted({one.name for one in found})
         raise NotListeningError(f"no actor is called {shown(text)}{similar(text, names)}")
-    which = ", ".join(f"{shown(one.name)} in process {one.pid}" for one in matching)
-    raise NotListeningError(f"{shown(text)} is not one actor but {len(matching)}: {which}")
+    which = ", ".join(map(_told_apart, matching))
+    by = " or ".join(sorted({"a pid" if _has_process(one) else "an id" for one in matching}))
+    raise NotListeningError(
+        f"{shown(text)} is not one actor but {len(matching)}: {which}; type {by}"
+    )
+
+
+def _matching(found: list[ActorInfo], text: str) -> list[ActorInfo]:
+    if named := [one for one in found if one.name == text]:
+        return [one for one in named if one.public] or named
+    if text.isascii() and text.isdigit():
+        there = [one for one in found if one.pid == int(text)]
+        if there:
+            return [one for one in there if _has_process(one)] or there
+    return [one for one in found if one.id == text]
+
+
+def _has_process(one: ActorInfo) -> bool:
+    """Whether it has a process of its own: a thread has not, nor what is just being started."""
+    return one.pid != one.owner_pid
+
+
+def _told_apart(one: ActorInfo) -> str:
+    """It, by what can be typed for it alone."""
+    where = f"in process {one.pid}" if _has_process(one) else f"of process {one.pid}, id {one.id}"
+    return f"{shown(one.name)} {where}"
 
 
 class Observer:
@@ -131,9 +151,12 @@ class Observer:
         order = InterruptOrder(pack_error(error), number=call or 0)
         return bool(self._ask(Kind.INTERRUPT, order.payload(), timeout))
 
-    def stop(self, timeout: float = 10.0) -> None:
+    def stop(self, timeout: float = 10.0) -> bool:
         """Have it end in order, and wait until it has: it runs the calls that have arrived, then
         its cleanup. If it has ended already, nothing happens.
+
+        Returns:
+            Whether its owner starts it again.
 
         Raises:
             CallTimeoutError: it does not hear the order, which is known after less than a second;
@@ -148,25 +171,31 @@ class Observer:
             order = StopOrder(fulfil=self._listed.entry.options.fulfil)
             self._channel.write(encode(order.frame()))
         except ActorDiedError:
-            return
+            return False
         except (NotListeningError, ChannelClosedError):
-            if self._listed.entry.state == "starting":
+            if state_of(self._listed) in ("starting", "restarting"):
                 raise
             # Else it is about to end by itself.
-        if not self._wait_for_end(deadline):
+        is_started_again = self._wait_for_end(deadline)
+        if is_started_again is None:
             raise CallTimeoutError(
                 f"{self._name} was told to stop, and has not ended within {timeout:g} s: it may be "
-                "at what had arrived before, or at its cleanup; kill ends it at once"
+                f"{self._told_by_state()}; kill ends it at once"
             )
+        return is_started_again
 
-    def kill(self, timeout: float = ANSWER_SECONDS) -> None:
+    def kill(self, timeout: float = ANSWER_SECONDS) -> bool:
         """End its process at once, without its cleanup, and those that it has started.
+
+        Returns:
+            Whether its owner starts it again.
 
         Raises:
             CallTimeoutError: it has not ended after `timeout` seconds.
-            NotListeningError: it is a thread, and has no process of its own.
+            NotListeningError: it has no process of its own: it is a thread, or is restarting.
         """
         self._listed = self._look()  # it may have another process by now
+        self._check_runs()
         entry = self._listed.entry
         if entry.engine != "process":
             raise NotListeningError(
@@ -177,11 +206,13 @@ class Observer:
             known.kill()
         finally:
             known.release()
-        if not self._wait_for_end(time.monotonic() + timeout):
+        is_started_again = self._wait_for_end(time.monotonic() + timeout)
+        if is_started_again is None:
             raise CallTimeoutError(
                 f"{self._name} was killed, and has not ended within {timeout:g} s"
                 f"{self._told_by_system(None)}"
             )
+        return is_started_again
 
     def proxy(self) -> Proxy:
         """A proxy of it, as any other that does not own it.
@@ -207,17 +238,20 @@ class Observer:
 
     def _ask(self, kind: int, payload: bytes, timeout: float) -> Any:
         self._check_key()
-        self._listed = self._look()
+        before, self._listed = self._listed.entry, self._look()
+        self._check_runs()
+        if self._listed.entry.incarnation != before.incarnation:
+            self.close()  # it leads to one that has ended
         begun, used = time.monotonic(), cpu_clock(self._listed.entry.pid)
         if self._is_stopped():
-            raise self._silent(timeout, None)
+            raise self._silent(None)
         try:
             client = self._client or self._connected(timeout)
             left = max(0.0, timeout - (time.monotonic() - begun))
             return client.request(kind, payload, left)
         except (TimeoutError, CallTimeoutError) as exc:
             self.close()  # what still comes is no answer to the next question
-            raise self._silent(timeout, used) from exc
+            raise self._silent(used, timeout) from exc
         except (NotListeningError, ActorDiedError):
             self.close()
             raise
@@ -239,6 +273,14 @@ class Observer:
             raise NotListeningError(
                 f"only its owner can ask {self._name} and call it, which was made with "
                 "picklable=False; kill can end it"
+            )
+
+    def _check_runs(self) -> None:
+        """Raises `NotListeningError` where it is between two of its processes."""
+        if state_of(self._listed) == "restarting":
+            raise NotListeningError(
+                f"{shown(self.info.name)} is restarting: it has no {self._listed.entry.engine} at "
+                "this moment, and its owner starts it again"
             )
 
     def _stack_by_signal(self, seconds: float) -> str:
@@ -267,20 +309,22 @@ class Observer:
         """The error where nobody listens."""
         try:
             self._listed = self._look()
-        except ActorDiedError as exc:
+            self._check_runs()
+        except (ActorDiedError, NotListeningError) as exc:
             return exc
         if self._listed.entry.state == "starting":
             return NotListeningError(f"{self._name} is being started, and can't be asked yet")
         return NotListeningError(f"{self._name} listens no more: it is about to end")
 
-    def _silent(self, timeout: float, used: int | None) -> BaseException:
-        """The error where it does not answer."""
+    def _silent(self, used: int | None, waited: float = 0.0) -> BaseException:
+        """The error where it does not answer: arguments as of `_told_by_system`."""
         try:
             self._listed = self._look()
-        except ActorDiedError as exc:
+            self._check_runs()
+        except (ActorDiedError, NotListeningError) as exc:
             return exc
-        why = self._told_by_system(used, timeout)
-        return CallTimeoutError(f"{self._name} does not answer within {timeout:g} s{why}")
+        said = f"does not answer within {waited:g} s" if waited else "can't answer"
+        return CallTimeoutError(f"{self._name} {said}{self._told_by_system(used, waited)}")
 
     def _is_stopped(self) -> bool:
         seen = self._listed.seen
@@ -295,7 +339,7 @@ class Observer:
         pid = self._listed.entry.pid
         seen = see([pid, os.getpid()]).get(pid)
         if seen is None:
-            return ": it has no process at this moment" if self._listed.entry.lasting else ""
+            return ""
         told = _TOLD.get(seen.state)
         if told is not None:
             return f": {told.format(pid=pid)}"
@@ -306,15 +350,24 @@ class Observer:
             return ": code that holds the interpreter keeps it busy"
         return ": it uses no processor; code that holds the interpreter waits for something"
 
-    def _wait_for_end(self, deadline: float) -> bool:
-        """Wait until it has ended, or its process, if it is to have another; whether it has."""
-        pid = self._listed.entry.pid
+    def _told_by_state(self) -> str:
+        """What it may be at that was told to stop, and has not."""
+        if self._listed.entry.state == "starting":
+            return "at its __init__, which comes first"
+        return "at what had arrived before, or at its cleanup"
+
+    def _wait_for_end(self, deadline: float) -> bool | None:
+        """Wait until it has ended; whether its owner starts it again. None: it has not in time."""
+        before = self._listed.entry.incarnation
         while True:
             try:
-                if self._look().entry.pid != pid:
-                    return True
+                listed = self._look()
             except ActorDiedError:
+                return False
+            if listed.entry.incarnation != before or listed.entry.state == "restarting":
                 return True
             if time.monotonic() >= deadline:
-                return False
+                self._listed = listed
+                # Its owner has not told yet what becomes of it.
+                return True if state_of(listed) == "restarting" else None
             time.sleep(END_CHECK)

@@ -154,13 +154,15 @@ class Options(NamedTuple):
         """The same with some changed.
 
         Raises:
-            TypeError: an option of this name does not exist.
+            TypeError: an option of this name does not exist, or its value is of a wrong type.
             ValueError: an option of its process has a value that can't be right.
         """
         for name in changes:
             if name not in self._fields:
                 known = ", ".join(self._fields)
                 raise TypeError(f"there is no option {name!r}; there are {known}")
+        if not isinstance(given := changes.get("name"), str | None):
+            raise TypeError(f"name= takes a text, or None: {given!r}")
         if not _OF_PROCESS.isdisjoint(changes):
             with import_lock:
                 from ._process_values import check_values  # for a faster start-up: few set these

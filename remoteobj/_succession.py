@@ -192,7 +192,9 @@ class Succession:
     # --- for the keeper --------------------------------------------------------------------
 
     def pause(self, seconds: float) -> bool:
-        """Wait; False: it is over meanwhile."""
+        """Wait, since another incarnation is to follow then; False: it is over meanwhile."""
+        if not self.over:
+            self.current.note_successor()
         deadline = time.monotonic() + seconds
         with self._changed:
             while not self.over and (left := deadline - time.monotonic()) > 0:

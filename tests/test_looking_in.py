@@ -69,6 +69,11 @@ class Worker:
         with Observer(find(name)) as observer:
             return getattr(observer, what)()
 
+    def own_threads(self) -> None:
+        """Own two actors of one name, in threads."""
+        thread = options(engine="thread", name="twin")
+        self.threads = thread.spawn(dict), thread.spawn(dict)
+
     @remoteobj.remote.cleanup
     def clean(self) -> None:
         type(self).cleaned = True
@@ -103,11 +108,24 @@ def test_an_actor_is_found_by_its_name_or_by_the_number_of_its_process(worker: A
 def test_a_name_of_several_is_an_error_that_says_which() -> None:
     thread = options(engine="thread", name="same")
     with thread.spawn(Worker), options(name="same").spawn(Worker) as other:
-        said = f"'same' is not one actor but 2: 'same' in process {os.getpid()}, .* {other.pid_}$"
+        said = (
+            f"'same' is not one actor but 2: 'same' of process {os.getpid()}, id .*, "
+            f"'same' in process {other.pid_}; type a pid or an id$"
+        )
         with pytest.raises(NotListeningError, match=said):
             find("same")
         with thread.options(public=True).spawn(Worker):
             assert find("same").public, "that which has the name before all others"
+
+
+def test_a_process_means_its_own_actor_before_the_threads_that_this_owns(worker: Any) -> None:
+    assert worker.own_threads() is None
+    assert find(worker.pid_).name == worker.name_
+    with pytest.raises(NotListeningError, match="'twin' is not one actor but 2") as error:
+        find("twin")
+    for one in [one for one in actors() if one.name == "twin"]:
+        assert one.id in str(error.value)
+        assert find(one.id).id == one.id
 
 
 # ------------------------------------------------------------------ answers
@@ -181,6 +199,50 @@ def test_a_thread_is_asked_and_told_to_stop_but_not_killed() -> None:
             assert until(lambda: not thread.alive_)
             with pytest.raises(ActorDiedError):
                 observer.status()
+
+
+@pytest.mark.parametrize("engine", ["process", "thread"])
+def test_whoever_stops_one_that_is_always_restarted_is_told_so(engine: str) -> None:
+    lasting = options(engine=engine, restart="always", backoff=0.0)
+    with lasting.spawn(Worker) as worker, observed(worker) as observer:
+        assert observer.stop() is True
+        assert until(lambda: worker.restarts_ == 1)
+        assert worker.ping() == "pong"
+        assert observer.status().state == "running"
+    with options(engine=engine, restart="on-failure").spawn(Worker) as worker:
+        assert observed(worker).stop() is False, "to be told to stop is no failure"
+
+
+def test_whoever_kills_one_that_is_restarted_is_told_so() -> None:
+    long = {"restart": "on-failure", "backoff": 60.0}
+    with options(**long).spawn(Worker) as worker, observed(worker) as observer:
+        assert observer.kill() is True, "although its owner takes its time"
+        assert find(worker.name_).state == "restarting"
+        worker.stop_()
+    once = options(max_restarts=0, **long)
+    with pytest.raises(ActorDiedError, match="stays dead"), once.spawn(Worker) as worker:
+        assert observed(worker).kill() is False
+    with remoteobj.Supervisor() as supervisor:
+        child: Any = supervisor.spawn(Worker)
+        assert observed(child).kill() is True
+        assert child.ping() == "pong"
+
+
+def test_one_between_two_processes_says_that_it_is_restarting() -> None:
+    long = options(restart="always", backoff=60.0)
+    with long.spawn(Worker) as worker, observed(worker) as observer:
+        os.kill(worker.pid_, signal.SIGKILL)
+        until(lambda: find(worker.name_).state == "restarting")
+        for ask in (
+            observer.status,
+            observer.stack,
+            observer.interrupt,
+            observer.stop,
+            observer.kill,
+        ):
+            with pytest.raises(NotListeningError, match="is restarting: it has no process at"):
+                ask()
+        worker.stop_()
 
 
 def test_whoever_looks_in_gets_a_proxy(worker: Any) -> None:

@@ -1,7 +1,10 @@
 """Public names: who gets one, who finds it, and that nothing stays registered after a death."""
 
+import contextlib
 import itertools
 import os
+import re
+import shutil
 import signal
 from contextlib import ExitStack
 from functools import partial
@@ -14,7 +17,6 @@ import remoteobj
 from remoteobj import (
     ActorDiedError,
     ActorInfo,
-    CallTimeoutError,
     NameTakenError,
     NotListeningError,
     actors,
@@ -31,6 +33,8 @@ OTHER = 54321
 options: Any = remoteobj.options
 spawn: Any = remoteobj.spawn
 in_thread: Any = options(engine="thread")
+WITHIN = 1.0
+"""Seconds in which the system ends a process that was killed."""
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can act for another user")
 
 
@@ -171,14 +175,37 @@ def test_what_can_t_be_public_is_refused(changes: dict[str, Any], why: str) -> N
     assert actors() == []
 
 
+@pytest.mark.parametrize("name", [7, b"seven", 7.0, ("seven",), True])
+def test_a_name_that_is_no_text_is_refused_where_it_is_written(name: Any) -> None:
+    said = re.escape(f"name= takes a text, or None: {name!r}")
+    for refuse in (
+        lambda: options(name=name),
+        lambda: options().options(name=name).spawn(Counter),
+        lambda: remoteobj.remote(name=name)(Counter),
+        lambda: remoteobj.Supervisor().options(name=name),
+    ):
+        with pytest.raises(TypeError, match=said):
+            refuse()
+    with pytest.raises(TypeError, match=re.escape(f"the name of an actor is a text: {name!r}")):
+        connect(name)
+
+
 # ------------------------------------------------------------------ who gets it
 
 
-def test_a_name_that_is_taken_is_an_error_that_says_by_whom() -> None:
+def never(*_: object) -> None:
+    pytest.fail("a process was started")
+
+
+def test_a_name_that_is_taken_is_an_error_that_says_by_whom(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Before any process is started."""
     with options(name="front", public=True).spawn(Counter) as front:
         said = f"'front' is taken by Counter in process {front.pid_}, .* {os.getpid()} .this one."
-        with pytest.raises(NameTakenError, match=said):
-            options(name="front", public=True).spawn(Counter)
+        with monkeypatch.context() as patch, pytest.raises(NameTakenError, match=said):
+            patch.setattr(os, "fork", never)
+            options(name="front", public=True, start_method="fork").spawn(Counter)
         with spawn(Counter) as other, pytest.raises(NameTakenError, match=str(front.pid_)):
             other.own("front")
         with in_thread.options(name="front").spawn(Counter):  # the names of others may be alike
@@ -188,40 +215,72 @@ def test_a_name_that_is_taken_is_an_error_that_says_by_whom() -> None:
         assert connect("front") == front
 
 
-def test_sixteen_processes_register_and_look_up_at_once() -> None:
-    """Each wants the same name and one of its own. One gets it, and all find all of them."""
-    doors = [os.pipe() for _ in range(3)]
-    said, say = os.pipe()
+class Meetings:
+    """Of processes that wait for each other, again and again, and of one who lets them go on."""
 
-    def meet(word: bytes, number: int) -> None:
-        os.write(say, word)
-        os.read(doors[number][0], 1)
+    def __init__(self) -> None:
+        self._said = os.pipe()
+        self._doors = os.pipe(), os.pipe()
+        """Used by turns: who is fast is at the next meeting, and takes nobody's place at this."""
+
+    def come(self, number: int, word: int) -> None:
+        """Say something at the meeting of this number, and wait until all may go on."""
+        os.write(self._said[1], bytes([word]))
+        os.read(self._doors[number % 2][0], 1)
+
+    def gather(self, count: int) -> list[int]:
+        """Wait until so many have come; what they say."""
+        words = b""
+        while len(words) < count:
+            words += os.read(self._said[0], count - len(words))
+        return list(words)
+
+    def go_on(self, number: int, count: int) -> None:
+        os.write(self._doors[number % 2][1], bytes(count))
+
+    def close(self) -> None:
+        for fd in itertools.chain(self._said, *self._doors):
+            os.close(fd)
+
+
+GOT_IT = 0x80
+"""Beside the number of a process: it is the one that has got the name."""
+
+
+def test_sixteen_processes_register_and_look_up_at_once() -> None:
+    """Each wants the same name and one of its own. One gets it, and all find all of them. That one
+    is killed, and the others try again."""
+    meetings, rounds = Meetings(), (16, 15)
 
     def register(number: int) -> bool:
         with in_thread.options(name=f"own-{number}", public=True).spawn(Counter):
-            meet(b".", 0)
-            try:
-                common = in_thread.options(name="common", public=True).spawn(Counter)
-            except NameTakenError:
-                common = None
-            meet(b"." if common is None else b"!", 1)
-            found = [connect(f"own-{other}").add(0) for other in range(16)]
-            total = connect("common").add()
-            live = len(actors())
-            meet(b".", 2)
-        return found == [0] * 16 and 1 <= total <= 16 and live == 17
+            meetings.come(0, number)
+            got: list[Any] = []
+            for turn, live in enumerate(rounds):
+                with contextlib.suppress(NameTakenError):
+                    got.append(in_thread.options(name="common", public=True).spawn(Counter))
+                meetings.come(2 * turn + 1, number | GOT_IT * len(got))
+                own = [one.name for one in actors() if one.name != "common"]
+                found = [connect(name).add(0) for name in (own if turn == 0 else own[:1])]
+                total = connect("common").add()
+                right = len(own) == live and not any(found) and 1 <= total <= live
+                meetings.come(2 * turn + 2, right)
+            return not got
 
     children = [in_child(partial(register, number)) for number in range(16)]
-    os.close(say)
-    words = b""
-    while len(words) < 3 * 16:
-        words += os.read(said, 1)
-        if len(words) % 16 == 0:  # all of them are there
-            os.write(doors[len(words) // 16 - 1][1], bytes(16))
-    for fd in (*itertools.chain(*doors), said):
-        os.close(fd)
-    assert words.count(b"!") == 1
-    assert [code_of(child) for child in children] == [0] * 16
+    meetings.gather(16)
+    meetings.go_on(0, 16)
+    for turn, live in enumerate(rounds):
+        (winner,) = [word for word in meetings.gather(live) if word & GOT_IT]
+        meetings.go_on(2 * turn + 1, live)
+        assert meetings.gather(live) == [True] * live
+        killed = children[winner - GOT_IT]
+        os.kill(killed, signal.SIGKILL)
+        os.waitpid(killed, 0)  # so that it takes no place at the door
+        children[winner - GOT_IT] = 0
+        meetings.go_on(2 * turn + 2, live - 1)
+    assert [code_of(child) for child in children if child] == [0] * (rounds[-1] - 1)
+    meetings.close()
 
 
 # ------------------------------------------------------------------ what remains of the dead
@@ -234,7 +293,7 @@ def test_the_name_of_one_that_was_killed_is_free_at_once() -> None:
         before.append(options(name="mortal", public=True).spawn(Counter))
         assert connect("mortal").add(number) == number
         os.kill(before[-1].pid_, signal.SIGKILL)
-        assert until(lambda: not listed("mortal"))
+        assert until(lambda: not listed("mortal"), WITHIN)
     with options(name="mortal", public=True).spawn(Counter) as last:
         assert connect("mortal") == last
     assert [handle.exitcode_ for handle in before] == [-9] * 5
@@ -356,7 +415,7 @@ def test_a_name_is_kept_between_two_incarnations_and_free_after_the_last_one() -
         assert repr(proxy) == "<Remote slow : (?)>"
         (info,) = actors()
         with Observer(info) as observer, Watch() as watch:
-            with pytest.raises(CallTimeoutError, match="has no process at this moment"):
+            with pytest.raises(NotListeningError, match="has no process at this moment"):
                 observer.status(0.1)
             assert watch.look()[0].state == "restarting"
         counter.stop_()
@@ -453,32 +512,42 @@ def test_what_tells_of_actors_is_this_user_s_alone() -> None:
 
 
 @needs_root
-def test_another_user_gets_nothing() -> None:
+def test_another_user_of_the_same_directory_gets_nothing(
+    script: Scripts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is open to all, so that nothing keeps the other user out but what is made in it."""
+    shared = Path(os.environ["TMPDIR"]) / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    for above in (shared.parent, shared.parent.parent):
+        above.chmod(0o755)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(shared))
+    owner = script(OWNER, "fork", XDG_RUNTIME_DIR=str(shared))
+    guardian = int(owner.line().split()[1])
+    assert [one.name for one in actors()] == ["owned"]
+    with pytest.raises(NotListeningError, match="'nobody-s'"):  # and imports what that needs
+        connect("nobody-s")
+    (roster,) = shared.rglob("actors")
+
     def look() -> bool:
         os.setgroups([])
         os.setgid(OTHER)
         os.setuid(OTHER)
-        with pytest.raises(PermissionError):
-            path.read_bytes()
-        with pytest.raises(NotListeningError):
-            connect("root-s")
-        return actors() == []
+        for path in (roster, roster.parent, roster.parent.parent):
+            assert not os.access(path, os.R_OK)
+            assert not os.access(path, os.X_OK)
+        assert actors() == []
+        with pytest.raises(NotListeningError, match="nobody has one"):
+            connect("owned")
+        with in_thread.options(name="owned", public=True).spawn(Counter) as mine:
+            return bool(connect("owned") == mine)  # whose names are their own
 
-    with in_thread.options(name="root-s", public=True).spawn(Counter), Watch() as watch:
-        path = roster_path()
-        assert len(watch.look()) == 1, "and imports what the other user may not reach"
-        with pytest.raises(NotListeningError):
-            connect("nobody-s")
-        base = Path(os.environ["TMPDIR"]) / "other"
-        base.mkdir()
-        os.chown(base, OTHER, OTHER)
-        for above in (base.parent, base.parent.parent):
-            above.chmod(0o755)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("XDG_RUNTIME_DIR", str(base))
-            assert code_of(in_child(look)) == 0
-        import shutil
-
-        shutil.rmtree(base)
-        for above in (base.parent, base.parent.parent):
+    try:
+        assert code_of(in_child(look)) == 0
+    finally:
+        os.kill(owner.process.pid, signal.SIGKILL)
+        owner.process.wait()
+        assert until_gone(guardian, 10)
+        shutil.rmtree(shared)
+        for above in (shared.parent, shared.parent.parent):
             above.chmod(0o700)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from remoteobj._looking import state_of
 from remoteobj._os import process_table, processes
 from remoteobj._os.process_table import is_there, see
 from remoteobj._protocol.config import RefOptions, WireOptions
@@ -17,7 +18,7 @@ from remoteobj._protocol.identity import ActorId
 from remoteobj._wire import roster, rosters
 from remoteobj._wire.auth import Key
 from remoteobj._wire.roster import BLOCK, Entry
-from remoteobj._wire.rosters import RosterReader
+from remoteobj._wire.rosters import RosterReader, living
 from remoteobj._wire.transport import Address
 from tests.tools import until
 
@@ -193,6 +194,14 @@ def _of_others(path: Path) -> None:
     path.chmod(0o640)
 
 
+def _made_by_another(path: Path) -> None:
+    os.chown(path, 54321, 54321)
+
+
+def _in_a_directory_of_another(path: Path) -> None:
+    os.chown(path.parent, 54321, 54321)
+
+
 def _linked(path: Path) -> None:
     path.rename(path.with_name("elsewhere"))
     path.symlink_to(path.with_name("elsewhere"))
@@ -208,7 +217,7 @@ def _foreign(path: Path) -> None:
 
 
 def _of_a_later_version(path: Path) -> None:
-    path.write_bytes(path.read_bytes().replace(b"actors 1", b"actors 2"))
+    path.write_bytes(path.read_bytes().replace(b"actors 2", b"actors 3"))
 
 
 def _cut_off(path: Path) -> None:
@@ -233,12 +242,15 @@ def _held_by_nobody(path: Path) -> None:
 
 
 locks: list[int] = []
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
 
 
 @pytest.mark.parametrize(
     "spoil",
     [
         _of_others,
+        pytest.param(_made_by_another, marks=needs_root),
+        pytest.param(_in_a_directory_of_another, marks=needs_root),
         _linked,
         _pipe,
         _foreign,
@@ -294,6 +306,15 @@ def test_a_number_that_came_round_is_another_process() -> None:
     assert is_there(me, seen[me].started, seen)
     assert not is_there(me, "1", seen)
     assert is_there(me, "", seen), "where the owner knew no more, the number has to do"
+
+
+def test_where_the_system_tells_nothing_one_that_may_be_restarted_is_not_taken_to_be(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(entry(lasting=True, address=Address("unix", str(path), Key.new())))
+    assert [state_of(one) for one in living()] == ["running"]
+    monkeypatch.setattr(rosters, "see", lambda _: {})
+    assert [state_of(one) for one in living()] == ["running"]
 
 
 @pytest.mark.parametrize("where", ["here", "elsewhere", "nowhere"])

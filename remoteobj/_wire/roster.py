@@ -57,7 +57,7 @@ __all__ = [
 
 FILE: Final = "actors"
 """The name of the file in its directory."""
-MAGIC: Final = b"remoteobj actors 1\n"
+MAGIC: Final = b"remoteobj actors 2\n"
 BLOCK: Final = 256
 """Most entries take one or two of these."""
 HEADER: Final = struct.Struct(f"<{len(MAGIC)}sI64s")
@@ -68,8 +68,8 @@ BORN: Final = 4
 """Bytes of `born`."""
 ROOM: Final = 48
 """Bytes that an entry may grow by and stay where it is, when more is known of its class."""
-_BODY: Final = struct.Struct("<IBddiQ7I")
-"""Pid, flags, `began`, `spin`, `recorder`; the lengths of the texts that follow."""
+_BODY: Final = struct.Struct("<IIBddiQ7I")
+"""Pid, `incarnation`, flags, `began`, `spin`, `recorder`; the lengths of the texts that follow."""
 _FLAGS: Final = 7
 MAX_NAME: Final = 0xFFFF
 """Bytes of a name, and of any other text in an entry."""
@@ -97,6 +97,8 @@ class Entry(NamedTuple):
     public: bool = False
     lasting: bool = False
     """Whether it goes on although its process ends, as long as its owner lives."""
+    incarnation: int = 0
+    """How many of its processes, or threads, there were before the present one."""
     recorder: tuple[int, int] = (-1, 0)
     """The descriptor of the owner by which its flight recorder is found, and where that begins in
     the file."""
@@ -133,7 +135,15 @@ def pack(entry: Entry) -> bytes:
     flags = (entry.public, entry.lasting, eager, fulfil, picklable, writable, restarts)
     bits = sum(bool(flag) << bit for bit, flag in enumerate(flags))
     no_spin = -1.0 if spin is None else spin
-    head = _BODY.pack(entry.pid, bits, entry.began, no_spin, *entry.recorder, *map(len, texts))
+    head = _BODY.pack(
+        entry.pid,
+        entry.incarnation,
+        bits,
+        entry.began,
+        no_spin,
+        *entry.recorder,
+        *map(len, texts),
+    )
     return b"".join((head, *texts, entry.address.key.secret))
 
 
@@ -143,7 +153,7 @@ def unpack(body: bytes) -> Entry:
     Raises:
         ValueError, struct.error: there is none.
     """
-    pid, bits, began, spin, fd, place, *lengths = _BODY.unpack_from(body)
+    pid, incarnation, bits, began, spin, fd, place, *lengths = _BODY.unpack_from(body)
     texts, at = [], _BODY.size
     for length in lengths:
         texts.append(body[at : at + length].decode("utf-8", "replace"))
@@ -166,6 +176,7 @@ def unpack(body: bytes) -> Entry:
         began,
         public,
         lasting,
+        incarnation,
         (fd, place),
     )
 

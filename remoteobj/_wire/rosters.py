@@ -38,6 +38,8 @@ class Listed(NamedTuple):
     owner_lives: bool = True
     seen: SeenProcess | None = None
     """The process of the actor; None: it has none now, or the system does not tell."""
+    lives: bool = True
+    """Whether that process does. False: another one is to take its place."""
 
 
 def living(
@@ -69,7 +71,7 @@ def _looked_at(listed: Listed, seen: dict[int, SeenProcess]) -> Listed | None:
     if not lives and not (entry.lasting and owner_lives and has_door(entry)):
         return None
     now = seen.get(entry.pid) if lives else None
-    return Listed(entry, listed.owner_pid, listed.owner_started, owner_lives, now)
+    return listed._replace(owner_lives=owner_lives, seen=now, lives=lives)
 
 
 def has_door(entry: Entry) -> bool:

@@ -16,12 +16,15 @@ ANSWER_SECONDS = 0.5
 after a second."""
 STOP_SECONDS = 10.0
 """How long it has to stop."""
+_MOST_SECONDS = 1_000_000
 
 _PROGRAM = """\
 Look into the actors of your programs, order them about, and serve new ones.
 
-NAME is the name of an actor, or the pid of its process. All actors of programs
-of this user are found, as soon as they are ready, without any preparation.
+NAME is the name of an actor, or the pid of its process, or its id, which
+"ls --json" shows. One that begins with a dash stands after "--". All actors of
+programs of this user are found, as soon as they are ready, without any
+preparation.
 """
 _EXAMPLES = """\
 examples:
@@ -92,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action=_Version, help="show the version, and exit")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
     _add_ls(verbs)
     _add_top(verbs)
@@ -100,6 +104,19 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(verbs)
     _add_replay(verbs)
     return parser
+
+
+class _Version(argparse.Action):
+    """Shows the version of the package, which is looked up only then."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **kwargs: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, **kwargs)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version  # start-up
+
+        print(f"remoteobj {version('remoteobj')}")
+        parser.exit()
 
 
 def _add(verbs: Any, name: str, summary: str, text: str) -> argparse.ArgumentParser:
@@ -175,7 +192,8 @@ ORDERS = {
         "the stacks of an actor's threads",
         """
         Show the Python stacks of all threads of an actor's process: where it is in
-        its code.
+        its code. If code in C holds its interpreter, a signal makes it tell; a sleep
+        in that code, such as usleep, then ends early.
 
         example:
           remoteobj stack front
@@ -197,7 +215,8 @@ ORDERS = {
         "stop an actor in order",
         """
         Stop an actor in order: it runs the calls that have arrived, then its cleanup,
-        and ends.
+        and ends. One with restart="always" is started again by its owner, as is said
+        then.
 
         examples:
           remoteobj stop front
@@ -207,7 +226,9 @@ ORDERS = {
     "kill": (
         "end an actor's process at once",
         """
-        End the process of an actor at once, without its cleanup.
+        End the process of an actor at once, without its cleanup. One with
+        restart="always" or "on-failure" is started again by its owner, as is said
+        then.
 
         example:
           remoteobj kill front
@@ -228,7 +249,11 @@ def _add_orders(verbs: Any) -> None:
 
 
 def _add_name(parser: argparse.ArgumentParser, seconds: float) -> None:
-    parser.add_argument("name", metavar="NAME", help="the name of an actor, or its pid")
+    parser.add_argument(
+        "name",
+        metavar="NAME",
+        help="the name of an actor, its pid, or its id; one with a dash, such as -x: -- -x",
+    )
     parser.add_argument(
         "--timeout",
         type=_seconds,
@@ -269,8 +294,10 @@ code is 0. If its __init__, or its work loop, fails, the traceback is shown,
 and the exit code is 1.
 
 An ARGUMENT that is a literal of Python is that value: 0, 1.5, None, "[1, 2]";
-anything else is a string. NAME=VALUE is a keyword argument. Whatever stands
-after -- is an argument.
+anything else is a string, and so is what has quotes of its own: '"30"'.
+NAME=VALUE is a keyword argument. Whatever stands after -- is no option.
+
+Options of the class, as @remote(...) gives them, hold where nothing is typed.
 
 examples:
   remoteobj serve camera:Camera --name front
@@ -290,7 +317,9 @@ def _add_serve(verbs: Any) -> None:
     )
     serve.add_argument("target", metavar="MODULE:CLASS", help="what to make; found from here")
     serve.add_argument("arguments", metavar="ARGUMENT", nargs="*", help="what to make it with")
-    serve.add_argument("--name", help="under which it is found (default: that of the class)")
+    serve.add_argument(
+        "--name", help="under which it is found (default: as @remote says, or the class)"
+    )
     serve.add_argument(
         "--restart",
         choices=("never", "on-failure", "always"),
@@ -351,8 +380,10 @@ def _add_replay(verbs: Any) -> None:
 
 def _seconds(text: str) -> float:
     seconds = float(text)
-    if not 0 < seconds < 1e6:
-        raise argparse.ArgumentTypeError("must be more than 0 seconds")
+    if not 0 < seconds < _MOST_SECONDS:
+        raise argparse.ArgumentTypeError(
+            f"must be more than 0 seconds, and less than {_MOST_SECONDS}"
+        )
     return seconds
 
 

@@ -9,9 +9,10 @@ import os
 import sys
 from typing import Any
 
-from .. import Proxy, get
+from .. import Proxy, Status, get
 from .._observer import Observer, find
 from .orders import told_of
+from .streams import complain, is_read
 from .text import shown
 from .tracebacks import print_theirs
 
@@ -26,20 +27,30 @@ def attach(asked: argparse.Namespace) -> int:
         status = observer.status(asked.timeout)
         names: dict[str, Any] = {"actor": observer.proxy()}
         info = observer.info
-        who = f"{shown(info.name)}, {shown(info.class_name)} (pid {info.pid})"
+        # Of what a function makes, the class is known once that has returned.
+        named = ", ".join(filter(None, (shown(info.name), shown(info.class_name))))
+        who = f"{named} (pid {info.pid})"
+    at = _what_calls_wait_for(status)
     if asked.command is None:
-        busy = status.call is not None
-        doing = f"It runs {shown(told_of(status))}; calls wait for that." if busy else "It is idle."
+        doing = f"It {at}; calls wait for that." if at else "It is idle."
         _prompt(f"`actor` is {who}. {doing} Ctrl-D leaves it as it is.", names)
         return 0
-    if status.call is not None:
-        print(f"remoteobj: it runs {shown(told_of(status))}; waiting for that", file=sys.stderr)
+    if at:
+        complain(f"it {at}; waiting for that")
     return _run(asked.command, names)
+
+
+def _what_calls_wait_for(status: Status) -> str:
+    """What it is at, after "it"; empty: nothing."""
+    if status.state == "starting":
+        return "is starting"
+    return "" if status.call is None else f"runs {shown(told_of(status))}"
 
 
 def _run(command: str, names: dict[str, Any]) -> int:
     """Run code, and print the value of the last expression in it, as a prompt would."""
     names["__name__"] = "__main__"
+    told = ""
     try:
         body = ast.parse(command, "<command>").body
         last = body.pop() if body and isinstance(body[-1], ast.Expr) else None
@@ -47,11 +58,13 @@ def _run(command: str, names: dict[str, Any]) -> int:
         if isinstance(last, ast.Expr):
             value = eval(compile(ast.Expression(last.value), "<command>", "eval"), names)
             value = get(value) if _is_part(value) else value
-            if value is not None:
-                print(repr(value))
+            told = "" if value is None else f"{value!r}\n"
     except Exception as exc:
+        if isinstance(exc, BrokenPipeError) and not is_read():
+            raise
         print_theirs(exc)  # as `python -c` would
         return 1
+    print(told, end="")
     return 0
 
 

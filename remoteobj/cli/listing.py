@@ -32,11 +32,12 @@ def ls(asked: argparse.Namespace) -> int:
         found = sorted(actors(), key=lambda one: (one.name, one.pid))
         if asked.json:
             told = [{**one._asdict(), "age": one.age} for one in found]
-            print(json.dumps(told, indent=None if again else 2), flush=True)
+            print(json.dumps(told, indent=None if again else 2))
         else:
             _show(found)
         if not again:
             return 0
+        sys.stdout.flush()
         time.sleep(asked.every)
 
 
@@ -44,7 +45,7 @@ def _show(found: list[ActorInfo]) -> None:
     rows = [_cells(one) for one in found]
     # The whole of it for whoever reads it by a pipe, or a file.
     room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    print(*table(COLUMNS, rows, room), sep="\n", flush=True)
+    print(*table(COLUMNS, rows, room), sep="\n")
 
 
 def _cells(one: ActorInfo) -> tuple[str, ...]:

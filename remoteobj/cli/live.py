@@ -48,15 +48,15 @@ class LiveSource:
         with self._observer(key) as observer:
             return observer.interrupt(timeout=ANSWER_SECONDS)
 
-    def stop(self, key: str) -> None:
-        """Have it stop in order."""
+    def stop(self, key: str) -> bool:
+        """Have it stop in order; whether its owner starts it again."""
         with self._observer(key) as observer:
-            observer.stop(STOP_SECONDS)
+            return observer.stop(STOP_SECONDS)
 
-    def kill(self, key: str) -> None:
-        """End its process."""
+    def kill(self, key: str) -> bool:
+        """End its process; whether its owner starts it again."""
         with self._observer(key) as observer:
-            observer.kill(ANSWER_SECONDS)
+            return observer.kill(ANSWER_SECONDS)
 
     def _observer(self, key: str) -> Observer:
         if (info := self._infos.get(key)) is None:

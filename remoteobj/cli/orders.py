@@ -39,7 +39,7 @@ def _status(observer: Observer, asked: argparse.Namespace) -> str:
     status = observer.status(asked.timeout)
     lines = {
         "name": observer.info.name,
-        "class": observer.info.class_name,
+        "class": observer.info.class_name or "not known yet",
         "pid": str(observer.info.pid),
         "state": status.state + " (at a breakpoint)" * status.debugged,
         "call": told_of(status),
@@ -79,19 +79,26 @@ def _stack(observer: Observer, asked: argparse.Namespace) -> str:
 def _interrupt(observer: Observer, asked: argparse.Namespace) -> str:
     name = shown(observer.info.name)
     if not observer.interrupt(timeout=asked.timeout, call=asked.call):
+        if observer.status(asked.timeout).state == "starting":
+            raise NothingRunsError(
+                f"{name} is starting, and its __init__ can't be interrupted; kill can end it"
+            )
         what = "nothing that could be interrupted" if asked.call is None else "no such call"
         raise NothingRunsError(f"{name} runs {what}")
     return f"{name}: interrupted"
 
 
 def _stop(observer: Observer, asked: argparse.Namespace) -> str:
-    observer.stop(asked.timeout)
-    return f"{shown(observer.info.name)}: stopped"
+    return _ended(observer, "stopped", observer.stop(asked.timeout))
 
 
 def _kill(observer: Observer, asked: argparse.Namespace) -> str:
-    observer.kill(asked.timeout)
-    return f"{shown(observer.info.name)}: killed"
+    return _ended(observer, "killed", observer.kill(asked.timeout))
+
+
+def _ended(observer: Observer, how: str, is_started_again: bool) -> str:
+    again = "; its owner starts it again" if is_started_again else ""
+    return f"{shown(observer.info.name)}: {how}{again}"
 
 
 VERBS: Final[dict[str, Callable[[Observer, argparse.Namespace], str]]] = {

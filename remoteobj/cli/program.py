@@ -6,14 +6,13 @@ An error that a user can do something about is one line on stderr, and exit code
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from io import TextIOWrapper
 
 from ..errors import RemoteObjError
 from .arguments import ORDERS, parse
+from .streams import NOBODY_READS, complain, flushed, is_read, prepare
 from .text import first_line
 
 __all__ = ["main"]
@@ -25,17 +24,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: what was typed after the name of the program. None: as Python knows it.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a name may have any letters
+    prepare()
     try:
         code = _done(sys.argv[1:] if argv is None else argv)
-        sys.stdout.flush()  # here, where it is known what to do if nobody reads it
-    except BrokenPipeError:
-        return _nobody_reads()
     except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    return code
+        code = 128 + signal.SIGINT
+    return flushed(code)
 
 
 def _done(argv: Sequence[str]) -> int:
@@ -48,18 +42,11 @@ def _done(argv: Sequence[str]) -> int:
             return exc.code or 0
         print(exc.code, file=sys.stderr)
         return 1
-    except BrokenPipeError:
-        raise
     except (RemoteObjError, OSError) as exc:
-        print(f"remoteobj: {first_line(exc)}", file=sys.stderr)
+        if isinstance(exc, BrokenPipeError) and not is_read():
+            return NOBODY_READS
+        complain(first_line(exc))
         return 1
-
-
-def _nobody_reads() -> int:
-    """`head` has seen enough: end as `cat` would, without a word."""
-    # The interpreter will flush what is left once more.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 128 + signal.SIGPIPE
 
 
 def _command(verb: str) -> Callable[[argparse.Namespace], int]:

@@ -65,12 +65,12 @@ class Source(Protocol):
         """Raise KeyboardInterrupt in what it runs; False: it runs nothing."""
         ...
 
-    def stop(self, key: str) -> None:
-        """Have it stop in order; returns when it has ended."""
+    def stop(self, key: str) -> bool:
+        """Have it stop in order, and wait until it has; whether its owner starts it again."""
         ...
 
-    def kill(self, key: str) -> None:
-        """End its process."""
+    def kill(self, key: str) -> bool:
+        """End its process; whether its owner starts it again."""
         ...
 
 

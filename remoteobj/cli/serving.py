@@ -2,26 +2,26 @@
 
 ::
 
-    main thread     events: ready | error | a signal | a death | the end
-    ready thread    waits for the actor's `__init__`, and says so, once
+    main thread      events: ready | error | a signal | a death | the end
+    ready threads    one for each of its processes: waits for the `__init__` there, and says so
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import queue
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final, NamedTuple
 
-from .. import Handle, options
-from ..errors import ExitReport, RemoteObjError
-from .arguments import value_of
+from .. import Handle
+from ..errors import ExitReport
+from .targets import Target, TargetError
 from .text import shown
 from .tracebacks import print_theirs
 
@@ -29,14 +29,15 @@ __all__ = ["serve"]
 
 ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """The signals that end it in order."""
+READY_CHECK: Final = 0.01
+"""Seconds between two looks whether it is known yet that the process has ended that was ready."""
 
 
-class TargetError(RemoteObjError):
-    """What was to be served can't be found, or can't be served so."""
-
-
-class _Ready:
+class _Ready(NamedTuple):
     """The event that its `__init__` has finished."""
+
+    restarts: int
+    """How often it had been started again by then."""
 
 
 class _Died(NamedTuple):
@@ -51,60 +52,94 @@ Event = _Ready | _Died | BaseException | signal.Signals | ExitReport
 def serve(asked: argparse.Namespace) -> int:
     """Serve it until it ends."""
     try:
-        factory = _found(asked.target)
+        target = Target.of(asked)
     except TargetError:
         raise
     except Exception as exc:  # of the module's own code
         print_theirs(exc)
         return 1
-    args, kwargs = _arguments(asked.arguments)
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
     with _told_to_end(events.put):
-        handle = _spawned(asked, factory, args, kwargs)
-        waits = threading.Thread(
-            target=_wait_until_ready,
-            args=(handle, events.put),
-            name="remoteobj-serve-ready",
-            daemon=True,
-        )
-        waits.start()
+        return _Service(target.spawn(), target.restarts, events).run()
+
+
+class _Service:
+    """One actor, from its start to its end."""
+
+    def __init__(
+        self, handle: Handle[Any], restarts: bool, events: queue.SimpleQueue[Event]
+    ) -> None:
+        self._handle = handle
+        self._restarts = restarts
+        self._events = events
+        self._name = shown(handle.name_)
+        self._waiting: list[threading.Thread] = []
+        self._deaths = 0
+        self._last_death: int | None = None
+        """The process that has ended last, of which that was told."""
+        self._ready_after = -1
+        """After how many restarts it was ready last."""
+
+    def run(self) -> int:
+        """Do what each event asks for, until it has ended; the exit code."""
+        handle, events = self._handle, self._events
+        self._tell_when_ready()
         try:
-            if _restarts(asked):
+            if self._restarts:
                 handle.on_exit_(lambda report: events.put(_Died(report)))
             handle.exited_.add_done_callback(lambda future: events.put(future.result()))
-            return _attend(handle, events)
+            while (code := self._attend(events.get())) is None:
+                pass
+            return code
         except KeyboardInterrupt:
             handle.kill_()
             raise
         finally:
             handle.stop_()
-            waits.join()  # it waits no longer, since the actor has ended
+            for one in self._waiting:
+                one.join()  # it waits no longer, since the actor has ended
 
-
-def _attend(handle: Handle[Any], events: queue.SimpleQueue[Event]) -> int:
-    """Do what each event asks for, until it has ended; the exit code."""
-    name, told = shown(handle.name_), None
-    while True:
-        event = events.get()
+    def _attend(self, event: Event) -> int | None:
+        """Do what an event asks for; the exit code, if that is the end."""
+        name, handle = self._name, self._handle
         if isinstance(event, _Ready):
-            print(f"{name} is ready (pid {handle.pid_}); Ctrl-C stops it", flush=True)
+            self._say_ready(event.restarts)
         elif isinstance(event, signal.Signals):
             print(f"{name} is told to stop, by {event.name}; Ctrl-C kills it", flush=True)
             handle.stop_()
             return _outcome(handle)
         elif isinstance(event, _Died):
-            told = event.report.pid
+            self._deaths += 1
+            self._last_death = event.report.pid
             _tell(event.report)
+            self._tell_when_ready()
         elif isinstance(event, ExitReport):
             code = _outcome(handle)
             if event.reason == "stopped":
                 return code
-            if code == 0 and event.pid != told:
+            if code == 0 and event.pid != self._last_death:
                 _tell(event)
             return 1
         else:
             print_theirs(event)
             return 1
+        return None
+
+    def _say_ready(self, restarts: int) -> None:
+        if restarts > self._ready_after:
+            self._ready_after = restarts
+            again = " again" if restarts else ""
+            pid = self._handle.pid_
+            print(f"{self._name} is ready{again} (pid {pid}); Ctrl-C stops it", flush=True)
+
+    def _tell_when_ready(self) -> None:
+        """Have it told once its `__init__` has finished that follows the deaths up to now."""
+        arguments = (self._handle, self._events.put, self._deaths)
+        waits = threading.Thread(
+            target=_wait_until_ready, args=arguments, name="remoteobj-serve-ready", daemon=True
+        )
+        waits.start()
+        self._waiting.append(waits)
 
 
 def _tell(report: ExitReport) -> None:
@@ -123,13 +158,17 @@ def _outcome(handle: Handle[Any]) -> int:
     return 0
 
 
-def _wait_until_ready(handle: Handle[Any], tell: Callable[[Event], object]) -> None:
+def _wait_until_ready(handle: Handle[Any], tell: Callable[[Event], object], deaths: int) -> None:
     try:
         handle.ready_()
+        while handle.restarts_ < deaths:
+            time.sleep(READY_CHECK)
+            handle.ready_()
     except BaseException as exc:
-        tell(exc)
+        if deaths == 0:  # else its death, or its end, is an event as well
+            tell(exc)
     else:
-        tell(_Ready())
+        tell(_Ready(handle.restarts_))
 
 
 @contextmanager
@@ -154,74 +193,3 @@ def _told_to_end(tell: Callable[[signal.Signals], object]) -> Iterator[None]:
     finally:
         for one, what in former.items():
             signal.signal(one, what)
-
-
-# ------------------------------------------------------------------ what is served
-
-
-def _found(target: str) -> Callable[..., Any]:
-    """What `module:Class` stands for.
-
-    Raises:
-        TargetError: there is no such thing.
-    """
-    module, colon, path = target.partition(":")
-    if not (module and colon and path):
-        raise TargetError(f"{target!r} is not of the form MODULE:CLASS")
-    sys.path.insert(0, "")  # `python -m` has it there, and a script has not
-    try:
-        found: Any = importlib.import_module(module)
-    except ModuleNotFoundError as exc:
-        if exc.name is None or not f"{module}.".startswith(f"{exc.name}."):
-            raise  # it is one that the module imports
-        raise TargetError(f"there is no module {exc.name!r} here or among those installed") from exc
-    for name in path.split("."):
-        try:
-            found = getattr(found, name)
-        except AttributeError as exc:
-            raise TargetError(f"{module} has no {path!r}") from exc
-    if not callable(found):
-        raise TargetError(f"{target} can't be called, so it makes no object: {found!r}")
-    return found  # type: ignore[no-any-return]
-
-
-def _spawned(
-    asked: argparse.Namespace,
-    factory: Callable[..., Any],
-    args: list[Any],
-    kwargs: dict[str, Any],
-) -> Handle[Any]:
-    """The actor, as soon as it is started.
-
-    Raises:
-        TargetError: it can't be, with these options.
-    """
-    name = asked.name or str(getattr(factory, "__name__", asked.target))
-    chosen: dict[str, Any] = {"name": name, "public": True, "wait": False, **dict(asked.options)}
-    for option in ("restart", "start_method"):
-        if (value := getattr(asked, option)) is not None:
-            chosen[option] = value
-    try:
-        return options(**chosen).spawn(factory, *args, **kwargs)
-    except (TypeError, ValueError) as exc:
-        raise TargetError(str(exc)) from exc
-
-
-def _restarts(asked: argparse.Namespace) -> bool:
-    return str(asked.restart or dict(asked.options).get("restart", "never")) != "never"
-
-
-def _arguments(typed: list[str]) -> tuple[list[Any], dict[str, Any]]:
-    """What was typed as arguments of a call.
-
-    >>> _arguments(["1", "b.txt", "fps=30"])
-    ([1, 'b.txt'], {'fps': 30})
-    """
-    args, kwargs = [], {}
-    for one in typed:
-        name, equals, value = one.partition("=")
-        if equals and name.isidentifier():
-            kwargs[name] = value_of(value)
-        else:
-            args.append(value_of(one))
-    return args, kwargs

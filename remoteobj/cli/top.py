@@ -179,12 +179,13 @@ class Top(App[None]):
     def action_interrupt(self) -> None:
         """Interrupt what the chosen actor runs."""
         if (row := self._table.chosen) is not None:
-            name = row.name
+            starts = row.state == "starting"
+            not_done = "is starting" if starts else "runs nothing that could be interrupted"
             self._order_of(
                 row,
                 lambda: self._source.interrupt(row.key),
                 lambda did: self.say(
-                    f"{name}: interrupted" if did else f"{name} runs nothing that could be"
+                    f"{row.name}: interrupted" if did else f"{row.name} {not_done}"
                 ),
             )
 
@@ -196,17 +197,19 @@ class Top(App[None]):
         """Kill the chosen actor, if that is meant."""
         self._end("Kill", self._source.kill, "was killed", "is killed")
 
-    def _end(self, verb: str, order: Callable[[str], object], done: str, doing: str) -> None:
+    def _end(self, verb: str, order: Callable[[str], bool], done: str, doing: str) -> None:
         row = self._table.chosen
         if row is None:
             return
 
+        def ended(is_started_again: bool) -> None:
+            again = "; its owner starts it again" if is_started_again else ""
+            self.say(f"{row.name} {done}{again}")
+
         def answered(yes: bool | None) -> None:
             if yes:
                 self.say(f"{row.name} {doing}")
-                self._order_of(
-                    row, lambda: order(row.key), lambda _: self.say(f"{row.name} {done}")
-                )
+                self._order_of(row, lambda: order(row.key), ended)
 
         self.push_screen(Question(f"{verb} {shown(row.name)} (pid {row.pid})?"), answered)
 

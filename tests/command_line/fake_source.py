@@ -36,13 +36,15 @@ class FakeSource:
 
     def interrupt(self, key: str) -> bool:
         self._note("interrupt", key)
-        return key != "c"
+        return key not in ("c", "f")
 
-    def stop(self, key: str) -> None:
+    def stop(self, key: str) -> bool:
         self._note("stop", key)
+        return key == "e"
 
-    def kill(self, key: str) -> None:
+    def kill(self, key: str) -> bool:
         self._note("kill", key)
+        return key == "e"
 
     def _note(self, order: str, key: str) -> None:
         self._check()

@@ -8,12 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from typing import Any, NamedTuple, TypeAlias
 
 import pytest
 
 import remoteobj
-from remoteobj import CallTimeoutError, RemoteError, remote
+from remoteobj import CallTimeoutError, RemoteError, options, remote
 from remoteobj.cli.program import main
 from remoteobj.testing import Gate
 from tests.marks import needs_peers_user
@@ -134,22 +135,6 @@ def test_a_name_can_do_no_harm_to_the_terminal(command: Command) -> None:
         assert "\x1b" not in one_line(command("interrupt", "\x1b[2J\nmill"))
 
 
-@pytest.mark.parametrize("what", ["ls", "--help"])
-def test_where_nobody_reads_it_ends_without_an_error_and_a_traceback(what: str) -> None:
-    reader, writer = os.pipe()
-    os.close(reader)  # as `head` does when it has seen enough
-    with subprocess.Popen(
-        [sys.executable, "-m", "remoteobj", what],
-        stdout=writer,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": ""},  # so that something is left at the end
-    ) as process:
-        os.close(writer)
-        _, err = process.communicate(timeout=20)
-    assert (process.returncode, err) == (128 + signal.SIGPIPE, "")
-
-
 # ------------------------------------------------------------------ one actor
 
 
@@ -163,6 +148,8 @@ def test_a_busy_actor_tells_what_it_does_and_where(
     assert told["state"] == "running"
     assert told["call"].startswith("?.grind(...) for ")
     assert told["queued"] == "nothing"
+    assert (told["class"], told["pid"], told["done"]) == ("Miller", str(miller.pid_), "0")
+    assert "MainThread" in told["threads"]
     assert told["memory"].endswith(" MB")
     assert command("status", miller.pid_).out.splitlines()[0] == "name     mill"
     stack = command("stack", "mill").out
@@ -230,6 +217,33 @@ def test_it_can_be_killed(miller: Any, command: Command) -> None:
     assert miller.exited_.result().signal == signal.SIGKILL
 
 
+def test_a_name_that_begins_with_a_dash_stands_after_two(command: Command) -> None:
+    with options(name="-dash", engine="thread").spawn(dict):
+        assert command("status", "-dash").code == 2
+        assert "name     -dash" in command("status", "--timeout", "5", "--", "-dash").out
+    for verb in ("status", "attach"):
+        assert "-- -x" in command(verb, "--help").out
+
+
+@pytest.mark.parametrize(("verb", "done"), [("stop", "stopped"), ("kill", "killed")])
+def test_that_it_is_started_again_is_said(command: Command, verb: str, done: str) -> None:
+    lasting = Miller.options(name="mill", start_method="fork", restart="always", backoff=0.0)
+    with lasting.spawn() as miller:
+        assert command(verb, "mill") == (0, f"mill: {done}; its owner starts it again\n", "")
+        until(lambda: miller.restarts_)
+
+
+def test_one_that_is_between_two_processes_says_so(command: Command) -> None:
+    lasting = Miller.options(name="mill", start_method="fork", restart="on-failure", backoff=60.0)
+    with lasting.spawn() as miller:
+        os.kill(miller.pid_, signal.SIGKILL)
+        until(lambda: "restarting" in command("ls").out)
+        for verb in ("status", "stack", "attach", "stop", "kill"):
+            said = "'mill' is restarting: it has no process at this moment"
+            assert one_line(command(verb, "mill")).startswith(said)
+        miller.stop_()
+
+
 def test_a_name_that_nobody_has_is_an_error_with_those_that_are_similar(
     miller: Any, command: Command
 ) -> None:
@@ -244,6 +258,35 @@ def test_a_name_that_several_have_is_an_error_with_their_pids(
         error = one_line(command("status", "mill"))
     assert str(miller.pid_) in error
     assert str(other.pid_) in error
+
+
+class Slow:
+    def __init__(self, gate: Gate) -> None:
+        gate.park()
+
+
+def test_one_whose_init_runs_is_said_to_be_starting(
+    command: Command, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = options(name="slow", start_method="fork", wait=False).spawn(lambda: Slow(gate))
+    gate.wait_for_arrival()
+    told = dict(line.split(maxsplit=1) for line in command("status", "slow").out.splitlines())
+    assert (told["state"], told["class"]) == ("starting", "not known yet")
+    said = "slow is starting, and its __init__ can't be interrupted; kill can end it"
+    assert one_line(command("interrupt", "slow")) == said
+    monkeypatch.setitem(sys.modules, "IPython", None)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    for name in ("ps1", "ps2"):  # which would stay
+        monkeypatch.setattr(sys, name, "> ", raising=False)
+    banner = command("attach", "slow").err
+    assert f"`actor` is slow (pid {slow.pid_}). It is starting; calls wait for that." in banner
+    noted = command("attach", "slow", "-c", "pass").err
+    assert noted == "remoteobj: it is starting; waiting for that\n"
+    assert one_line(command("stop", "slow", "--timeout", "0.2")).endswith(
+        "it may be at its __init__, which comes first; kill ends it at once"
+    )
+    gate.open()
+    slow.stop_()
 
 
 # ------------------------------------------------------------------ one that does not answer
@@ -270,7 +313,7 @@ def hold_the_interpreter(miller: Any, gate: Gate) -> None:
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        (stop_by_signal, "its process is stopped, by SIGSTOP say"),
+        (stop_by_signal, "can't answer: its process is stopped, by SIGSTOP say"),
         (hold_the_interpreter, "code that holds the interpreter"),
     ],
 )
@@ -405,7 +448,18 @@ def test_wrong_usage_has_the_exit_code_2(command: Command, argv: list[str]) -> N
     assert said.err.startswith("usage: remoteobj")
 
 
-VERBS = ["ls", "top", "status", "stack", "interrupt", "stop", "kill", "attach", "serve"]
+VERBS = ["ls", "top", "status", "stack", "interrupt", "stop", "kill", "attach", "serve", "replay"]
+
+
+def test_the_version_is_that_of_the_package(command: Command) -> None:
+    assert command("--version") == (0, f"remoteobj {version('remoteobj')}\n", "")
+
+
+@pytest.mark.parametrize("seconds", ["inf", "nan", "0", "1e6"])
+def test_a_time_is_within_bounds_that_are_said(command: Command, seconds: str) -> None:
+    said = command("ls", "--every", seconds)
+    assert said.code == 2
+    assert "must be more than 0 seconds, and less than 1000000" in said.err
 
 
 @pytest.mark.parametrize("verb", [None, *VERBS])

@@ -24,6 +24,8 @@ class Camera:
         self.args, self.fps = args, fps
         if fails:
             raise LookupError("there is no camera")
+        if os.path.exists("broken"):
+            raise OSError("it is broken")
         if waits:
             open("waits", "w").close()
             while not os.path.exists("go"):
@@ -42,6 +44,10 @@ class Looper:
         raise LookupError("the loop failed")
 
 NUMBER = 7
+
+@remote(restart="always", name="deco", backoff=0.0)
+class Deco(Camera):
+    pass
 
 def camera(fps):
     return Camera(fps=fps)
@@ -162,6 +168,14 @@ def test_an_error_of_its_work_loop_or_its_cleanup_is_one_too(serve: Serve) -> No
     assert ended.err.endswith("OSError: it is stuck\n")
 
 
+def test_arguments_in_quotes_are_texts(serve: Serve) -> None:
+    served = serve("lab:Camera", '"30"', "--", "'z=3'", "fps=1", "-2", "--name")
+    served.ready()
+    assert get(connect("Camera").args) == ("30", "z=3", -2, "--name")
+    assert get(connect("Camera").fps) == 1
+    served.end(signal.SIGTERM)
+
+
 def test_its_death_is_one_line(serve: Serve) -> None:
     served = serve("lab:camera", "--name", "front", "fps=1")
     served.ready()
@@ -189,6 +203,35 @@ def test_one_that_is_restarted_goes_on_after_a_death(serve: Serve) -> None:
     assert served.closed
 
 
+def test_the_options_of_its_class_hold_where_nothing_is_typed(serve: Serve) -> None:
+    served = serve("lab:Deco")
+    assert served.ready().startswith("deco is ready (pid ")
+    (first,) = actors()
+    connect("deco").cast_.die()
+    assert served.process.stderr is not None
+    told = served.process.stderr.readline()
+    assert told == "remoteobj: deco was killed by SIGKILL, while it ran ?.die(...)\n"
+    again = served.ready()
+    (second,) = actors()
+    assert again == f"deco is ready again (pid {second.pid}); Ctrl-C stops it\n"
+    assert first.pid != second.pid
+    assert main(["stop", "deco"]) == 0, "which is followed by another one, too"
+    assert served.ready().startswith("deco is ready again")
+    ended = served.end(signal.SIGTERM)
+    assert (ended.code, ended.err) == (0, "")
+
+
+def test_one_that_can_not_be_started_again_says_why_and_ends(serve: Serve) -> None:
+    served = serve("lab:Deco", "--restart", "on-failure", "-o", "max_restarts=1", "--name", "d")
+    served.ready()
+    (served.directory / "broken").touch()
+    connect("d").cast_.die()
+    ended = served.end()
+    assert (ended.code, ended.out) == (1, "")
+    assert "d was killed by SIGKILL" in ended.err
+    assert "OSError: it is broken" in ended.err
+
+
 def test_it_ends_with_0_when_somebody_else_has_stopped_it(serve: Serve) -> None:
     served = serve("lab:Camera", "--start-method", "spawn", "--", "-1", "--fps")
     assert served.ready().startswith("Camera is ready")
@@ -203,12 +246,21 @@ def test_it_ends_with_0_when_somebody_else_has_stopped_it(serve: Serve) -> None:
     ("argv", "error"),
     [
         (["lab"], "'lab' is not of the form MODULE:CLASS"),
+        (
+            ["../srv/lab:Camera"],
+            "'../srv/lab' is no name of a module; go there, and type lab:Camera",
+        ),
+        (["./lab.py:Camera"], "'./lab.py' is no name of a module; go there, and type lab:Camera"),
+        (["lab.py:Camera"], "there is no module 'lab.py'; type lab:Camera"),
+        ([".:Camera"], "'.' is no name of a module"),
+        (["a b:Camera"], "'a b' is no name of a module"),
         (["no_lab:Camera"], "there is no module 'no_lab' here or among those installed"),
         (["no_lab.sub:Camera"], "there is no module 'no_lab' here or among those installed"),
         (["lab:Lidar"], "lab has no 'Lidar'"),
         (["lab:NUMBER"], "lab:NUMBER can't be called, so it makes no object: 7"),
         (["lab:Camera", "-o", "nicee=3"], "there is no option 'nicee'"),
         (["lab:Camera", "-o", "engine=3"], "engine"),
+        (["lab:Camera", "-o", "name=7"], "name= takes a text, or None: 7"),
         (["lab:Camera", "--name", "taken"], "the public name 'taken' is taken by"),
         (["lab:Camera", "--name", "a\nb"], "a public name is of characters that can be printed"),
     ],

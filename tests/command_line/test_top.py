@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 import pytest
 from textual.pilot import Pilot
 
+from remoteobj.cli.actor_table import ActorTable
+from remoteobj.cli.rows import ORDERS, sorted_rows
 from remoteobj.cli.top import HELP, Top
 from remoteobj.errors import CallTimeoutError
 from tests.command_line.fake_source import ROWS, FakeSource
@@ -95,6 +97,42 @@ async def test_keys_order_and_reverse_the_lines(screen: Screen) -> None:
     assert screen.names[-3:] == ["index", "planner", "model"]
     await screen.press("r", "o")
     assert screen.names[:2] == ["model", "index"]  # by memory
+    await screen.press(*["o"] * (len(ORDERS) - 2))
+    assert screen.lines[0].endswith("by name"), "after the last one comes the first"
+
+
+@pytest.mark.parametrize(
+    ("order", "first"),
+    [
+        ("name", ["arm", "front"]),
+        ("cpu", ["model", "planner"]),
+        ("memory", ["model", "index"]),
+        ("calls/s", ["table-1", "index"]),
+        ("queue", ["index", "planner"]),
+        ("age", ["arm", "planner"]),
+        ("pid", ["front", "planner"]),
+    ],
+)
+def test_each_order_has_what_is_looked_for_first_or_last(order: str, first: list[str]) -> None:
+    assert [row.name for row in sorted_rows(ROWS, order)][:2] == first
+    assert [row.name for row in sorted_rows(ROWS, order, backwards=True)][:-3:-1] == first
+
+
+@on_screen(lines=9)
+async def test_keys_move_the_cursor(screen: Screen) -> None:
+    """There is room for five of twelve lines."""
+    screen.source.rows = [ROWS[0]._replace(key=str(n), name=f"actor-{n:02}") for n in range(12)]
+    await screen.look()
+    room = len(screen.names)
+    assert room < 11
+    for keys, row in (("j pagedown", room + 1), ("pageup k", 0), ("G up", 10), ("g j", 1)):
+        await screen.press(*keys.split())
+        chosen = screen.app.query_one(ActorTable).chosen
+        assert chosen is not None
+        assert chosen.key == str(row), keys
+        assert chosen.name in screen.names
+    await screen.press("enter")
+    assert screen.source.did == [("stack", "1")]
 
 
 @on_screen()
@@ -124,8 +162,10 @@ async def test_an_interruption_is_reported(screen: Screen) -> None:
     await screen.press("down", "i")
     assert "front: interrupted" in screen.text
     await screen.press("end", "i")
-    assert "table-1 runs nothing" in screen.text
-    assert screen.source.did == [("interrupt", "a"), ("interrupt", "c")]
+    assert "table-1 runs nothing that could be interrupted" in screen.text
+    await screen.press("up", "up", "i")
+    assert "model is starting" in screen.text
+    assert screen.source.did == [("interrupt", "a"), ("interrupt", "c"), ("interrupt", "f")]
 
 
 @on_screen()
@@ -133,12 +173,13 @@ async def test_to_stop_or_kill_needs_a_yes(screen: Screen) -> None:
     await screen.press("down", "x")
     assert "Kill front (pid 4711)?" in screen.text
     await screen.press("enter")
-    await screen.press("t", "escape")
+    await screen.press("t", "escape", "t", "n")
+    assert "Stop front" not in screen.text
     assert screen.source.did == []
     await screen.press("t", "y")
     await screen.press("down", "x", "y")
     assert screen.source.did == [("stop", "a"), ("kill", "e")]
-    assert "index was killed" in screen.text
+    assert "index was killed; its owner starts it again" in screen.text
 
 
 @on_screen()
@@ -227,12 +268,14 @@ async def test_help_explains_every_column_and_key(screen: Screen) -> None:
         assert line.strip() in screen.text
 
 
-def test_q_ends_it() -> None:
+def test_q_ends_it_and_so_does_ctrl_c_wherever_one_is() -> None:
     async def main() -> None:
-        app = Top(FakeSource(), None)
-        async with app.run_test() as pilot:
-            await pilot.press("q")
-        assert app.return_code == 0
+        for keys in (["q"], ["slash", "ctrl+c"], ["question_mark", "ctrl+c"]):
+            app = Top(FakeSource(), None)
+            async with app.run_test() as pilot:
+                await pilot.press(*keys)
+            assert app.return_code == 0
+            assert not app.is_running
 
     asyncio.run(main())
 
