@@ -99,7 +99,7 @@ class Staff:
     def _new_worker(self) -> Worker:
         handle = self._spawn()
         try:
-            worker = Worker(handle, self._has_boards, self._changed)
+            worker = Worker(handle, self._has_boards, self._lock, self._changed)
             worker.greet()
         except BaseException:
             handle.kill_()
@@ -163,9 +163,11 @@ class Staff:
             self._help("failed", lambda: self._failed_start(seat, worker.why_not_born()))
 
     def _return(self, tasks: list[Task]) -> None:
-        for task in tasks:
+        """Have those of them sent again that have no outcome."""
+        wanted = [task for task in tasks if task.wanted]
+        for task in wanted:
             task.take_back()
-        self.returned += tasks
+        self.returned += wanted
 
     def _bury(self, worker: Worker, lost: list[Task]) -> None:
         worker.bury(lost)

@@ -131,14 +131,14 @@ class Task(RemoteFuture):
 
     @property
     def wanted(self) -> bool:
-        """Whether it is to be sent: it was not cancelled, nor failed."""
-        return not (self._settled or self._given_up)
+        """Whether it is to be sent: it has no outcome, and none is on its way."""
+        return not (self._settled or self._given_up or self.expired)
 
     def take_on(self) -> bool:
-        """It leaves the queue: from now on it can't be cancelled. False: it was."""
+        """It leaves the queue: from now on it can't be cancelled. False: it is not wanted."""
         if not self._taken:
             self._taken = not self._given_up and self.set_running_or_notify_cancel()
-        return self._taken
+        return self._taken and self.wanted
 
     def message(self) -> tuple[bytes, list[Any]]:
         """The call by which it is sent."""
@@ -176,6 +176,8 @@ class Task(RemoteFuture):
     def take_back(self) -> None:
         """It was not begun, and will be sent again."""
         self._pending, self._connection = None, _NOT_SENT
+        if self.timer is not None:
+            self.timer.cancel()
         call, self.call = self.call, None
         holder, self.holder = self.holder, None
         if call is not None and holder is not None and not call.answered:

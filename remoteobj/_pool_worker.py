@@ -38,6 +38,8 @@ class Worker:
 
     Args:
         handle: of the actor, which is being started.
+        has_board: whether it shares memory with the pool.
+        lock: held by whoever calls this, and by its own threads.
         changed: called from any thread when something is to be done: the worker was born, or is no
             more.
     """
@@ -56,7 +58,13 @@ class Worker:
     welcomed = False
     """Mark: the pool has taken notice that it was born."""
 
-    def __init__(self, handle: Handle[Any], has_board: bool, changed: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        handle: Handle[Any],
+        has_board: bool,
+        lock: threading.RLock,
+        changed: Callable[[], object],
+    ) -> None:
         self.handle = handle
         ref = ref_of(handle)
         self.endpoint = ref.endpoint
@@ -68,6 +76,7 @@ class Worker:
         """How many tasks were."""
         self._numbers = 0
         self._corked = False
+        self._lock = lock
         self._changed = changed
         self._greeting: PendingCall | None = None
         self.board = TaskBoard.made("tasks") if has_board else None
@@ -225,16 +234,17 @@ class Worker:
             task.timer.cancel()
 
     def _expire(self, task: Task, seconds: float) -> None:
-        if task.done():
-            return
+        with self._lock:
+            call = task.call
+            if call is None or call.answered or self.in_hand.get(task.number) is not task:
+                return  # it has ended in time, or its time begins again with another worker
+            task.expired = True
         options = FUTURES._replace(timeout=seconds, interrupt=True)
-        call, task.expired = task.call, True
         task.fail(self.endpoint.timed_out(options, call, f"did not end {task.what}"))
-        if call is not None:
-            with contextlib.suppress(Exception):
-                self.connection.wait(call, time.monotonic() + GRACE_SECONDS)
-            if not call.answered:
-                self.handle.kill_()
+        with contextlib.suppress(Exception):
+            self.connection.wait(call, time.monotonic() + GRACE_SECONDS)
+        if not call.answered:
+            self.handle.kill_()
 
     # --- its end ---------------------------------------------------------------------------
 

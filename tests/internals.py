@@ -29,7 +29,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, cast
 import pytest
 
 import remoteobj
-from remoteobj import Except, Proxy, _incarnation, _inspection, _leaks
+from remoteobj import Except, Proxy, _incarnation, _inspection, _leaks, _pool_worker
 from remoteobj._actor import control, mailbox, state_keeper
 from remoteobj._actor.actor_server import ActorServer
 from remoteobj._actor.clients import Client
@@ -471,6 +471,11 @@ def seconds_stuck(pool: Any) -> float:
     """For how long what the first worker of a pool is at has held up others."""
     seconds: float = pool._crew.seats[0].worker.stuck_since(monotonic())
     return seconds
+
+
+def hasten_the_end_of_late_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pool waits but a moment for a task to end that was interrupted, since its time was up."""
+    monkeypatch.setattr(_pool_worker, "GRACE_SECONDS", 0.05)
 
 
 def is_awaited(future: Any) -> bool:
