@@ -200,8 +200,8 @@ class Pool(Executor, Generic[T]):
             raise TypeError("map needs at least one iterable of arguments")
         self._crew.check_open()
         with import_lock:
-            # As above, for a faster start-up.
-            from ._pool_map import AsTheyCome, Flow, InOrder, Results, Source
+            from ._pool_map import AsTheyCome, Flow, InOrder, Results  # as above, for start-up
+            from ._pool_source import Source  # the same: start-up
 
         source = Source(
             self._crew,
@@ -258,8 +258,8 @@ class Pool(Executor, Generic[T]):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks, and let the workers end after those that there are.
 
-        What `map` still has to read of an iterable with a length is read now; of one without, the
-        results end with a `RuntimeError` where it was not read ahead.
+        What `map` still has to read of an iterable with a length is read now, unless futures are
+        cancelled. Otherwise its results end with a `RuntimeError` where it was not read ahead.
 
         Args:
             wait: whether to wait until all is done and the workers have ended.

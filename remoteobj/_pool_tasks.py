@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import pickle
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from contextvars import copy_context
@@ -37,7 +37,7 @@ from ._protocol.messages import Frame, Kind
 from ._protocol.requests import observers
 from .errors import NotListeningError
 
-__all__ = ["Holder", "Parcel", "Run", "Task", "TaskOwner", "outcome_of_entry"]
+__all__ = ["Holder", "Parcel", "Run", "Task", "TaskOwner"]
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
@@ -190,6 +190,11 @@ class Task(RemoteFuture):
         self._set(None, error)
         self._sendable = None
 
+    def results(self) -> list[Any] | Iterator[Any]:
+        """The results of its items, now that it is done; if there are errors among them, they are
+        raised where it is their turn, and the iterator can be gone on with."""
+        return map(Future.result, (self,))
+
     def abandon(self) -> None:
         """Cancel it, although it may be running: nobody is to wait for it any more."""
         call, holder = self.call, self.holder
@@ -262,8 +267,8 @@ class Run(Task):
     """Some calls of one function, sent together.
 
     Their arguments are plain values, in columns; or they come in parcels, each of which is
-    unpickled when its call is made. The result is the list of their outcomes: plain values, and
-    entries, of which `outcome_of_entry` makes a value or an error.
+    unpickled when its call is made. The outcomes are plain values, and entries, of which
+    `_result_of` makes a value or an error.
     """
 
     def __init__(
@@ -323,28 +328,43 @@ class Run(Task):
     def died(self, noted: list[Any], error: BaseException) -> None:
         """Its worker has died when these items had their outcomes: of the next one, if there is."""
         self.outcomes += noted[: self.left]
-        self.has_entries = True
-        if self.left:
-            self.outcomes.append((None, error, []))
+        self._fail_next(min(1, self.left), error)
         self.end()
+
+    def fail(self, error: BaseException, told: bool = True) -> None:
+        """Give this error to all items that have no outcome."""
+        self._fail_next(self.left, error)
+        self.end()
+
+    def _fail_next(self, items: int, error: BaseException) -> None:
+        self.outcomes += [(None, error, [])] * items
+        self.has_entries = True
 
     def end(self) -> None:
         """Settle it, if it has all outcomes."""
         if not self.left and self.wanted:
-            self._set(self.outcomes, None)
+            self._set(None, None)
             self._parcels = ()
+
+    def results(self) -> list[Any] | Iterator[Any]:
+        """Those of its items; the outcome of all that have none is that it was cancelled."""
+        if self.left:
+            self._fail_next(self.left, CancelledError())
+        return map(_result_of, self.outcomes) if self.has_entries else self.outcomes
 
     def settle(self, interruptions: tuple[type[BaseException], ...] = INTERRUPTIONS) -> None:
         """This is done within a read."""
 
 
-def outcome_of_entry(entry: Any) -> Any:
-    """The value of an entry of a run; raises the error that it is.
+def _result_of(outcome: Any) -> Any:
+    """The value that an outcome of a run is.
 
     Raises:
-        Exception: what the call raised.
+        Exception: the error that it is.
     """
-    kind, payload, buffers = entry
+    if type(outcome) is not tuple:
+        return outcome
+    kind, payload, buffers = outcome
     if kind is None:
-        raise payload
+        raise payload.with_traceback(None)  # that of others who have the same one is none of ours
     return decode_answer(Frame(kind, 0, payload, buffers))

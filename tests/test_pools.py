@@ -270,11 +270,11 @@ def test_a_map_has_a_time_limit_for_all_its_results(gate: Gate) -> None:
 def test_a_map_over_a_list_goes_on_although_the_pool_is_shut_down() -> None:
     with FORK.pool(2) as pool:
         results = pool.map(double, list(range(3000)))
-        endless = pool.map(double, itertools.count())
+        endless = pool.map(double, itertools.count(), buffersize=20)
     assert list(results) == list(range(0, 6000, 2))
+    assert list(itertools.islice(endless, 20)) == list(range(0, 40, 2))
     with pytest.raises(RuntimeError, match="after shutdown"):
-        for _ in endless:
-            pass
+        next(endless)
 
 
 @pytest.mark.parametrize("name", ["chunksize", "buffersize"])
