@@ -64,7 +64,7 @@ class Source:
         """Items of which no run was made yet."""
         self._rest = _rest_of(iterables)
         self._length = length
-        self._size = min(length or 1, MOST_ITEMS)  # of the first one, to see what the items are
+        self._size = length or 1  # of the first one, to see what the items are
         self._most = most
         self.ahead = 0
         """Items that were read, and whose outcomes nobody has asked for."""
@@ -114,7 +114,7 @@ class Source:
             # At the end the workers are to be done at the same time.
             share = self._rest // (2 * len(self.crew.seats)) + 1
             size = min(size, max(share, size // 4))
-        return max(1, size)
+        return max(1, min(size, self.crew.most_together))
 
     def _next_runs(self) -> list[Task]:
         """The next items, as runs, which have been submitted; none: there are no more."""

@@ -46,6 +46,7 @@ class Staff:
         size: how many seats there are.
         spawn: starts a worker, and does not wait for it.
         has_boards: whether each lives in a process, with which memory can be shared.
+        max_tasks: how many tasks a worker does.
         lock: held by whoever calls this, and by its own threads.
         changed: called from any thread when there is something to look at.
     """
@@ -56,6 +57,7 @@ class Staff:
         size: int,
         spawn: Callable[[], Handle[Any]],
         has_boards: bool,
+        max_tasks: int | None,
         lock: threading.RLock,
         changed: Callable[[], object],
     ) -> None:
@@ -69,6 +71,7 @@ class Staff:
         """Why the last of several could not be started."""
         self._spawn = spawn
         self._has_boards = has_boards
+        self._max_tasks = max_tasks
         self._lock = lock
         self._changed = changed
         self._failed_starts = 0
@@ -99,7 +102,7 @@ class Staff:
     def _new_worker(self) -> Worker:
         handle = self._spawn()
         try:
-            worker = Worker(handle, self._has_boards, self._lock, self._changed)
+            worker = Worker(handle, self._has_boards, self._max_tasks, self._lock, self._changed)
             worker.greet()
         except BaseException:
             handle.kill_()

@@ -99,6 +99,8 @@ class Task(RemoteFuture):
     """Ends it when its time is up."""
     items = 1
     """For how many tasks it counts."""
+    portion = 1
+    """How many of them its worker was given, and has not answered."""
     expired = False
     """Whether its time is up: what comes of it now is not its outcome."""
     _taken = False
@@ -167,8 +169,14 @@ class Task(RemoteFuture):
         if not call.answered:
             self._pending = call
 
-    def to_be_sent(self, holder: Holder) -> None:
-        """It is about to be."""
+    @property
+    def left(self) -> int:
+        """How many of its items have no outcome yet."""
+        return self.items
+
+    def to_be_sent(self, holder: Holder, most: int | None) -> None:
+        """It is about to be, with so many of its items at most."""
+        self.portion = self.left if most is None else min(self.left, most)
         self.holder = holder
         self._connection = holder.connection
         self._call = (holder.endpoint, holder.proxy, None, FUTURES)
@@ -292,18 +300,19 @@ class Run(Task):
 
     @property
     def left(self) -> int:
-        """How many items have no outcome yet."""
+        """How many of its items have no outcome yet."""
         return self.items - len(self.outcomes)
 
     def message(self) -> tuple[bytes, list[Any]]:
-        """The call by which it is sent, for the items that have no outcome yet."""
+        """The call by which it is sent, for the next items that have no outcome yet."""
         first = len(self.outcomes)
+        end = first + self.portion
         packed: list[tuple[bytes, int, int]] = []
         buffers: list[Any] = []
-        for payload, own in self._parcels[first:]:
+        for payload, own in self._parcels[first:end]:
             packed.append((payload, len(buffers), len(buffers) + len(own)))
             buffers += own
-        head = pickled((self.items, first, packed), 5)
+        head = pickled((first, end, packed), 5)
         return self.call_with(self._func, run_items, head + self._columns, buffers)
 
     def on_ready(self, pending: PendingCall) -> None:
@@ -313,22 +322,25 @@ class Run(Task):
             return
         frame = pending.first
         assert frame is not None
+        outcomes: list[Any]
         if frame[0] == Kind.ERROR:  # of the worker, which could not do it at all
-            self.outcomes += [(frame[0], bytes(frame[2]), [])] * self.left
+            outcomes = [(frame[0], bytes(frame[2]), [])] * self.portion
             self.has_entries = True
         else:
             seconds, has_entries, outcomes = loads(frame[2], frame[3])
-            self.outcomes += outcomes
             self.seconds += seconds
             self.has_entries = self.has_entries or has_entries
+        self.outcomes += outcomes
+        self.portion -= len(outcomes)
         self._pending = None
         self.end()
         self.owner.answered(self)
 
     def died(self, noted: list[Any], error: BaseException) -> None:
-        """Its worker has died when these items had their outcomes: of the next one, if there is."""
-        self.outcomes += noted[: self.left]
-        self._fail_next(min(1, self.left), error)
+        """Its worker has died when these had their outcomes: of the next item, if it had that."""
+        noted = noted[: self.portion]
+        self.outcomes += noted
+        self._fail_next(min(1, self.portion - len(noted)), error)
         self.end()
 
     def fail(self, error: BaseException, told: bool = True) -> None:

@@ -39,6 +39,7 @@ class Worker:
     Args:
         handle: of the actor, which is being started.
         has_board: whether it shares memory with the pool.
+        most: how many tasks it may do; None: as many as there are.
         lock: held by whoever calls this, and by its own threads.
         changed: called from any thread when something is to be done: the worker was born, or is no
             more.
@@ -53,8 +54,8 @@ class Worker:
     """It was never born, or its connection has ended, after all its answers were read."""
     dead = False
     """Its process has ended. There may be answers that were not read."""
-    retiring = False
-    """It gets no more tasks."""
+    dismissed = False
+    """It gets no more tasks, whatever it may do."""
     welcomed = False
     """Mark: the pool has taken notice that it was born."""
 
@@ -62,6 +63,7 @@ class Worker:
         self,
         handle: Handle[Any],
         has_board: bool,
+        most: int | None,
         lock: threading.RLock,
         changed: Callable[[], object],
     ) -> None:
@@ -72,8 +74,9 @@ class Worker:
         self.connection = self.endpoint.ensure_connected()
         self.in_hand: dict[int, Task] = {}
         """By number: what was sent to it and has not come back."""
-        self.sent = 0
+        self._sent = 0
         """How many tasks were."""
+        self._most = most
         self._numbers = 0
         self._corked = False
         self._lock = lock
@@ -123,6 +126,11 @@ class Worker:
     # --- giving it tasks -------------------------------------------------------------------
 
     @property
+    def retiring(self) -> bool:
+        """Whether it gets no more tasks: it has, or has had, as many as it may do."""
+        return self.dismissed or (self._most is not None and self._sent >= self._most)
+
+    @property
     def usable(self) -> bool:
         """Whether it takes tasks."""
         return self.born and not (self.gone or self.dead or self.retiring)
@@ -145,10 +153,10 @@ class Worker:
             ConnectionEndedError: it has ended, and nothing was sent.
         """
         self._numbers += 1
-        self.sent += task.items
         task.number = self._numbers
         task.to_claim = bool(self.in_hand)
-        task.to_be_sent(self)
+        task.to_be_sent(self, None if self._most is None else self._most - self._sent)
+        self._sent += task.portion  # before its answer can be here
         payload, buffers = task.message()
         self.in_hand[task.number] = task
         self._corked = cork
@@ -174,6 +182,10 @@ class Worker:
         since = self.board.since
         return now - since if since else 0.0
 
+    def not_done(self, task: Task) -> None:
+        """What it was given of this task and has not done does not count."""
+        self._sent -= task.portion
+
     def withdraw(self) -> list[Task]:
         """Take back what it has not begun; in order."""
         assert self.board is not None
@@ -183,7 +195,7 @@ class Worker:
             if not self.board.claim(number) or number <= self.board.begun:
                 break
             task = self.in_hand.pop(number)
-            self.sent -= task.items
+            self.not_done(task)
             task.take_back()
             withdrawn.append(task)
         self.function_key = 0  # which one of these may have brought

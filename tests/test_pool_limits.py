@@ -2,6 +2,9 @@
 
 import os
 import signal
+import time
+from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -22,3 +25,29 @@ def test_a_task_whose_time_is_up_before_its_worker_began_it_is_not_sent_again(
         assert type(late.exception(20)) is CallTimeoutError
         assert [pool.submit(abs, -number).result(5) for number in range(3)] == [0, 1, 2]
         assert pool.submit(os.getpid).result(5) != pid
+
+
+def who_am_i(_: object, seconds: float = 0.0) -> int:
+    time.sleep(seconds)
+    return os.getpid()
+
+
+@pytest.mark.parametrize(
+    "items", [range(27), [[number] for number in range(27)]], ids=["plain", "parcels"]
+)
+def test_a_worker_does_no_more_items_of_a_map_than_it_may_do_tasks(items: Any) -> None:
+    with FORK.options(max_tasks_per_worker=10).pool(1) as pool:
+        pids = [pool.submit(os.getpid).result(20) for _ in range(3)]
+        pids += pool.map(who_am_i, items, chunksize=100)
+    assert list(Counter(pids).values()) == [10, 10, 10]
+
+
+def test_a_worker_whose_run_was_cut_since_it_takes_long_does_all_that_it_may() -> None:
+    with FORK.options(max_tasks_per_worker=3).pool(1) as pool:
+        pids = list(pool.map(who_am_i, range(6), [0.025] * 6, chunksize=6))
+    assert list(Counter(pids).values()) == [3, 3]
+
+
+def test_what_every_worker_does_counts_as_a_task() -> None:
+    with FORK.options(max_tasks_per_worker=1).pool(2) as pool:
+        assert len({*pool.each(os.getpid), *pool.each(os.getpid)}) == 4
