@@ -98,6 +98,7 @@ class Staff:
             for worker in self.workers():
                 worker.stop().join()
             raise
+        self._changed()  # one may have died before it had its seat, where it is looked for
 
     def _new_worker(self) -> Worker:
         handle = self._spawn()

@@ -478,6 +478,29 @@ def hasten_the_end_of_late_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_pool_worker, "GRACE_SECONDS", 0.05)
 
 
+def have_workers_seated_when_they_are_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker of a pool that dies right after its start has died, and its pool has looked, before
+    it takes its seat."""
+    greet = _pool_worker.Worker.greet
+
+    def greet_and_wait(worker: Any) -> None:
+        told: list[bool] = []
+        changed = worker._changed
+
+        def tell() -> None:
+            changed()
+            told.append(True)
+
+        worker._changed = tell
+        greet(worker)
+        until(lambda: len(told) == 2)  # its greeting has failed, and its process has ended
+        looked = threading.Event()
+        io_thread.reactor.call_soon(looked.set)
+        assert looked.wait(10)
+
+    monkeypatch.setattr(_pool_worker.Worker, "greet", greet_and_wait)
+
+
 def is_awaited(future: Any) -> bool:
     """Whether a thread waits for it by reading."""
     return bool(future._awaited)

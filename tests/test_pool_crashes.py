@@ -13,7 +13,13 @@ from typing import Any
 import pytest
 
 from remoteobj import ActorDiedError, CallTimeoutError, Pool, UnsendableError, options
-from tests.internals import hold_reactor, is_awaited, look_for_stuck_tasks, seconds_stuck
+from tests.internals import (
+    have_workers_seated_when_they_are_dead,
+    hold_reactor,
+    is_awaited,
+    look_for_stuck_tasks,
+    seconds_stuck,
+)
 from tests.tools import until, until_gone
 
 NEIGHBOURS = 6
@@ -355,6 +361,15 @@ def test_three_workers_in_a_row_that_are_not_born_break_the_pool(
         assert type(error.__cause__) is cause
         with pytest.raises(BrokenExecutor, match="3 workers in a row could not be started"):
             pool.submit(repr)
+
+
+def test_a_worker_that_dies_before_it_has_its_seat_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    have_workers_seated_when_they_are_dead(monkeypatch)
+    with options(start_method="fork").pool(1, NeverBorn, "SIGKILL") as pool:
+        with pytest.raises(BrokenExecutor):
+            pool.submit(repr).result(20)
 
 
 def exit_when(gate: Any) -> None:
