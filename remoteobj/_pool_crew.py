@@ -272,6 +272,8 @@ class Crew:
 
     def _send(self, worker: Worker, task: Task) -> None:
         try:
+            if self._task_timeout is not None:
+                worker.limit(task, self._task_timeout)
             worker.send(task, cork=bool(self.queue))
         except Exception:  # its end was not noticed until now
             worker.gone = True
@@ -282,8 +284,6 @@ class Crew:
         except BaseException:  # Ctrl-C: whether it was sent is not known, and who waits is told
             task.abandon()
             raise
-        if self._task_timeout is not None:
-            worker.limit(task, self._task_timeout)
 
     # --- tasks that hold up others -----------------------------------------------------------
 

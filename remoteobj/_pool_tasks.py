@@ -250,7 +250,9 @@ class Task(RemoteFuture):
             if self.done():
                 return
             raise NotListeningError(f"{self.owner.name} belongs to the parent process")
-        if self._pending is not None and not self.owner.has_queued:
+        if self.timer is not None:
+            self._connection.hurry()  # when its time is up, there may be no answer to wake a reader
+        elif self._pending is not None and not self.owner.has_queued:
             super()._wait(timeout)
         if not self.done():
             left = None if deadline is None else max(0.0, deadline - time.monotonic())

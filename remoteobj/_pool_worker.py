@@ -214,6 +214,8 @@ class Worker:
     def bury(self, lost: list[Task]) -> None:
         """Settle what it died of. This may take a moment, until its exit code is known."""
         for task in lost:
+            if not task.wanted:
+                continue
             error = self._error_of(task)
             if isinstance(task, Run):
                 noted = self.board is not None and task.number == self.board.begun
@@ -233,7 +235,7 @@ class Worker:
     # --- limits ----------------------------------------------------------------------------
 
     def limit(self, task: Task, seconds: float) -> None:
-        """End this task when its time is up."""
+        """Have this task, which is about to be sent, end when its time is up."""
 
         def expire() -> None:
             # To ask the worker why it takes so long takes time, in which the I/O thread must go on.
@@ -242,8 +244,6 @@ class Worker:
             threading.Thread(target=job, name=name, daemon=True).start()
 
         task.timer = reactor.call_at(time.monotonic() + seconds, expire)
-        if task.done():
-            task.timer.cancel()
 
     def _expire(self, task: Task, seconds: float) -> None:
         with self._lock:
@@ -256,7 +256,15 @@ class Worker:
         with contextlib.suppress(Exception):
             self.connection.wait(call, time.monotonic() + GRACE_SECONDS)
         if not call.answered:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """End it by force; a thread, which can't be ended, is left to itself."""
+        try:
             self.handle.kill_()
+        except RuntimeError:
+            self.gone = True
+            self._changed()
 
     # --- its end ---------------------------------------------------------------------------
 

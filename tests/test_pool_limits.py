@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from collections import Counter
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from remoteobj import CallTimeoutError, options
+from remoteobj.testing import Gate
 from tests.internals import hasten_the_end_of_late_tasks
 
 FORK = options(start_method="fork")
@@ -51,3 +53,35 @@ def test_a_worker_whose_run_was_cut_since_it_takes_long_does_all_that_it_may() -
 def test_what_every_worker_does_counts_as_a_task() -> None:
     with FORK.options(max_tasks_per_worker=1).pool(2) as pool:
         assert len({*pool.each(os.getpid), *pool.each(os.getpid)}) == 4
+
+
+def pass_stubbornly(gate: Gate) -> None:
+    """Heed no interrupt before the gate is open."""
+    while True:
+        try:
+            gate.park()
+            return
+        except BaseException:
+            pass
+
+
+def test_a_task_that_is_late_says_so_before_it_has_heeded_its_interrupt(gate: Gate) -> None:
+    with FORK.options(task_timeout=0.1).pool(1) as pool:
+        pid = pool.submit(os.getpid).result(20)
+        assert type(pool.submit(pass_stubbornly, gate).exception(20)) is CallTimeoutError
+        gate.open()
+        assert pool.submit(os.getpid).result(20) == pid
+
+
+def test_a_thread_whose_task_heeds_no_interrupt_is_left_to_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hasten_the_end_of_late_tasks(monkeypatch)
+    with Gate() as gate, options(engine="thread", task_timeout=0.1).pool(1) as pool:
+        first = pool.submit(threading.get_ident).result(20)
+        late = [pool.submit(pass_stubbornly, gate) for _ in range(2)]
+        after = pool.submit(threading.get_ident)
+        assert [type(one.exception(20)) for one in late] == [CallTimeoutError] * 2
+        assert after.result(20) != first
+        gate.open()
+        gate.open()
