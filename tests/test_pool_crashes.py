@@ -199,6 +199,8 @@ def test_who_waits_for_a_task_for_so_long_has_the_outcome_of_the_worker_that_run
     """It was sent ahead to a worker that died before it began; its result is no plain data."""
     with options(start_method="fork").pool(1) as pool:
         pid = pool.submit(os.getpid).result(20)
+        for number in range(50):  # so that its worker is given several at once
+            assert pool.submit(double, number).result(20) == 2 * number
         fatal = pool.submit(hold, gate)
         gate.wait_for_arrival()
         ahead = pool.submit(Fraction, 1, 3)
