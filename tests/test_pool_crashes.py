@@ -203,12 +203,14 @@ def test_who_waits_for_a_task_for_so_long_has_the_outcome_of_the_worker_that_run
             assert pool.submit(double, number).result(20) == 2 * number
         fatal = pool.submit(hold, gate)
         gate.wait_for_arrival()
-        ahead = pool.submit(Fraction, 1, 3)
         found: list[Any] = []
-        waiting = threading.Thread(target=lambda: found.append(ahead.result(20)))
-        waiting.start()
-        until(lambda: is_awaited(ahead))
-        os.kill(pid, signal.SIGKILL)
+        with hold_reactor():  # else it may be taken back first, since it waits behind another one
+            ahead = pool.submit(Fraction, 1, 3)
+            waiting = threading.Thread(target=lambda: found.append(ahead.result(20)))
+            waiting.start()
+            until(lambda: is_awaited(ahead))
+            os.kill(pid, signal.SIGKILL)
+            assert until_gone(pid, 10)
         waiting.join(10)
         assert found == [Fraction(1, 3)]
         assert isinstance(fatal.exception(20), ActorDiedError)
