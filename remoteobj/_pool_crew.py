@@ -27,8 +27,9 @@ from typing import Any, Final
 from ._handle import Handle
 from ._os.fork_safety import leave_to_parent
 from ._os.io_thread import reactor
+from ._pool_runs import Run
 from ._pool_staff import FAILED_STARTS, Seat, Staff
-from ._pool_tasks import Run, Task
+from ._pool_tasks import Task
 from ._pool_worker import Worker
 from ._wire.task_board import MOST_ITEMS
 from .errors import NotListeningError, describe

@@ -15,7 +15,8 @@ from ._pickling.codec import dumps
 from ._pickling.out_of_band import all_plain
 from ._pool_crew import Crew
 from ._pool_functions import Function
-from ._pool_tasks import Parcel, Run, Task
+from ._pool_runs import Parcel, Run
+from ._pool_tasks import Task
 from ._wire.task_board import MOST_ITEMS
 from .errors import UnsendableError
 

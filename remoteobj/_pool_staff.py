@@ -20,7 +20,8 @@ from typing import Any, Final
 
 from ._handle import Handle
 from ._os.thread_group import ThreadGroup
-from ._pool_tasks import Run, Task
+from ._pool_runs import Run
+from ._pool_tasks import Task
 from ._pool_worker import Worker
 
 __all__ = ["FAILED_STARTS", "Seat", "Staff"]

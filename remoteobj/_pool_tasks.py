@@ -7,8 +7,8 @@
       └────────────┘
         its worker has died, or is busy with another one, before it was begun
 
-A `Task` is one call. A `Run` is many calls of one function, of which a map consists: each of its
-items keeps its own outcome.
+A `Task` is one call. Many calls of one function are a `Run` (`_pool_runs`): each of its items keeps
+its own outcome.
 """
 
 from __future__ import annotations
@@ -19,25 +19,24 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from contextvars import copy_context
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol
 
-from ._actor.pool_work import run_items, run_task
-from ._caller.answers import decode_answer
+from ._actor.pool_work import run_task
 from ._caller.call_options import FUTURES
 from ._caller.connection import Connection
 from ._caller.endpoint import Endpoint
 from ._caller.futures import INTERRUPTIONS, RemoteFuture
 from ._os.fork_safety import fork_generation
 from ._os.io_thread import Timer
-from ._pickling.codec import dumps, loads, pickled
+from ._pickling.codec import dumps, pickled
 from ._pickling.out_of_band import all_plain
 from ._pool_functions import Function
 from ._protocol.calls import PendingCall
-from ._protocol.messages import Frame, Kind
+from ._protocol.messages import Kind
 from ._protocol.requests import observers
 from .errors import NotListeningError
 
-__all__ = ["Holder", "Parcel", "Run", "Task", "TaskOwner"]
+__all__ = ["Holder", "Task", "TaskOwner", "was_refused"]
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
@@ -104,6 +103,8 @@ class Task(RemoteFuture):
     expired = False
     """Whether its time is up: what comes of it now is not its outcome."""
     _taken = False
+    _abandonment: BaseException | None = None
+    """Its error, if it was cancelled while it was at work, which a plain future can't be."""
 
     def __init__(self, owner: TaskOwner, what: str) -> None:
         Future.__init__(self)
@@ -208,7 +209,8 @@ class Task(RemoteFuture):
         call, holder = self.call, self.holder
         if call is not None and holder is not None and not call.answered:
             holder.connection.fail(call, CancelledError)
-        self.fail(CancelledError(), told=False)
+        self._abandonment = CancelledError()
+        self.fail(self._abandonment, told=False)
 
     # --- as the connection sees it -----------------------------------------------------------
 
@@ -243,6 +245,25 @@ class Task(RemoteFuture):
         self._sendable = None
         return True
 
+    def cancelled(self) -> bool:
+        """Whether it was cancelled; by Ctrl-C, it may be while it is at work."""
+        why = self._abandonment
+        if why is None or not self.done():
+            return super().cancelled()
+        return super().cancelled() or Future.exception(self, 0) is why
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """What the call raised, once that is known; None if it did not.
+
+        Raises:
+            TimeoutError: it is not known after `timeout` seconds.
+            CancelledError: it was cancelled.
+        """
+        error = super().exception(timeout)
+        if error is not None and error is self._abandonment:
+            raise error
+        return error
+
     def _wait(self, timeout: float | None) -> None:
         """Wait until it is done, for so long: by reading, if nothing else is to be done."""
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -264,121 +285,3 @@ def was_refused(pending: PendingCall) -> bool:
     """Whether a call has ended without an answer."""
     first = pending.first
     return pending.failure is not None or (first is not None and first[0] == Kind.REFUSED)
-
-
-# --- runs ------------------------------------------------------------------------------------
-
-
-Parcel: TypeAlias = "tuple[bytes, Sequence[Any]]"
-"""The arguments of one call, pickled, and their buffers."""
-
-
-class Run(Task):
-    """Some calls of one function, sent together.
-
-    Their arguments are plain values, in columns; or they come in parcels, each of which is
-    unpickled when its call is made. The outcomes are plain values, and entries, of which
-    `_result_of` makes a value or an error.
-    """
-
-    def __init__(
-        self,
-        owner: TaskOwner,
-        func: Function,
-        items: int,
-        *,
-        columns: Sequence[list[Any]] = (),
-        parcels: Sequence[Parcel] = (),
-    ) -> None:
-        super().__init__(owner, func.what)
-        self.items = items
-        self.seconds = 0.0
-        """That its items have taken."""
-        self.has_entries = False
-        self.outcomes: list[Any] = []
-        self._func = func
-        self._parcels = parcels
-        self._columns = b"" if parcels else pickled(columns, 5)
-
-    @property
-    def left(self) -> int:
-        """How many of its items have no outcome yet."""
-        return self.items - len(self.outcomes)
-
-    def message(self) -> tuple[bytes, list[Any]]:
-        """The call by which it is sent, for the next items that have no outcome yet."""
-        first = len(self.outcomes)
-        end = first + self.portion
-        packed: list[tuple[bytes, int, int]] = []
-        buffers: list[Any] = []
-        for payload, own in self._parcels[first:end]:
-            packed.append((payload, len(buffers), len(buffers) + len(own)))
-            buffers += own
-        head = pickled((first, end, packed), 5)
-        return self.call_with(self._func, run_items, head + self._columns, buffers)
-
-    def on_ready(self, pending: PendingCall) -> None:
-        """Outcomes are here. They are plain values and bytes, so to unpickle them runs no code."""
-        if was_refused(pending):
-            self.owner.came_back(self)
-            return
-        frame = pending.first
-        assert frame is not None
-        outcomes: list[Any]
-        if frame[0] == Kind.ERROR:  # of the worker, which could not do it at all
-            outcomes = [(frame[0], bytes(frame[2]), [])] * self.portion
-            self.has_entries = True
-        else:
-            seconds, has_entries, outcomes = loads(frame[2], frame[3])
-            self.seconds += seconds
-            self.has_entries = self.has_entries or has_entries
-        self.outcomes += outcomes
-        self.portion -= len(outcomes)
-        self._pending = None
-        self.end()
-        self.owner.answered(self)
-
-    def died(self, noted: list[Any], error: BaseException) -> None:
-        """Its worker has died when these had their outcomes: of the next item, if it had that."""
-        noted = noted[: self.portion]
-        self.outcomes += noted
-        self._fail_next(min(1, self.portion - len(noted)), error)
-        self.end()
-
-    def fail(self, error: BaseException, told: bool = True) -> None:
-        """Give this error to all items that have no outcome."""
-        self._fail_next(self.left, error)
-        self.end()
-
-    def _fail_next(self, items: int, error: BaseException) -> None:
-        self.outcomes += [(None, error, [])] * items
-        self.has_entries = True
-
-    def end(self) -> None:
-        """Settle it, if it has all outcomes."""
-        if not self.left and self.wanted:
-            self._set(None, None)
-            self._parcels = ()
-
-    def results(self) -> list[Any] | Iterator[Any]:
-        """Those of its items; the outcome of all that have none is that it was cancelled."""
-        if self.left:
-            self._fail_next(self.left, CancelledError())
-        return map(_result_of, self.outcomes) if self.has_entries else self.outcomes
-
-    def settle(self, interruptions: tuple[type[BaseException], ...] = INTERRUPTIONS) -> None:
-        """This is done within a read."""
-
-
-def _result_of(outcome: Any) -> Any:
-    """The value that an outcome of a run is.
-
-    Raises:
-        Exception: the error that it is.
-    """
-    if type(outcome) is not tuple:
-        return outcome
-    kind, payload, buffers = outcome
-    if kind is None:
-        raise payload.with_traceback(None)  # that of others who have the same one is none of ours
-    return decode_answer(Frame(kind, 0, payload, buffers))

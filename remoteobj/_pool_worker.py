@@ -15,7 +15,8 @@ from ._caller.endpoint import encode
 from ._catching.unseen import tell
 from ._handle import Handle
 from ._os.io_thread import reactor
-from ._pool_tasks import Run, Task
+from ._pool_runs import Run
+from ._pool_tasks import Task
 from ._protocol.calls import PendingCall
 from ._proxy import Proxy, proxy_of, ref_of
 from ._wire.task_board import TaskBoard

@@ -136,6 +136,26 @@ def test_a_worker_is_replaced_by_the_pool_and_does_not_restart_itself() -> None:
         assert pool.submit(os.getpid).result() != pid
 
 
+@pytest.mark.parametrize(
+    ("wrong", "name"),
+    [
+        ("2", "n"),
+        (2.5, "n"),
+        (1.5, "max_tasks_per_worker"),
+        ("5", "task_timeout"),
+    ],
+)
+def test_a_number_of_the_wrong_type_makes_no_pool(wrong: Any, name: str) -> None:
+    with pytest.raises(TypeError, match=f"^{name} must be a"):
+        Pool(wrong) if name == "n" else options(**{name: wrong}).pool(1)
+
+
+def test_a_factory_may_have_arguments_of_any_name() -> None:
+    for make in (Pool, FORK.pool):
+        with make(1, dict, n=2, factory=3, self=4) as pool:
+            assert pool.submit(sorted).result(20) == ["factory", "n", "self"]
+
+
 def test_arguments_without_a_factory_are_refused() -> None:
     wrong: Any = Pool
     with pytest.raises(TypeError, match="without a factory"):
@@ -280,9 +300,10 @@ def test_a_map_over_a_list_goes_on_although_the_pool_is_shut_down() -> None:
 @pytest.mark.parametrize("name", ["chunksize", "buffersize"])
 def test_a_map_of_none_at_once_is_refused(name: str) -> None:
     with FORK.pool(1) as pool:
-        wrong: Any = {name: 0}
-        with pytest.raises(ValueError, match=name):
-            pool.map(double, [1], **wrong)
+        for number, error in ((0, ValueError), (2.5, TypeError)):
+            wrong: Any = {name: number}
+            with pytest.raises(error, match=f"^{name} must be"):
+                pool.map(double, [1], **wrong)
         with pytest.raises(TypeError, match="at least one iterable"):
             pool.map(double)
 
@@ -442,6 +463,26 @@ def test_a_fork_has_no_part_in_the_pool(gate: Gate) -> None:
 def test_a_pool_can_not_be_pickled() -> None:
     with FORK.pool(1) as pool, pytest.raises(TypeError, match="can't be pickled"):
         pickle.dumps(pool)
+
+
+def test_what_ctrl_c_ends_is_cancelled_whether_it_has_begun_or_not(gate: Gate) -> None:
+    tasks: list[cf.Future[int]] = []
+    with pytest.raises(KeyboardInterrupt), FORK.pool(1) as pool:
+        tasks.append(pool.submit(park, gate))
+        gate.wait_for_arrival()
+        tasks.append(pool.submit(double, 1))
+        raise KeyboardInterrupt
+    for one in tasks:
+        assert one.done()
+        assert one.cancelled()
+        with pytest.raises(cf.CancelledError):
+            one.exception()
+        with pytest.raises(asyncio.CancelledError):
+            asyncio.run(wrapped(one))
+
+
+async def wrapped(future: cf.Future[Any]) -> Any:
+    return await asyncio.wrap_future(future)
 
 
 def test_ctrl_c_ends_a_map_and_its_pool(gate: Gate) -> None:
