@@ -55,6 +55,15 @@ def test_what_every_worker_does_counts_as_a_task() -> None:
         assert len({*pool.each(os.getpid), *pool.each(os.getpid)}) == 4
 
 
+def test_in_a_map_each_item_has_the_time_limit_of_a_task() -> None:
+    with FORK.options(task_timeout=0.2).pool(1) as pool:
+        results = pool.map(who_am_i, range(3), [0.0, 60.0, 0.0])
+        pid = next(results)
+        with pytest.raises(CallTimeoutError):
+            next(results)
+        assert next(results) == pid
+
+
 def pass_stubbornly(gate: Gate) -> None:
     """Heed no interrupt before the gate is open."""
     while True:

@@ -314,6 +314,13 @@ def test_a_bar_shows_how_far_a_map_is(capsys: pytest.CaptureFixture[str]) -> Non
     assert "100/100" in capsys.readouterr().err
 
 
+def test_a_bar_needs_no_length_nor_order(capsys: pytest.CaptureFixture[str]) -> None:
+    with FORK.pool(2) as pool:
+        results = pool.map_unordered(double, iter(range(100)), progress=True)
+        assert sorted(results) == list(range(0, 200, 2))
+    assert "100it" in capsys.readouterr().err
+
+
 def test_without_tqdm_a_bar_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tqdm", None)
     with FORK.pool(1) as pool:
@@ -511,6 +518,41 @@ def test_an_event_loop_runs_functions_in_a_pool() -> None:
         assert asyncio.run(main()) == list(range(0, 40, 2))
 
 
+def test_a_bar_of_another_library_goes_around_futures_and_results() -> None:
+    class Bar(pytest.importorskip("tqdm").tqdm):  # type: ignore[misc]
+        monitor_interval = 0  # it needs no thread, which would be left
+
+    Bar.set_lock(threading.RLock())  # nor a lock between processes
+    with FORK.pool(2) as pool:
+        futures = [pool.submit(double, number) for number in range(20)]
+        done = Bar(cf.as_completed(futures), total=20, disable=True)
+        assert {one.result() for one in done} == set(range(0, 40, 2))
+        assert list(Bar(pool.map(double, range(20)), disable=True)) == list(range(0, 40, 2))
+
+
+def test_callbacks_may_submit_the_next_tasks() -> None:
+    """So does joblib: each batch that is done brings the next one."""
+    batches = iter([range(k, k + 10) for k in range(0, 200, 10)])
+    found: list[list[int]] = []
+    all_done = threading.Event()
+
+    def submit_next(done: cf.Future[list[int]] | None = None) -> None:
+        if done is not None:
+            found.append(done.result())
+        if (batch := next(batches, None)) is not None:
+            pool.submit(lambda numbers: list(map(double, numbers)), batch).add_done_callback(
+                submit_next
+            )
+        elif len(found) == 20:
+            all_done.set()
+
+    with FORK.pool(2) as pool:
+        submit_next()
+        submit_next()
+        assert all_done.wait(20)
+    assert sorted(itertools.chain(*found)) == list(range(0, 400, 2))
+
+
 def sum_by_a_pool(count: int) -> int:
     with Pool(2) as pool:
         return sum(pool.map(double, range(count)))
@@ -564,19 +606,25 @@ from remoteobj import options
 def write(number):
     os.write(1, b".")
 
-pool = options(start_method="fork", stop_timeout={timeout}).pool(2)
+pool = options(start_method="fork", stop_timeout={timeout}, daemon={daemon}).pool(2)
 for number in range({count}):
     pool.submit({task}, number)
 """
 
 
 def test_the_end_of_the_program_waits_for_what_is_queued(script: Any) -> None:
-    done = script(AT_EXIT.format(timeout=10, count=500, task="write")).finish()
+    done = script(AT_EXIT.format(timeout=10, daemon=True, count=500, task="write")).finish()
     assert (done.code, done.out.count(".")) == (0, 500)
+
+
+def test_where_workers_are_no_daemons_it_waits_as_long_as_the_tasks_take(script: Any) -> None:
+    slowly = "lambda number: [time.sleep(0.15), write(number)]"
+    done = script(AT_EXIT.format(timeout=0.01, daemon=False, count=4, task=slowly)).finish()
+    assert (done.code, done.out.count(".")) == (0, 4)
 
 
 def test_it_does_not_wait_for_ever(script: Any) -> None:
     begun = time.monotonic()
-    source = AT_EXIT.format(timeout=0.3, count=5, task="lambda _: time.sleep(3600)")
+    source = AT_EXIT.format(timeout=0.3, daemon=True, count=5, task="lambda _: time.sleep(3600)")
     assert script(source).finish().code == 0
     assert time.monotonic() - begun < 15
