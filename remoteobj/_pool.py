@@ -211,7 +211,8 @@ class Pool(Executor, Generic[T]):
             buffersize,
         )
         bar = _bar(name_of(fn), source.length) if progress else None
-        flow = Flow(source, InOrder() if in_order else AsTheyCome(), timeout, bar)
+        line = InOrder() if in_order else AsTheyCome(self._crew.check_owner)
+        flow = Flow(source, line, timeout, bar)
         flow.read()
         self._flows.add(flow)
         return Results(flow, self)

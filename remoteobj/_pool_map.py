@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from itertools import chain
@@ -72,9 +72,14 @@ class InOrder:
 
 
 class AsTheyCome:
-    """The runs in the order in which they are done."""
+    """The runs in the order in which they are done.
 
-    def __init__(self) -> None:
+    Args:
+        check_owner: refuses to wait in a fork, where none will be done.
+    """
+
+    def __init__(self, check_owner: Callable[[], object]) -> None:
+        self._check_owner = check_owner
         self._done: queue.SimpleQueue[Task] = queue.SimpleQueue()
         self._tasks: set[Task] = set()
 
@@ -83,6 +88,8 @@ class AsTheyCome:
         task.add_done_callback(lambda _: self._done.put(task))
 
     def take(self, timeout: float | None) -> Task:
+        if self._done.empty():
+            self._check_owner()
         try:
             task = self._done.get(timeout=timeout)
         except queue.Empty:
@@ -151,7 +158,6 @@ class Flow:
         for value in self._outcomes:
             self._have([value])
             return True
-        self.source.crew.check_owner()  # in a fork, nothing that is waited for will ever come
         self.read()
         if not self._line:
             self._end()

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from remoteobj import ActorDiedError, options
+from remoteobj import ActorDiedError, NotListeningError, options
 from remoteobj.testing import Gate
+from tests.forks import code_of, in_child
 from tests.tools import Call
 
 FORK = options(start_method="fork")
@@ -102,6 +103,32 @@ def test_a_map_whose_pool_breaks_keeps_what_was_done_and_each_item_has_an_outcom
         results = pool.map(BornOnce.die_at_five, range(20), chunksize=10, buffersize=20)
         found = outcomes_of(results)
     assert found == [*range(5), ActorDiedError, *[BrokenExecutor] * 14]
+
+
+def test_a_fork_has_the_results_that_were_there_and_waits_for_no_others(gate: Gate) -> None:
+    with FORK.pool(2) as pool:
+        there = [many(double, range(9)) for many in (pool.map, pool.map_unordered)]
+
+    def asked() -> bool:
+        found = [sorted(results) for results in there]
+        return found == [list(range(0, 18, 2))] * 2 and all(map(is_refused, waited_for))
+
+    def is_refused(results: Iterator[int]) -> bool:
+        try:
+            next(results)
+        except NotListeningError:
+            return True
+        return False
+
+    with FORK.pool(1) as pool:
+        waited_for = [
+            many(parked_once, range(1), [gate]) for many in (pool.map, pool.map_unordered)
+        ]
+        gate.wait_for_arrival()
+        code = code_of(in_child(asked))
+        gate.open()
+        gate.open()
+    assert code == 0
 
 
 # --- Ctrl-C --------------------------------------------------------------------------------
