@@ -19,11 +19,10 @@ from typing import (
     overload,
 )
 
-from ._actor.roles import OPTIONS, check_class
+from ._actor.roles import OPTIONS
 from ._caller.outcomes import Outcome, results
 from ._options import Options
 from ._os.lazy_import import import_lock
-from ._os.poller import usable_processors
 from ._pool_functions import FunctionCache, name_of
 from .errors import UnsendableError
 
@@ -61,6 +60,7 @@ class Pool(Executor, Generic[T]):
         args, kwargs: its arguments.
 
     Raises:
+        TypeError: `n` or an option is no number.
         ValueError: there are to be no workers.
         UnsendableError: the factory or an argument can't be pickled.
 
@@ -76,29 +76,27 @@ class Pool(Executor, Generic[T]):
     """
 
     @overload
-    def __init__(self: Pool[None], n: int | None = None) -> None: ...
+    def __init__(self: Pool[None], n: int | None = None, /) -> None: ...
 
     @overload
     def __init__(
-        self, n: int | None, factory: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+        self, n: int | None, factory: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> None: ...
 
     def __init__(
-        self, n: int | None = None, factory: Any = None, *args: Any, **kwargs: Any
+        self, n: int | None = None, factory: Any = None, /, *args: Any, **kwargs: Any
     ) -> None:
         self._set_up(n, factory, args, kwargs, getattr(factory, OPTIONS, None) or Options())
 
     def _set_up(
         self, n: int | None, factory: Any, args: Any, kwargs: Any, options: Options
     ) -> None:
-        size = usable_processors() if n is None else n
-        _check(size, n, factory, bool(args or kwargs), options)
         with import_lock:
             from ._pool_opening import crew_of  # for a faster start-up: few programs have a pool
 
-        self._size = size
         self._functions = FunctionCache()
-        self._crew = crew_of(size, factory, args, kwargs, options)
+        self._crew = crew_of(n, factory, args, kwargs, options)
+        self._size = len(self._crew.seats)
         self._flows: weakref.WeakSet[Flow] = weakref.WeakSet()
         self._crew.start()
         finalizer = weakref.finalize(self, _close_in_background, self._crew)
@@ -193,16 +191,17 @@ class Pool(Executor, Generic[T]):
         buffersize: int | None,
         progress: bool,
     ) -> Results[Any]:
+        with import_lock:
+            from ._pool_map import AsTheyCome, Flow, InOrder, Results  # as above, for start-up
+            from ._pool_opening import check_count  # the same: start-up
+            from ._pool_source import Source  # the same: start-up
+
         for name, value in (("chunksize", chunksize), ("buffersize", buffersize)):
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, and is {value!r}")
+            if value is not None:
+                check_count(name, value)
         if not iterables:
             raise TypeError("map needs at least one iterable of arguments")
         self._crew.check_open()
-        with import_lock:
-            # As above, for a faster start-up.
-            from ._pool_map import AsTheyCome, Flow, InOrder, Results, Source
-
         source = Source(
             self._crew,
             lambda args: self._task(fn, args, {}),
@@ -212,7 +211,8 @@ class Pool(Executor, Generic[T]):
             buffersize,
         )
         bar = _bar(name_of(fn), source.length) if progress else None
-        flow = Flow(source, InOrder() if in_order else AsTheyCome(), timeout, bar)
+        line = InOrder() if in_order else AsTheyCome(self._crew.check_owner)
+        flow = Flow(source, line, timeout, bar)
         flow.read()
         self._flows.add(flow)
         return Results(flow, self)
@@ -258,8 +258,8 @@ class Pool(Executor, Generic[T]):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks, and let the workers end after those that there are.
 
-        What `map` still has to read of an iterable with a length is read now; of one without, the
-        results end with a `RuntimeError` where it was not read ahead.
+        What `map` still has to read of an iterable with a length is read now, unless futures are
+        cancelled. Otherwise its results end with a `RuntimeError` where it was not read ahead.
 
         Args:
             wait: whether to wait until all is done and the workers have ended.
@@ -329,25 +329,6 @@ def pool_of(
     pool: Pool[Any] = Pool.__new__(Pool)
     pool._set_up(n, factory, args, kwargs, options)
     return pool
-
-
-def _check(size: int, n: int | None, factory: Any, has_arguments: bool, options: Options) -> None:
-    """Refuse what no pool can be made of."""
-    if size < 1:
-        raise ValueError(f"a pool needs workers, and n={n!r} gives it none")
-    if options.task_timeout is not None and not options.task_timeout > 0:
-        raise ValueError(f"task_timeout must be some seconds, and is {options.task_timeout!r}")
-    most = options.max_tasks_per_worker
-    if most is not None and most < 1:
-        raise ValueError(f"max_tasks_per_worker must be at least 1, and is {most!r}")
-    if factory is None and has_arguments:
-        raise TypeError("without a factory there is nothing that takes these arguments")
-    if isinstance(factory, type):
-        check_class(factory)
-    if options.checkpoint_path is not None:
-        raise ValueError("checkpoint_path= is for one actor: the workers of a pool are several")
-    if options.engine == "inline":
-        raise ValueError("the workers of a pool need a process or a thread each: engine=inline")
 
 
 def _outcome_of(task: Task) -> Outcome:

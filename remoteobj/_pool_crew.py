@@ -27,9 +27,11 @@ from typing import Any, Final
 from ._handle import Handle
 from ._os.fork_safety import leave_to_parent
 from ._os.io_thread import reactor
+from ._pool_runs import Run
 from ._pool_staff import FAILED_STARTS, Seat, Staff
-from ._pool_tasks import Run, Task
+from ._pool_tasks import Task
 from ._pool_worker import Worker
+from ._wire.task_board import MOST_ITEMS
 from .errors import NotListeningError, describe
 
 __all__ = ["Crew"]
@@ -69,12 +71,13 @@ class Crew:
         self.has_objects = has_objects
         self._has_boards = has_boards
         self._task_timeout = task_timeout
-        self._max_tasks = max_tasks
+        self.most_together = MOST_ITEMS if max_tasks is None else min(MOST_ITEMS, max_tasks)
+        """How many items of a map may be sent together at most."""
         self._patience = patience
         self._pid = os.getpid()
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
-        self._staff = Staff(name, size, spawn, has_boards, self._lock, self.pump_soon)
+        self._staff = Staff(name, size, spawn, has_boards, max_tasks, self._lock, self.pump_soon)
         self.seats = self._staff.seats
         self.queue: deque[Task] = deque()
         self._arrived: deque[Task] = deque()
@@ -219,7 +222,8 @@ class Crew:
                 continue  # it was taken back
             if task.timer is not None:
                 task.timer.cancel()
-            if isinstance(task, Run) and task.left and task.wanted:
+            if worker is not None and isinstance(task, Run) and task.left and task.wanted:
+                worker.not_done(task)
                 task.take_back()
                 self.queue.appendleft(task)
         self._full = False
@@ -268,9 +272,9 @@ class Crew:
         return None
 
     def _send(self, worker: Worker, task: Task) -> None:
-        if self._max_tasks is not None and worker.sent + task.items >= self._max_tasks:
-            worker.retiring = True  # before its answer can be here
         try:
+            if self._task_timeout is not None:
+                worker.limit(task, self._task_timeout)
             worker.send(task, cork=bool(self.queue))
         except Exception:  # its end was not noticed until now
             worker.gone = True
@@ -281,8 +285,6 @@ class Crew:
         except BaseException:  # Ctrl-C: whether it was sent is not known, and who waits is told
             task.abandon()
             raise
-        if self._task_timeout is not None:
-            worker.limit(task, self._task_timeout)
 
     # --- tasks that hold up others -----------------------------------------------------------
 
@@ -335,7 +337,7 @@ class Crew:
         """Nobody waits for what is at work: it is interrupted when its worker stops."""
         with self._lock:
             for worker in self._staff.workers():
-                worker.retiring = True  # it is not free, although nothing is in hand any more
+                worker.dismissed = True  # it is not free, although nothing is in hand any more
                 while worker.in_hand:
                     worker.in_hand.popitem()[1].abandon()
             self._cancel_queued()

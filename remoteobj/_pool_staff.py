@@ -20,7 +20,8 @@ from typing import Any, Final
 
 from ._handle import Handle
 from ._os.thread_group import ThreadGroup
-from ._pool_tasks import Run, Task
+from ._pool_runs import Run
+from ._pool_tasks import Task
 from ._pool_worker import Worker
 
 __all__ = ["FAILED_STARTS", "Seat", "Staff"]
@@ -46,6 +47,7 @@ class Staff:
         size: how many seats there are.
         spawn: starts a worker, and does not wait for it.
         has_boards: whether each lives in a process, with which memory can be shared.
+        max_tasks: how many tasks a worker does.
         lock: held by whoever calls this, and by its own threads.
         changed: called from any thread when there is something to look at.
     """
@@ -56,6 +58,7 @@ class Staff:
         size: int,
         spawn: Callable[[], Handle[Any]],
         has_boards: bool,
+        max_tasks: int | None,
         lock: threading.RLock,
         changed: Callable[[], object],
     ) -> None:
@@ -69,6 +72,7 @@ class Staff:
         """Why the last of several could not be started."""
         self._spawn = spawn
         self._has_boards = has_boards
+        self._max_tasks = max_tasks
         self._lock = lock
         self._changed = changed
         self._failed_starts = 0
@@ -95,11 +99,12 @@ class Staff:
             for worker in self.workers():
                 worker.stop().join()
             raise
+        self._changed()  # one may have died before it had its seat, where it is looked for
 
     def _new_worker(self) -> Worker:
         handle = self._spawn()
         try:
-            worker = Worker(handle, self._has_boards, self._changed)
+            worker = Worker(handle, self._has_boards, self._max_tasks, self._lock, self._changed)
             worker.greet()
         except BaseException:
             handle.kill_()
@@ -163,9 +168,11 @@ class Staff:
             self._help("failed", lambda: self._failed_start(seat, worker.why_not_born()))
 
     def _return(self, tasks: list[Task]) -> None:
-        for task in tasks:
+        """Have those of them sent again that have no outcome."""
+        wanted = [task for task in tasks if task.wanted]
+        for task in wanted:
             task.take_back()
-        self.returned += tasks
+        self.returned += wanted
 
     def _bury(self, worker: Worker, lost: list[Task]) -> None:
         worker.bury(lost)

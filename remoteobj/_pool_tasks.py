@@ -7,37 +7,36 @@
       └────────────┘
         its worker has died, or is busy with another one, before it was begun
 
-A `Task` is one call. A `Run` is many calls of one function, of which a map consists: each of its
-items keeps its own outcome.
+A `Task` is one call. Many calls of one function are a `Run` (`_pool_runs`): each of its items keeps
+its own outcome.
 """
 
 from __future__ import annotations
 
 import pickle
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from contextvars import copy_context
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol
 
-from ._actor.pool_work import run_items, run_task
-from ._caller.answers import decode_answer
+from ._actor.pool_work import run_task
 from ._caller.call_options import FUTURES
 from ._caller.connection import Connection
 from ._caller.endpoint import Endpoint
 from ._caller.futures import INTERRUPTIONS, RemoteFuture
 from ._os.fork_safety import fork_generation
 from ._os.io_thread import Timer
-from ._pickling.codec import dumps, loads, pickled
+from ._pickling.codec import dumps, pickled
 from ._pickling.out_of_band import all_plain
 from ._pool_functions import Function
 from ._protocol.calls import PendingCall
-from ._protocol.messages import Frame, Kind
+from ._protocol.messages import Kind
 from ._protocol.requests import observers
 from .errors import NotListeningError
 
-__all__ = ["Holder", "Parcel", "Run", "Task", "TaskOwner", "outcome_of_entry"]
+__all__ = ["Holder", "Task", "TaskOwner", "was_refused"]
 
 __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
@@ -99,9 +98,13 @@ class Task(RemoteFuture):
     """Ends it when its time is up."""
     items = 1
     """For how many tasks it counts."""
+    portion = 1
+    """How many of them its worker was given, and has not answered."""
     expired = False
     """Whether its time is up: what comes of it now is not its outcome."""
     _taken = False
+    _abandonment: BaseException | None = None
+    """Its error, if it was cancelled while it was at work, which a plain future can't be."""
 
     def __init__(self, owner: TaskOwner, what: str) -> None:
         Future.__init__(self)
@@ -131,14 +134,14 @@ class Task(RemoteFuture):
 
     @property
     def wanted(self) -> bool:
-        """Whether it is to be sent: it was not cancelled, nor failed."""
-        return not (self._settled or self._given_up)
+        """Whether it is to be sent: it has no outcome, and none is on its way."""
+        return not (self._settled or self._given_up or self.expired)
 
     def take_on(self) -> bool:
-        """It leaves the queue: from now on it can't be cancelled. False: it was."""
+        """It leaves the queue: from now on it can't be cancelled. False: it is not wanted."""
         if not self._taken:
             self._taken = not self._given_up and self.set_running_or_notify_cancel()
-        return self._taken
+        return self._taken and self.wanted
 
     def message(self) -> tuple[bytes, list[Any]]:
         """The call by which it is sent."""
@@ -167,8 +170,14 @@ class Task(RemoteFuture):
         if not call.answered:
             self._pending = call
 
-    def to_be_sent(self, holder: Holder) -> None:
-        """It is about to be."""
+    @property
+    def left(self) -> int:
+        """How many of its items have no outcome yet."""
+        return self.items
+
+    def to_be_sent(self, holder: Holder, most: int | None) -> None:
+        """It is about to be, with so many of its items at most."""
+        self.portion = self.left if most is None else min(self.left, most)
         self.holder = holder
         self._connection = holder.connection
         self._call = (holder.endpoint, holder.proxy, None, FUTURES)
@@ -176,6 +185,8 @@ class Task(RemoteFuture):
     def take_back(self) -> None:
         """It was not begun, and will be sent again."""
         self._pending, self._connection = None, _NOT_SENT
+        if self.timer is not None:
+            self.timer.cancel()
         call, self.call = self.call, None
         holder, self.holder = self.holder, None
         if call is not None and holder is not None and not call.answered:
@@ -188,12 +199,18 @@ class Task(RemoteFuture):
         self._set(None, error)
         self._sendable = None
 
+    def results(self) -> list[Any] | Iterator[Any]:
+        """The results of its items, now that it is done; if there are errors among them, they are
+        raised where it is their turn, and the iterator can be gone on with."""
+        return map(Future.result, (self,))
+
     def abandon(self) -> None:
         """Cancel it, although it may be running: nobody is to wait for it any more."""
         call, holder = self.call, self.holder
         if call is not None and holder is not None and not call.answered:
             holder.connection.fail(call, CancelledError)
-        self.fail(CancelledError(), told=False)
+        self._abandonment = CancelledError()
+        self.fail(self._abandonment, told=False)
 
     # --- as the connection sees it -----------------------------------------------------------
 
@@ -228,6 +245,25 @@ class Task(RemoteFuture):
         self._sendable = None
         return True
 
+    def cancelled(self) -> bool:
+        """Whether it was cancelled; by Ctrl-C, it may be while it is at work."""
+        why = self._abandonment
+        if why is None or not self.done():
+            return super().cancelled()
+        return super().cancelled() or Future.exception(self, 0) is why
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """What the call raised, once that is known; None if it did not.
+
+        Raises:
+            TimeoutError: it is not known after `timeout` seconds.
+            CancelledError: it was cancelled.
+        """
+        error = super().exception(timeout)
+        if error is not None and error is self._abandonment:
+            raise error
+        return error
+
     def _wait(self, timeout: float | None) -> None:
         """Wait until it is done, for so long: by reading, if nothing else is to be done."""
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -235,7 +271,9 @@ class Task(RemoteFuture):
             if self.done():
                 return
             raise NotListeningError(f"{self.owner.name} belongs to the parent process")
-        if self._pending is not None and not self.owner.has_queued:
+        if self.timer is not None:
+            self._connection.hurry()  # when its time is up, there may be no answer to wake a reader
+        elif self._pending is not None and not self.owner.has_queued:
             super()._wait(timeout)
         if not self.done():
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -247,102 +285,3 @@ def was_refused(pending: PendingCall) -> bool:
     """Whether a call has ended without an answer."""
     first = pending.first
     return pending.failure is not None or (first is not None and first[0] == Kind.REFUSED)
-
-
-# --- runs ------------------------------------------------------------------------------------
-
-
-Parcel: TypeAlias = "tuple[bytes, Sequence[Any]]"
-"""The arguments of one call, pickled, and their buffers."""
-
-
-class Run(Task):
-    """Some calls of one function, sent together.
-
-    Their arguments are plain values, in columns; or they come in parcels, each of which is
-    unpickled when its call is made. The result is the list of their outcomes: plain values, and
-    entries, of which `outcome_of_entry` makes a value or an error.
-    """
-
-    def __init__(
-        self,
-        owner: TaskOwner,
-        func: Function,
-        items: int,
-        *,
-        columns: Sequence[list[Any]] = (),
-        parcels: Sequence[Parcel] = (),
-    ) -> None:
-        super().__init__(owner, func.what)
-        self.items = items
-        self.seconds = 0.0
-        """That its items have taken."""
-        self.has_entries = False
-        self.outcomes: list[Any] = []
-        self._func = func
-        self._parcels = parcels
-        self._columns = b"" if parcels else pickled(columns, 5)
-
-    @property
-    def left(self) -> int:
-        """How many items have no outcome yet."""
-        return self.items - len(self.outcomes)
-
-    def message(self) -> tuple[bytes, list[Any]]:
-        """The call by which it is sent, for the items that have no outcome yet."""
-        first = len(self.outcomes)
-        packed: list[tuple[bytes, int, int]] = []
-        buffers: list[Any] = []
-        for payload, own in self._parcels[first:]:
-            packed.append((payload, len(buffers), len(buffers) + len(own)))
-            buffers += own
-        head = pickled((self.items, first, packed), 5)
-        return self.call_with(self._func, run_items, head + self._columns, buffers)
-
-    def on_ready(self, pending: PendingCall) -> None:
-        """Outcomes are here. They are plain values and bytes, so to unpickle them runs no code."""
-        if was_refused(pending):
-            self.owner.came_back(self)
-            return
-        frame = pending.first
-        assert frame is not None
-        if frame[0] == Kind.ERROR:  # of the worker, which could not do it at all
-            self.outcomes += [(frame[0], bytes(frame[2]), [])] * self.left
-            self.has_entries = True
-        else:
-            seconds, has_entries, outcomes = loads(frame[2], frame[3])
-            self.outcomes += outcomes
-            self.seconds += seconds
-            self.has_entries = self.has_entries or has_entries
-        self._pending = None
-        self.end()
-        self.owner.answered(self)
-
-    def died(self, noted: list[Any], error: BaseException) -> None:
-        """Its worker has died when these items had their outcomes: of the next one, if there is."""
-        self.outcomes += noted[: self.left]
-        self.has_entries = True
-        if self.left:
-            self.outcomes.append((None, error, []))
-        self.end()
-
-    def end(self) -> None:
-        """Settle it, if it has all outcomes."""
-        if not self.left and self.wanted:
-            self._set(self.outcomes, None)
-            self._parcels = ()
-
-    def settle(self, interruptions: tuple[type[BaseException], ...] = INTERRUPTIONS) -> None:
-        """This is done within a read."""
-
-
-def outcome_of_entry(entry: Any) -> Any:
-    """The value of an entry of a run; raises the error that it is.
-
-    Raises:
-        Exception: what the call raised.
-    """
-    kind, payload, buffers = entry
-    if kind is None:
-        raise payload
-    return decode_answer(Frame(kind, 0, payload, buffers))

@@ -15,7 +15,8 @@ from ._caller.endpoint import encode
 from ._catching.unseen import tell
 from ._handle import Handle
 from ._os.io_thread import reactor
-from ._pool_tasks import Run, Task
+from ._pool_runs import Run
+from ._pool_tasks import Task
 from ._protocol.calls import PendingCall
 from ._proxy import Proxy, proxy_of, ref_of
 from ._wire.task_board import TaskBoard
@@ -38,6 +39,9 @@ class Worker:
 
     Args:
         handle: of the actor, which is being started.
+        has_board: whether it shares memory with the pool.
+        most: how many tasks it may do; None: as many as there are.
+        lock: held by whoever calls this, and by its own threads.
         changed: called from any thread when something is to be done: the worker was born, or is no
             more.
     """
@@ -51,12 +55,19 @@ class Worker:
     """It was never born, or its connection has ended, after all its answers were read."""
     dead = False
     """Its process has ended. There may be answers that were not read."""
-    retiring = False
-    """It gets no more tasks."""
+    dismissed = False
+    """It gets no more tasks, whatever it may do."""
     welcomed = False
     """Mark: the pool has taken notice that it was born."""
 
-    def __init__(self, handle: Handle[Any], has_board: bool, changed: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        handle: Handle[Any],
+        has_board: bool,
+        most: int | None,
+        lock: threading.RLock,
+        changed: Callable[[], object],
+    ) -> None:
         self.handle = handle
         ref = ref_of(handle)
         self.endpoint = ref.endpoint
@@ -64,10 +75,12 @@ class Worker:
         self.connection = self.endpoint.ensure_connected()
         self.in_hand: dict[int, Task] = {}
         """By number: what was sent to it and has not come back."""
-        self.sent = 0
+        self._sent = 0
         """How many tasks were."""
+        self._most = most
         self._numbers = 0
         self._corked = False
+        self._lock = lock
         self._changed = changed
         self._greeting: PendingCall | None = None
         self.board = TaskBoard.made("tasks") if has_board else None
@@ -114,6 +127,11 @@ class Worker:
     # --- giving it tasks -------------------------------------------------------------------
 
     @property
+    def retiring(self) -> bool:
+        """Whether it gets no more tasks: it has, or has had, as many as it may do."""
+        return self.dismissed or (self._most is not None and self._sent >= self._most)
+
+    @property
     def usable(self) -> bool:
         """Whether it takes tasks."""
         return self.born and not (self.gone or self.dead or self.retiring)
@@ -136,10 +154,10 @@ class Worker:
             ConnectionEndedError: it has ended, and nothing was sent.
         """
         self._numbers += 1
-        self.sent += task.items
         task.number = self._numbers
         task.to_claim = bool(self.in_hand)
-        task.to_be_sent(self)
+        task.to_be_sent(self, None if self._most is None else self._most - self._sent)
+        self._sent += task.portion  # before its answer can be here
         payload, buffers = task.message()
         self.in_hand[task.number] = task
         self._corked = cork
@@ -165,6 +183,10 @@ class Worker:
         since = self.board.since
         return now - since if since else 0.0
 
+    def not_done(self, task: Task) -> None:
+        """What it was given of this task and has not done does not count."""
+        self._sent -= task.portion
+
     def withdraw(self) -> list[Task]:
         """Take back what it has not begun; in order."""
         assert self.board is not None
@@ -174,7 +196,7 @@ class Worker:
             if not self.board.claim(number) or number <= self.board.begun:
                 break
             task = self.in_hand.pop(number)
-            self.sent -= task.items
+            self.not_done(task)
             task.take_back()
             withdrawn.append(task)
         self.function_key = 0  # which one of these may have brought
@@ -193,6 +215,8 @@ class Worker:
     def bury(self, lost: list[Task]) -> None:
         """Settle what it died of. This may take a moment, until its exit code is known."""
         for task in lost:
+            if not task.wanted:
+                continue
             error = self._error_of(task)
             if isinstance(task, Run):
                 noted = self.board is not None and task.number == self.board.begun
@@ -212,7 +236,7 @@ class Worker:
     # --- limits ----------------------------------------------------------------------------
 
     def limit(self, task: Task, seconds: float) -> None:
-        """End this task when its time is up."""
+        """Have this task, which is about to be sent, end when its time is up."""
 
         def expire() -> None:
             # To ask the worker why it takes so long takes time, in which the I/O thread must go on.
@@ -221,20 +245,27 @@ class Worker:
             threading.Thread(target=job, name=name, daemon=True).start()
 
         task.timer = reactor.call_at(time.monotonic() + seconds, expire)
-        if task.done():
-            task.timer.cancel()
 
     def _expire(self, task: Task, seconds: float) -> None:
-        if task.done():
-            return
+        with self._lock:
+            call = task.call
+            if call is None or call.answered or self.in_hand.get(task.number) is not task:
+                return  # it has ended in time, or its time begins again with another worker
+            task.expired = True
         options = FUTURES._replace(timeout=seconds, interrupt=True)
-        call, task.expired = task.call, True
         task.fail(self.endpoint.timed_out(options, call, f"did not end {task.what}"))
-        if call is not None:
-            with contextlib.suppress(Exception):
-                self.connection.wait(call, time.monotonic() + GRACE_SECONDS)
-            if not call.answered:
-                self.handle.kill_()
+        with contextlib.suppress(Exception):
+            self.connection.wait(call, time.monotonic() + GRACE_SECONDS)
+        if not call.answered:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """End it by force; a thread, which can't be ended, is left to itself."""
+        try:
+            self.handle.kill_()
+        except RuntimeError:
+            self.gone = True
+            self._changed()
 
     # --- its end ---------------------------------------------------------------------------
 

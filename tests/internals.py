@@ -29,7 +29,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, cast
 import pytest
 
 import remoteobj
-from remoteobj import Except, Proxy, _incarnation, _inspection, _leaks
+from remoteobj import Except, Proxy, _incarnation, _inspection, _leaks, _pool_worker
 from remoteobj._actor import control, mailbox, state_keeper
 from remoteobj._actor.actor_server import ActorServer
 from remoteobj._actor.clients import Client
@@ -473,6 +473,34 @@ def seconds_stuck(pool: Any) -> float:
     """For how long what the first worker of a pool is at has held up others."""
     seconds: float = pool._crew.seats[0].worker.stuck_since(monotonic())
     return seconds
+
+
+def hasten_the_end_of_late_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pool waits but a moment for a task to end that was interrupted, since its time was up."""
+    monkeypatch.setattr(_pool_worker, "GRACE_SECONDS", 0.05)
+
+
+def have_workers_seated_when_they_are_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker of a pool that dies right after its start has died, and its pool has looked, before
+    it takes its seat."""
+    greet = _pool_worker.Worker.greet
+
+    def greet_and_wait(worker: Any) -> None:
+        told: list[bool] = []
+        changed = worker._changed
+
+        def tell() -> None:
+            changed()
+            told.append(True)
+
+        worker._changed = tell
+        greet(worker)
+        until(lambda: len(told) == 2)  # its greeting has failed, and its process has ended
+        looked = threading.Event()
+        io_thread.reactor.call_soon(looked.set)
+        assert looked.wait(10)
+
+    monkeypatch.setattr(_pool_worker.Worker, "greet", greet_and_wait)
 
 
 def is_awaited(future: Any) -> bool:

@@ -136,6 +136,26 @@ def test_a_worker_is_replaced_by_the_pool_and_does_not_restart_itself() -> None:
         assert pool.submit(os.getpid).result() != pid
 
 
+@pytest.mark.parametrize(
+    ("wrong", "name"),
+    [
+        ("2", "n"),
+        (2.5, "n"),
+        (1.5, "max_tasks_per_worker"),
+        ("5", "task_timeout"),
+    ],
+)
+def test_a_number_of_the_wrong_type_makes_no_pool(wrong: Any, name: str) -> None:
+    with pytest.raises(TypeError, match=f"^{name} must be a"):
+        Pool(wrong) if name == "n" else options(**{name: wrong}).pool(1)
+
+
+def test_a_factory_may_have_arguments_of_any_name() -> None:
+    for make in (Pool, FORK.pool):
+        with make(1, dict, n=2, factory=3, self=4) as pool:
+            assert pool.submit(sorted).result(20) == ["factory", "n", "self"]
+
+
 def test_arguments_without_a_factory_are_refused() -> None:
     wrong: Any = Pool
     with pytest.raises(TypeError, match="without a factory"):
@@ -270,19 +290,20 @@ def test_a_map_has_a_time_limit_for_all_its_results(gate: Gate) -> None:
 def test_a_map_over_a_list_goes_on_although_the_pool_is_shut_down() -> None:
     with FORK.pool(2) as pool:
         results = pool.map(double, list(range(3000)))
-        endless = pool.map(double, itertools.count())
+        endless = pool.map(double, itertools.count(), buffersize=20)
     assert list(results) == list(range(0, 6000, 2))
+    assert list(itertools.islice(endless, 20)) == list(range(0, 40, 2))
     with pytest.raises(RuntimeError, match="after shutdown"):
-        for _ in endless:
-            pass
+        next(endless)
 
 
 @pytest.mark.parametrize("name", ["chunksize", "buffersize"])
 def test_a_map_of_none_at_once_is_refused(name: str) -> None:
     with FORK.pool(1) as pool:
-        wrong: Any = {name: 0}
-        with pytest.raises(ValueError, match=name):
-            pool.map(double, [1], **wrong)
+        for number, error in ((0, ValueError), (2.5, TypeError)):
+            wrong: Any = {name: number}
+            with pytest.raises(error, match=f"^{name} must be"):
+                pool.map(double, [1], **wrong)
         with pytest.raises(TypeError, match="at least one iterable"):
             pool.map(double)
 
@@ -291,6 +312,13 @@ def test_a_bar_shows_how_far_a_map_is(capsys: pytest.CaptureFixture[str]) -> Non
     with FORK.pool(2) as pool:
         assert len(list(pool.map(double, range(100), progress=True))) == 100
     assert "100/100" in capsys.readouterr().err
+
+
+def test_a_bar_needs_no_length_nor_order(capsys: pytest.CaptureFixture[str]) -> None:
+    with FORK.pool(2) as pool:
+        results = pool.map_unordered(double, iter(range(100)), progress=True)
+        assert sorted(results) == list(range(0, 200, 2))
+    assert "100it" in capsys.readouterr().err
 
 
 def test_without_tqdm_a_bar_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -444,6 +472,26 @@ def test_a_pool_can_not_be_pickled() -> None:
         pickle.dumps(pool)
 
 
+def test_what_ctrl_c_ends_is_cancelled_whether_it_has_begun_or_not(gate: Gate) -> None:
+    tasks: list[cf.Future[int]] = []
+    with pytest.raises(KeyboardInterrupt), FORK.pool(1) as pool:
+        tasks.append(pool.submit(park, gate))
+        gate.wait_for_arrival()
+        tasks.append(pool.submit(double, 1))
+        raise KeyboardInterrupt
+    for one in tasks:
+        assert one.done()
+        assert one.cancelled()
+        with pytest.raises(cf.CancelledError):
+            one.exception()
+        with pytest.raises(asyncio.CancelledError):
+            asyncio.run(wrapped(one))
+
+
+async def wrapped(future: cf.Future[Any]) -> Any:
+    return await asyncio.wrap_future(future)
+
+
 def test_ctrl_c_ends_a_map_and_its_pool(gate: Gate) -> None:
     def press() -> None:
         gate.wait_for_arrival()
@@ -468,6 +516,41 @@ def test_an_event_loop_runs_functions_in_a_pool() -> None:
 
     with FORK.pool(2) as pool:
         assert asyncio.run(main()) == list(range(0, 40, 2))
+
+
+def test_a_bar_of_another_library_goes_around_futures_and_results() -> None:
+    class Bar(pytest.importorskip("tqdm").tqdm):  # type: ignore[misc]
+        monitor_interval = 0  # it needs no thread, which would be left
+
+    Bar.set_lock(threading.RLock())  # nor a lock between processes
+    with FORK.pool(2) as pool:
+        futures = [pool.submit(double, number) for number in range(20)]
+        done = Bar(cf.as_completed(futures), total=20, disable=True)
+        assert {one.result() for one in done} == set(range(0, 40, 2))
+        assert list(Bar(pool.map(double, range(20)), disable=True)) == list(range(0, 40, 2))
+
+
+def test_callbacks_may_submit_the_next_tasks() -> None:
+    """So does joblib: each batch that is done brings the next one."""
+    batches = iter([range(k, k + 10) for k in range(0, 200, 10)])
+    found: list[list[int]] = []
+    all_done = threading.Event()
+
+    def submit_next(done: cf.Future[list[int]] | None = None) -> None:
+        if done is not None:
+            found.append(done.result())
+        if (batch := next(batches, None)) is not None:
+            pool.submit(lambda numbers: list(map(double, numbers)), batch).add_done_callback(
+                submit_next
+            )
+        elif len(found) == 20:
+            all_done.set()
+
+    with FORK.pool(2) as pool:
+        submit_next()
+        submit_next()
+        assert all_done.wait(20)
+    assert sorted(itertools.chain(*found)) == list(range(0, 400, 2))
 
 
 def sum_by_a_pool(count: int) -> int:
@@ -523,19 +606,25 @@ from remoteobj import options
 def write(number):
     os.write(1, b".")
 
-pool = options(start_method="fork", stop_timeout={timeout}).pool(2)
+pool = options(start_method="fork", stop_timeout={timeout}, daemon={daemon}).pool(2)
 for number in range({count}):
     pool.submit({task}, number)
 """
 
 
 def test_the_end_of_the_program_waits_for_what_is_queued(script: Any) -> None:
-    done = script(AT_EXIT.format(timeout=10, count=500, task="write")).finish()
+    done = script(AT_EXIT.format(timeout=10, daemon=True, count=500, task="write")).finish()
     assert (done.code, done.out.count(".")) == (0, 500)
+
+
+def test_where_workers_are_no_daemons_it_waits_as_long_as_the_tasks_take(script: Any) -> None:
+    slowly = "lambda number: [time.sleep(0.15), write(number)]"
+    done = script(AT_EXIT.format(timeout=0.01, daemon=False, count=4, task=slowly)).finish()
+    assert (done.code, done.out.count(".")) == (0, 4)
 
 
 def test_it_does_not_wait_for_ever(script: Any) -> None:
     begun = time.monotonic()
-    source = AT_EXIT.format(timeout=0.3, count=5, task="lambda _: time.sleep(3600)")
+    source = AT_EXIT.format(timeout=0.3, daemon=True, count=5, task="lambda _: time.sleep(3600)")
     assert script(source).finish().code == 0
     assert time.monotonic() - begun < 15

@@ -233,17 +233,17 @@ class _Items:
 
     def __init__(self, many: bytes, buffers: Sequence[Any]) -> None:
         unpickler = pickle.Unpickler(io.BytesIO(many))
-        count, self._first, self._packed = unpickler.load()
+        self._first, self._end, self._packed = unpickler.load()
         self._columns = () if self._packed else unpickler.load()
         self._buffers = buffers
-        self.left: int = count - self._first
+        self.left: int = self._end - self._first
 
     def map(self, func: Callable[..., Any]) -> Iterator[Any]:
         """The results of the calls, each made when it is asked for."""
         if self._packed:
             # No generator, which would end with the first error.
             return map(partial(self._call, func), self._packed)
-        return map(func, *(column[self._first :] for column in self._columns))
+        return map(func, *(column[self._first : self._end] for column in self._columns))
 
     def _call(self, func: Callable[..., Any], packed: tuple[bytes, int, int]) -> Any:
         payload, begin, end = packed
