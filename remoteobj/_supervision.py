@@ -22,55 +22,16 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
+from ._child import Child
 from ._os.io_thread import report_callback_error
 from ._os.thread_group import ThreadGroup
 from ._restart_limit import RestartLimit
 from ._restart_strategy import Restart, RestartPlan, Strategy, check_strategy, is_restarted_after
 from .errors import ExitReport, RestartLimitError, describe
 
-__all__ = ["Child", "Supervision"]
-
-
-class Child(Protocol):
-    """One that is supervised. It has one *life* after another, which are numbered.
-
-    Its methods may be called by several threads at a time. Once it is `over`, none begins a life.
-    """
-
-    name: str
-    restart: Restart
-
-    @property
-    def life(self) -> int:
-        """The number of the present life, or of the last one."""
-        ...
-
-    @property
-    def over(self) -> bool:
-        """Whether there will be no other life."""
-        ...
-
-    def is_down(self, life: int) -> bool:
-        """Whether this life is the last one up to now, and has ended."""
-        ...
-
-    def start(self) -> ExitReport | None:
-        """Begin the next life, and wait until that has worked out; why it has not, if so."""
-        ...
-
-    def retire(self) -> None:
-        """End the present life in order, or its start at once; there may be another one."""
-        ...
-
-    def stop(self, why: RestartLimitError | None) -> None:
-        """End it for good; who calls it then is told why."""
-        ...
-
-    def kill(self) -> None:
-        """End it for good, at once."""
-        ...
+__all__ = ["Supervision"]
 
 
 class Phase(enum.Enum):
@@ -120,6 +81,8 @@ class Supervision:
         self.life = 0
         self.error: RestartLimitError | None = None
         """Why it has failed, since it was last started."""
+        self._stuck = False
+        """Whether it can't be started again, since a child of it can't be ended."""
         self._above = above
         self._new_limit = partial(RestartLimit, max_restarts, within)
         self._limit = self._new_limit()
@@ -225,8 +188,13 @@ class Supervision:
             tells_something = self._plan.tells_something(child)
         if not tells_something or child.over or not (of_start or child.is_down(life)):
             return
+        runs_on = of_start and not child.is_down(life)
         if self._phase is Phase.STARTING:
+            self._stuck = runs_on
             self._abort_start(report)
+        elif runs_on:  # another attempt would find it as this one did
+            self._limit.allows_after(report, time.monotonic())
+            self._fail(self._breakdown(report.error))
         elif not is_restarted_after(child.restart, report):
             self._take_out(child)
         elif self._limit.allows_after(report, time.monotonic()):
@@ -298,12 +266,16 @@ class Supervision:
         if self._phase is Phase.STARTING:
             self._abort_start(ExitReport(self.name, reason="failed", error=exc))
             return
+        self._fail(self._breakdown(exc))
+
+    def _breakdown(self, cause: BaseException | None) -> RestartLimitError:
+        why = "" if cause is None else f": {describe(cause)}"
         error = RestartLimitError(
-            f"{self.name} could not see to its children, and has stopped them: {describe(exc)}",
+            f"{self.name} could not see to its children, and has stopped them{why}",
             reports=self._limit.reports,
         )
-        error.__cause__ = exc
-        self._fail(error)
+        error.__cause__ = cause
+        return error
 
     def _fail(self, error: RestartLimitError) -> None:
         with self._changed:
@@ -351,7 +323,7 @@ class Supervision:
         return self._phase is Phase.OVER
 
     def is_down(self, life: int) -> bool:
-        return self._phase is Phase.DOWN and self.life == life
+        return self._phase is Phase.DOWN and self.life == life and not self._stuck
 
     def start(self) -> ExitReport | None:
         with self._changed:
@@ -359,6 +331,7 @@ class Supervision:
                 return None
             self.life += 1
             self.error = self._start_error = None
+            self._stuck = False
             self._limit = self._new_limit()
             self._failures.clear()
             self._plan.all_due()

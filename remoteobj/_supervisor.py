@@ -18,10 +18,11 @@ from ._spawn import options_for
 from .errors import NotListeningError, RestartLimitError
 
 if TYPE_CHECKING:
+    from ._child import Child
     from ._handle import Handle
     from ._option_types import SpawnOptions
     from ._restart_strategy import Restart, Strategy
-    from ._supervision import Child, Supervision
+    from ._supervision import Supervision
 
 __all__ = ["SupervisedSpawner", "Supervisor"]
 

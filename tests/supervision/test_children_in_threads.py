@@ -62,11 +62,11 @@ def test_one_that_does_not_stop_in_time_is_restarted_once_it_has_ended(
         b.exc_.clear()
 
 
-def test_one_that_runs_on_for_longer_than_a_start_may_take_has_failed_again(
+def test_if_one_runs_on_for_longer_than_a_start_may_take_its_supervisor_has_failed(
     diary: Diary, gate: Gate
 ) -> None:
     options: dict[str, Any] = {"stop_timeout": 0.05, "spawn_timeout": 0.3}
-    supervisor = Supervisor("rest-for-one", max_restarts=1, engine="thread", **options)
+    supervisor = Supervisor("rest-for-one", engine="thread", **options)
     a, b = blocked(supervisor, diary, gate)
     with pytest.raises(RestartLimitError, match=r"still runs 0\.3 s after") as raised, supervisor:
         assert supervisor.wait(20)

@@ -180,22 +180,34 @@ def test_a_start_that_raises_has_failed_and_counts(
     assert errors == [None, *[a.error_of_start] * 3]
 
 
-def test_a_start_that_fails_counts_although_the_child_has_not_ended(
-    made: list[Supervision], story: list[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("levels", [1, 3])
+def test_a_child_that_can_not_be_ended_is_not_waited_for_again_and_again(
+    made: list[Supervision], story: list[str], monkeypatch: pytest.MonkeyPatch, levels: int
 ) -> None:
-    supervision, a, b = family(made, story, "one-for-all")
-    report = ExitReport("b", reason="failed")
+    top = last = Supervision("top", "one-for-all", 9, 60.0)
+    made.append(top)
+    for _ in range(levels - 1):
+        below = Supervision("below", "one-for-all", 9, 60.0, above=last)
+        assert last.add(below)
+        last = below
+    a, b = (Scripted(name, story) for name in "ab")
+    assert last.add(a)
+    assert last.add(b)
+    report = ExitReport("b", reason="failed", error=RuntimeError("it still runs"))
 
-    def runs_still() -> ExitReport:
+    def run_on() -> ExitReport:
+        story.append("wait for b")
         b.down = False
         return report
 
-    monkeypatch.setattr(b, "start", runs_still)
-    fail(supervision, a)
-    assert supervision.wait(20)
-    with pytest.raises(RestartLimitError) as raised:
-        supervision.check()
-    assert raised.value.reports == (CRASH, report, report, report)
+    monkeypatch.setattr(b, "start", run_on)
+    fail(last, a)
+    assert top.wait(20)
+    assert story.count("wait for b") == levels  # each of them begins anew once
+    with pytest.raises(RestartLimitError, match=r"could not see to its .* it still runs") as raised:
+        top.check()
+    assert raised.value.__cause__ is report.error
+    assert raised.value.reports[-1] is report
 
 
 def test_children_are_not_left_to_themselves_when_it_can_not_do_its_task(
