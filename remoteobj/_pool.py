@@ -76,14 +76,14 @@ class Pool(Executor, Generic[T]):
     """
 
     @overload
-    def __init__(self: Pool[None], n: int | None = None, /) -> None: ...
+    def __init__(self: Pool[None], n: int | None = None) -> None: ...
 
     @overload
     def __init__(
         self, n: int | None, factory: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> None: ...
 
-    def __init__(
+    def __init__(  # type: ignore[misc]  # `n` by its name is in the keywords
         self, n: int | None = None, factory: Any = None, /, *args: Any, **kwargs: Any
     ) -> None:
         self._set_up(n, factory, args, kwargs, getattr(factory, OPTIONS, None) or Options())

@@ -28,6 +28,8 @@ def crew_of(
         TypeError: `n` or an option is no number, or nothing takes the arguments.
         ValueError: no pool can be of `n` workers, or have these options.
     """
+    if factory is None and n is None:  # by its name, which a factory might take for its own
+        n = kwargs.pop("n", None)
     size = usable_processors() if n is None else _whole("n", n)
     if size < 1:
         raise ValueError(f"a pool needs workers, and n={n!r} gives it none")

@@ -63,14 +63,16 @@ class Spawner:
         return launch(factory, args, kwargs, options_for(factory, self._changes))
 
     @overload
-    def pool(self, n: int | None = None, /) -> Pool[None]: ...
+    def pool(self, n: int | None = None) -> Pool[None]: ...
 
     @overload
     def pool(
         self, n: int | None, factory: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> Pool[T]: ...
 
-    def pool(self, n: Any = None, factory: Any = None, /, *args: Any, **kwargs: Any) -> Pool[Any]:
+    def pool(  # type: ignore[misc]  # `n` by its name is in the keywords
+        self, n: Any = None, factory: Any = None, /, *args: Any, **kwargs: Any
+    ) -> Pool[Any]:
         """Make a pool of workers, each of which has an object that `factory(*args, **kwargs)`
         returns, if there is a factory: see `remoteobj.Pool`."""
         with import_lock:

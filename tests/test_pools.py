@@ -154,6 +154,8 @@ def test_a_factory_may_have_arguments_of_any_name() -> None:
     for make in (Pool, FORK.pool):
         with make(1, dict, n=2, factory=3, self=4) as pool:
             assert pool.submit(sorted).result(20) == ["factory", "n", "self"]
+        with make(n=1) as pool:
+            assert len(pool) == 1
 
 
 def test_arguments_without_a_factory_are_refused() -> None:
