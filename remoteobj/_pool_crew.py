@@ -27,6 +27,7 @@ from typing import Any, Final
 from ._handle import Handle
 from ._os.fork_safety import leave_to_parent
 from ._os.io_thread import reactor
+from ._os.poller import nap
 from ._pool_runs import Run
 from ._pool_staff import FAILED_STARTS, Seat, Staff
 from ._pool_tasks import Task
@@ -347,8 +348,10 @@ class Crew:
         """Wait until all tasks are done, and all workers and helpers have ended."""
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._changed:
-            if not self._changed.wait_for(self._is_done, timeout):
-                return False
+            while not self._changed.wait_for(self._is_done, nap(timeout)):
+                timeout = None if deadline is None else deadline - time.monotonic()
+                if timeout is not None and timeout <= 0:
+                    return False
         self._staff.join(deadline)
         return True
 

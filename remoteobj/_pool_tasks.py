@@ -28,6 +28,7 @@ from ._caller.endpoint import Endpoint
 from ._caller.futures import INTERRUPTIONS, RemoteFuture
 from ._os.fork_safety import fork_generation
 from ._os.io_thread import Timer
+from ._os.poller import nap
 from ._pickling.codec import dumps, pickled
 from ._pickling.out_of_band import all_plain
 from ._pool_functions import Function
@@ -275,10 +276,12 @@ class Task(RemoteFuture):
             self._connection.hurry()  # when its time is up, there may be no answer to wake a reader
         elif self._pending is not None and not self.owner.has_queued:
             super()._wait(timeout)
-        if not self.done():
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        while not self.done():
             with suppress(CancelledError, TimeoutError):
-                Future.exception(self, left)
+                Future.exception(self, nap(left))
+            if deadline is not None and (left := deadline - time.monotonic()) <= 0:
+                return
 
 
 def was_refused(pending: PendingCall) -> bool:

@@ -267,7 +267,7 @@ def spawn_and_kill(launch: Launch, path: Path) -> None:
     scribe.stop_()
 
 
-@pytest.mark.parametrize(("act", "times"), [(spawn_and_stop, 200), (spawn_and_kill, 50)])
+@pytest.mark.parametrize(("act", "times"), [(spawn_and_stop, 60), (spawn_and_kill, 30)])
 def test_actors_that_come_and_go_leave_descriptors_threads_and_files_as_they_were(
     act: Callable[[Launch, Path], None], times: int, tmp_path: Path, places: list[Path]
 ) -> None:

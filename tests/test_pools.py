@@ -33,7 +33,7 @@ from remoteobj import (
 from remoteobj.testing import Gate
 from tests import leaks
 from tests.forks import code_of, in_child
-from tests.tools import until, until_gone
+from tests.tools import is_in, until, until_gone
 
 FORK = options(start_method="fork")
 
@@ -492,6 +492,27 @@ def test_what_ctrl_c_ends_is_cancelled_whether_it_has_begun_or_not(gate: Gate) -
 
 async def wrapped(future: cf.Future[Any]) -> Any:
     return await asyncio.wrap_future(future)
+
+
+@pytest.mark.parametrize("ends", [False, True], ids=["a task", "the end"])
+def test_ctrl_c_is_heard_also_where_it_wakes_nobody(gate: Gate, ends: bool) -> None:
+    main = threading.get_ident()
+
+    def press() -> None:
+        within = Pool.shutdown if ends else cf.Future.exception
+        until(lambda: is_in(main, within) and is_in(main, threading.Condition.wait))
+        # To this thread, so that the main one sleeps on, as where it comes just before.
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    with FORK.pool(1) as pool:
+        tasks = [pool.submit(park, gate), pool.submit(double, 1)]
+        gate.wait_for_arrival()
+        presser = threading.Thread(target=press)
+        with pytest.raises(KeyboardInterrupt):
+            presser.start()
+            pool.shutdown() if ends else tasks[1].result()
+        presser.join()
+        gate.open()
 
 
 def test_ctrl_c_ends_a_map_and_its_pool(gate: Gate) -> None:

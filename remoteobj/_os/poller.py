@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from threading import get_ident, main_thread
 
-__all__ = ["SpinPoller", "clock", "usable_processors"]
+__all__ = ["SpinPoller", "clock", "nap", "usable_processors"]
 
 SPIN_SECONDS = 50e-6
 ALONE_SECONDS = 12e-6
@@ -44,6 +44,14 @@ _main_thread = [main_thread().ident]
 """The number of the main thread, which in a fork is the one that has made it."""
 os.register_at_fork(after_in_child=lambda: _main_thread.__setitem__(0, get_ident()))
 _yield_cpu: Callable[[], object] = getattr(os, "sched_yield", lambda: None)
+
+
+def nap(seconds: float | None) -> float | None:
+    """How long a thread that sleeps for so long may sleep at a time: the main one looks up now and
+    then, for the sake of a signal that came just before it fell asleep, and so woke nobody."""
+    if get_ident() != _main_thread[0]:
+        return seconds
+    return NAP_SECONDS if seconds is None else min(seconds, NAP_SECONDS)
 
 
 def usable_processors() -> int:
