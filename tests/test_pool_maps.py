@@ -15,7 +15,7 @@ import pytest
 from remoteobj import ActorDiedError, NotListeningError, options
 from remoteobj.testing import Gate
 from tests.forks import code_of, in_child
-from tests.tools import Call
+from tests.tools import Call, counted
 
 FORK = options(start_method="fork")
 
@@ -51,13 +51,8 @@ def test_a_map_without_an_end_gives_what_was_read_ahead_and_then_one_error(
 ) -> None:
     read: list[int] = []
 
-    def numbers() -> Iterator[int]:
-        for number in itertools.count():
-            read.append(number)
-            yield number
-
     with FORK.pool(2) as pool:
-        results = pool.map(double, numbers(), **how)
+        results = pool.map(double, counted(read), **how)
     assert outcomes_of(results) == [*map(double, read), RuntimeError]
     assert read
 

@@ -33,7 +33,7 @@ from remoteobj import (
 from remoteobj.testing import Gate
 from tests import leaks
 from tests.forks import code_of, in_child
-from tests.tools import is_in, until, until_gone
+from tests.tools import counted, is_in, until, until_gone
 
 FORK = options(start_method="fork")
 
@@ -200,13 +200,8 @@ def test_map_gives_the_results_in_order(chunksize: int | None) -> None:
 def test_map_reads_ahead_so_far_and_no_farther() -> None:
     read: list[int] = []
 
-    def numbers() -> Iterator[int]:
-        for number in itertools.count():
-            read.append(number)
-            yield number
-
     with FORK.pool(2) as pool:
-        results = pool.map(double, numbers(), buffersize=10)
+        results = pool.map(double, counted(read), buffersize=10)
         assert len(read) == 10
         assert list(itertools.islice(results, 100)) == list(range(0, 200, 2))
         assert len(read) <= 120

@@ -1,6 +1,7 @@
 """What tests of several modules take: waiting, calls in threads, processes, scripts."""
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import select
@@ -56,6 +57,13 @@ def is_in(thread: int, func: Callable[..., Any]) -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+def counted(read: list[int]) -> Iterator[int]:
+    """Numbers without an end, which also tell how many of them were read."""
+    for number in itertools.count():
+        read.append(number)
+        yield number
 
 
 def _source_of(condition: Callable[[], Any]) -> str:

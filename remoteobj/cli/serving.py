@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import queue
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from typing import Any, Final, NamedTuple
 
 from .. import Handle
 from ..errors import ExitReport
+from .streams import complain
 from .targets import Target, TargetError
 from .text import shown
 from .tracebacks import print_theirs
@@ -144,7 +144,7 @@ class _Service:
 
 def _tell(report: ExitReport) -> None:
     if report.reason != "stopped":
-        print(f"remoteobj: {shown(str(report))}", file=sys.stderr, flush=True)
+        complain(shown(str(report)))
 
 
 def _outcome(handle: Handle[Any]) -> int:
