@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
+
+from ._fast_typing import Protocol
 
 if TYPE_CHECKING:
     from ._restart_strategy import Restart

@@ -1,8 +1,12 @@
 """How an actor ended, and the words for what happened: what the errors are made of."""
 
+from __future__ import annotations
+
 import contextlib
 from signal import Signals
-from typing import Literal, NamedTuple
+from typing import Literal
+
+from ._fast_typing import NamedTuple
 
 __all__ = ["ExitReason", "ExitReport", "describe", "printable", "type_name"]
 

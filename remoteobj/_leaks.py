@@ -11,10 +11,10 @@ import time
 from collections.abc import Iterator
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
-from typing import NamedTuple
 
 from ._engines.guardian import guardian
 from ._engines.without_main import fork_server
+from ._fast_typing import NamedTuple
 from ._wire.roster import roster_paths
 from ._wire.runtime_directory import runtime_directory
 

@@ -3,9 +3,12 @@
 How one of them is asked, and told what to do, is `_observer`.
 """
 
-import time
-from typing import TYPE_CHECKING, NamedTuple
+from __future__ import annotations
 
+import time
+from typing import TYPE_CHECKING
+
+from ._fast_typing import NamedTuple
 from ._os.lazy_import import import_lock
 
 if TYPE_CHECKING:
@@ -56,7 +59,7 @@ def actors() -> list[ActorInfo]:
     return sorted((info_of(one) for one in living()), key=lambda info: -info.age)
 
 
-def info_of(listed: "Listed") -> ActorInfo:
+def info_of(listed: Listed) -> ActorInfo:
     """What there is to know of it."""
     entry = listed.entry
     return ActorInfo(
@@ -72,7 +75,7 @@ def info_of(listed: "Listed") -> ActorInfo:
     )
 
 
-def state_of(listed: "Listed") -> str:
+def state_of(listed: Listed) -> str:
     """Its state, as its owner and the system tell it."""
     if not listed.owner_lives:
         return "orphaned"
@@ -83,7 +86,7 @@ def state_of(listed: "Listed") -> str:
     return listed.entry.state
 
 
-def connect(name: str) -> "Proxy":
+def connect(name: str) -> Proxy:
     """Return a proxy of the actor of this user that has this public name.
 
     An actor has a public name if it was spawned with `options(name=..., public=True)`. Any process

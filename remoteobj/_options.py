@@ -1,10 +1,13 @@
 """How an actor is spawned."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ._engines.kinds import engine_kind
+from ._fast_typing import NamedTuple
 from ._os.lazy_import import import_lock
 from ._protocol.config import RefOptions, WireOptions
 
@@ -54,7 +57,7 @@ class Options(NamedTuple):
     """Whether any process of this user gets a proxy of it by `remoteobj.connect(name)`."""
     daemon: bool = True
     """Whether the end of the program stops it. False: the program waits for its work loop."""
-    exc: "Except | None" = None
+    exc: Except | None = None
     """The `Except` that records its lifecycle errors. None: a new one, the handle's `exc_`."""
     spawn_timeout: float | None = 60.0
     """Time limit in seconds for `__init__`. None: no limit."""
@@ -150,7 +153,7 @@ class Options(NamedTuple):
         spin = 0.0 if engine_kind(self.engine).elsewhere else self.spin
         return WireOptions(spin, self.writable)
 
-    def but(self, changes: "SpawnOptions") -> "Options":
+    def but(self, changes: SpawnOptions) -> Options:
         """The same with some changed.
 
         Raises:

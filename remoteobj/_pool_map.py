@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from itertools import chain
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
+from ._fast_typing import Protocol
 from ._pool_source import Source
 from ._pool_tasks import Task
 

@@ -19,13 +19,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from contextvars import copy_context
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from ._actor.pool_work import run_task
 from ._caller.call_options import FUTURES
 from ._caller.connection import Connection
 from ._caller.endpoint import Endpoint
 from ._caller.futures import INTERRUPTIONS, RemoteFuture
+from ._fast_typing import Protocol
 from ._os.fork_safety import fork_generation
 from ._os.io_thread import Timer
 from ._os.poller import nap

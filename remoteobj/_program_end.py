@@ -7,8 +7,9 @@ import os
 import time
 import weakref
 from multiprocessing import util as mp_util
-from typing import Final, Protocol
+from typing import Final
 
+from ._fast_typing import Protocol
 from ._os.fork_safety import leave_to_parent
 
 __all__ = ["SECOND_CTRL_C", "forget_at_exit", "register_at_exit", "registered"]

@@ -11,7 +11,7 @@ import os
 import pickletools
 import stat
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from ._actor.record_entries import (
     BEFORE_STATE,
@@ -29,6 +29,7 @@ from ._actor.record_entries import (
     End,
     entries_of,
 )
+from ._fast_typing import NamedTuple
 from ._os.records import Part
 from ._pickling.codec import is_plain, loads
 from ._protocol.descriptions import describe_request

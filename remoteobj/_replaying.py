@@ -15,7 +15,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from types import CoroutineType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from ._actor.awaitables import finish, has_coroutines, is_async_iterator, is_awaited
 from ._actor.current import current_actor, give_own_proxy
@@ -26,6 +26,7 @@ from ._actor.replies import error_frame, value_frame
 from ._actor.served_here import Mode
 from ._actor.server import Server
 from ._actor.state_keeper import StateKeeper
+from ._fast_typing import NamedTuple
 from ._os.records import Part
 from ._own_proxy import OwnProxy
 from ._pickling import own_objects

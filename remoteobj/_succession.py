@@ -19,9 +19,9 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
 
 from ._engines.contract import ExitCallback, ExitCallbacks
+from ._fast_typing import Protocol
 from ._incarnation import Incarnation
 from ._os.io_thread import reactor
 from ._os.thread_group import ThreadGroup

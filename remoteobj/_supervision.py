@@ -22,9 +22,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 from ._child import Child
+from ._fast_typing import NamedTuple
 from ._os.io_thread import report_callback_error
 from ._os.thread_group import ThreadGroup
 from ._restart_limit import RestartLimit

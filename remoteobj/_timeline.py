@@ -15,8 +15,9 @@ import os
 import sys
 import threading
 from time import monotonic_ns
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from ._fast_typing import NamedTuple
 from ._os.fork_safety import fork_generation
 from ._protocol.observing import CallWatch, Failure, Life, Received, RequestWatch, Sent
 

@@ -11,11 +11,12 @@ import operator
 from collections.abc import Callable
 from functools import cache, partial
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ._actor.served_here import LocalServer, local_server, local_servers
 from ._caller.answers import RETURNED_SELF, Fallback, fallback_or_raise
 from ._caller.call_options import MISSING, PLAIN, CallMode, CallOptions
+from ._fast_typing import NamedTuple
 from ._os.lazy_import import import_lock
 from ._parts import VIEW_OF, settled
 from ._pickling.codec import HoldsPartError

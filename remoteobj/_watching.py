@@ -14,9 +14,10 @@ import resource
 import select
 import time
 from collections.abc import Callable, Collection
-from typing import Final, NamedTuple
+from typing import Final
 
 from ._caller.answers import decode_answer
+from ._fast_typing import NamedTuple
 from ._looking import ActorInfo, info_of, state_of
 from ._os.process_table import cpu_clock
 from ._protocol.frames import encode

@@ -24,7 +24,7 @@ import signal
 import tempfile
 import time
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, Self
 
 from ._access import current
 from ._actor.client_set import ClientSet
@@ -32,6 +32,7 @@ from ._actor.clients import Client
 from ._actor.execution import Executor, ExecutorAround
 from ._actor.server import Server
 from ._fakes import fake, mocked
+from ._fast_typing import NamedTuple
 from ._handle import Handle
 from ._leaks import no_leaks
 from ._protocol.frames import encode

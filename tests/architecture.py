@@ -18,6 +18,7 @@ PACKAGE = "remoteobj"
 
 # What each room may import, beside its own modules; `face` is all that lies in no other room.
 ROOMS: dict[str, set[str]] = {
+    "_fast_typing": set(),
     "_exit_report": set(),
     "errors": {"_exit_report"},
     "_os": {"errors"},
@@ -34,6 +35,8 @@ ROOMS: dict[str, set[str]] = {
     "cli": {"face", "errors"},
     "__main__": {"cli"},
 }
+FOR_ALL = {"_fast_typing"}
+"""What every room may import."""
 SEAMS = {
     "_wire.transport": "Transport",
     "_engines.contract": "Engine",
@@ -47,6 +50,8 @@ MODULE_LINES = 400
 FUNCTION_LINES = 40
 FACE_LINES = 100
 THREADS = {"Thread", "threading.Thread"}
+FAST = {"NamedTuple", "Protocol"}
+"""What `typing` makes slowly, and `_fast_typing` does not."""
 
 Tree: TypeAlias = dict[str, str]
 Rule: TypeAlias = Callable[[Tree], Iterator[str]]
@@ -115,7 +120,7 @@ def imports_come_from_below(tree: Tree) -> Iterator[str]:
     for module in tree:
         for line, other in imported(tree, module):
             here, there = room(module), room(other)
-            if there != here and there not in ROOMS[here]:
+            if there not in ROOMS[here] | FOR_ALL | {here}:
                 yield f"{module}:{line}: imports {other}, and {here} must not see {there}"
 
 
@@ -199,8 +204,11 @@ def private_names_stay_in_their_module(tree: Tree) -> Iterator[str]:
                     yield f"{module}:{node.lineno}: reads {ast.unparse(node)}"
 
 
+PUBLIC = {"_asdict", "_fields", "_make", "_replace"}  # of named tuples
+
+
 def _is_private(name: str) -> bool:
-    return name.startswith("_") and not name.endswith("_")
+    return name.startswith("_") and not name.endswith("_") and name not in PUBLIC
 
 
 def _modules(tree: Tree) -> set[str]:
@@ -341,6 +349,7 @@ OF_ONE_MODULE = {
     "test_connection",
     "test_engines",
     "test_fast_call",
+    "test_fast_typing",
     "test_flight_recorder",
     "test_frame_writer",
     "test_frames",
@@ -378,7 +387,6 @@ OF_ONE_MODULE = {
     "test_waiting_on_a_line",
 }
 """Those that test one private module by itself, and what these compare it with."""
-PUBLIC = {"_asdict", "_fields", "_make", "_replace"}  # of named tuples
 PRIVATE_IN_TEXT = re.compile(
     rf"\b{PACKAGE}[\w.]*\._[a-z]"  # a module, by its name
     rf"|\b{PACKAGE}[\w.]* import [^\n]*\b_[a-z]"
@@ -422,6 +430,14 @@ def _private(node: ast.AST, foreign: set[str]) -> str | None:
     return None
 
 
+def start_up_is_spared_slow_classes(tree: Tree) -> Iterator[str]:
+    for module in tree.keys() - {"_fast_typing"}:
+        for node in nodes(tree[module]):
+            if isinstance(node, ast.ImportFrom) and node.module == "typing":
+                for name in FAST.intersection(alias.name for alias in node.names):
+                    yield f"{module}:{node.lineno}: takes {name} from typing, not _fast_typing"
+
+
 RULES: list[Rule] = [
     every_package_is_a_room,
     imports_come_from_below,
@@ -438,5 +454,6 @@ RULES: list[Rule] = [
     face_lists_its_names_sorted,
     threads_have_names,
     time_is_monotonic,
+    start_up_is_spared_slow_classes,
 ]
 TEST_RULES: list[Rule] = [tests_use_the_public_face]

@@ -187,6 +187,16 @@ BAD: list[tuple[Callable[[Tree], Iterator[str]], Tree, str]] = [
         {"_ops": "import time\nend = time.time() + 1\n"},
         "_ops:2: time.time is the wall clock",
     ),
+    (
+        architecture.start_up_is_spared_slow_classes,
+        {"_ops": "from typing import Any, NamedTuple\n"},
+        "_ops:1: takes NamedTuple from typing",
+    ),
+    (
+        architecture.start_up_is_spared_slow_classes,
+        {"_wire.channel": "if TYPE_CHECKING:\n    from typing import Protocol\n"},
+        "_wire.channel:2: takes Protocol from typing",
+    ),
     *[
         (
             architecture.tests_use_the_public_face,

@@ -10,8 +10,8 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
 
+from .._fast_typing import Protocol
 from .._os.poller import clock
 from .._protocol.lifecycle import Event, State
 from .._protocol.messages import Bytes, Frame, Kind

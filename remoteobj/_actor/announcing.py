@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any
 
+from .._fast_typing import Protocol
 from .._protocol.messages import Frame, FrameParts, Kind
 
 _CALL = Kind.CALL  # a bare name: see `execution`

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
-from typing import Any, Protocol
+from typing import Any
 
+from .._fast_typing import Protocol
 from .._os.poller import clock
 from .._os.thread_unwind import ThreadUnwind
 from .._protocol.messages import Frame, Kind

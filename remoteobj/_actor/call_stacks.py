@@ -15,8 +15,9 @@ import traceback
 from collections.abc import Container, Iterator, Sequence
 from itertools import dropwhile
 from types import CodeType, FrameType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from .._fast_typing import NamedTuple
 from .status import shown
 
 if TYPE_CHECKING:

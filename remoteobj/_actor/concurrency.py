@@ -9,10 +9,13 @@
 The first two are imported by actors that need them alone.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from types import CoroutineType
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
+from .._fast_typing import NamedTuple
 from .._os.lazy_import import import_lock
 from .awaitables import has_coroutines, is_coroutine_function
 
@@ -46,7 +49,7 @@ class Concurrency(NamedTuple):
             return "`async def` methods"
         return f"max_concurrency={self.limit}" if (self.limit or 1) > 1 else ""
 
-    def apply(self, server: "ActorServer", at_home: AtHome) -> None:
+    def apply(self, server: ActorServer, at_home: AtHome) -> None:
         """Have the requests of a server driven as its object needs it, from now on.
 
         Args:
@@ -59,14 +62,14 @@ class Concurrency(NamedTuple):
         elif (self.limit or 1) > 1:
             self._give_threads(server, at_home)
 
-    def _give_threads(self, server: "ActorServer", at_home: AtHome) -> None:
+    def _give_threads(self, server: ActorServer, at_home: AtHome) -> None:
         with import_lock:
             from . import thread_runner  # for a faster start-up: few need it
 
         assert self.limit is not None
         server.runner = server.many = thread_runner.of_server(server, self.limit, at_home)
 
-    def give_loop(self, server: "ActorServer") -> "LoopRunner":
+    def give_loop(self, server: ActorServer) -> LoopRunner:
         """Have them driven by an event loop, which is made."""
         with import_lock:
             from . import loop_runner  # for a faster start-up: it needs asyncio

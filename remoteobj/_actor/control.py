@@ -7,6 +7,8 @@ of these happens.
 Guarantee: nothing that one of them sends ends the thread. It ends that one's connection.
 """
 
+from __future__ import annotations
+
 import errno
 import select
 import signal
@@ -15,10 +17,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, Protocol
 
 from .._catching.unseen import tell
 from .._engines.owner_line import OwnerLine
+from .._fast_typing import NamedTuple, Protocol
 from .._os.unawaited_thread import UnawaitedThread
 from .._os.wakeup import Wakeup
 from .._protocol.messages import Frame, MalformedFrameError, refusal

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import Any, Protocol
+from typing import Any
 
+from .._fast_typing import Protocol
 from .._pickling.own_objects import proxy_maker
 from .roles import OPTIONS
 

@@ -13,7 +13,9 @@ import sys
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
+
+from .._fast_typing import Protocol
 
 __all__ = ["StartTask", "task_starter"]
 

@@ -13,12 +13,15 @@ thread that calls it, save what a blocked call lets in. `loop_executor` and `thr
 for many at once; how they come to be driven, `concurrency` says.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable
 from multiprocessing import util as mp_util
 from types import CodeType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
+from .._fast_typing import NamedTuple, Protocol
 from .._os.fork_safety import fork_generation
 from .._os.interrupter import run_loop
 from .._os.lazy_import import import_lock
@@ -64,7 +67,7 @@ class Running(NamedTuple):
     """When it began, by `_os.poller.clock`."""
     thread: int = 0
     """In which it runs; 0: that which runs requests."""
-    task: "asyncio.Task[Any] | None" = None
+    task: asyncio.Task[Any] | None = None
     """That of a coroutine."""
     interrupt: Callable[[BaseException], None] | None = None
     """Has it end by an error: a coroutine at what it awaits, to be called in the thread of its

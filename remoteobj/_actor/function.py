@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from .._catching.catchers import USER_ERRORS, Except, LocalExcept
 from .._engines.contract import OwnerLink, ProgramFailedError, named_parts
+from .._fast_typing import NamedTuple
 from .._os.interrupter import Interrupter, run_loop
 from .._os.lazy_import import import_lock
 from .._os.thread_unwind import ThreadUnwind

@@ -6,8 +6,9 @@ import contextlib
 import sys
 from collections.abc import Container
 from types import CodeType, FrameType
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
+from .._fast_typing import Protocol
 from .._os.interrupter import Interrupter
 from .._os.poller import SpinPoller
 from .._protocol.messages import Kind

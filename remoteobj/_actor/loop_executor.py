@@ -15,8 +15,9 @@ import threading
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar, copy_context
 from types import CoroutineType
-from typing import Any, Protocol
+from typing import Any
 
+from .._fast_typing import Protocol
 from .._os.thread_unwind import ThreadUnwind
 from .._pickling.codec import SCALARS, pickled
 from .._protocol.messages import Frame, FrameParts, Kind

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import CoroutineType
-from typing import Any, Protocol
+from typing import Any
 
+from .._fast_typing import Protocol
 from .._pickling import own_objects
 from .current import ProxyMaker, give_own_proxy
 

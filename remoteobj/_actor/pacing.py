@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
+from .._fast_typing import NamedTuple
 from .._os.lazy_import import import_lock
 
 __all__ = ["Pacer", "Tick"]

@@ -15,8 +15,9 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from .._fast_typing import NamedTuple
 from .._os.records import Part, record_of
 from .._pickling.exceptions import unpack_error
 from .._protocol.messages import Bytes, FrameParts, Kind

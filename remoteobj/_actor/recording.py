@@ -25,8 +25,9 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final
 
+from .._fast_typing import NamedTuple, Protocol
 from .._os.records import Part
 from .._os.thread_unwind import ThreadUnwind
 from .._os.wall_clock import wall_clock

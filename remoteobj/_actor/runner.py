@@ -4,8 +4,9 @@ in its place, where several requests may be begun at once."""
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Container, Coroutine
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from .._fast_typing import Protocol
 from .._protocol.messages import Bytes
 from .clients import Client
 from .execution import Executor

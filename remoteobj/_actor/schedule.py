@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
+from .._fast_typing import Protocol
 from .._protocol.messages import Frame, Kind
 
 __all__ = ["Queueing", "Schedule", "Streaming", "size_of"]

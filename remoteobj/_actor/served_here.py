@@ -7,7 +7,9 @@ from __future__ import annotations
 import enum
 import os
 import threading
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
+
+from .._fast_typing import Protocol
 
 if TYPE_CHECKING:
     from .._os.fork_safety import Closable

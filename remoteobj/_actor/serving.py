@@ -14,8 +14,9 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
+from .._fast_typing import Protocol
 from .._protocol.chains import BlockedCall, CallChain, serving_threads
 from .client_set import ClientSet
 from .execution import Executor

@@ -23,8 +23,9 @@ import itertools
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
+from .._fast_typing import NamedTuple, Protocol
 from .._os.atomic_file import AtomicFile
 from .._os.atomic_memory import AtomicMemory
 from .._os.fork_safety import fork_generation

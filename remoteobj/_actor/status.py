@@ -1,11 +1,14 @@
 """What an actor is doing, as its control thread tells it while the actor works."""
 
+from __future__ import annotations
+
 import resource
 import sys
 from collections.abc import Container
 from types import CodeType, FrameType
-from typing import Any, Final, Literal, NamedTuple, Self
+from typing import Any, Final, Literal, Self
 
+from .._fast_typing import NamedTuple
 from .._os.lazy_import import import_lock
 
 __all__ = ["Explanation", "RunningCall", "Status", "memory", "open_prompts", "shown", "stack_here"]

@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
+from .._fast_typing import Protocol
 from .._os.poller import clock
 from .._os.thread_unwind import raise_in_thread, take_back_from_thread
 from .._os.wakeup import Wakeup

@@ -17,8 +17,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Container
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from .._fast_typing import NamedTuple
 from .._os.thread_unwind import ThreadUnwind
 from .._protocol.messages import Bytes, Frame
 from .admission import Admission

@@ -1,9 +1,12 @@
 """What a caller wants of a call beside its outcome: the form it comes in, and its bounds."""
 
+from __future__ import annotations
+
 import enum
 import time
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from .._fast_typing import NamedTuple
 from .._protocol.messages import WINDOW
 
 __all__ = ["AWAITED", "CASTS", "FUTURES", "MISSING", "PLAIN", "CallMode", "CallOptions"]
@@ -61,7 +64,7 @@ class CallOptions(NamedTuple):
         proxy: bool | None,
         window: int | None,
         interrupt: bool | None,
-    ) -> "CallOptions":
+    ) -> CallOptions:
         """Options that differ by what is given: what is neither None nor `MISSING`.
 
         Raises:

@@ -8,8 +8,9 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
+from .._fast_typing import NamedTuple
 from .._os.fork_safety import is_lean
 from .._os.lazy_import import import_lock
 from .._pickling.codec import dumps, dumps_call

@@ -23,9 +23,10 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 from weakref import WeakKeyDictionary
 
+from .._fast_typing import Protocol
 from .._os.poller import MAX_CREDIT, MISS_COST, RETRY_CREDIT, clock
 from .._protocol.calls import PendingCall
 from ..errors import CallTimeoutError

@@ -12,9 +12,10 @@ import os
 import threading
 from collections import deque
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 from .._catching.unseen import before_telling
+from .._fast_typing import Protocol
 from .._os.io_thread import reactor, report_callback_error
 from .._os.job_threads import JobThreads
 

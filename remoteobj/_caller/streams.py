@@ -9,8 +9,9 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import cache, partial
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from .._fast_typing import Protocol
 from .._os.fork_safety import fork_generation
 from .._os.lazy_import import import_lock
 from .._pickling.codec import dumps

@@ -27,6 +27,8 @@ What does not belong here: what the payloads mean. Nothing in this module pickle
 What the records add up to is a `projection.Projection`.
 """
 
+from __future__ import annotations
+
 import errno
 import fcntl
 import os
@@ -34,8 +36,9 @@ import struct
 import weakref
 from collections.abc import Callable, Sequence
 from multiprocessing import reduction
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
+from .._fast_typing import NamedTuple
 from .._os.memfd import anonymous_file
 
 __all__ = ["START", "Cursor", "Journal", "Record", "join", "split"]
@@ -183,7 +186,7 @@ class Journal:
         return Cursor(size, size)
 
     @classmethod
-    def find(cls, key: bytes) -> "Journal | None":
+    def find(cls, key: bytes) -> Journal | None:
         """One more on the file of this key, if somebody in this process has it open.
 
         >>> journal = Journal()
@@ -194,7 +197,7 @@ class Journal:
         return None if file is None else cls._on(file)
 
     @classmethod
-    def _on(cls, file: _File) -> "Journal":
+    def _on(cls, file: _File) -> Journal:
         journal = cls.__new__(cls)
         journal._file = file
         return journal
@@ -253,10 +256,10 @@ class Journal:
         # a journal inside a payload must not look like the beginning of a record.
         return _rebuild, (reduction.DupFd(self._opened().fd),)
 
-    def __copy__(self) -> "Journal":
+    def __copy__(self) -> Journal:
         return self
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Journal":
+    def __deepcopy__(self, memo: dict[int, Any]) -> Journal:
         return self
 
 
@@ -280,7 +283,7 @@ def split(payload: bytes) -> list[bytes]:
     return parts
 
 
-def _rebuild(sent: Any) -> "Journal":
+def _rebuild(sent: Any) -> Journal:
     fd: int = sent.detach()
     marker = _pread(fd, _MARKER, 0)
     file = _files.get(marker)

@@ -1,11 +1,14 @@
 """The contexts of `Except`: what is caught in them, once, and what goes on."""
 
+from __future__ import annotations
+
 import functools
 import types
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
+from .._fast_typing import NamedTuple
 from .._os.lazy_import import import_lock
 from .store import ANY, CAUGHT, RESULT, Group, LocalStore, contains_identity, contexts
 
@@ -25,10 +28,10 @@ class Options(NamedTuple):
     types: tuple[type[BaseException], ...]
     raises: bool
     catch_once: bool
-    log: "bool | logging.Logger"
+    log: bool | logging.Logger
     log_tb: bool
 
-    def but(self, types: Any = None, **changes: Any) -> "Options":
+    def but(self, types: Any = None, **changes: Any) -> Options:
         changes = {name: value for name, value in changes.items() if value is not None}
         if types is not None:
             changes["types"] = types = types if isinstance(types, tuple) else (types,)
@@ -42,7 +45,7 @@ class Options(NamedTuple):
 class _Frame:
     """A context that was entered. It learns what the contexts inside it have recorded."""
 
-    def __init__(self, context: "Context[Any]", outer: "_Frame | None") -> None:
+    def __init__(self, context: Context[Any], outer: _Frame | None) -> None:
         self.context, self.outer, self.open = context, outer, True
         self.recorded: list[BaseException] = []
 

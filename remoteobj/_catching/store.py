@@ -4,13 +4,16 @@ Whatever happens (an exception caught, a group cleared, a result set or taken) i
 what can be asked is the fold of all records. So every process sees one order, without a lock.
 """
 
+from __future__ import annotations
+
 import enum
 import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
+from .._fast_typing import NamedTuple
 from .._pickling.codec import dumps, loads
 from .._pickling.exceptions import pack_error, unpack_error
 from .journal import START, Cursor, Journal, join, split
@@ -141,7 +144,7 @@ class LocalStore:
         """Somebody knows of all exceptions of a group."""
         self.seen.update(entry.number for entry in self.read().of(group))
 
-    def another_reader(self) -> "SharedStore | None":
+    def another_reader(self) -> SharedStore | None:
         """A store with the same records and exceptions of its own; None where there can't be one,
         since it has the very objects. It knows what was seen here."""
         return None
@@ -176,7 +179,7 @@ class LocalStore:
     def close(self) -> None:
         pass
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "LocalStore":
+    def __deepcopy__(self, memo: dict[int, Any]) -> LocalStore:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -230,7 +233,7 @@ class SharedStore(LocalStore):
         ]
         return self._fold(state, cursor, mine)
 
-    def another_reader(self) -> "SharedStore":
+    def another_reader(self) -> SharedStore:
         other = SharedStore(self._journal, self._part, self._start)
         other.seen = self.seen
         return other
@@ -262,7 +265,7 @@ class CommonJournal:
         self._lock = threading.RLock()  # a signal handler may start an actor within a start
         self._key = b""
 
-    def store(self) -> "SharedStore":
+    def store(self) -> SharedStore:
         """A new store, as any other."""
         with self._lock:
             journal = Journal.find(self._key) or Journal()

@@ -27,12 +27,15 @@ The end:
   is a death.
 """
 
+from __future__ import annotations
+
 import itertools
 import multiprocessing
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any
 
+from .._fast_typing import NamedTuple, Protocol
 from .._os.fork_safety import Closable
 from .._os.io_thread import report_callback_error
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
@@ -91,7 +94,7 @@ class OwnerLink:
     """Where a process leaves word of what it runs, and of its end."""
     listener: Listener | None = None
     """The door, if the owner keeps it open."""
-    measured: "Settings | None" = None
+    measured: Settings | None = None
     """How its coverage is to be measured, where that of its owner is."""
 
     def __init__(self, data: ByteStream, control: ByteStream, shared_process: bool = False) -> None:

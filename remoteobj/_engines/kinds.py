@@ -1,6 +1,10 @@
 """What an owner knows of each engine before it is imported: where its actors live."""
 
-from typing import Final, NamedTuple
+from __future__ import annotations
+
+from typing import Final
+
+from .._fast_typing import NamedTuple
 
 __all__ = ["ENGINES", "EngineKind", "engine_kind"]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from .._fast_typing import NamedTuple
 from .._os.descriptors import has_pidfds
 from .._os.fork_safety import Closable, keep_in_child
 from .._os.lazy_import import import_lock

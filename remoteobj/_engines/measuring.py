@@ -19,10 +19,12 @@ import atexit
 import contextlib
 import os
 import warnings
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from coverage import Coverage, CoverageData
 from coverage.exceptions import CoverageException
+
+from .._fast_typing import NamedTuple
 
 __all__ = ["Measurement", "Settings", "measure", "measurement_here"]
 

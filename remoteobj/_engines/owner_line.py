@@ -9,8 +9,8 @@ import signal
 import threading
 import time
 
-# A tenth of `signal.pthread_sigmask`, which makes enums of the numbers.
-from _signal import pthread_sigmask  # type: ignore[import-not-found]
+# A tenth of those of `signal`, which make enums of the numbers.
+from _signal import pthread_sigmask, valid_signals  # type: ignore[import-not-found]
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
@@ -23,7 +23,7 @@ from .._wire.transport import ByteStream
 __all__ = ["OwnerLine"]
 
 _FAULTS: Final = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT}
-_CAN_WAIT: Final = frozenset(map(int, signal.valid_signals() - _FAULTS - {signal.SIGPIPE}))
+_CAN_WAIT: Final = frozenset(valid_signals() - _FAULTS - {signal.SIGPIPE})
 """Signals whose handlers may raise. SIGPIPE is the channel's own matter."""
 
 

@@ -5,13 +5,16 @@ where it is not inherited, and what the program needs of `__main__`, by value or
 is to be imported. Directory and `sys.path` are in multiprocessing's own message: `without_main`.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 import sys
 import warnings
 from multiprocessing import reduction
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from .._fast_typing import NamedTuple
 from .._os.memfd import anonymous_file
 from .._pickling.codec import dumps_for_import, dumps_for_start, loads
 from .._pickling.main_module import (

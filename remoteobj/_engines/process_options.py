@@ -4,6 +4,8 @@ It is applied before anything of the program is unpickled, so that a module whic
 all as it is meant to be: the environment, the processors, what becomes of records and output.
 """
 
+from __future__ import annotations
+
 import atexit
 import os
 import sys
@@ -12,8 +14,9 @@ from contextlib import suppress
 from functools import cache, partial
 from importlib import import_module
 from importlib.machinery import PathFinder
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from .._fast_typing import NamedTuple
 from .._os.lazy_import import import_lock, is_awaited, when_imported
 
 if TYPE_CHECKING:
@@ -37,12 +40,12 @@ class ProcessOptions(NamedTuple):
     """What is added to the niceness of its owner."""
     labelled_output: bool = False
     """Whether each line of its output begins with its name."""
-    logging: "Levels | None" = None
+    logging: Levels | None = None
     """Which records of `logging` go to its owner; None: those that it logs are its own."""
     whole_title: bool = False
     """Whether there is `setproctitle`. Its owner looks for it, once for all."""
 
-    def apply(self, name: str, line: "OwnerLine") -> None:
+    def apply(self, name: str, line: OwnerLine) -> None:
         """Set this process up.
 
         Raises:
@@ -72,7 +75,7 @@ class ProcessOptions(NamedTuple):
 NO_OPTIONS = ProcessOptions()
 
 
-def _forward(line: "OwnerLine", wanted: "Levels") -> None:
+def _forward(line: OwnerLine, wanted: Levels) -> None:
     # Not under `import_lock`: whoever holds that may be importing `logging`, and wait for us.
     from .log_forwarding import forward_to  # at start-up it would import `logging`
 

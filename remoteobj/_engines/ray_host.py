@@ -11,8 +11,9 @@ import multiprocessing
 import os
 import signal
 import threading
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from .._fast_typing import NamedTuple
 from .._os.thread_unwind import ThreadUnwind, raise_in_thread
 from .._pickling.exceptions import pack_error
 from .._wire.auth import Key

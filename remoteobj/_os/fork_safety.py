@@ -9,7 +9,9 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterator
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
+
+from .._fast_typing import Protocol
 
 __all__ = [
     "Closable",

@@ -4,13 +4,16 @@ By a signal, so that it gets through a `time.sleep` and whatever else waits in t
 holds the interpreter, code in C say, is interrupted once it lets go of it.
 """
 
+from __future__ import annotations
+
 import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from types import CodeType, FrameType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from .._fast_typing import NamedTuple
 from . import own_signals
 from .main_thread import repeat_until_handled, signal_main_thread
 

@@ -22,8 +22,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
 
+from .._fast_typing import Protocol
 from .descriptors import Duplicate
 from .wakeup import Wakeup
 

@@ -10,8 +10,9 @@ import re
 import sys
 import time
 from collections.abc import Collection, Iterable
-from typing import Final, NamedTuple
+from typing import Final
 
+from .._fast_typing import NamedTuple
 from .processes import ask_ps, read_stat
 
 __all__ = ["SeenProcess", "cpu_clock", "is_there", "see"]

@@ -13,8 +13,8 @@ import os
 import select
 import signal
 import time
-from typing import NamedTuple
 
+from .._fast_typing import NamedTuple
 from .fork_safety import is_own, no_more_own, own
 from .lazy_import import import_lock
 

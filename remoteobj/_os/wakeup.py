@@ -7,8 +7,9 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
+from .._fast_typing import Protocol
 from .fork_safety import close_in_child, creation_lock
 
 __all__ = ["OneShotEvent", "Wakeable", "Wakeup"]

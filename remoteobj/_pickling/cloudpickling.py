@@ -16,10 +16,11 @@ from contextlib import suppress
 from multiprocessing.reduction import ForkingPickler
 from pickle import PickleBuffer
 from types import CodeType, FunctionType, GenericAlias, ModuleType, UnionType
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from cloudpickle import cloudpickle as untyped
 
+from .._fast_typing import NamedTuple
 from .._os.thread_unwind import ThreadUnwind
 from . import own_objects
 from .classes import find_class, reduce_class, travels_by_value

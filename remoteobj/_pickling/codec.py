@@ -16,7 +16,6 @@ from __future__ import annotations
 import io
 import operator
 import pickle
-import re
 from collections.abc import Callable, Sequence
 from copyreg import dispatch_table as registered
 from functools import cache, partial
@@ -181,8 +180,8 @@ def loads(payload: bytes | bytearray | memoryview, buffers: Buffers = ()) -> Any
     return unpickled(payload, buffers=buffers)
 
 
-_NAMES_A_CLASS: Final = re.compile(rb"[\x82-\x84\x93]").search
-"""Finds the operations by which `dumps` names classes and functions, or what looks like one."""
+_NAMES_A_CLASS: Final = b"\x82\x83\x84\x93"
+"""The operations by which `dumps` names classes and functions."""
 _SHORT: Final = 4096
 
 
@@ -193,7 +192,8 @@ def is_plain(payload: bytes | bytearray | memoryview) -> bool:
     >>> is_plain(dumps({"a": [1, 2.5, None]})[0]), is_plain(dumps({"a": open})[0])
     (True, False)
     """
-    return len(payload) <= _SHORT and _NAMES_A_CLASS(payload) is None
+    size = len(payload)
+    return size <= _SHORT and len(bytes(payload).translate(None, _NAMES_A_CLASS)) == size
 
 
 # ------------------------------------------------------------------ C pickle, and exceptions

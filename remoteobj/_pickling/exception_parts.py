@@ -18,8 +18,9 @@ from functools import cache
 from types import BuiltinFunctionType, TracebackType
 from types import GetSetDescriptorType as GetSet
 from types import MemberDescriptorType as Member
-from typing import Any, NamedTuple
+from typing import Any
 
+from .._fast_typing import NamedTuple
 from .._os.lazy_import import import_lock
 from .._os.thread_unwind import ThreadUnwind
 from ..errors import RemoteError, describe, type_name

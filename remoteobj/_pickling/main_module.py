@@ -21,13 +21,16 @@ Here is what that takes of both processes. How the values are pickled is in `clo
 `classes`, `functions` and `identities`, which it uses.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 from importlib.machinery import ModuleSpec
 from multiprocessing import process
 from types import ModuleType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from .._fast_typing import NamedTuple
 from .._os.lazy_import import FORK_FAMILY, import_lock
 
 __all__ = [

@@ -31,9 +31,10 @@ from collections.abc import Callable, Iterator
 from copyreg import dispatch_table as registered
 from operator import getitem
 from types import TracebackType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 from weakref import ref
 
+from .._fast_typing import NamedTuple
 from .._os.thread_unwind import ThreadUnwind
 from ..errors import RemoteError, describe, type_name
 from . import own_objects

@@ -25,14 +25,17 @@ repeated, ever more seldom, in case that one was lost.
 Calls of ordinary programs carry nothing, and are in no ring: nobody calls them.
 """
 
+from __future__ import annotations
+
 import itertools
 import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from threading import get_ident
-from typing import Final, NamedTuple, Protocol, Self
+from typing import Final, Self
 
+from .._fast_typing import NamedTuple, Protocol
 from ..errors import DeadlockError
 from .identity import ActorId
 from .messages import Bytes
@@ -91,7 +94,7 @@ class Probe(NamedTuple):
         """Whether it has come by this actor already."""
         return any(hop.link.actor == actor for hop in self.hops)
 
-    def ring(self, call: Link) -> "Ring | None":
+    def ring(self, call: Link) -> Ring | None:
         """The ring that it has found, if it has been sent along this call before and comes to it
         again; whatever led into the ring is not in there."""
         links = [hop.link for hop in self.hops]

@@ -1,6 +1,10 @@
 """What whoever makes an object decides for all who call it; it travels with each reference."""
 
-from typing import Final, NamedTuple
+from __future__ import annotations
+
+from typing import Final
+
+from .._fast_typing import NamedTuple
 
 __all__ = ["DEFAULT_WIRE_OPTIONS", "RefOptions", "WireOptions"]
 

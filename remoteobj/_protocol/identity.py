@@ -1,8 +1,12 @@
 """Which actor, by a value that stays the same wherever it can be reached; and of which class."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+from .._fast_typing import NamedTuple
 
 __all__ = ["NOBODY", "ActorId", "Peer", "class_name"]
 
@@ -23,7 +27,7 @@ class ActorId(NamedTuple):
     """What error messages call the object; others may have the same name."""
 
     @classmethod
-    def new(cls, name: str) -> "ActorId":
+    def new(cls, name: str) -> ActorId:
         """The identity of an object that is just being made."""
         return cls(os.urandom(8).hex(), name)
 

@@ -3,6 +3,8 @@
 A message travels as a frame: a fixed header (kind, flags, call id, lengths), which is all that a
 reader decodes, an optional metadata part, and a payload that stays bytes until the one thread whom
 it concerns unpickles it. Frames about one call share its id, which the caller chooses, upwards
+from __future__ import annotations
+
 from 1.
 
 **The seam for what is to come.** A new kind of message is one number here and one row in the table
@@ -13,7 +15,9 @@ of its metadata (`requests`), and no kind of its own.
 
 import struct
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias
+
+from .._fast_typing import NamedTuple
 
 __all__ = [
     "INIT_ID",

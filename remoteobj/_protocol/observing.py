@@ -23,8 +23,9 @@ import threading
 import time
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Any, Final, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, TypeAlias
 
+from .._fast_typing import NamedTuple, Protocol
 from .._os.fork_safety import fork_generation
 from .._os.io_thread import report_callback_error
 from .calls import PendingCall

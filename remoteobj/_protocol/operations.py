@@ -23,11 +23,14 @@ with plain positional arguments, the short form `(name, args)`, which takes a th
 The two begin differently, so that `describe_request` can tell them apart in a few bytes.
 """
 
+from __future__ import annotations
+
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from .._fast_typing import NamedTuple
 from .._os.lazy_import import import_lock
 from .own_names import hint_at_own_name
 from .parts import PARTS, Part, replaced

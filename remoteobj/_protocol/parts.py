@@ -4,8 +4,12 @@ Such a part travels as a `Part`, and is evaluated over there when its step is re
 that holds it begins with the step `PARTS`, so that no other chain is searched for any.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Container
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+from .._fast_typing import NamedTuple
 
 __all__ = ["PARTS", "Part", "replaced"]
 

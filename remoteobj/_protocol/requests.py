@@ -7,10 +7,13 @@ it does not know, and takes what is malformed for not there. So a new field is o
 where it is set, and one where it is read.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
+from .._fast_typing import NamedTuple
 from .calls import PendingCall
 from .chains import CallChain, Link, new_call_token, serving_thread, serving_threads
 from .frames import MAX_METADATA

@@ -19,10 +19,13 @@ namespaces can't be compared, and there such a relay goes unnoticed. But which n
 is in stands under its proof too: two processes of one namespace can't be made to skip the check.
 """
 
+from __future__ import annotations
+
 import os
 import struct
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
+from .._fast_typing import NamedTuple
 from .._os.lazy_import import import_lock
 
 __all__ = [
@@ -103,7 +106,7 @@ class Key:
         self._secret = _Unshown(secret)
 
     @classmethod
-    def new(cls) -> "Key":
+    def new(cls) -> Key:
         """A key that nobody has yet."""
         return cls(os.urandom(KEY))
 
@@ -141,7 +144,7 @@ class Ends(NamedTuple):
     other: int = UNTOLD
     """As the kernel tells it: 0 where the process has no number in this namespace."""
 
-    def agree(self, theirs: "Ends") -> bool:
+    def agree(self, theirs: Ends) -> bool:
         """Whether both ends can be speaking of the same connection.
 
         >>> Ends(1, own=10, other=20).agree(Ends(1, own=20, other=10))

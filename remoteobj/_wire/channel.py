@@ -13,8 +13,9 @@ import select
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
+from .._fast_typing import Protocol
 from .._os.lazy_import import import_lock
 from .._os.poller import SpinPoller
 from .._os.sigpipe import SIG_DFL, sigpipe_blocked, sigpipe_handler

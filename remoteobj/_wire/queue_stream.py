@@ -12,8 +12,8 @@ import os
 import threading
 from collections import deque
 from collections.abc import Sequence
-from typing import Protocol
 
+from .._fast_typing import Protocol
 from .._os.fork_safety import close_in_child
 from .._os.wakeup import Wakeup
 from .._protocol.messages import Bytes

@@ -6,8 +6,9 @@ import contextlib
 import logging
 import os
 import weakref
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
+from .._fast_typing import Protocol
 from .._os.fork_safety import leave_to_parent
 from .._os.lazy_import import import_lock
 

@@ -18,6 +18,8 @@ Nothing needs to be removed for the dead. An entry says which process it is abou
 the time when that process started; whether this one lives is for the reader to find out.
 """
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import fcntl
@@ -26,8 +28,9 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
+from .._fast_typing import NamedTuple
 from .._os.fork_safety import creation_lock, fork_generation
 from .._os.processes import look
 from .._protocol.config import RefOptions, WireOptions

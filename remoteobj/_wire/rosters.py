@@ -12,8 +12,9 @@ import stat
 import struct
 import time
 from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
+from .._fast_typing import NamedTuple
 from .._os.directories import open_directory, unless_held
 from .._os.process_table import SeenProcess, is_there, see
 from .roster import BLOCK, ENTRY, FILE, HEADER, MAGIC, Entry, checksum, unpack

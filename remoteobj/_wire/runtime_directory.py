@@ -9,6 +9,8 @@ lock when the process ends, however it does.
 What is removed is what was locked, by its descriptor: what has its name by then may be another's.
 """
 
+from __future__ import annotations
+
 import contextlib
 import fcntl
 import os
@@ -17,8 +19,9 @@ import stat
 import threading
 from collections.abc import Iterator
 from multiprocessing import util as mp_util
-from typing import Final, NamedTuple
+from typing import Final
 
+from .._fast_typing import NamedTuple
 from .._os.directories import discard, discard_unless_held, open_directory
 from .._os.lazy_import import import_lock
 

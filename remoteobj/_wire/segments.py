@@ -17,6 +17,8 @@ been cut off would kill its process. From any other, such as a file where the sy
 files, it reads a copy.
 """
 
+from __future__ import annotations
+
 import contextlib
 import fcntl
 import mmap
@@ -27,8 +29,9 @@ import threading
 import weakref
 from collections.abc import Callable
 from io import FileIO
-from typing import Any, NamedTuple
+from typing import Any
 
+from .._fast_typing import NamedTuple
 from .._os.lazy_import import import_lock
 from .._os.memfd import anonymous_file
 from .._protocol.frames import SHARED_BIT
@@ -71,7 +74,7 @@ class SegmentRef(NamedTuple):
         return SHARED_BIT | self.new * _NEW | self.segment << _LENGTH_BITS | self.length
 
     @classmethod
-    def unpack(cls, packed: int) -> "SegmentRef":
+    def unpack(cls, packed: int) -> SegmentRef:
         segment = packed >> _LENGTH_BITS & (1 << _ID_BITS) - 1
         return cls(segment, packed & (1 << _LENGTH_BITS) - 1, bool(packed & _NEW))
 
@@ -216,7 +219,7 @@ class SegmentPool:
 
 # All leases of this process. A fork gives the child a share in their memory, which the sender
 # must then not use again: they are released with "discard".
-_leases: "set[_Lease]" = set()
+_leases: set[_Lease] = set()
 
 
 class _Lease:

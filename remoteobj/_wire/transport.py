@@ -32,8 +32,11 @@ Descriptors (and with them shared memory) travel only where the stream says `pas
 Nothing else depends on it.
 """
 
-from typing import Final, NamedTuple, Protocol
+from __future__ import annotations
 
+from typing import Final
+
+from .._fast_typing import NamedTuple, Protocol
 from .._os.fork_safety import Closable
 from .._protocol.messages import Bytes
 from .auth import CALLS, Key
@@ -84,7 +87,7 @@ class Transport(Protocol):
 
     def connect(
         self, address: Address, purpose: int = CALLS, seconds: float | None = CONNECT_SECONDS
-    ) -> "ByteStream":
+    ) -> ByteStream:
         """A stream to whoever listens at the address, after both sides have proved themselves.
 
         Args:
@@ -98,7 +101,7 @@ class Transport(Protocol):
         """
         ...
 
-    def listen(self, address: Address, *, fresh: bool = False) -> "Listener":
+    def listen(self, address: Address, *, fresh: bool = False) -> Listener:
         """Begin to listen, then end the wait of everybody who waits by a `listen_event`.
 
         Args:
@@ -110,7 +113,7 @@ class Transport(Protocol):
         """
         ...
 
-    def listen_event(self, address: Address) -> "ListenEvent | None":
+    def listen_event(self, address: Address) -> ListenEvent | None:
         """Tells when somebody begins to listen; None where the transport has no such event, so
         that the caller has to try again from time to time."""
         ...
@@ -128,7 +131,7 @@ class Listener(Protocol):
         """The descriptor that becomes readable when a caller has come."""
         ...
 
-    def accept(self) -> "Handshake":
+    def accept(self) -> Handshake:
         """Begin the handshake of the next caller.
 
         Raises:
@@ -137,7 +140,7 @@ class Listener(Protocol):
         """
         ...
 
-    def lend(self) -> "Listener":
+    def lend(self) -> Listener:
         """A copy for a process that is about to be started. Callers stand in one queue for all
         copies, also while nobody accepts any, until the last copy is closed. What lies at the
         address is left to the one that lends."""
@@ -166,7 +169,7 @@ class Handshake(Protocol):
         """The descriptor that becomes readable when `go_on` has something to do."""
         ...
 
-    def go_on(self) -> "ByteStream | None":
+    def go_on(self) -> ByteStream | None:
         """Take in what the caller has said. Its stream once it has proved itself, which then is
         all that remains of the handshake; None while it has not.
 

@@ -7,8 +7,9 @@ made-up ones.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Final, NamedTuple, Protocol
+from typing import Final
 
+from .._fast_typing import NamedTuple, Protocol
 from .text import Column, amount, duration, shown, size
 
 __all__ = ["COLUMNS", "ORDERS", "Row", "Source", "cells", "matches", "sorted_rows"]

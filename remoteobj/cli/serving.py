@@ -16,9 +16,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from .. import Handle
+from .._fast_typing import NamedTuple
 from ..errors import ExitReport
 from .streams import complain
 from .targets import Target, TargetError

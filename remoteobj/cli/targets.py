@@ -7,9 +7,10 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from .. import Handle, options
+from .._fast_typing import NamedTuple
 from .._spawn import options_for
 from ..errors import RemoteObjError
 from .arguments import value_of
