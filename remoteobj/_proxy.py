@@ -144,7 +144,7 @@ class Proxy(Operators):
         Many calls may be open; when 1,024 are, the next one waits until one is answered.
         `cancel()` takes back a call that has not begun in the actor.
         """
-        return _proxy_on(_view_from(self).in_mode_of(FUTURES))
+        return _proxy_on(_view_of(self).in_mode_of(FUTURES, self))
 
     @property
     def async_(self) -> Any:
@@ -153,7 +153,7 @@ class Proxy(Operators):
         The call is made when the await begins. If the method yields, use
         `async for item in handle.async_.method()`.
         """
-        return _proxy_on(_view_from(self).in_mode_of(AWAITED))
+        return _proxy_on(_view_of(self).in_mode_of(AWAITED, self))
 
     @property
     def cast_(self) -> Any:
@@ -161,7 +161,7 @@ class Proxy(Operators):
 
         Their exceptions are recorded with the actor's lifecycle errors, in the group `work`.
         """
-        return _proxy_on(_view_from(self).in_mode_of(CASTS))
+        return _proxy_on(_view_of(self).in_mode_of(CASTS, self))
 
     def with_(
         self,
@@ -211,7 +211,7 @@ class Proxy(Operators):
         self, /, *args: Any, _default: Any = MISSING, _proxy: bool | None = None, **kwargs: Any
     ) -> Any:
         """Call it in the actor, and return the result; with `_proxy=True` only record the call."""
-        ref, steps, options, whole = _view_of(self)
+        ref, steps, options, whole = view = _view_of(self)
         steps = (*steps, ("call", args, kwargs))
         plain = options is PLAIN and _default is MISSING and not _proxy
         if plain and whole is not None and not local_servers:
@@ -221,7 +221,7 @@ class Proxy(Operators):
                 return whole if result is RETURNED_SELF else result
             except HoldsPartError:
                 pass  # nothing was sent
-        view = _view_from(self)
+        view = view if whole is not None else _view_from(self)
         if _proxy or (_proxy is None and options.proxy):
             return _proxy_on(view._replace(steps=steps))
         return view.evaluate(steps, _default)
@@ -248,7 +248,7 @@ class Proxy(Operators):
         return by_numpy(ufunc, method, inputs, kwargs)
 
     def __aiter__(self) -> AsyncIterator[Any]:
-        view = _view_from(self).in_mode_of(AWAITED)
+        view = _view_of(self).in_mode_of(AWAITED, self)
         found: AsyncIterator[Any] = view.do("iter").__aiter__()
         return found
 

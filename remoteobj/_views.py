@@ -101,11 +101,12 @@ class View(NamedTuple):
         """The view of this part, marked as one whose value has just been stored in its place."""
         return _new_tuple(StoredView, self)
 
-    def in_mode_of(self, plain: CallOptions) -> View:
-        """The view through which calls are made in the mode of `plain` options."""
+    def in_mode_of(self, plain: CallOptions, proxy: object = None) -> View:
+        """The view through which calls are made in the mode of `plain` options; `proxy` is the one
+        whose view this is."""
         ref, steps, options, whole = self
         new = plain if options is PLAIN else options._replace(mode=plain.mode)
-        return _new_tuple(View, (ref, steps, new, whole))
+        return _new_tuple(View, (ref, steps, new, proxy if whole is None else whole))
 
     def do(self, name: str, *operands: Any) -> Any:
         """Evaluate the view and one more operation."""

@@ -1,6 +1,7 @@
 """A connection alone, with the test at its other end: what crosses, and the last word."""
 
 import contextlib
+import os
 import select
 import threading
 import time
@@ -61,6 +62,24 @@ def test_a_reply_between_the_last_look_and_the_death_is_taken(
     with pytest.raises(ChannelClosedError):
         channel.take()
     channel.close()
+
+
+def test_a_look_before_any_wait_gives_what_is_there_and_leaves_the_end_to_the_next_one(
+    ends: Ends,
+) -> None:
+    ours, theirs = ends
+    reading, writing = os.pipe()
+    os.close(writing)  # so that it says that the process has ended
+    channel = StreamChannel(ours, reading)
+    assert channel.take(waited=False) == []
+    theirs.write(frame(5))
+    assert [one.call_id for one in channel.take(waited=False)] == [5]
+    theirs.write(frame(6, 200_000)[:60_000])
+    assert channel.take(waited=False) == channel.take(waited=False) == []
+    with pytest.raises(ChannelClosedError):
+        channel.take()
+    channel.close()
+    os.close(reading)
 
 
 def test_a_late_reply_that_comes_alone_answers_no_later_call(ends: Ends) -> None:

@@ -56,6 +56,8 @@ __tracebackhide__ = True  # by pytest, of what it shows of a test that fails
 
 OpenedCall: TypeAlias = "tuple[Connection, PendingCall]"
 
+_CALL = Kind.CALL  # a bare name: to look it up in its class takes longer
+
 
 class Connection:
     """Sends calls and takes in their outcomes.
@@ -82,7 +84,7 @@ class Connection:
         self._writer = FrameWriter(channel, self._incoming, self._reader.wait_writable)
         shared = self._incoming, self._reader, self._writer
         self._background_io = BackgroundIO(channel, self._async_calls, *shared)
-        fast = FastCall(channel, self._calls, *shared)
+        fast = FastCall(channel, self._calls, self._async_calls, *shared)
         self.call_fast: Callable[[bytes], Frame | PendingCall | None] = fast.call
         self.wait_fast: Callable[[PendingCall], bool] = fast.wait
         """Make a small call, and wait for a `call`, where nobody else uses the connection."""
@@ -139,17 +141,56 @@ class Connection:
         buffers: Sequence[Bytes],
         opened: list[OpenedCall] | None = None,
         token: int = 0,
+        on_ready: OnReady | None = None,
+        write: Callable[[list[Bytes]], None] | None = None,
+        kind: int = _CALL,
     ) -> PendingCall:
-        """Send a call whose caller waits for its outcome, by `wait`.
+        """Send a call whose caller waits for its outcome, by `wait`, or has it told by `on_ready`.
 
-        It is added to `opened` before it is sent. Calls with the same token are waited for
-        together: an actor that waits for one of them lets in what any of them needs.
+        Args:
+            opened: the call is added to it before it is sent.
+            token: of calls of which an actor that waits for one lets in what any of them needs.
+            write: in place of `FrameWriter.write`.
 
         Raises:
             ConnectionEndedError: nothing was sent.
             ReenteredError: this thread is within a call, below this one; nothing was sent.
         """
-        return self._send(Kind.CALL, payload, buffers, self._writer.write, None, opened, token)
+        writer = self._writer
+        if writer.lock._is_owned() or self._reader.turn.lock._is_owned():
+            raise ReenteredError
+        with writer.lock:
+            if self._incoming.closed_because is not None:
+                raise ConnectionEndedError
+            call = self._calls.open() if kind == _CALL else PendingCall()
+            call.sent, metadata = payload, b""
+            if opened is not None:
+                opened.append((self, call))
+            if serving_threads or observers:
+                how = token, opened is not None, on_ready
+                metadata = metadata_of(Sending(call, kind, payload, self.peer, *how))
+            try:
+                if on_ready is not None:
+                    self._async_calls.watch(call, on_ready)
+                frame = (kind, call.call_id, payload, buffers, metadata, 0)
+                parts = self._channel.encode(Frame(*frame)) if buffers else encode(frame)
+                (write or writer.write)(parts)
+            except ChannelClosedError:
+                self._unsent(call, opened)
+            except BaseException:
+                self.abandon(call)
+                raise
+        if writer.posted:
+            writer.flush()
+        return call
+
+    def _unsent(self, call: PendingCall, opened: list[OpenedCall] | None) -> None:
+        """Give a call its outcome that was not sent, unless another connection is to send it."""
+        self._async_calls.forget(call)
+        self._calls.withdraw(call)
+        if opened is not None and self._incoming.renewable:
+            opened.pop()
+        self._reader.fail_unsent(call)
 
     def cast(self, payload: bytes, buffers: Sequence[Bytes]) -> None:
         """Send a call that has no outcome.
@@ -158,7 +199,7 @@ class Connection:
             ConnectionEndedError, ReenteredError: as `call`.
             NotListeningError, ActorDiedError: nobody was there to read it.
         """
-        call = self._send(Kind.CAST, payload, buffers, self._writer.write)
+        call = self.call(payload, buffers, kind=Kind.CAST)
         if call.failure is not None:
             raise call.failure()
         if self.runs_inline:
@@ -181,7 +222,7 @@ class Connection:
         if not self._background_io.expects_calls:
             self._background_io.expect_calls()
         write = self._writer.write_ahead
-        return self._attended(self._send(Kind.CALL, payload, buffers, write, on_ready), told=True)
+        return self._attended(self.call(payload, buffers, None, 0, on_ready, write), told=True)
 
     def call_nowait(
         self, payload: bytes, buffers: Sequence[Bytes], cork: bool = False, then: Any = None
@@ -196,7 +237,7 @@ class Connection:
         tells = self._incoming.renewable and not self._writer.queue
         corks = cork and not (self.runs_inline or tells)
         write = self._writer.cork if corks else self._writer.write_nowait
-        return self._attended(self._send(Kind.CALL, payload, buffers, write, then), bool(then))
+        return self._attended(self.call(payload, buffers, None, 0, then, write), bool(then))
 
     def _attended(self, call: PendingCall, told: bool) -> PendingCall:
         """See to it that somebody reads and writes for a call; after Ctrl-C nobody will have it."""
@@ -210,47 +251,6 @@ class Connection:
         except BaseException:
             self.abandon(call)
             raise
-        return call
-
-    def _send(
-        self,
-        kind: int,
-        payload: bytes,
-        buffers: Sequence[Bytes],
-        write: Callable[[list[Bytes]], None],
-        on_ready: OnReady | None = None,
-        opened: list[OpenedCall] | None = None,
-        token: int = 0,
-    ) -> PendingCall:
-        writer = self._writer
-        if writer.lock._is_owned() or self._reader.turn.lock._is_owned():
-            raise ReenteredError
-        with writer.lock:
-            if self._incoming.closed_because is not None:
-                raise ConnectionEndedError
-            call = self._calls.open() if kind == Kind.CALL else PendingCall()
-            call.sent, metadata = payload, b""
-            if opened is not None:
-                opened.append((self, call))
-            if serving_threads or observers:
-                how = token, opened is not None, on_ready
-                metadata = metadata_of(Sending(call, kind, payload, self.peer, *how))
-            try:
-                if on_ready is not None:
-                    self._async_calls.watch(call, on_ready)
-                frame = (kind, call.call_id, payload, buffers, metadata, 0)
-                write(self._channel.encode(Frame(*frame)) if buffers else encode(frame))
-            except ChannelClosedError:
-                self._async_calls.forget(call)
-                self._calls.withdraw(call)
-                if opened is not None and self._incoming.renewable:
-                    opened.pop()
-                self._reader.fail_unsent(call)
-            except BaseException:
-                self.abandon(call)
-                raise
-        if writer.posted:
-            writer.flush()
         return call
 
     def post(self, frame: Frame, wait: bool = True) -> None:

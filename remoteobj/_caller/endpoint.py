@@ -186,12 +186,12 @@ class Endpoint:
     def cast(self, steps: Steps) -> None:
         """Have a chain evaluated over there, without an answer."""
         payload, buffers = encode(steps, self.writable)
-        self.with_connection(lambda at: at.cast(payload, buffers))
+        self.with_connection(Connection.cast, payload, buffers)
 
     def with_connection(
-        self, act: Callable[[Connection], T], deadline: float | None = None
+        self, act: Callable[..., T], *operands: Any, deadline: float | None = None
     ) -> tuple[Connection, T]:
-        """Call `act` with a connection; that connection, and what `act` returned.
+        """Call `act` with a connection and the operands; that connection, and what it returned.
 
         Raises:
             NotListeningError: nobody listens; nothing was sent.
@@ -202,14 +202,14 @@ class Endpoint:
             if connection is None or connection.closed_because is not None:
                 connection = self.ensure_connected(deadline)
             try:
-                return connection, act(connection)
+                return connection, act(connection, *operands)
             except ConnectionEndedError:
                 # Nothing was sent: try a new one, once another thread that reads has found the end.
                 connection.wait(connection.closed, time.monotonic() + END_SECONDS, OVER)
             except ReenteredError:
                 # From a signal handler or a finalizer, on top of a call of this very thread.
                 connection = self.connect(deadline=deadline)
-                return connection, act(connection)
+                return connection, act(connection, *operands)
 
     def _exchange(
         self,
@@ -226,7 +226,7 @@ class Endpoint:
         deadline = options.deadline()
         try:
             if not opened:
-                self.with_connection(lambda at: at.call(payload, buffers, opened), deadline)
+                self.with_connection(Connection.call, payload, buffers, opened, deadline=deadline)
             connection, pending = opened[-1]
             if not connection.wait(pending, deadline):
                 raise self.timed_out(options, pending)

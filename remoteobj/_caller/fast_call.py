@@ -21,9 +21,10 @@ from .._protocol.chains import serving_threads
 from .._protocol.frames import encode
 from .._protocol.messages import Frame, Kind
 from .._wire.channel import Channel, ChannelClosedError
+from .async_calls import AsyncCalls
 from .frame_writer import FrameWriter
 from .incoming import Incoming
-from .shared_reader import ANSWERED, SharedReader
+from .shared_reader import SharedReader
 
 __all__ = ["FastCall"]
 
@@ -39,12 +40,14 @@ class FastCall:
         self,
         channel: Channel,
         calls: CallTable,
+        async_calls: AsyncCalls,
         incoming: Incoming,
         reader: SharedReader,
         writer: FrameWriter,
     ) -> None:
         self._channel = channel
         self._calls = calls
+        self._async_calls = async_calls
         self._incoming = incoming
         self._reader = reader
         self._turn = reader.turn
@@ -98,7 +101,7 @@ class FastCall:
         """
         writer, turn, incoming = self._writer, self._turn, self._incoming
         reading = turn.lock
-        if call.first is not None:
+        if call.ready:
             return True
         if (
             call.left
@@ -110,15 +113,40 @@ class FastCall:
             return False
         try:
             # Looked at with the turn: until then another thread may have taken its answer.
-            if reading.acquire(False) and not ANSWERED(call) and incoming.closed_because is None:
+            if (
+                reading.acquire(False)
+                and call.first is None
+                and call.failure is None
+                and incoming.closed_because is None
+                # Of several that were sent together, most answers have come by now.
+                and not self._took(call, waited=False)
+            ):
                 self._channel.wait(None)
-                self._reader.take()
+                self._took(call, waited=True)
         except KeyboardInterrupt:
             call.left = True
             raise
         finally:
             turn.give_up()
-        return ANSWERED(call)
+        return call.answered
+
+    def _took(self, call: PendingCall, waited: bool) -> bool:
+        """Deliver what is there, mostly the answer to the call alone; whether anything was."""
+        try:
+            frames = self._channel.take(waited)
+            if len(frames) == 1:
+                frame = frames[0]
+                if frame[1] == call.call_id and frame[0] in _ANSWERS:
+                    if in_flight := self._async_calls.in_flight:
+                        in_flight.pop(frame[1], None)
+                    self._calls.answer(call, frame)
+                    return True
+            for frame in frames:
+                self._incoming.deliver(frame)
+        except BaseException as exc:
+            self._reader.failed(exc)
+            return True
+        return bool(frames)
 
     def _take_answer(self, call_id: int) -> Frame | PendingCall:
         call = None

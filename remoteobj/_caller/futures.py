@@ -45,6 +45,8 @@ __all__ = ["RemoteFuture", "completed", "submit"]
 
 
 _Outcome: TypeAlias = "tuple[Any, BaseException | None]"
+_Call: TypeAlias = "tuple[Endpoint, object, Fallback, CallOptions]"
+"""The operands of `Endpoint.call`, but for the steps."""
 
 INTERRUPTIONS: Final = (KeyboardInterrupt, ThreadUnwind)
 """What ends a thread's waiting, and is no outcome."""
@@ -75,17 +77,10 @@ class RemoteFuture(Future[Any]):
     _unseen: Unseen | None = None
     """Its exception, which nobody may ever look at."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        endpoint: Endpoint,
-        owner: object,
-        otherwise: Fallback,
-        options: CallOptions,
-    ) -> None:
+    def __init__(self, connection: Connection, call: _Call) -> None:
         super().__init__()
         self._connection = connection
-        self._call = (endpoint, owner, otherwise, options)
+        self._call = call
         self._locks_of = fork_generation[0]
 
     # --- as the connection sees it -------------------------------------------------------
@@ -260,7 +255,7 @@ class RemoteFuture(Future[Any]):
         try:
             if deadline is not None or not self._connection.wait_fast(pending):
                 self._connection.wait(pending, deadline, ANSWERED)
-            if pending.answered and not self._settled:
+            if not self._settled and pending.answered:
                 self._settle_by(pending, deadline)
         except BaseException:
             self._awaited = False
@@ -270,7 +265,7 @@ class RemoteFuture(Future[Any]):
                 settler.add(self, plain=False)
             raise
         self._awaited = False
-        if pending.answered and not self._settled:  # since the time was up
+        if not self._settled and pending.answered:  # since the time was up
             self._settle_by(pending, deadline)
 
     def _settle_by(self, pending: PendingCall, deadline: float | None) -> None:
@@ -305,27 +300,29 @@ def submit(
         UnsendableError: an operand can't be pickled; nothing was sent.
     """
     payload, buffers = encode(steps, endpoint.writable)
-
-    def send(connection: Connection) -> RemoteFuture:
-        future = RemoteFuture(connection, endpoint, owner, otherwise, options)
-        try:
-            pending = connection.call_async(payload, buffers, future.on_ready)
-        except BaseException:
-            future.drop()
-            raise
-        if not future._settled:
-            future._pending = pending
-        if connection.runs_inline:
-            future.settle()  # in this thread, in which the object lives
-        return future
-
+    call = endpoint, owner, otherwise, options
     try:
-        _, future = endpoint.with_connection(send)
+        _, future = endpoint.with_connection(_sent, payload, buffers, call)
     except (NotListeningError, ActorDiedError) as exc:
         value = fallback_or_raise(exc, otherwise)
         return completed(lambda: value)
     if options.timeout is not None:
         future.expire_at(time.monotonic() + options.timeout)
+    return future
+
+
+def _sent(connection: Connection, payload: bytes, buffers: list[Any], call: _Call) -> RemoteFuture:
+    """The future of a call that is sent now."""
+    future = RemoteFuture(connection, call)
+    try:
+        pending = connection.call_async(payload, buffers, future.on_ready)
+    except BaseException:
+        future.drop()
+        raise
+    if not future._settled:
+        future._pending = pending
+    if connection.runs_inline:
+        future.settle()  # in this thread, in which the object lives
     return future
 
 

@@ -131,7 +131,7 @@ def _begin(
     endpoint: Endpoint, payload: bytes, buffers: list[Any], opened: list[OpenedCall], token: int
 ) -> None:
     try:
-        endpoint.with_connection(lambda at: at.call(payload, buffers, opened, token))
+        endpoint.with_connection(Connection.call, payload, buffers, opened, token)
     except BaseException:
         payload = b""  # as in `Endpoint.call`
         raise

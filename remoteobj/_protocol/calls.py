@@ -243,6 +243,14 @@ class CallTable:
         if sink is not None and sink.deliver(frame):
             self._open.pop(frame[1], None)
 
+    def answer(self, call: PendingCall, frame: Frame) -> None:
+        """Give a call the frame that is its answer, and the only one about it: as `receive`."""
+        self._open.pop(frame[1], None)
+        call.first = frame
+        call.over = call.ready = True
+        if call._waiters or call.on_ready is not None:
+            call.notify()
+
     def ahead_of(self, pending: PendingCall) -> list[PendingCall]:
         """The calls before this one that have no answer yet, the eldest first."""
         calls = [call for call in list(self._open.values()) if isinstance(call, PendingCall)]

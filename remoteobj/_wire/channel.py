@@ -100,8 +100,12 @@ class Channel(Protocol):
         """Wait until there is something to `take`; false when the deadline passed first."""
         ...
 
-    def take(self) -> list[Frame]:
+    def take(self, waited: bool = True) -> list[Frame]:
         """The frames completed by what can be read without waiting; often one, or none.
+
+        Args:
+            waited: whether a wait has just ended. Who looks without one is not told of an end that
+                is to be found in other ways than by reading.
 
         Raises:
             ChannelClosedError: nothing more will come.
@@ -290,21 +294,21 @@ class StreamChannel:
         ready = dict(poll.poll(seconds))
         return bool(ready.get(writes, 0) & (select.POLLOUT | select.POLLERR))
 
-    def take(self) -> list[Frame]:
+    def take(self, waited: bool = True) -> list[Frame]:
         decoder = self._decoder
         if decoder.filling:
-            return self._fill(decoder)
+            return self._fill(decoder, waited)
         try:
             data = self._read(CHUNK)
         except (OSError, ValueError) as exc:  # ValueError: another thread has closed it
             raise _closed_by(exc) from exc
         if data:
             return decoder.feed(data)
-        if data is None and not self._ended():
+        if data is None and not (waited and self._ended()):
             return []
         return self._last(data)
 
-    def _fill(self, decoder: Decoder) -> list[Frame]:
+    def _fill(self, decoder: Decoder, waited: bool) -> list[Frame]:
         """`take` while a large body is being received into its place."""
         try:
             count = self._stream.read_into(decoder.space())
@@ -312,7 +316,7 @@ class StreamChannel:
             raise _closed_by(exc) from exc
         if count:
             return decoder.filled(count)
-        if count is None and not self._ended():
+        if count is None and not (waited and self._ended()):
             return []
         return self._last(None if count is None else b"")
 

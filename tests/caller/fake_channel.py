@@ -89,7 +89,7 @@ class FakeChannel:
         with self._changed:
             return self._changed.wait_for(lambda: bool(self._arrived) or self._closed, seconds)
 
-    def take(self) -> list[Frame]:
+    def take(self, waited: bool = True) -> list[Frame]:
         before, self.before_take = self.before_take, bool
         before()
         with self._changed:

@@ -22,7 +22,8 @@ def parts() -> Parts:
 
 @pytest.fixture
 def fast(parts: Parts) -> FastCall:
-    return FastCall(parts.channel, parts.calls, parts.incoming, parts.reader, parts.writer)
+    shared = parts.incoming, parts.reader, parts.writer
+    return FastCall(parts.channel, parts.calls, parts.async_calls, *shared)
 
 
 def test_the_answer_that_comes_alone_needs_no_entry_in_the_table(
@@ -132,12 +133,42 @@ def test_the_answer_to_a_call_that_was_sent_by_itself_is_waited_for(
     parts: Parts, fast: FastCall
 ) -> None:
     call = parts.calls.open()
-    parts.channel.bring(Frame(Kind.VALUE, call.call_id, b"value"))
+    answer = Frame(Kind.VALUE, call.call_id, b"value")
+    # Once it has been looked for in vain.
+    parts.channel.before_take = lambda: setattr(
+        parts.channel, "before_take", lambda: parts.channel.bring(answer)
+    )
+    parts.channel.wait = lambda deadline: parts.channel.readers.append(0) or True
     assert fast.wait(call)
-    assert call.first == Frame(Kind.VALUE, call.call_id, b"value")
+    assert call.first == answer
     assert len(parts.calls) == 0
     assert fast.wait(call)  # which is here, so that nothing more has to come
     assert len(parts.channel.readers) == 1
+
+
+def test_an_answer_that_has_come_already_is_taken_without_a_wait(
+    parts: Parts, fast: FastCall
+) -> None:
+    call = parts.calls.open()
+    told: list[Any] = []
+    parts.async_calls.watch(call, told.append)
+    parts.channel.bring(Frame(Kind.VALUE, call.call_id, b"value"))
+    assert fast.wait(call)
+    assert call.first == Frame(Kind.VALUE, call.call_id, b"value")
+    assert (told, call.over, call.ready) == ([call], True, True)
+    assert (len(parts.calls), parts.async_calls.in_flight) == (0, {})
+    assert parts.channel.readers == []
+
+
+def test_what_fails_to_be_read_before_the_wait_ends_the_connection(
+    parts: Parts, fast: FastCall
+) -> None:
+    call = parts.calls.open()
+    parts.channel.hang_up()
+    assert fast.wait(call)
+    assert call.failure is not None
+    assert isinstance(call.failure(), Lost)
+    assert parts.channel.readers == []
 
 
 def test_what_comes_before_it_is_delivered_and_ends_the_wait(parts: Parts, fast: FastCall) -> None:
