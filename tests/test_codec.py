@@ -92,6 +92,51 @@ def test_arrays_arrive_equal_and_writable_whatever_their_size(size: int, order: 
     assert got.flags.writeable
 
 
+@pytest.mark.parametrize("kind", [*NUMBERS, np.longlong])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 0), (2, 3)])
+def test_arrays_of_numbers_arrive_as_they_were_and_in_short_pickles(
+    kind: Any, order: Any, shape: tuple[int, ...]
+) -> None:
+    array = np.arange(np.prod(shape)).astype(np.dtype(kind).newbyteorder(order)).reshape(shape)
+    payload, _ = dumps([array])
+    assert len(payload) < len(pickle.dumps([array], 5)) - 30
+    got = loads(payload)[0]
+    assert type(got) is np.ndarray
+    assert (got.dtype, got.shape, got.tobytes()) == (array.dtype, shape, array.tobytes())
+    assert got.flags.writeable
+    array.flags.writeable = False
+    assert not there_and_back([array])[0].flags.writeable
+
+
+class Sub(np.ndarray[Any, Any]):
+    """As a user's own kind of array."""
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.array(["a", "bc"]),
+        np.array([b"a"]),
+        np.array([{}, None], dtype=object),
+        np.array([(1, 2.0)], dtype=[("a", "i4"), ("b", "f8")]),
+        np.array(["2026-11-27"], dtype="M8[D]"),
+        np.arange(6).reshape(2, 3).T,
+        np.ones(2, np.longdouble),
+        np.arange(3, dtype=np.dtype("f8", metadata={"unit": "m"})),
+        np.arange(3).view(Sub),
+    ],
+    ids=lambda array: str(array.dtype),
+)
+@pytest.mark.filterwarnings("ignore:metadata on a dtype")
+def test_all_other_arrays_arrive_as_numpy_sends_them(array: Any) -> None:
+    got, by_numpy = there_and_back([array])[0], pickle.loads(pickle.dumps(array, 5))
+    assert type(got) is type(array)
+    assert (got.dtype, got.dtype.metadata) == (by_numpy.dtype, by_numpy.dtype.metadata)
+    assert got.strides == by_numpy.strides
+    assert np.array_equal(got, array)
+
+
 def test_a_large_array_is_not_copied() -> None:
     array = np.zeros(OUT_OF_BAND, np.uint8)
     payload, (buffer,) = dumps([array, 1])

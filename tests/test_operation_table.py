@@ -254,12 +254,15 @@ def test_a_long_operand_is_printed_short() -> None:
     assert text.endswith("...]")
 
 
-@pytest.mark.parametrize("args", [(1,), (1, [2])], ids=["the short form", "a list of steps"])
-def test_what_arrives_evaluates_as_what_was_sent(args: tuple[Any, ...]) -> None:
-    steps: Steps = (("attr", "give"), ("call", args, {}))
+@pytest.mark.parametrize("args", [(1,), (1, [2])], ids=["plain", "others"])
+@pytest.mark.parametrize("kwargs", [{}, {"to": 3}], ids=["the short form", "a list of steps"])
+def test_what_arrives_evaluates_as_what_was_sent(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    steps: Steps = (("attr", "give"), ("call", args, kwargs))
     arrived = pickle.loads(dumps_call(steps)[0])
-    assert type(arrived) is (tuple if args == (1,) else list)
-    assert evaluate(arrived, Thing()) == evaluate(steps, Thing()) == (args, {})
+    assert type(arrived) is (list if kwargs else tuple)
+    assert evaluate(arrived, Thing()) == evaluate(steps, Thing()) == (args, kwargs)
 
 
 def test_what_an_operation_raises_comes_out_as_it_is() -> None:

@@ -24,7 +24,7 @@ from typing import Any, Final, TypeAlias
 from .._os.lazy_import import import_lock
 from .._os.thread_unwind import ThreadUnwind
 from . import own_objects
-from .numpy_numbers import reducer_of_number
+from .numpy_values import reducer_of_numpy
 from .our_ways import KINDS, OUR_WAYS
 from .out_of_band import SCALARS, extract_large
 
@@ -146,8 +146,8 @@ def _by_name(value: object, *unwanted: bytes) -> tuple[bytes, list[memoryview]]:
 def dumps_call(steps: tuple[Any, ...], writable: bool = True) -> tuple[bytes, list[memoryview]]:
     """Pickle the steps of a chain, as `dumps` pickles a value: they travel as a list.
 
-    But most chains call a method with a few plain arguments. Of these just the method's name and
-    the arguments travel, as a tuple, which takes two thirds of the time.
+    But most chains call a method with a few arguments. Of these just the method's name and the
+    arguments travel, as a tuple, which takes two thirds of the time, and less if they are plain.
 
     >>> loads(dumps_call((("attr", "add"), ("call", (1,), {})))[0])
     ('add', (1,))
@@ -160,12 +160,17 @@ def dumps_call(steps: tuple[Any, ...], writable: bool = True) -> tuple[bytes, li
     """
     if len(steps) == 2 and steps[1][0] == "call" and steps[0][0] == "attr":
         _, args, kwargs = steps[1]
-        for one in () if kwargs else args:
-            if type(one) not in SCALARS:
-                break
-        else:
-            if not kwargs:
-                return pickled((steps[0][1], args), 5), []
+        if not kwargs:
+            short = steps[0][1], args
+            for one in args:
+                if type(one) not in SCALARS:
+                    break
+            else:
+                return pickled(short, 5), []
+            payload, buffers = dumps(short, "call", writable)
+            if payload.find(_PART_NAME) >= 0:
+                raise HoldsPartError
+            return payload, buffers
     payload, buffers = dumps(list(steps), "call", writable)
     if payload.find(_PART_NAME) >= 0 and steps[0][0] != "parts":
         raise HoldsPartError
@@ -223,7 +228,7 @@ class _Table(dict[type, Callable[[Any], Any]]):
 
     def __missing__(self, cls: type) -> Callable[[Any], Any]:
         reducer = _stop if issubclass(cls, KINDS) else OUR_WAYS.get(cls) or registered.get(cls)
-        reducer = reducer or reducer_of_number(cls)
+        reducer = reducer or reducer_of_numpy(cls)
         if reducer is None:
             if issubclass(cls, type):
                 raise KeyError(cls)

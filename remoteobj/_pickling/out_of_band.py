@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pickle
 from array import array
+from operator import is_
 from typing import Any
 
 __all__ = ["SCALARS", "extract_large"]
@@ -50,21 +51,17 @@ def extract_large(value: Any, depth: int = 4) -> Any:
         items = [
             extract_large(one, depth - 1) if type(one) in _LOOKED_INTO else one for one in value
         ]
-        same = all(map(_is, items, value))
+        same = all(map(is_, items, value))
         return value if same else kind(items)
     if kind is dict:
         if not depth or len(value) > FEW or all_plain(map(type, value.values())):
             return value
         pairs = {key: extract_large(one, depth - 1) for key, one in value.items()}
-        return value if all(map(_is, pairs.values(), value.values())) else pairs
+        return value if all(map(is_, pairs.values(), value.values())) else pairs
     if kind is array:
         big = len(value) * value.itemsize >= BIG
         return _OutOfBand(_array, (value.typecode,), value) if big else value
     return value
-
-
-def _is(one: object, other: object) -> bool:
-    return one is other
 
 
 class _OutOfBand:

@@ -19,7 +19,7 @@ The table is a seam: what can be done to a proxy is extended here alone. Its con
   positional and the keyword arguments of a call.
 
 On its way between processes a chain is either a list of its steps or, where it is a method called
-with plain positional arguments, the short form `(name, args)`, which takes a third less time.
+with positional arguments alone, the short form `(name, args)`, which takes a third less time.
 The two begin differently, so that `describe_request` can tell them apart in a few bytes.
 """
 
