@@ -84,6 +84,14 @@ def test_its_attributes_are_those_of_remote_procedure_calls(spans: Spans) -> Non
     assert 0 <= request.attributes["remoteobj.waited"] < 20
 
 
+def test_a_call_that_has_its_answer_was_not_given_up_however_it_was_waited_for(
+    spans: Spans,
+) -> None:
+    answered = [*of(spans, "Baker.bake", "CLIENT"), *of(spans, "Mill.grind", "CLIENT")]
+    assert len(answered) >= 8, "calls, a future, an await, a round, and those within an actor"
+    assert [(one.status, one.events) for one in answered] == [("UNSET", [])] * len(answered)
+
+
 def test_what_an_actor_calls_is_below_the_call_that_it_runs(spans: Spans) -> None:
     request = of(spans, "Baker.bake", "SERVER")[0]
     [inner] = [one for one in of(spans, "Mill.grind", "CLIENT") if one.parent == request.id]

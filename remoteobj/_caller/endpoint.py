@@ -197,19 +197,23 @@ class Endpoint:
             NotListeningError: nobody listens; nothing was sent.
             CallTimeoutError: its actor was not restarted until `deadline`; nothing was sent.
         """
-        while True:
-            connection = self._connection
-            if connection is None or connection.closed_because is not None:
-                connection = self.ensure_connected(deadline)
-            try:
-                return connection, act(connection, *operands)
-            except ConnectionEndedError:
-                # Nothing was sent: try a new one, once another thread that reads has found the end.
-                connection.wait(connection.closed, time.monotonic() + END_SECONDS, OVER)
-            except ReenteredError:
-                # From a signal handler or a finalizer, on top of a call of this very thread.
-                connection = self.connect(deadline=deadline)
-                return connection, act(connection, *operands)
+        try:
+            while True:
+                connection = self._connection
+                if connection is None or connection.closed_because is not None:
+                    connection = self.ensure_connected(deadline)
+                try:
+                    return connection, act(connection, *operands)
+                except ConnectionEndedError:
+                    # Nothing was sent: try a new one, once a thread that reads has found the end.
+                    connection.wait(connection.closed, time.monotonic() + END_SECONDS, OVER)
+                except ReenteredError:
+                    # From a signal handler or a finalizer, on top of a call of this very thread.
+                    connection = self.connect(deadline=deadline)
+                    return connection, act(connection, *operands)
+        except BaseException:
+            operands = ()  # as in `call`
+            raise
 
     def _exchange(
         self,

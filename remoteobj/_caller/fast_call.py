@@ -134,7 +134,7 @@ class FastCall:
         """Deliver what is there, mostly the answer to the call alone; whether anything was."""
         try:
             frames = self._channel.take(waited)
-            if len(frames) == 1:
+            if len(frames) == 1 and type(call) is PendingCall:  # and none that is observed
                 frame = frames[0]
                 if frame[1] == call.call_id and frame[0] in _ANSWERS:
                     if in_flight := self._async_calls.in_flight:

@@ -244,7 +244,8 @@ class CallTable:
             self._open.pop(frame[1], None)
 
     def answer(self, call: PendingCall, frame: Frame) -> None:
-        """Give a call the frame that is its answer, and the only one about it: as `receive`."""
+        """Give a call the frame that is its answer, and the only one about it: as `receive`, of a
+        call of this very class."""
         self._open.pop(frame[1], None)
         call.first = frame
         call.over = call.ready = True

@@ -160,6 +160,23 @@ def test_an_answer_that_has_come_already_is_taken_without_a_wait(
     assert parts.channel.readers == []
 
 
+def test_a_call_that_is_observed_has_its_answer_told(parts: Parts, fast: FastCall) -> None:
+    told: list[Frame] = []
+
+    class Observed(PendingCall):
+        def deliver(self, frame: Frame) -> bool:
+            told.append(frame)
+            return super().deliver(frame)
+
+    call = parts.calls.open()
+    call.__class__ = Observed
+    answer = Frame(Kind.VALUE, call.call_id, b"value")
+    parts.channel.bring(answer)
+    assert fast.wait(call)
+    assert told == [answer]
+    assert call.first == answer
+
+
 def test_what_fails_to_be_read_before_the_wait_ends_the_connection(
     parts: Parts, fast: FastCall
 ) -> None:
