@@ -1,6 +1,7 @@
 """What ends the actors that can't end by themselves, when their owner is gone."""
 
 import fcntl
+import multiprocessing
 import os
 import select
 import signal
@@ -181,6 +182,9 @@ HOLDER = """
     from tests.internals import guardian_pid
     @remote
     class Holder:
+        def __init__(self, at_once=False):
+            if at_once:
+                self.hold()
         def hold(self):
             line = f"{os.getpid()}\\n".encode()
             ctypes.pythonapi.write(1, line, len(line))
@@ -242,6 +246,28 @@ def status_of(pid: int | None) -> str:
 
 def switches(status: str) -> list[str]:
     return [line for line in status.splitlines() if "ctxt_switches" in line]
+
+
+@pytest.mark.parametrize("start_method", multiprocessing.get_all_start_methods())
+def test_an_owner_that_dies_before_its_guardian_knows_of_an_actor_leaves_none(
+    script: Scripts, start_method: str
+) -> None:
+    source = f"""{HOLDER}
+    from remoteobj._engines import guardian
+    def dies(actor):
+        print(actor.pid, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    guardian.guardian.watch = dies
+    Holder.options(start_method=sys.argv[1]).spawn(at_once=True)
+    """
+    owner = script(source, start_method)
+    pid = int(owner.line())
+    try:
+        assert until_gone(pid, 5)
+    finally:
+        if not until_gone(pid, 0):
+            os.kill(pid, signal.SIGKILL)
+    assert owner.finish(5)[:2] == (-signal.SIGKILL, "")
 
 
 def test_it_ends_with_its_owner(script: Scripts) -> None:

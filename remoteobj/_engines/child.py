@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import select
 import signal
 from collections.abc import Callable
 from functools import partial
@@ -31,7 +32,7 @@ from .flight_recorder import Outcome
 from .owner_line import OwnerLine
 from .packing import PackedProgram, unpack
 
-__all__ = ["not_unpacked", "run_program"]
+__all__ = ["not_unpacked", "run_program", "wait_until_guarded"]
 
 
 def run_program(
@@ -72,6 +73,7 @@ def run_program(
 def _run(
     program: Program | PackedProgram, link: OwnerLink, set_up: Callable[[OwnerLine], object]
 ) -> None:
+    wait_until_guarded(link)
     try:
         program = _unpacked(program, link, set_up)
         listen(link)
@@ -82,6 +84,20 @@ def _run(
     except ProgramFailedError as exc:
         _note(link, Outcome.FAILED, exc.error)
         raise SystemExit(1) from None
+
+
+def wait_until_guarded(link: OwnerLink) -> None:
+    """Run nothing of users' code before the owner has told its guardian of this process: where such
+    code holds the interpreter, nothing else could end it once the owner is dead.
+
+    Raises:
+        SystemExit: the owner has ended before that, or failed in starting this process.
+    """
+    poll = select.poll()
+    poll.register(link.control.fileno(), select.POLLIN)
+    poll.poll()
+    if not link.control.read(1):
+        raise SystemExit(1)
 
 
 def _unpacked(

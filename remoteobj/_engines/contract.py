@@ -101,7 +101,8 @@ class OwnerLink:
         self.data = data
         """Calls come in here, and replies go out."""
         self.control = control
-        """Orders come in here; EOF means that the owner is gone."""
+        """Orders come in here; EOF means that the owner is gone. Of a process of its own, the first
+        byte says that a guardian sees to it that this does not outlive its owner."""
         self._line: OwnerLine | None = None
         self.shared_process = shared_process
         """The owner lives in this process too: only the program's own threads are its home."""

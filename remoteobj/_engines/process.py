@@ -137,6 +137,7 @@ class ActorProcess(NewProcess):
                 popen = self._launch()
                 known = KnownProcess.meet(popen.pid, self._parent_of(popen))
                 guardian.watch(known)
+                lines.say_guarded()
                 death = lines.open_death(known, popen.sentinel, self._by_server)
                 self._reaper = Reaper(popen, known, death, self._by_server, lines.measurement)
                 weakref.finalize(self, self._reaper.close).atexit = False
