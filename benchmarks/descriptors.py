@@ -1,6 +1,9 @@
 """What an actor takes of its owner and of the machine, and whether each of a thousand, or of as
 many as there is memory for, costs more than each of a few.
 
+Beside them, not judged, are bare forked processes behind a pipe: the system itself takes longer for
+each the more there are, as all share the memory of their owner.
+
 The limit of descriptors is raised, to what the system allows, for the measurement alone.
 """
 
@@ -8,15 +11,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import multiprocessing
 import os
 import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from benchmarks.harness import FIGURES, Contender, Figure, judge, report
-from remoteobj import Handle, remote
+from remoteobj import remote
 
 FEW = 50
 NEEDED = 8 << 30
@@ -40,6 +46,32 @@ class One:
 
     def descriptors(self) -> list[int]:
         return opened()
+
+
+class Bare:
+    """A bare process behind a pipe, with what is asked of an actor here."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("fork")
+        self._pipe, its = context.Pipe()
+        self._process = context.Process(target=self._serve, args=(its,))
+        self._process.start()
+        its.close()
+        self.pid_ = self._process.pid
+
+    @staticmethod
+    def _serve(pipe: Any) -> None:
+        while pipe.recv():
+            pipe.send(1)
+
+    def answer(self) -> int:
+        self._pipe.send(True)
+        return int(self._pipe.recv())
+
+    def stop_(self) -> None:
+        self._pipe.send(False)
+        self._process.join()
+        self._pipe.close()
 
 
 def opened() -> list[int]:
@@ -82,13 +114,12 @@ def note(figure: Figure) -> None:
     print(f"  {figure.what}: {figure.ours:.3g}, to reach {figure.reach:g}: {figure.verdict}")
 
 
-def live(number: int, memory: list[float]) -> float:
-    """Start so many, call each once, stop them; the seconds that each of them took."""
-    spawner = One.options(start_method="fork")
-    actors: list[Handle[One]] = []
+def live(number: int, begin: Callable[[], Any], memory: list[float]) -> float:
+    """Begin so many, call each once, stop them; the seconds that each of them took."""
+    actors: list[Any] = []
     try:
         start = time.perf_counter()
-        actors += (spawner.spawn() for _ in range(number))
+        actors += (begin() for _ in range(number))
         assert sum(actor.answer() for actor in actors) == number
         seconds = time.perf_counter() - start
         if Path("/proc/self/smaps_rollup").exists():
@@ -104,24 +135,37 @@ def live(number: int, memory: list[float]) -> float:
 def main() -> None:
     print("\nDescriptors, and many actors")
     judge_counts()
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    memory: list[float] = []
-    many, few = Contender(f"each of {MANY} actors"), Contender(f"each of {FEW}")
-    try:
-        live(FEW, memory)
-        for _ in range(ROUNDS):
-            few.seconds.append(live(FEW, memory))
-            many.seconds.append(live(MANY, memory))
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    report("Start, one call, stop (fork)", [few, many], "ms")
+    few, many, memory = measure(One.options(start_method="fork").spawn, "actors")
     judge(f"start, call and stop of {MANY} actors, each", [many, few], reach=1.3, unit="ms")
     if memory:
-        note(
-            Figure(f"memory (PSS) of each of {MANY}, MB", sum(memory) / len(memory), "", MEGABYTES)
-        )
+        note(Figure(f"memory (PSS) of each of {MANY}, MB", memory, "", MEGABYTES))
+    # In a program of their own: they may copy all that this one has by now.
+    subprocess.run([sys.executable, "-m", MODULE, "bare"], check=True)
+
+
+def measure(begin: Callable[[], Any], what: str) -> tuple[Contender, Contender, float]:
+    """Few and many of them, and the memory of each of many, in MB; 0: the system does not tell."""
+    memory: list[float] = []
+    few, many = Contender(f"each of {FEW} {what}"), Contender(f"each of {MANY} {what}")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        live(FEW, begin, memory)
+        for _ in range(ROUNDS):
+            few.seconds.append(live(FEW, begin, memory))
+            many.seconds.append(live(MANY, begin, memory))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    report(f"Start, one call, stop (fork), {what}", [few, many], "ms")
+    each = sum(memory) / max(1, len(memory))
+    print(f"  memory (PSS) of each of {MANY} {what}: {each:.1f} MB", flush=True)
+    return few, many, each
 
 
 if __name__ == "__main__":
-    count() if "count" in sys.argv else main()
+    if "count" in sys.argv:
+        count()
+    elif "bare" in sys.argv:
+        measure(Bare, "bare processes")
+    else:
+        main()
