@@ -64,7 +64,8 @@ class _Maker(type):
         for index, field in enumerate(fields):
             namespace[field] = _tuplegetter(index, "")
         namespace["__slots__"] = ()
-        namespace["__new__"] = _new(name, fields, tuple(defaults.values()))
+        namespace["__new__"] = new = _new(name, fields, tuple(defaults.values()))
+        new.__annotations__ = namespace["__annotations__"]
         namespace["__match_args__"] = namespace["_fields"] = fields
         namespace["_field_defaults"] = defaults
         return type(name, (_Fields, *bases[1:]), namespace)

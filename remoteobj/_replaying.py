@@ -225,6 +225,8 @@ class Replay:
             return True
         if before.kind != "value" or not (before.end.whole and outcome.end.whole):
             return False
+        if before.end.buffers or outcome.end.buffers:
+            return False  # of what is big the record has a checksum alone, which differs
         ends = [bytes(one.end.payload) for one in (before, outcome)]
         steps = self._loads(request.payload, request.buffers)
         return self._tasks.same(steps, *(self._loads(one, ()) for one in ends))

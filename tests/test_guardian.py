@@ -249,18 +249,26 @@ def switches(status: str) -> list[str]:
 
 
 @pytest.mark.parametrize("start_method", multiprocessing.get_all_start_methods())
+@pytest.mark.parametrize("what", ["an actor", "a process with a `run` of its own"])
 def test_an_owner_that_dies_before_its_guardian_knows_of_an_actor_leaves_none(
-    script: Scripts, start_method: str
+    script: Scripts, start_method: str, what: str
 ) -> None:
     source = f"""{HOLDER}
+    from remoteobj import util
     from remoteobj._engines import guardian
+    class Job(util.process):
+        def run(self):
+            Holder().hold()
     def dies(actor):
         print(actor.pid, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
     guardian.guardian.watch = dies
-    Holder.options(start_method=sys.argv[1]).spawn(at_once=True)
+    if sys.argv[2] == "an actor":
+        Holder.options(start_method=sys.argv[1]).spawn(at_once=True)
+    else:
+        Job(len, "", start_method_=sys.argv[1]).start()
     """
-    owner = script(source, start_method)
+    owner = script(source, start_method, what)
     pid = int(owner.line())
     try:
         assert until_gone(pid, 5)
@@ -268,6 +276,28 @@ def test_an_owner_that_dies_before_its_guardian_knows_of_an_actor_leaves_none(
         if not until_gone(pid, 0):
             os.kill(pid, signal.SIGKILL)
     assert owner.finish(5)[:2] == (-signal.SIGKILL, "")
+
+
+def test_a_start_that_fails_half_way_is_waited_for_at_the_end_and_no_more_is_said(
+    script: Scripts,
+) -> None:
+    source = f"""{HOLDER}
+    import atexit
+    from remoteobj._engines import guardian
+    def fails(actor):
+        os.kill(actor.pid, signal.SIGSTOP)
+        atexit.register(print, actor.pid, flush=True)
+        raise OSError("no room in the list")
+    guardian.guardian.watch = fails
+    try:
+        Holder.options(start_method="fork").spawn()
+    except OSError as exc:
+        print(exc, flush=True)
+    """
+    owner = script(source)
+    assert owner.line() == "no room in the list"
+    os.kill(int(owner.line()), signal.SIGCONT)
+    assert owner.finish() == (0, "", "")
 
 
 def test_it_ends_with_its_owner(script: Scripts) -> None:

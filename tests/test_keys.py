@@ -186,7 +186,8 @@ def test_a_call_with_a_proxy_shows_no_key_among_the_locals_of_either_side(
             vault.with_(timeout=0.1).passto(lambda _obj, gate, _other: gate.park(), gate, other)
         gate.open()
         assert hides(with_locals(late.value))
-    for call in (vault.keep, each([vault]).keep):
+    ways = vault.keep, each([vault]).keep, vault.future_.keep, vault.cast_.keep
+    for call in ways:
         with pytest.raises(NotListeningError) as gone:
             call(other)
         assert hides(with_locals(gone.value))

@@ -44,6 +44,9 @@ class Ledger:
     def double(self, array: Any) -> Any:
         return array * 2
 
+    def pids(self, count: int) -> Any:
+        return np.full(count, os.getpid())
+
     def talk(self) -> Iterator[Any]:
         heard: Any = None
         while True:
@@ -439,6 +442,19 @@ def test_what_comes_out_otherwise_is_told_with_an_exit_code(
     path = only(tmp_path).path
     assert main(["replay", path]) == 3
     assert f"-> {os.getpid()}  (DIFFERENT: recorded was {pid})" in capsys.readouterr().out
+
+
+def test_a_large_array_that_comes_out_otherwise_is_told_and_the_replay_goes_on(
+    tmp_path: Path,
+) -> None:
+    handle = Ledger.options(record=tmp_path, start_method="fork").spawn()
+    handle.pids(300_000)
+    handle.add(1)
+    record = record_of(dies(handle.die))
+    handle.stop_()
+    _, (_, pids, added) = replayed(record)
+    assert not pids.same
+    assert added.same
 
 
 def test_other_actors_are_not_called_in_a_replay_and_the_error_names_them(tmp_path: Path) -> None:

@@ -136,6 +136,31 @@ def test_big_bytes_stay_outside_of_the_pickle() -> None:
             assert loads(payload, buffers) == holder
 
 
+@pytest.mark.parametrize("big", [bytes(BIG), bytearray(BIG), {"frame": bytes(BIG)}])
+def test_what_stands_at_several_places_is_one_object_there_too(big: Any) -> None:
+    for value in ([big, big], [{"a": big, "b": big}, big], ("keep", ([big, [big]],))):
+        payload, buffers = dumps(value)
+        assert len(payload) < 1000
+        assert len(buffers) == 1
+        got = loads(payload, buffers)
+        assert got == value
+        assert len(set(map(id, ends(got)))) == len(set(map(id, ends(value))))
+    itself = [big]
+    itself.append(itself)
+    for value in (itself, [itself]):
+        got = loads(*dumps(value))
+        got = got if value is itself else got[0]
+        assert got[1] is got
+        assert got[0] == big
+
+
+def ends(value: Any) -> list[Any]:
+    """What a value of containers consists of."""
+    if type(value) is dict:
+        value = list(value.values())
+    return [end for one in value for end in ends(one)] if type(value) in (list, tuple) else [value]
+
+
 @pytest.mark.parametrize(
     ("form", "shape"), [("B", (6,)), ("d", (4,)), ("B", (2, 3)), ("i", (2, 1, 2))]
 )

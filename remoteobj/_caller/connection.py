@@ -221,8 +221,8 @@ class Connection:
             self._wait_for_room()
         if not self._background_io.expects_calls:
             self._background_io.expect_calls()
-        write = self._writer.write_ahead
-        return self._attended(self.call(payload, buffers, None, 0, on_ready, write), told=True)
+        call = self.call(payload, buffers, on_ready=on_ready, write=self._writer.write_ahead)
+        return self._attended(call, told=True)
 
     def call_nowait(
         self, payload: bytes, buffers: Sequence[Bytes], cork: bool = False, then: Any = None
@@ -237,7 +237,8 @@ class Connection:
         tells = self._incoming.renewable and not self._writer.queue
         corks = cork and not (self.runs_inline or tells)
         write = self._writer.cork if corks else self._writer.write_nowait
-        return self._attended(self.call(payload, buffers, None, 0, then, write), bool(then))
+        call = self.call(payload, buffers, on_ready=then, write=write)
+        return self._attended(call, bool(then))
 
     def _attended(self, call: PendingCall, told: bool) -> PendingCall:
         """See to it that somebody reads and writes for a call; after Ctrl-C nobody will have it."""

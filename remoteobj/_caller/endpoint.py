@@ -186,7 +186,10 @@ class Endpoint:
     def cast(self, steps: Steps) -> None:
         """Have a chain evaluated over there, without an answer."""
         payload, buffers = encode(steps, self.writable)
-        self.with_connection(Connection.cast, payload, buffers)
+        try:
+            self.with_connection(Connection.cast, payload, buffers)
+        finally:
+            payload = b""  # as in `call`
 
     def with_connection(
         self, act: Callable[..., T], *operands: Any, deadline: float | None = None

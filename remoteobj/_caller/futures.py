@@ -304,6 +304,7 @@ def submit(
     try:
         _, future = endpoint.with_connection(_sent, payload, buffers, call)
     except (NotListeningError, ActorDiedError) as exc:
+        payload = b""  # as in `Endpoint.call`
         value = fallback_or_raise(exc, otherwise)
         return completed(lambda: value)
     if options.timeout is not None:
@@ -317,6 +318,7 @@ def _sent(connection: Connection, payload: bytes, buffers: list[Any], call: _Cal
     try:
         pending = connection.call_async(payload, buffers, future.on_ready)
     except BaseException:
+        payload = b""  # as in `Endpoint.call`
         future.drop()
         raise
     if not future._settled:

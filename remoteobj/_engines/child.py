@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from multiprocessing import util as mp_util
 
+from .._os import own_signals
 from .._os.lazy_import import import_lock
 from .._os.thread_unwind import ThreadUnwind
 from .._pickling.exceptions import for_caller, pack_error
@@ -73,7 +74,6 @@ def run_program(
 def _run(
     program: Program | PackedProgram, link: OwnerLink, set_up: Callable[[OwnerLine], object]
 ) -> None:
-    wait_until_guarded(link)
     try:
         program = _unpacked(program, link, set_up)
         listen(link)
@@ -88,16 +88,22 @@ def _run(
 
 def wait_until_guarded(link: OwnerLink) -> None:
     """Run nothing of users' code before the owner has told its guardian of this process: where such
-    code holds the interpreter, nothing else could end it once the owner is dead.
+    code holds the interpreter, nothing else could end it once the owner is dead. To be called first
+    of all, by whoever is about to run some; again, it does nothing.
 
     Raises:
         SystemExit: the owner has ended before that, or failed in starting this process.
     """
+    if link.guarded:
+        return
+    # Ctrl-C reaches every process of the terminal; what it means is the owner's to say.
+    own_signals.ignore(signal.SIGINT)
     poll = select.poll()
     poll.register(link.control.fileno(), select.POLLIN)
     poll.poll()
     if not link.control.read(1):
         raise SystemExit(1)
+    link.guarded = True
 
 
 def _unpacked(

@@ -40,8 +40,6 @@ def listen(link: OwnerLink) -> None:
     """Take signals from now on."""
     # Whoever started it may have had them blocked, and a mask is inherited.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGURG})
-    # Ctrl-C reaches every process of the terminal; what it means is the owner's to say.
-    own_signals.ignore(signal.SIGINT)
     link.unwind = partial(_unwind, link)
     own_signals.handle(signal.SIGTERM, link.unwind)
 

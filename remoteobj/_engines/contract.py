@@ -86,6 +86,8 @@ class OwnerLink:
     """To be called when the owner is gone: sees to it that the process ends, in order if
     that can be done in time, else after `before_kill()`."""
 
+    guarded = False
+    """Set by the engine: a guardian sees to it that this process does not outlive its owner."""
     owner_is_gone = False
     """Set by the engine: nobody is left to end what the program has started."""
     death_lines: Sequence[ByteStream] = ()

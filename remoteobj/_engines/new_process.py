@@ -19,7 +19,7 @@ from multiprocessing import util as mp_util
 from typing import Any
 
 from .._wire.transport import ByteStream
-from .child import run_program
+from .child import run_program, wait_until_guarded
 from .contract import OwnerLink, Program
 from .exit_handlers import forget_inherited, run_exit_handlers
 from .packing import PackedProgram
@@ -67,6 +67,8 @@ class NewProcess(multiprocessing.Process):
 
     def _bootstrap(self, *args: Any, **kwargs: Any) -> int:
         """Run, in the new process, whose exit code this gives."""
+        assert self._link is not None
+        wait_until_guarded(self._link)
         bootstrap: Callable[..., int] = super()._bootstrap  # type: ignore[misc]
         code = bootstrap(*args, **kwargs)
         # Now that its threads have ended, as in any program.

@@ -241,8 +241,9 @@ class ActorProcess(NewProcess):
     def join(self, timeout: float | None = None) -> None:
         """Wait for its end."""
         if self._reaper is None or self._popen is None:
-            super().join(timeout)  # says what is wrong
-        self.wait(timeout)
+            super().join(timeout)  # says what is wrong, unless its start has failed half-way
+        else:
+            self.wait(timeout)
 
     def terminate(self) -> None:
         """Send SIGTERM, if it runs."""

@@ -16,6 +16,7 @@ from collections.abc import Collection
 from multiprocessing.process import BaseProcess
 from typing import Any, Final
 
+from .child import wait_until_guarded
 from .new_process import NewProcess
 from .packing import PackedProgram, pack_value, unpack
 
@@ -83,6 +84,7 @@ def _revive(packed: PackedProgram | None, ours: dict[str, Any]) -> BaseProcess:
     if packed is None:
         process = NewProcess.__new__(NewProcess)
     else:
+        wait_until_guarded(ours["_link"])
         packed.enter_environment()
         cls, theirs = unpack(packed)
         process = cls.__new__(cls)

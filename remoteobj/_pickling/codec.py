@@ -158,20 +158,17 @@ def dumps_call(steps: tuple[Any, ...], writable: bool = True) -> tuple[bytes, li
         HoldsPartError: see there. It is found in what was pickled, since to look for it in the
             operands would take longer than to pickle them.
     """
+    chain: Any = None
     if len(steps) == 2 and steps[1][0] == "call" and steps[0][0] == "attr":
         _, args, kwargs = steps[1]
         if not kwargs:
-            short = steps[0][1], args
+            chain = steps[0][1], args
             for one in args:
                 if type(one) not in SCALARS:
                     break
             else:
-                return pickled(short, 5), []
-            payload, buffers = dumps(short, "call", writable)
-            if payload.find(_PART_NAME) >= 0:
-                raise HoldsPartError
-            return payload, buffers
-    payload, buffers = dumps(list(steps), "call", writable)
+                return pickled(chain, 5), []
+    payload, buffers = dumps(chain or list(steps), "call", writable)
     if payload.find(_PART_NAME) >= 0 and steps[0][0] != "parts":
         raise HoldsPartError
     return payload, buffers

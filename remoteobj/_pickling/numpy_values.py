@@ -18,8 +18,9 @@ _NUMBERS: Final = {
     *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
 }
 """The names of numpy's classes whose every number Python has an equal one of."""
-_OF_NUMBERS: Final = frozenset("?bBhHiIlLqQefdFD")
-"""The types of items, by numpy's letters, that a short text says all about, but for metadata."""
+_OF_NUMBERS: Final = frozenset([*range(13), 14, 15, 23])
+"""The types of items that a short text says all about, but for metadata, and that have buffers: by
+numpy's numbers, since other libraries have types with the same letters."""
 
 
 def reducer_of_numpy(cls: type) -> Callable[[Any], Any] | None:
@@ -41,6 +42,6 @@ def _reduced_number(number: Any) -> Any:
 
 def _reduced_array(array: Any) -> Any:
     dtype = array.dtype
-    if dtype.char in _OF_NUMBERS and array.flags.c_contiguous and dtype.metadata is None:
+    if dtype.num in _OF_NUMBERS and array.flags.c_contiguous and dtype.metadata is None:
         return type(array), (array.shape, dtype.str, PickleBuffer(array))
     return array.__reduce_ex__(5)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import pickle
 from array import array
 from operator import is_
-from typing import Any
+from typing import Any, Final
 
 __all__ = ["SCALARS", "extract_large"]
 
@@ -23,15 +23,15 @@ BIG = 1 << 20
 FEW = 64
 """Items of a container that are looked at: more of them would take longer than it saves."""
 
-
+DEPTH = 4
+"""How many containers deep it is looked: as far as the arguments of a call in a chain, and into
+those."""
 _LOOKED_INTO = frozenset({bytes, bytearray, tuple, list, dict, array})
+_needs_no_look = _LOOKED_INTO.isdisjoint
 
 
-def extract_large(value: Any, depth: int = 4) -> Any:
+def extract_large(value: Any) -> Any:
     """The value, or an equal one in which what is big stays outside of the pickle.
-
-    `depth` is how many containers deep it looks: as far as the arguments of a call in a chain,
-    and into those.
 
     >>> extract_large([1, b"small"])
     [1, b'small']
@@ -39,29 +39,61 @@ def extract_large(value: Any, depth: int = 4) -> Any:
     >>> len(pickled) < 100
     True
     """
-    kind = type(value)
-    if kind in SCALARS:
+    if type(value) not in _LOOKED_INTO:
         return value
+    try:
+        return _extracted(value, DEPTH, {})
+    except _HoldsItselfError:
+        return value
+
+
+class _HoldsItselfError(Exception):
+    """A container is within itself, and would not be in what replaces it."""
+
+
+def _extracted(value: Any, depth: int, found: dict[int, Any]) -> Any:
+    """`extract_large`, so many containers deep.
+
+    `found` has what became of each object that was met, by its identity: what stands at several
+    of the places that are looked at is one object there too.
+    """
+    kind = type(value)
     if kind is bytes or kind is bytearray:
-        return _OutOfBand(kind, (), value) if len(value) >= BIG else value
-    if kind is tuple or kind is list:
-        if not depth or len(value) > FEW or all_plain(map(type, value)):
-            return value
-        # Asking here spares a call for each word and number: half the time of most values.
-        items = [
-            extract_large(one, depth - 1) if type(one) in _LOOKED_INTO else one for one in value
-        ]
-        same = all(map(is_, items, value))
-        return value if same else kind(items)
-    if kind is dict:
-        if not depth or len(value) > FEW or all_plain(map(type, value.values())):
-            return value
-        pairs = {key: extract_large(one, depth - 1) for key, one in value.items()}
-        return value if all(map(is_, pairs.values(), value.values())) else pairs
+        return _replaced(kind, (), value, found) if len(value) >= BIG else value
     if kind is array:
         big = len(value) * value.itemsize >= BIG
-        return _OutOfBand(_array, (value.typecode,), value) if big else value
-    return value
+        return _replaced(_array, (value.typecode,), value, found) if big else value
+    key = id(value)
+    if key in found:
+        if found[key] is _UNDER_WAY:
+            raise _HoldsItselfError
+        return found[key]
+    items = value.values() if kind is dict else value
+    if len(value) > FEW or _needs_no_look(map(type, items)):
+        return value
+    if not depth:
+        found[key] = value  # it may be met again where it would be looked into
+        return value
+    found[key] = _UNDER_WAY
+    # To ask here spares a call for each word and number: half the time of most values.
+    made = [
+        _extracted(one, depth - 1, found) if type(one) in _LOOKED_INTO else one for one in items
+    ]
+    if all(map(is_, made, items)):
+        found[key] = value
+    else:
+        found[key] = dict(zip(value, made, strict=True)) if kind is dict else kind(made)
+    return found[key]
+
+
+_UNDER_WAY: Final = object()
+
+
+def _replaced(make: Any, args: tuple[Any, ...], value: Any, found: dict[int, Any]) -> Any:
+    key = id(value)
+    if key not in found:
+        found[key] = _OutOfBand(make, args, value)
+    return found[key]
 
 
 class _OutOfBand:

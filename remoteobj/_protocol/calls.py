@@ -246,11 +246,12 @@ class CallTable:
     def answer(self, call: PendingCall, frame: Frame) -> None:
         """Give a call the frame that is its answer, and the only one about it: as `receive`, of a
         call of this very class."""
-        self._open.pop(frame[1], None)
         call.first = frame
         call.over = call.ready = True
         if call._waiters or call.on_ready is not None:
             call.notify()
+        # At the end: until then, an interruption finds it among those that are to have an outcome.
+        self._open.pop(frame[1], None)
 
     def ahead_of(self, pending: PendingCall) -> list[PendingCall]:
         """The calls before this one that have no answer yet, the eldest first."""

@@ -177,6 +177,25 @@ def test_a_call_that_is_observed_has_its_answer_told(parts: Parts, fast: FastCal
     assert call.first == answer
 
 
+def test_a_call_is_answered_or_fails_where_its_answer_is_taken_when_ctrl_c_comes(
+    parts: Parts, fast: FastCall
+) -> None:
+    class Interrupted(dict[int, Any]):
+        def pop(self, *args: Any) -> Any:
+            super().pop(*args)
+            raise KeyboardInterrupt
+
+    call = parts.calls.open()
+    told: list[Any] = []
+    parts.async_calls.watch(call, told.append)
+    parts.calls._open = Interrupted(parts.calls._open)
+    parts.channel.bring(Frame(Kind.VALUE, call.call_id, b"value"))
+    with pytest.raises(KeyboardInterrupt):
+        fast.wait(call)
+    assert call.answered
+    assert told == [call]
+
+
 def test_what_fails_to_be_read_before_the_wait_ends_the_connection(
     parts: Parts, fast: FastCall
 ) -> None:
