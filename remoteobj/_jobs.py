@@ -192,8 +192,9 @@ class Job:
             self._told = True
             tell(f"{self.name}: its function failed, and nobody has looked at that", error)
 
-    def __del__(self) -> None:
-        if not sys.is_finalizing():  # else it was done before: see `_tell_all`
+    # The names of a module may be gone by the time in which the interpreter ends.
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not is_finalizing():  # else it was done before: see `_tell_all`
             self.tell_unseen()
 
 

@@ -128,8 +128,9 @@ class Stream(Iterator[T_co], AsyncIterator[T_co]):
             self._over = True
             self.connection.abandon(self.pending)
 
-    def __del__(self) -> None:
-        if not sys.is_finalizing():  # in which the connection ends, and all that it has open
+    # The names of a module may be gone by the time in which the interpreter ends.
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not is_finalizing():  # in which the connection ends, and all that it has open
             self.close()
 
     # --- the same, awaited -----------------------------------------------------------------

@@ -16,6 +16,7 @@ import socket
 import stat
 import struct
 import sys
+from collections.abc import Callable
 from io import FileIO
 from multiprocessing import reduction
 from typing import Any
@@ -154,8 +155,9 @@ class DuplexStream:
         self._writer.close()
         self._socket.close()
 
-    def __del__(self) -> None:
-        if self.generation >= 0 and not sys.is_finalizing():  # in which its parts close themselves
+    # The names of a module may be gone by the time in which the interpreter ends.
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if self.generation >= 0 and not is_finalizing():  # in which its parts close themselves
             self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
