@@ -7,6 +7,8 @@ and a new process goes on from its state.
 Watch for: `Indexer` knows nothing of messages or queues. Its loop says where it may be
 interrupted, every hundred words, so an answer takes well under a millisecond. After every hundred
 files it takes a checkpoint, so no more than that is read again after a death.
+
+A number, as in `python examples/indexer.py 300`, has it read no more files than that.
 """
 
 import keyword
@@ -196,7 +198,7 @@ def report(audience: Audience, seconds: float) -> Table:
 def main() -> None:
     start = time.monotonic()
     console = Console()
-    files = sources()
+    files = sources()[: int(sys.argv[1]) if sys.argv[1:] else None]
     with (
         Indexer.spawn(files) as indexer,
         Progress(
