@@ -247,7 +247,9 @@ def until_gone(pid: int, seconds: float) -> bool:
 def left_in(runtime: Path) -> list[Path]:
     """What lies in the runtime directory of a program, but for the directory of the user."""
     user = runtime / f"remoteobj-{os.getuid()}"
-    return [path for path in runtime.rglob("*") if path != user]
+    # Not by `rglob`, which fails where what it is about to look into is removed.
+    found = (Path(at, name) for at, *names in os.walk(runtime) for name in itertools.chain(*names))
+    return [path for path in found if path != user]
 
 
 def kill(*handles: Any) -> None:
