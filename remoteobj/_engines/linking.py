@@ -12,7 +12,6 @@ from .._os.descriptors import has_pidfds
 from .._os.fork_safety import Closable, keep_in_child
 from .._os.lazy_import import import_lock
 from .._os.processes import KnownProcess
-from .._os.sigpipe import sigpipe_blocked_if_default
 from .._wire.duplex import duplex_pair, socket_pair
 from .._wire.transport import ByteStream, Listener
 from .contract import OwnerLink
@@ -37,11 +36,6 @@ class Lines(NamedTuple):
     recorder: FlightRecorder
     link: OwnerLink
     measurement: Measurement | None
-
-    def say_guarded(self) -> None:
-        """Let the process begin, now that it can't outlive us: see `child.wait_until_guarded`."""
-        with contextlib.suppress(OSError), sigpipe_blocked_if_default():  # it has ended already
-            self.control.write(b"!")
 
     def open_death(self, known: KnownProcess, sentinel: int, by_server: bool) -> int | None:
         """A descriptor that gets readable when the process ends; None: that of the process itself.

@@ -53,6 +53,8 @@ TAKES = 5
 TOO_MANY = (
     f"An actor takes {TAKES} descriptors in its owner; allow more: by `ulimit -n`, or setrlimit."
 )
+GUARDED = b"!"
+"""What a new process waits for before it runs anything of users' code."""
 STARTING_TAKES = 8
 """How many descriptors `multiprocessing` has at most, for itself, while it starts a process."""
 _REASONS: dict[int, ExitReason] = {signal.SIGKILL: "killed", signal.SIGTERM: "stopped"}
@@ -120,6 +122,10 @@ class ActorProcess(NewProcess):
             if exc.errno == errno.EMFILE:
                 exc.add_note(TOO_MANY)
             raise
+        # It may begin, now that it can't outlive us: see `child.wait_until_guarded`. At the end, so
+        # that no Ctrl-C at its first word comes while our copies of its lines are let go of.
+        with contextlib.suppress(ChannelClosedError):  # it has ended already
+            self.control.write([GUARDED])
 
     def _start(self) -> None:
         program = self._program
@@ -137,7 +143,6 @@ class ActorProcess(NewProcess):
                 popen = self._launch()
                 known = KnownProcess.meet(popen.pid, self._parent_of(popen))
                 guardian.watch(known)
-                lines.say_guarded()
                 death = lines.open_death(known, popen.sentinel, self._by_server)
                 self._reaper = Reaper(popen, known, death, self._by_server, lines.measurement)
                 weakref.finalize(self, self._reaper.close).atexit = False
