@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 __all__ = ["NamedTuple", "Protocol"]
 
 make: Any = tuple.__new__
+"""By this name each `__new__` finds it, as the templates below do."""
 
 
 class _Fields(tuple[Any, ...]):
@@ -77,7 +78,7 @@ def _new(name: str, fields: tuple[str, ...], defaults: tuple[Any, ...]) -> Funct
     named = code.replace(
         co_varnames=("_cls", *fields), co_name="__new__", co_qualname=f"{name}.__new__"
     )
-    return FunctionType(named, {"make": tuple.__new__}, "__new__", defaults)
+    return FunctionType(named, globals(), "__new__", defaults)
 
 
 def _compiled_new(count: int) -> CodeType:

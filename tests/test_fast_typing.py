@@ -41,9 +41,6 @@ class Point(NamedTuple):
     def larger(self):
         return self._replace(x=self.x + 1)
 
-
-
-
 class Named(NamedTuple):
     cls: int
     def __repr__(self):
