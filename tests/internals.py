@@ -397,6 +397,11 @@ def mailbox_polls(remote: Any) -> bool:
     return not mailbox_of(remote).clients._poller._alone
 
 
+def new_clients_of(remote: Any) -> int:
+    """How many have connected and are not served yet, since nobody has looked. From any thread."""
+    return len(mailbox_of(remote).clients._new)
+
+
 def mailbox_depth(remote: Any) -> int:
     """How many requests are being run within each other. In the actor: its own proxy."""
     depth: int = mailbox_of(remote).serving.depth

@@ -400,6 +400,7 @@ def test_a_client_for_whose_pipes_there_is_no_room_is_refused_and_the_next_is_le
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     with Target.spawn() as target:
         assert ask() == "pong"  # what a handshake imports needs descriptors too
+        assert target.ping() == "pong"  # the next that it looks at is who has left
         target.passto(leave_descriptors, left)
         with pytest.raises(NotListeningError):
             ask()

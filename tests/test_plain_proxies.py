@@ -5,16 +5,16 @@ import pickle
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from remoteobj import ActorDiedError, NotListeningError, Proxy, SpawnTimeoutError
 from remoteobj.testing import Gate
-from tests.internals import Flag, Kind, address_of, until_sent
+from tests.internals import Flag, Kind, address_of, new_clients_of, until_sent
 from tests.strangers import RawClient, frame
-from tests.tools import Call, process
+from tests.tools import Call, process, until
 
 PROMPT = 1.0
 
@@ -311,6 +311,61 @@ def test_a_wait_for_requests_goes_on_when_what_comes_is_none() -> None:
         assert camera.frames == ["frame"]
         talking.wait()
     assert talking.error is None
+
+
+@pytest.fixture
+def crowd() -> Iterator[tuple[Camera, list[RawClient]]]:
+    """A camera that listens, and three clients, whom it has served once."""
+    camera = Camera()
+    with camera.remote:
+        clients = [RawClient(address_of(camera.remote)) for _ in range(3)]
+        for client in clients:
+            client.call("take", "first")
+        while len(camera.frames) < 3:
+            camera.remote.process_requests(timeout=30.0)
+        for client in clients:
+            client.read(1)
+        camera.frames.clear()
+        yield camera, clients
+        for client in clients:
+            client.close()
+
+
+def test_all_that_several_clients_have_sent_is_run_by_one_look(
+    crowd: tuple[Camera, list[RawClient]],
+) -> None:
+    camera, clients = crowd
+    for number, client in enumerate(clients):
+        client.call("take", number)
+    assert camera.remote.process_requests(timeout=30.0) == 3
+    assert sorted(camera.frames) == [0, 1, 2]
+
+
+def test_a_look_runs_what_has_come_although_a_client_is_new_as_well(
+    crowd: tuple[Camera, list[RawClient]],
+) -> None:
+    camera, clients = crowd
+    clients.append(RawClient(address_of(camera.remote)))
+    until(lambda: new_clients_of(camera.remote))
+    clients[0].call("take", "frame")
+    assert camera.remote.process_requests() == 1
+    assert camera.frames == ["frame"]
+
+
+def test_what_a_client_had_sent_is_run_in_its_turn_although_it_has_left(
+    crowd: tuple[Camera, list[RawClient]],
+) -> None:
+    camera, clients = crowd
+    for number, client in enumerate(clients):
+        client.call("take", number)
+    assert camera.remote.poll(timeout=30.0)
+    for client in clients:
+        client.close()
+    for number in range(2, 4):
+        assert camera.remote.poll(timeout=30.0)
+        assert len(camera.frames) == number
+    assert camera.remote.poll() is False
+    assert sorted(camera.frames) == [0, 1, 2]
 
 
 def test_a_wait_for_requests_that_is_told_to_stop_ends() -> None:

@@ -88,10 +88,10 @@ class Mailbox:
         """
         with self.serving.at_work(lasting):
             done = self._step(deadline)
-            while not done and self._may_wait(deadline):
+            while not done and (self.clients.unread_yet or self._may_wait(deadline)):
                 self.safe_point()
                 done = self._step(deadline)
-            while (self._turns or self._flowing) and 0 < done < limit:
+            while 0 < done < limit and (self._turns or self._flowing or self.clients.unread_yet):
                 done += self._step(deadline)
         self.safe_point()
         return done
@@ -106,7 +106,7 @@ class Mailbox:
         if self._turns or self._flowing:
             self._look()
             return self._work()
-        found = self.clients.read(self.clients.wait(deadline))
+        found = self.clients.next(deadline)
         if len(found) == 1:
             client, frames = found[0]
             if frames and len(frames) == 1:
