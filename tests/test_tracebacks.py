@@ -1,6 +1,7 @@
 """Tracebacks: in the form of tblib, with columns, and without anything that is executed or kept."""
 
 import gc
+import io
 import linecache
 import pickle
 import subprocess
@@ -10,15 +11,17 @@ import weakref
 import zipfile
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import pytest
 import tblib
+from tblib import pickling_support
 
 from remoteobj._pickling.exceptions import pack_error, unpack_error
 from remoteobj._pickling.tracebacks import Traceback, take_apart
 from remoteobj.errors import UnsendableError
-from tests.raising import deep, fail_by, shown
+from tests.raising import deep, fail_by, raised, shown
 
 
 def travel(exc: BaseException) -> Any:
@@ -299,3 +302,62 @@ def test_two_who_get_the_same_traceback_do_not_share_its_globals() -> None:
     one, other = (traceback_of(unpack_error(data)).tb_frame.f_globals for _ in range(2))
     one["mine"] = 1
     assert "mine" not in other
+
+
+class ByTblib(pickle.Pickler):
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, TracebackType):
+            return pickling_support.pickle_traceback(obj)
+        if isinstance(obj, BaseException):
+            return pickling_support.pickle_exception(obj)
+        return NotImplemented
+
+
+def by_tblib(exc: BaseException) -> Any:
+    file = io.BytesIO()
+    ByTblib(file).dump(exc)
+    return pickle.loads(file.getvalue())
+
+
+class Unfit(ImportError):
+    """tblib rebuilds one whose base class reduces itself by its `__init__`."""
+
+    def __init__(self, code: int, path: str) -> None:
+        super().__init__(f"{code} in {path}")
+
+
+class Demanding(Exception):
+    """tblib calls the `__new__` of one that is rebuilt without its `__init__`."""
+
+    def __new__(cls, code: int) -> Self:
+        return super().__new__(cls)
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"failed {code}")
+
+
+def circle() -> BaseException:
+    one, other = ValueError("one"), KeyError("other")
+    one.__cause__, other.__cause__ = other, one
+    return one
+
+
+@pytest.mark.parametrize(
+    ("exc", "without"),
+    [
+        pytest.param(fail_by(lambda: deep(3)), AssertionError, id="columns"),
+        pytest.param(fail_by(lambda: deep(600)), RecursionError, id="a long traceback"),
+        pytest.param(circle(), RecursionError, id="a circle"),
+        pytest.param(
+            raised(Unfit(3, "here")), TypeError, id="an __init__ that takes another thing"
+        ),
+        pytest.param(raised(Demanding(3)), TypeError, id="a __new__ that takes something"),
+    ],
+)
+def test_what_arrives_is_more_than_the_reducers_of_tblib_would_keep(
+    exc: BaseException, without: type[Exception]
+) -> None:
+    """The reason for reducers of our own: where tblib's have learned enough, this fails."""
+    assert shown(travel(exc)) == shown(exc)
+    with pytest.raises(without):
+        assert shown(by_tblib(exc)) == shown(exc)

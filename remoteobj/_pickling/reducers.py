@@ -18,9 +18,9 @@ as it was. Guarantees:
   member or an attribute of another one. Cycles arrive as cycles. Chains may have any length.
 
 tblib has reducers, too (`tblib.pickling_support`). They are not called, since for no exception do
-they keep more: they drop columns, take a chain by recursion, and rebuild by `__init__`, so that an
-exception whose `__init__` takes other arguments fails. What is tblib's here is the form of a
-traceback (`tracebacks`).
+they keep more: they drop columns, take a chain or a traceback by recursion, and call `__init__` or
+`__new__`, so that an exception for which these take other arguments fails. `tests/test_tracebacks`
+has a case of each. What is tblib's here is the form of a traceback (`tracebacks`).
 """
 
 from __future__ import annotations
