@@ -25,7 +25,7 @@ from functools import partial
 
 from ._child import Child
 from ._fast_typing import NamedTuple
-from ._os.io_thread import report_callback_error
+from ._os.callback_errors import report_callback_error
 from ._os.thread_group import ThreadGroup
 from ._restart_limit import RestartLimit
 from ._restart_strategy import Restart, RestartPlan, Strategy, check_strategy, is_restarted_after

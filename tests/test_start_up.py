@@ -82,14 +82,14 @@ def test_a_misspelt_name_of_the_face_is_an_error_with_a_hint() -> None:
     assert (error.value.name, error.value.obj) == ("Handel", remoteobj)
 
 
-def test_an_actor_that_only_serves_does_not_load_the_code_of_proxies(tmp_path: Path) -> None:
+def test_an_actor_that_only_serves_does_not_load_the_code_of_callers(tmp_path: Path) -> None:
     (tmp_path / "parts.py").write_text(
         "import sys\n"
         "from remoteobj import remote\n"
         "@remote\n"
         "class Parts:\n"
         "    def loaded(self):\n"
-        "        late = {'_proxy', 'descriptions', 'state_keeper', 'records'}\n"
+        "        late = {'_proxy', 'descriptions', 'io_thread', 'state_keeper', 'records'}\n"
         "        return any(name.rpartition('.')[2] in late for name in sys.modules)\n"
         "    def own(self):\n"
         "        return self.remote\n"

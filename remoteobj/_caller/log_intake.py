@@ -16,8 +16,8 @@ from selectors import EVENT_READ, DefaultSelector
 from typing import Final
 
 from .._engines.log_forwarding import unpacked
+from .._os.callback_errors import report_callback_error
 from .._os.fork_safety import close_in_child, leave_to_parent
-from .._os.io_thread import report_callback_error
 from .._os.wakeup import Wakeup
 from .._protocol.messages import Frame
 from .control_client import ControlClient

@@ -20,8 +20,9 @@ import select
 import time
 from collections.abc import Callable
 
+from .._os.callback_errors import report_callback_error
 from .._os.descriptors import Duplicate
-from .._os.io_thread import reactor, report_callback_error
+from .._os.io_thread import reactor
 from .._protocol.calls import PendingCall
 from .connection import Connection
 

@@ -16,7 +16,8 @@ from typing import Final
 
 from .._catching.unseen import before_telling
 from .._fast_typing import Protocol
-from .._os.io_thread import reactor, report_callback_error
+from .._os.callback_errors import report_callback_error
+from .._os.io_thread import reactor
 from .._os.job_threads import JobThreads
 
 __all__ = ["Settleable", "settler"]

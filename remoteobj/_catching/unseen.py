@@ -22,8 +22,8 @@ from collections.abc import Callable
 from multiprocessing import util as mp_util
 from typing import TYPE_CHECKING, Final
 
+from .._os.callback_errors import report_callback_error
 from .._os.fork_safety import leave_to_parent
-from .._os.io_thread import report_callback_error
 from .._os.lazy_import import import_lock
 
 if TYPE_CHECKING:

@@ -36,8 +36,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .._fast_typing import NamedTuple, Protocol
+from .._os.callback_errors import report_callback_error
 from .._os.fork_safety import Closable
-from .._os.io_thread import report_callback_error
 from .._protocol.config import DEFAULT_WIRE_OPTIONS, WireOptions
 from .._protocol.messages import Bytes
 from .._wire.channel import Channel

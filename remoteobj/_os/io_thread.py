@@ -24,10 +24,11 @@ from collections import deque
 from collections.abc import Callable
 
 from .._fast_typing import Protocol
+from .callback_errors import report_callback_error
 from .descriptors import Duplicate
 from .wakeup import Wakeup
 
-__all__ = ["Registered", "Reactor", "Timer", "reactor", "report_callback_error"]
+__all__ = ["Registered", "Reactor", "Timer", "reactor"]
 
 LINGER = 0.05
 """Seconds that the thread stays when nothing is left to do."""
@@ -294,12 +295,6 @@ def _guarded(act: Callable[[], bool]) -> bool:
     except BaseException as exc:
         report_callback_error(exc)
         return False
-
-
-def report_callback_error(exc: BaseException) -> None:
-    """Tell `threading.excepthook` that a callback failed, for which nobody waits."""
-    hook = threading.ExceptHookArgs((type(exc), exc, exc.__traceback__, threading.current_thread()))
-    threading.excepthook(hook)
 
 
 reactor = Reactor()

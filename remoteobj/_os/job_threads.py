@@ -13,7 +13,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from .io_thread import Timer, reactor, report_callback_error
+from .callback_errors import report_callback_error
+from .io_thread import Timer, reactor
 
 __all__ = ["JobThreads"]
 

@@ -26,8 +26,8 @@ from functools import lru_cache, partial
 from typing import Any, Final, TypeAlias
 
 from .._fast_typing import NamedTuple, Protocol
+from .._os.callback_errors import report_callback_error
 from .._os.fork_safety import fork_generation
-from .._os.io_thread import report_callback_error
 from .calls import PendingCall
 from .descriptions import LOOKED_AT, describe_request
 from .identity import ActorId, Peer

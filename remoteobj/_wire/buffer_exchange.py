@@ -13,13 +13,16 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .._os.io_thread import Timer, reactor
+from .._os.lazy_import import import_lock
 from .._protocol.frames import encode
 from .._protocol.messages import Bytes, Frame, Kind, MalformedFrameError
 from .segments import SHARED, ReceivedSegments, SegmentError, SegmentPool, SegmentRef
 from .transport import ByteStream
+
+if TYPE_CHECKING:
+    from .._os.io_thread import Reactor, Timer
 
 __all__ = ["BufferExchange"]
 
@@ -41,6 +44,8 @@ class BufferExchange:
         self._received = ReceivedSegments(self._released)
         self._used = 0.0
         self._trimming: Timer | None = None
+        self._trimmer: Reactor | None = None
+        """What runs that."""
 
     # --- sending ---------------------------------------------------------------------------
 
@@ -117,6 +122,10 @@ class BufferExchange:
 
     def _trim_later(self, when: float) -> None:
         if self._trimming is None:
+            with import_lock:
+                from .._os.io_thread import reactor  # for a faster start-up: few values are so big
+
+            self._trimmer = reactor
             self._trimming = reactor.call_at(when, self._trim)
 
     def _trim(self) -> None:
@@ -135,9 +144,9 @@ class BufferExchange:
         """Let go of all segments; memory in use stays until its last user is gone."""
         self._pool.close()
         self._received.close()
-        if self._trimming is not None:
+        if self._trimming is not None and self._trimmer is not None:
             self._trimming.cancel()
-            reactor.wake()
+            self._trimmer.wake()
 
 
 def _ignore(frame: Frame) -> None:

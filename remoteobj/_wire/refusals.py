@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import Literal
 
-from .._os.io_thread import report_callback_error
+from .._os.callback_errors import report_callback_error
 from .._os.lazy_import import import_lock
 
 __all__ = ["Reason", "report_refusal"]
