@@ -42,6 +42,8 @@ __all__ = [
     "UnsendableError",
 ]
 
+_SHOWN_AHEAD = 10  # calls that a message names: there may be thousands
+
 # Invariant: every ``__init__`` below takes its message as the only positional argument and keeps
 # everything else in ``__dict__``, so that ``cls(*args)`` followed by an update of ``__dict__``
 # (what pickle and copy do with an exception) gives the same object back.
@@ -221,7 +223,9 @@ class CallTimeoutError(RemoteObjError, TimeoutError):
                 others = len(running_beside)
                 message += f", beside {others} other call{'s' * (others > 1)}"
         if queued_ahead:
-            message += f"; before this call it has to run {', '.join(queued_ahead)}"
+            more = len(queued_ahead) - _SHOWN_AHEAD
+            message += f"; before this call it has to run {', '.join(queued_ahead[:_SHOWN_AHEAD])}"
+            message += f" and {more:,} more" * (more > 0)
         if remote_stack:
             message += f"\n\nIts stacks:\n{remote_stack.rstrip()}"
         return cls(

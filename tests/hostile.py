@@ -22,6 +22,7 @@ from remoteobj._actor.clients import Client, StreamProducer
 from remoteobj._actor.execution import Running
 from remoteobj._actor.mailbox import Mailbox
 from remoteobj._actor.reentrancy import Reentrancy
+from remoteobj._os import io_thread
 from remoteobj._os.memfd import anonymous_file
 from remoteobj._protocol.chains import BlockedCall, Hop, Link, Probe
 from remoteobj._protocol.frames import encode
@@ -38,7 +39,7 @@ from remoteobj._protocol.messages import (
     read_credit,
 )
 from remoteobj._protocol.requests import Metadata, pack_metadata, read_metadata
-from remoteobj._wire import auth, buffer_exchange, segments, unix
+from remoteobj._wire import auth, segments, unix
 from remoteobj._wire.auth import ANSWER, GREETING, AuthenticationError, Challenge, Key, answer_to
 from remoteobj._wire.channel import StreamChannel
 from remoteobj._wire.duplex import DuplexStream, duplex_pair
@@ -120,7 +121,7 @@ def nothing_left() -> Iterator[Offers]:
         mock.patch.object(
             logging.getLogger("remoteobj"), "error", lambda *what, **_: told.append(what)
         ),
-        mock.patch.object(buffer_exchange, "reactor"),  # whose thread would be there afterwards
+        mock.patch.object(io_thread, "reactor"),  # whose thread would be there afterwards
         contextlib.closing(Offers()) as offers,
     ):
         yield offers

@@ -136,6 +136,13 @@ HOSTILE = "\x1b]0;title\x07\x1b[2Ja\tb\nc\x9b31m\x7f\r\x00\x85d"
 SHOWN = "\\x1b]0;title\\x07\\x1b[2Ja\tb\nc\\x9b31m\\x7f\\x0d\\x00\\x85d"
 
 
+def test_a_message_names_ten_of_the_calls_ahead_and_counts_the_others() -> None:
+    ahead = [f"?.step{number}(...)" for number in range(1200)]
+    error = CallTimeoutError.while_running("late", running=None, queued_ahead=ahead)
+    assert str(error).endswith("it has to run " + ", ".join(ahead[:10]) + " and 1,190 more")
+    assert error.queued_ahead == tuple(ahead)
+
+
 def test_what_an_actor_has_said_steers_no_terminal_of_who_reads_the_error() -> None:
     report = ExitReport("cam", exitcode=1, last_stack=HOSTILE, last_output=HOSTILE, running=HOSTILE)
     error = ActorDiedError.from_exit(report, maybe_executed=True)

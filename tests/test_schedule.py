@@ -174,6 +174,17 @@ def test_the_queue_is_shown_in_the_order_in_which_it_will_be_run(
     owed.requests.append(call(32))  # waits until its reply has gone out
     shown = [one.call_id for one in schedule.queued([owed, first, second])]
     assert shown == [11, 21, 32, 12]
+    assert schedule.length([owed, first, second]) == 4
+
+
+def test_what_a_client_had_sent_before_it_left_is_in_the_queue(
+    schedule: Schedule[Caller, Flow],
+) -> None:
+    left = Caller()
+    schedule.add(left, call(1))
+    schedule.add(left, call(2))
+    assert [one.call_id for one in schedule.queued([])] == [1, 2]
+    assert schedule.length([]) == 2
 
 
 def test_a_drain_takes_all_requests_of_all_clients_in_turn_and_leaves_nothing(
@@ -323,6 +334,7 @@ class AnyHistory(RuleBasedStateMachine):
             assert client.queued_bytes == sum(map(size_of, client.requests))
         shown = [one.call_id for one in self.schedule.queued(self.clients)]
         assert sorted(shown) == sorted(n for numbers in self.waiting.values() for n in numbers)
+        assert self.schedule.length(self.clients) == len(shown)
 
 
 TestAnyHistory = AnyHistory.TestCase

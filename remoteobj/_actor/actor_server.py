@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Container
+from itertools import islice
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,7 +39,7 @@ from .replies import value_frame
 from .roles import takes_requests
 from .runner import ManyAtOnce
 from .server import Server
-from .status import Explanation, Status, memory, open_prompts
+from .status import SHOWN_QUEUED, Explanation, Status, memory, open_prompts
 
 if TYPE_CHECKING:
     from .recording import Recording
@@ -167,13 +168,16 @@ class ActorServer(Server):
             state=state,
             call=call,
             age=age,
-            queued=tuple(self._described(one.payload) for one in self.mailbox.queued),
+            queued=tuple(
+                self._described(one.payload) for one in islice(self.mailbox.queued, SHOWN_QUEUED)
+            ),
             done=done,
             memory=memory(),
             threads=tuple(one.name for one in threading.enumerate()),
             waits_for=_threads_that_last() if self._closed else (),
             debugged=bool(open_prompts),
             calls=self.running_calls.told(),
+            queue_length=self.mailbox.queue_length,
         )
 
     @property

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from .._os.poller import clock
@@ -257,7 +257,7 @@ class Mailbox:
         self.clients.wake()
 
     @property
-    def queued(self) -> list[Frame]:
+    def queued(self) -> Iterator[Frame]:
         """The requests that have been taken in and not begun, in the order of their turns, as far
         as another thread can see it."""
         return self.schedule.queued(self.clients)
@@ -266,7 +266,7 @@ class Mailbox:
     def queue_length(self) -> int:
         """How many those are, and one for each client that has sent what is not taken in: how many
         requests that are, nobody knows before they are read."""
-        return sum(len(client.requests) for client in self.clients) + self.clients.unread()
+        return self.schedule.length(self.clients) + self.clients.unread()
 
     # --- what a blocked call needs -------------------------------------------------------
 

@@ -8,7 +8,7 @@ and streams, so that none starves another.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 from .._fast_typing import Protocol
@@ -104,20 +104,28 @@ class Schedule(Generic[C, S]):
                 return True
         return False
 
-    def queued(self, clients: Iterable[C]) -> list[Frame]:
+    def queued(self, clients: Iterable[C]) -> Iterator[Frame]:
         """The requests in the order of their turns, as far as another thread can see it."""
-        waiting = [list(client.requests) for client in dict.fromkeys([*self.turns, *clients])]
-        return [
+        waiting = [list(client.requests) for client in self._with_queues(clients)]
+        return (
             requests[turn]
             for turn in range(max(map(len, waiting), default=0))
             for requests in waiting
             if turn < len(requests)
-        ]
+        )
+
+    def length(self, clients: Iterable[C]) -> int:
+        """How many those are."""
+        return sum(len(client.requests) for client in self._with_queues(clients))
+
+    def _with_queues(self, clients: Iterable[C]) -> Iterable[C]:
+        """All who may have requests, those first whose turn it is: a client may have left."""
+        return dict.fromkeys([*self.turns, *clients])
 
     def drain(self, clients: Iterable[C]) -> list[tuple[C, Frame]]:
         """Take all requests out of all queues, those of the clients whose turn it is first."""
         found: list[tuple[C, Frame]] = []
-        for client in dict.fromkeys([*self.turns, *clients]):
+        for client in self._with_queues(clients):
             found += ((client, request) for request in client.requests)
             client.requests.clear()
             client.queued_bytes = 0

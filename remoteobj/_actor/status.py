@@ -11,8 +11,20 @@ from typing import Any, Final, Literal, Self
 from .._fast_typing import NamedTuple
 from .._os.lazy_import import import_lock
 
-__all__ = ["Explanation", "RunningCall", "Status", "memory", "open_prompts", "shown", "stack_here"]
+__all__ = [
+    "SHOWN_QUEUED",
+    "Explanation",
+    "RunningCall",
+    "Status",
+    "memory",
+    "open_prompts",
+    "shown",
+    "stack_here",
+]
 
+SHOWN_QUEUED: Final = 100
+"""How many waiting requests a status has as text, at most. Each takes as long as several calls, and
+a caller that is faster than the actor may have hundreds of thousands there."""
 open_prompts: Final[set[object]] = set()
 """The debuggers that ask in the terminal, or wait for their turn there."""
 
@@ -43,7 +55,8 @@ class Status(NamedTuple):
     age: float
     """Seconds since that call began; 0.0 if there was none."""
     queued: tuple[str, ...]
-    """The requests that it had taken in and not begun, in the order in which they will run."""
+    """The first hundred of the requests that it had taken in and not begun, in the order in which
+    they will run."""
     done: int
     """How many requests it had run to their end."""
     memory: int
@@ -57,6 +70,9 @@ class Status(NamedTuple):
     """Whether it asks in the terminal, since it has come to a `breakpoint()`."""
     calls: tuple[RunningCall, ...] = ()
     """All calls that it was running: of one within which others run, those come first."""
+    queue_length: int = 0
+    """How many requests waited, at least: all that it had taken in and not begun, and one of each
+    client from which it had not taken in all."""
 
     @classmethod
     def of(cls, told: tuple[Any, ...]) -> Self:
@@ -66,7 +82,7 @@ class Status(NamedTuple):
 
     def told(self) -> tuple[Any, ...]:
         """It as bare tuples, which any version can read."""
-        return (*self[:-1], tuple(map(tuple, self.calls)))
+        return (*self[:-2], tuple(map(tuple, self.calls)), self.queue_length)
 
 
 class Explanation(NamedTuple):

@@ -43,7 +43,7 @@ def _status(observer: Observer, asked: argparse.Namespace) -> str:
         "pid": str(observer.info.pid),
         "state": status.state + " (at a breakpoint)" * status.debugged,
         "call": told_of(status),
-        "queued": ", ".join(status.queued) or "nothing",
+        "queued": _queued(status) or "nothing",
         "done": str(status.done),
         "memory": size(status.memory),
         "threads": ", ".join(status.threads),
@@ -55,6 +55,12 @@ def _status(observer: Observer, asked: argparse.Namespace) -> str:
     wide = max(map(len, lines))
     told = [f"{name:{wide}}  {shown(value)}" for name, value in lines.items()]
     return "\n".join([*told, *(_calls(status) if len(status.calls) > 1 else ())])
+
+
+def _queued(status: Status) -> str:
+    more = status.queue_length - len(status.queued)
+    rest = f"at least {more:,}" + " more" * bool(status.queued)
+    return ", ".join([*status.queued, *[rest] * (more > 0)])
 
 
 def _calls(status: Status) -> Iterator[str]:

@@ -92,6 +92,21 @@ def test_a_status_tells_what_its_end_waits_for_and_a_breakpoint() -> None:
     assert lines["waits"] == "for  pump, fan"
 
 
+@pytest.mark.parametrize(
+    ("queued", "length", "told"),
+    [
+        (("?.plan(...)",), 1, "?.plan(...)"),
+        (("?.plan(...)",), 1234, "?.plan(...), at least 1,233 more"),
+        ((), 2, "at least 2"),
+    ],
+)
+def test_a_status_tells_how_many_requests_wait_that_it_does_not_name(
+    queued: tuple[str, ...], length: int, told: str
+) -> None:
+    status = STATUS._replace(queued=queued, queue_length=length)
+    assert f"queued   {told}\n" in said(FakeObserver(status), "status")
+
+
 @pytest.mark.parametrize("verb", ORDERS)
 def test_the_time_that_is_typed_is_the_time_it_has(verb: str) -> None:
     observer = FakeObserver()

@@ -38,7 +38,8 @@ def test_a_busy_actor_says_what_it_runs_and_since_when(miller: Any, gate: Gate) 
     assert miller.status_().done == 1
 
 
-def test_a_busy_actor_says_what_it_has_taken_in() -> None:
+@pytest.mark.parametrize("waiting", [2, 150])
+def test_a_busy_actor_names_a_hundred_of_what_it_has_taken_in_and_counts_all(waiting: int) -> None:
     @remote
     class Taker:
         def work(self, gate: Gate) -> None:
@@ -53,14 +54,15 @@ def test_a_busy_actor_says_what_it_has_taken_in() -> None:
             taker.future_.work(outer),
             taker.future_.passto(lambda _, gate: gate.park(), inner),
         ]
-        futures += [taker.future_.nap(), taker.future_.nap()]
+        futures += [taker.future_.nap() for _ in range(waiting)]
         outer.wait_for_arrival()
-        until_sent(taker, 4)
+        until_sent(taker, 2 + waiting)
         outer.open()
         inner.wait_for_arrival()
         status = taker.status_()
         assert status.call == "f(?)"
-        assert status.queued == ("?.nap(...)", "?.nap(...)")
+        assert status.queued == ("?.nap(...)",) * min(waiting, 100)
+        assert status.queue_length == waiting
         inner.open()
         for future in futures:
             future.result()
