@@ -336,6 +336,15 @@ class Demanding(Exception):
         super().__init__(f"failed {code}")
 
 
+def fail_far_down() -> BaseException:
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(20_000)
+    try:
+        return fail_by(lambda: deep(5000))
+    finally:
+        sys.setrecursionlimit(limit)
+
+
 def circle() -> BaseException:
     one, other = ValueError("one"), KeyError("other")
     one.__cause__, other.__cause__ = other, one
@@ -346,7 +355,7 @@ def circle() -> BaseException:
     ("exc", "without"),
     [
         pytest.param(fail_by(lambda: deep(3)), AssertionError, id="columns"),
-        pytest.param(fail_by(lambda: deep(600)), RecursionError, id="a long traceback"),
+        pytest.param(fail_far_down(), RecursionError, id="a long traceback"),
         pytest.param(circle(), RecursionError, id="a circle"),
         pytest.param(
             raised(Unfit(3, "here")), TypeError, id="an __init__ that takes another thing"
