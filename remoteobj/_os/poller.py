@@ -164,24 +164,26 @@ class SpinPoller:
         else:
             self._gave_way += 1
         spin = self._spin if deadline is None else min(self._spin, deadline - time.monotonic())
+        yields = self.yields_cpu and not wary
         poll, end, last = self._hot.poll, start + spin, start + spin + CROWD_SECONDS
         while now < end < last:
-            if self.yields_cpu and not wary:
+            if yields:
                 _yield_cpu()
             ready = poll(0)
             before, now = now, clock()
-            if now - before > SLICE_SECONDS:
+            if (used := now - before) > SLICE_SECONDS:
                 self._lost_a_slice()
                 return ready
             if ready:
-                self._credit = min(MAX_CREDIT, self._credit + 1)
+                if self._credit < MAX_CREDIT:
+                    self._credit += 1
                 self._contended = now - start > ALONE_SECONDS
                 return ready
-            if now - before > USED_SECONDS:
+            if used > USED_SECONDS:
                 if wary:
                     break
                 # What others used of it was not wasted by us.
-                end += now - before
+                end += used
         self._missed()
         return []
 
