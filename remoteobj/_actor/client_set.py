@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from select import POLLIN, POLLNVAL, poll
+from typing import TypeAlias
 
 from .._os.poller import SpinPoller
 from .._os.wakeup import Wakeup
@@ -19,7 +20,7 @@ from .._wire.channel import ChannelClosedError, StreamChannel
 from .._wire.transport import ByteStream
 from .clients import Client
 
-__all__ = ["ClientSet"]
+__all__ = ["Arrived", "ClientSet"]
 
 WRITE_PATIENCE = 0.05
 """Seconds without progress after which a reply is left to be written in the background."""
@@ -27,6 +28,10 @@ MAX_QUEUED_BYTES = 1 << 24
 """No more is read from a client whose queued requests take more than this. Exception: while the
 actor is blocked on another actor it goes on reading from actors, since the call that unblocks it
 may be queued behind these."""
+
+
+Arrived: TypeAlias = "tuple[Client, list[Frame] | None]"
+"""A client and its frames. None in their place: the client has left."""
 
 
 class ClientSet:
@@ -97,18 +102,18 @@ class ClientSet:
         """What can be read now."""
         return self._poller.ready()
 
-    def next(self, deadline: float | None) -> list[tuple[Client, list[Frame] | None]]:
-        """The frames of one client that is ready, as `read` gives them, waiting for it until a
-        deadline. Of many that call at once each is read when its request can be run, which spares
-        them the queues; they come in turn, since all that were ready are read before the next wait.
+    def next(self, deadline: float | None) -> Arrived | None:
+        """What has come of one client, waiting for it until a deadline. None: nothing of clients.
+
+        Of many that call at once each is read when its request can be run, which spares them the
+        queues. They come in turn, since all that were ready are read before the next wait.
         """
         ready = self.unread_yet or self.wait(deadline)
         if len(ready) > 1:
             self.unread_yet = ready[1:]
-            return self.read(ready[:1])
-        if self.unread_yet:
+        elif self.unread_yet:
             self.unread_yet = []
-        return self.read(ready)
+        return self._read(*ready[0]) if ready else None
 
     def wait_for(
         self, watched: dict[int, int], deadline: float | None
@@ -135,26 +140,26 @@ class ClientSet:
         others = [one for one in ready if one[0] not in watched]
         return len(others) < len(ready), others
 
-    def read(self, ready: list[tuple[int, int]]) -> list[tuple[Client, list[Frame] | None]]:
-        """The frames of every client that is ready; None in their place: the client has left."""
-        found: list[tuple[Client, list[Frame] | None]] = []
-        by_fd = self._by_fd
-        for fd, events in ready:
-            if fd in by_fd:
-                client = by_fd[fd]
-                try:
-                    found += ((client, client.channel.take()),)
-                except ChannelClosedError:
-                    found.append((client, None))
-                except Exception as exc:
-                    client.refuse(exc)
-                    found.append((client, None))
-            elif fd == self._wakeup.fileno():
-                self._wakeup.clear()
-                self.woken = True
-            elif events & POLLNVAL:
-                self._poller.unregister(fd)
-        return found
+    def read(self, ready: list[tuple[int, int]]) -> list[Arrived]:
+        """What has come of every client that is ready."""
+        return [one for fd, events in ready if (one := self._read(fd, events)) is not None]
+
+    def _read(self, fd: int, events: int) -> Arrived | None:
+        if fd in self._by_fd:
+            client = self._by_fd[fd]
+            try:
+                return client, client.channel.take()
+            except ChannelClosedError:
+                return client, None
+            except Exception as exc:
+                client.refuse(exc)
+                return client, None
+        if fd == self._wakeup.fileno():
+            self._wakeup.clear()
+            self.woken = True
+        elif events & POLLNVAL:
+            self._poller.unregister(fd)
+        return None
 
     def take_new(self) -> list[Client]:
         """The clients that were attached or resumed since the last time."""

@@ -22,7 +22,7 @@ from .._os.thread_unwind import ThreadUnwind
 from .._protocol.lifecycle import Event, Lifecycle
 from .._protocol.messages import Bytes, Frame, Kind, read_credit, refusal_of_unknown
 from .._protocol.requests import has_chain
-from .client_set import ClientSet
+from .client_set import Arrived, ClientSet
 from .clients import Client, StreamProducer
 from .execution import Executor
 from .goodbye import say_goodbye
@@ -106,9 +106,9 @@ class Mailbox:
         if self._turns or self._flowing:
             self._look()
             return self._work()
-        found = self.clients.next(deadline)
-        if len(found) == 1:
-            client, frames = found[0]
+        arrived = self.clients.next(deadline)
+        if arrived is not None:
+            client, frames = arrived
             if frames and len(frames) == 1:
                 request = frames[0]
                 # One request and nothing else to do, as it mostly is: it is spared the queues.
@@ -117,7 +117,7 @@ class Mailbox:
                         client.has_actors = True
                     self.run(client, request)
                     return 1
-        self.take_in(found)
+        self.take_in([] if arrived is None else [arrived])
         return self._work()
 
     def _work(self) -> int:
@@ -171,7 +171,7 @@ class Mailbox:
             self._looked = now
             self.take_in(self.clients.read(self.clients.ready()))
 
-    def take_in(self, found: list[tuple[Client, list[Frame] | None]]) -> None:
+    def take_in(self, found: list[Arrived]) -> None:
         """Hand on what was read, frame by frame, by their kinds. A client whose frame can't be
         taken in loses its connection, and no other notices."""
         for client, frames in found:
