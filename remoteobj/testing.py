@@ -23,6 +23,7 @@ import shutil
 import signal
 import tempfile
 import time
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -198,7 +199,7 @@ class _FaultyExecutor(ExecutorAround):
 
     def remove(self) -> Executor:
         """Take all faults out; the executor without them."""
-        vars(self._clients).pop("read", None)
+        vars(self._clients).pop("read_one", None)
         vars(self._control).pop("shake_hands", None)
         return self._inner
 
@@ -209,14 +210,14 @@ class _FaultyExecutor(ExecutorAround):
         if fault is None or fault.what != "die":
             return
         if fault.when == "before receive":
-            vars(self._clients)["read"] = lambda ready: self._at_news(ready, fault)
+            vars(self._clients)["read_one"] = partial(self._at_news, fault)
         elif fault.when == "in handshake":
             vars(self._control)["shake_hands"] = lambda handshake: _end(fault.exitcode)
 
-    def _at_news(self, ready: list[tuple[int, int]], fault: Fault) -> Any:
-        if any(fd == client.channel.fileno() for client in self._clients for fd, _ in ready):
+    def _at_news(self, fault: Fault, fd: int, events: int) -> Any:
+        if any(fd == client.channel.fileno() for client in self._clients):
             _end(fault.exitcode)
-        return ClientSet.read(self._clients, ready)
+        return ClientSet.read_one(self._clients, fd, events)
 
     def _fail(self, fault: Fault, client: Client, request: Frame) -> FrameParts | None:
         if fault.what == "delay":

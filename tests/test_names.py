@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import tempfile
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -522,6 +523,7 @@ def test_another_user_of_the_same_directory_gets_nothing(
     for above in (shared.parent, shared.parent.parent):
         above.chmod(0o755)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(shared))
+    monkeypatch.setattr(tempfile, "tempdir", str(shared))  # for a system without `memfd_create`
     owner = script(OWNER, "fork", XDG_RUNTIME_DIR=str(shared))
     guardian = int(owner.line().split()[1])
     assert [one.name for one in actors()] == ["owned"]

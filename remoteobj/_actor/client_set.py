@@ -113,7 +113,7 @@ class ClientSet:
             self.unread_yet = ready[1:]
         elif self.unread_yet:
             self.unread_yet = []
-        return self._read(*ready[0]) if ready else None
+        return self.read_one(*ready[0]) if ready else None
 
     def wait_for(
         self, watched: dict[int, int], deadline: float | None
@@ -142,9 +142,10 @@ class ClientSet:
 
     def read(self, ready: list[tuple[int, int]]) -> list[Arrived]:
         """What has come of every client that is ready."""
-        return [one for fd, events in ready if (one := self._read(fd, events)) is not None]
+        return [one for fd, events in ready if (one := self.read_one(fd, events)) is not None]
 
-    def _read(self, fd: int, events: int) -> Arrived | None:
+    def read_one(self, fd: int, events: int) -> Arrived | None:
+        """What has come by a descriptor that is ready. None: nothing of clients."""
         if fd in self._by_fd:
             client = self._by_fd[fd]
             try:
