@@ -379,8 +379,8 @@ def test_calls_in_threads_are_told_and_interrupted_each_by_itself(gate: Gate) ->
             gate.wait_for_arrival()
         numbers = [one.number for one in miller.status_(timeout=20).calls]
         stack = miller.stack_(timeout=20)  # three threads want the interpreter that it needs
-        for number in numbers:  # each in a thread; which one takes it, nobody knows
-            title = f", at call {number}, ?.for_ever(...):\n"
+        for thread, number in enumerate(numbers, 1):
+            title = f"-{thread}, at call {number}, ?.for_ever(...):\n"
             assert ", in for_ever\n" in stack.partition(title)[2].partition("\nThread ")[0]
         error = ValueError("one")
         assert miller.interrupt_(error, call=numbers[1])
