@@ -43,9 +43,7 @@ class BufferExchange:
         self._pool = SegmentPool(self._dropped)
         self._received = ReceivedSegments(self._released)
         self._used = 0.0
-        self._trimming: Timer | None = None
-        self._trimmer: Reactor | None = None
-        """What runs that."""
+        self._trimming: tuple[Reactor, Timer] | None = None
 
     # --- sending ---------------------------------------------------------------------------
 
@@ -125,8 +123,7 @@ class BufferExchange:
             with import_lock:
                 from .._os.io_thread import reactor  # for a faster start-up: few values are so big
 
-            self._trimmer = reactor
-            self._trimming = reactor.call_at(when, self._trim)
+            self._trimming = reactor, reactor.call_at(when, self._trim)
 
     def _trim(self) -> None:
         """Give back what was not used for a while; look again if more may become free."""
@@ -144,9 +141,10 @@ class BufferExchange:
         """Let go of all segments; memory in use stays until its last user is gone."""
         self._pool.close()
         self._received.close()
-        if self._trimming is not None and self._trimmer is not None:
-            self._trimming.cancel()
-            self._trimmer.wake()
+        if self._trimming is not None:
+            reactor, timer = self._trimming
+            timer.cancel()
+            reactor.wake()
 
 
 def _ignore(frame: Frame) -> None:
