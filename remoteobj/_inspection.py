@@ -134,21 +134,19 @@ class Inspector:
             pack_error(error) if interrupts else b"",
             INIT_ID if pending is None else pending.call_id,
         )
-        with import_lock:
-            from ._protocol.descriptions import describe_request  # for a faster start-up
-
-        queued = [describe_request(call.sent) for call in ahead]
         try:
             told = Explanation(*self._ask(Kind.EXPLAIN, order.payload(), ANSWER_SECONDS))
         except CallTimeoutError:
-            stack = None
+            queued, stack = _described(ahead), None
             with contextlib.suppress(RuntimeError):
                 stack = self._instance.stacks(max(0.0, end - time.monotonic()))
             return CallTimeoutError.while_running(
                 message, running=None, remote_stack=stack, queued_ahead=queued
             )
         except RemoteObjError:  # it has ended: nothing is to be said of it
-            return CallTimeoutError.while_running(message, running=None, queued_ahead=queued)
+            return CallTimeoutError.while_running(
+                message, running=None, queued_ahead=_described(ahead)
+            )
         return _explained(message, told, pending, ahead)
 
     def _ask(self, kind: int, payload: bytes, timeout: float | None) -> Any:
@@ -163,14 +161,11 @@ def _explained(
     ahead: Sequence[PendingCall],
 ) -> CallTimeoutError:
     """The error of a call of which its actor has told what it knows."""
-    with import_lock:
-        from ._protocol.descriptions import describe_request  # for a faster start-up
-
     status = Status.of(told.status)
     running, age = status.call, status.age
     queued = [call for call in ahead if call.call_id not in told.begun]
     if told.age is not None and pending is not None:
-        running, age, queued = describe_request(pending.sent), told.age, []
+        [running], age, queued = _described([pending]), told.age, []
     beside = [call.call for call in status.calls]
     if running in beside:
         beside.remove(running)
@@ -179,6 +174,13 @@ def _explained(
         running=running,
         age=age,
         remote_stack=told.stack,
-        queued_ahead=[describe_request(call.sent) for call in queued],
+        queued_ahead=_described(queued),
         running_beside=beside,
     )
+
+
+def _described(calls: Sequence[PendingCall]) -> list[str]:
+    with import_lock:
+        from ._protocol.descriptions import describe_request  # for a faster start-up
+
+    return [describe_request(call.sent) for call in calls]
