@@ -43,7 +43,7 @@ def _status(observer: Observer, asked: argparse.Namespace) -> str:
         "pid": str(observer.info.pid),
         "state": status.state + " (at a breakpoint)" * status.debugged,
         "call": told_of(status),
-        "queued": _queued(status) or "nothing",
+        "queued": ", ".join(_queued(status)) or "nothing",
         "done": str(status.done),
         "memory": size(status.memory),
         "threads": ", ".join(status.threads),
@@ -57,10 +57,11 @@ def _status(observer: Observer, asked: argparse.Namespace) -> str:
     return "\n".join([*told, *(_calls(status) if len(status.calls) > 1 else ())])
 
 
-def _queued(status: Status) -> str:
-    more = status.queue_length - len(status.queued)
-    rest = f"at least {more:,}" + " more" * bool(status.queued)
-    return ", ".join([*status.queued, *[rest] * (more > 0)])
+def _queued(status: Status) -> Iterator[str]:
+    """The requests that wait, and how many there are beside those that are named."""
+    yield from status.queued
+    if (more := status.queue_length - len(status.queued)) > 0:
+        yield f"at least {more:,}" + " more" * bool(status.queued)
 
 
 def _calls(status: Status) -> Iterator[str]:
