@@ -31,6 +31,7 @@ from benchmarks.harness import Measure, compare, machine, repeated
 from benchmarks.spawn import Greeter
 from remoteobj import each, remote
 from remoteobj._caller import background_io, event_loop
+from remoteobj._os import poller
 from remoteobj._os.fork_safety import fork_generation
 from remoteobj._os.wakeup import OneShotEvent
 from remoteobj._pickling.codec import dumps, dumps_call
@@ -243,6 +244,13 @@ def rounds(stack: ExitStack) -> Iterator[Trick]:
         "one call on 4 actors at once is one round (compared with futures)",
         often(lambda: each(handles).add(1), 500),
         measured,
+    )
+    with patch.object(poller, "_yield_cpu", bool):  # which a fork inherits
+        greedy = [stack.enter_context(spawner.spawn()) for _ in handles]
+    yield Trick(
+        "an actor of a round that polls gives way to the others",
+        often(lambda: each(handles).add(1), 500),
+        often(lambda: each(greedy).add(1), 500),
     )
 
 

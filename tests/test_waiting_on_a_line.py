@@ -12,12 +12,14 @@ from remoteobj._os.poller import (
     ALONE_SECONDS,
     CROWD_SECONDS,
     FORGIVEN,
+    KEPT,
     MAX_CREDIT,
     MISS_COST,
     NAP_SECONDS,
     REST,
     SLICE_SECONDS,
     SPIN_SECONDS,
+    TURNS,
     USED_SECONDS,
     WARY,
     SpinPoller,
@@ -206,11 +208,50 @@ def test_polling_ends_though_others_always_use_the_processor(line: Line) -> None
     assert CROWD_SECONDS < line.now < 2 * CROWD_SECONDS
 
 
-def test_where_it_does_not_pay_to_give_way_it_need_not(line: Line) -> None:
+def test_a_long_wait_that_nobody_used_the_processor_in_does_not_have_the_next_one_give_way(
+    line: Line,
+) -> None:
     one = waiter(line)
-    one.yields_cpu = False
-    miss(one, line)
+    long_hit(one, line)
+    assert line.given_way > 0
+    line.given_way, line.found = 0, [[], ANSWER]
+    assert one.wait() == ANSWER
     assert line.given_way == 0
+
+
+def test_who_is_told_to_keep_the_processor_gives_way_only_some_long_waits_later(
+    line: Line,
+) -> None:
+    one = waiter(line)
+    for _ in range(2):  # to be told again is to be told from now on
+        one.keep_cpu()
+        for _ in range(KEPT - 1):
+            hit(one, line)
+            long_hit(one, line)
+    assert line.given_way == 0
+    long_hit(one, line)
+    assert line.given_way == 0
+    long_hit(one, line)
+    assert line.given_way > 0
+
+
+def test_two_who_take_turns_on_one_processor_part_by_a_sleep(line: Line) -> None:
+    """Who sleeps is woken on another processor, if that is free. Else they go on to take turns."""
+    one = waiter(line)
+    line.others_use = 2 * USED_SECONDS
+    for _ in range(2):
+        for _ in range(TURNS):
+            assert not one._naps
+            long_hit(one, line)
+        assert sleeps_at_once(one, line) == 1
+
+
+def test_who_waits_in_vain_while_others_use_the_processor_takes_no_turn(line: Line) -> None:
+    one = waiter(line)
+    line.others_use = 10 * USED_SECONDS
+    for _ in range(MAX_CREDIT // MISS_COST - 1):
+        miss(one, line)
+    assert one._turns == 0
 
 
 def test_who_loses_a_slice_of_time_by_giving_way_sleeps_at_once_and_then_does_not_give_way(
@@ -226,6 +267,7 @@ def test_an_answer_that_is_there_after_a_lost_slice_is_taken_and_the_loss_counts
     line: Line,
 ) -> None:
     one = waiter(line)
+    line.others_use = 2 * USED_SECONDS
     long_hit(one, line)  # the next wait gives way from the first on
     line.others_use = 2 * SLICE_SECONDS
     hit(one, line)

@@ -48,6 +48,7 @@ class ClientSet:
         self._by_fd: dict[int, Client] = {}
         self._new: deque[Client] = deque()
         self._poller = SpinPoller(wire_options.spin)
+        self.keep_cpu = self._poller.keep_cpu
         self.wait = self._poller.wait
         """What can be read, waiting for the first of it until a deadline."""
         self.unread_yet: list[tuple[int, int]] = []
@@ -175,7 +176,6 @@ class ClientSet:
                 self._by_fd[fd] = client
                 found.append(client)
                 self.update_reading(client)
-        self._poller.yields_cpu = len(self._by_fd) > 1
         return found
 
     def update_reading(self, client: Client) -> None:
@@ -203,7 +203,6 @@ class ClientSet:
             self._unwatch(fd)
         client.is_read = False
         self._by_fd.pop(fd, None)
-        self._poller.yields_cpu = len(self._by_fd) > 1
 
     def close(self) -> None:
         """Let go of the descriptors; the threads that used them have ended."""

@@ -178,6 +178,8 @@ class Mailbox:
             if frames is None:
                 self._drop(client)
                 continue
+            if len(frames) > 1:
+                self.clients.keep_cpu()  # several threads call, or one that does not wait
             try:
                 for frame in frames:
                     handle = _HANDLERS.get(frame[0], Mailbox._refuse_unknown)

@@ -131,14 +131,13 @@ class SharedReader:
         event = call.add_waiter(OneShotEvent())
         sleepers = self.turn.sleepers
         sleepers[event] = None
-        self._channel.set_yields_cpu(False)
+        self._channel.keep_cpu()
         try:
             # Both are looked at once this thread can be woken: no wake-up is missed.
             if not (done(call) or self.turn.hand_over()):
                 event.wait(-1.0 if deadline is None else max(0.0, deadline - time.monotonic()))
         finally:
             sleepers.pop(event, None)
-            self._channel.set_yields_cpu(not sleepers)
             call.remove_waiter(event)
 
     def poll(self, once: bool = False) -> bool:

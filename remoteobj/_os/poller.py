@@ -33,6 +33,12 @@ takes as long as hundreds of calls: the first time, and at most. Each time it is
 FORGIVEN = 256
 """How many times it gives way without such a loss, after which the next is the first again."""
 
+KEPT = 64
+"""For how many waits in which it polls for long a process that is told so does not give way."""
+TURNS = 64
+"""How many times what it waits for comes just as it gives way, before it takes itself to be on one
+processor with the other side. Then it sleeps once, and is woken on another that is free."""
+
 NAP_SECONDS = 0.5
 """How long the main thread of a program sleeps at a time, where it waits for an answer."""
 LONGEST = 1e6
@@ -85,10 +91,11 @@ class SpinPoller:
         self._credit = MAX_CREDIT
         self._naps = 0
         """How many waits sleep at once."""
-        self.yields_cpu = True
-        """Whether it lets other processes have the processor when it polls for long. That pays
-        where many of them call, and not where many threads of one process do."""
         self._contended = False
+        """Whether others used the processor when it polled for long last."""
+        self._turns = 0
+        self._kept = 0
+        """How many long polls do not give way, since `keep_cpu` was called."""
         self._wary = self._wariness = 0
         """How many long polls do not give way; and how many did not when a slice was last lost."""
         self._gave_way = 0
@@ -158,34 +165,51 @@ class SpinPoller:
 
     def _spin_on(self, start: float, now: float, deadline: float | None) -> list[tuple[int, int]]:
         """It takes longer: go on polling, but let others have the processor who want it."""
-        wary = self._wary > 0
+        wary, keeps = self._wary > 0, self._kept > 0
         if wary:
             self._wary -= 1
         else:
             self._gave_way += 1
+        if keeps:
+            self._kept -= 1
         spin = self._spin if deadline is None else min(self._spin, deadline - time.monotonic())
-        yields = self.yields_cpu and not wary
+        shared = False
         poll, end, last = self._hot.poll, start + spin, start + spin + CROWD_SECONDS
         while now < end < last:
-            if yields:
+            if not (wary or keeps):
                 _yield_cpu()
             ready = poll(0)
             before, now = now, clock()
             if (used := now - before) > SLICE_SECONDS:
                 self._lost_a_slice()
                 return ready
-            if ready:
-                if self._credit < MAX_CREDIT:
-                    self._credit += 1
-                self._contended = now - start > ALONE_SECONDS
-                return ready
             if used > USED_SECONDS:
-                if wary:
+                if wary and not ready:
                     break
                 # What others used of it was not wasted by us.
                 end += used
+                shared = True
+            if ready:
+                if self._credit < MAX_CREDIT:
+                    self._credit += 1
+                self._contended = shared
+                if used > USED_SECONDS:
+                    self._took_turns()
+                return ready
         self._missed()
         return []
+
+    def keep_cpu(self) -> None:
+        """Do not give way for some time. To be called where several threads of one process are
+        busy with what is waited for: to give way pays where many processes are, and these threads
+        would only take the processor to wait for each other on it."""
+        self._kept = KEPT
+
+    def _took_turns(self) -> None:
+        """What was waited for came as this one gave way: the other side may be on its processor."""
+        self._turns += 1
+        if self._turns >= TURNS:
+            self._turns, self._naps = 0, 1
 
     def _missed(self) -> None:
         self._contended = False

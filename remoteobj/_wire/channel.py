@@ -136,8 +136,8 @@ class Channel(Protocol):
         """End the wait of another thread; the next wait, if no thread is at one."""
         ...
 
-    def set_yields_cpu(self, yields_cpu: bool) -> None:
-        """Whether a wait that polls lets other processes have the processor."""
+    def keep_cpu(self) -> None:
+        """For some time, waits that poll do not give way: other threads use the channel too."""
         ...
 
     def shutdown(self) -> None:
@@ -239,8 +239,8 @@ class StreamChannel:
     def watched(self) -> dict[int, int]:
         return self._poller.watched
 
-    def set_yields_cpu(self, yields_cpu: bool) -> None:
-        self._poller.yields_cpu = yields_cpu
+    def keep_cpu(self) -> None:
+        self._poller.keep_cpu()
 
     def write(self, parts: Sequence[Bytes]) -> Parts:
         if sigpipe_handler() == SIG_DFL:

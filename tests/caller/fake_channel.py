@@ -37,6 +37,7 @@ class FakeChannel:
         self.heard: list[Frame] = []
         self.readers: list[int] = []
         """The threads that waited for something to read, in order."""
+        self.kept_cpu = 0
         self._arrived: deque[Frame] = deque()
         self._closed = False
         self._changed = threading.Condition()
@@ -108,7 +109,8 @@ class FakeChannel:
     def fileno(self) -> int:
         return -1
 
-    def set_yields_cpu(self, yields_cpu: bool) -> None: ...
+    def keep_cpu(self) -> None:
+        self.kept_cpu += 1
 
     def make_wakeable(self) -> None: ...
 

@@ -50,6 +50,14 @@ def test_the_reader_hands_a_follower_its_reply_and_reads_on(parts: Parts) -> Non
     assert len(set(parts.channel.readers)) == 1
 
 
+def test_a_thread_that_waits_for_the_reader_has_it_keep_its_processor(parts: Parts) -> None:
+    mine, leader, others, follower = leader_and_follower(parts)
+    assert parts.channel.kept_cpu == 1
+    parts.channel.bring(answer(mine), answer(others))
+    assert leader.result()
+    assert follower.result()
+
+
 def test_the_reader_that_has_its_reply_lets_a_follower_read(parts: Parts) -> None:
     mine, leader, others, follower = leader_and_follower(parts)
     parts.channel.bring(answer(mine))
