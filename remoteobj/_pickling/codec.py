@@ -26,7 +26,7 @@ from .._os.thread_unwind import ThreadUnwind
 from . import own_objects
 from .numpy_values import reducer_of_numpy
 from .our_ways import KINDS, OUR_WAYS
-from .out_of_band import SCALARS, extract_large
+from .out_of_band import SCALARS, extract_large, needs_no_look
 
 __all__ = [
     "SCALARS",
@@ -83,7 +83,11 @@ def dumps(
     """
     if type(value) in SCALARS:
         return pickled(value, 5), []
-    value = extract_large(value)
+    return _dumps(extract_large(value), what, writable)
+
+
+def _dumps(value: object, what: str, writable: bool) -> tuple[bytes, list[memoryview]]:
+    """`dumps`, of what has nothing big in it that would be copied."""
     try:
         try:
             payload, buffers = _without_exceptions(value, writable)
@@ -159,6 +163,7 @@ def dumps_call(steps: tuple[Any, ...], writable: bool = True) -> tuple[bytes, li
             operands would take longer than to pickle them.
     """
     chain: Any = None
+    dump: Callable[..., tuple[bytes, list[memoryview]]] = dumps
     if len(steps) == 2 and steps[1][0] == "call" and steps[0][0] == "attr":
         _, args, kwargs = steps[1]
         if not kwargs:
@@ -168,7 +173,9 @@ def dumps_call(steps: tuple[Any, ...], writable: bool = True) -> tuple[bytes, li
                     break
             else:
                 return pickled(chain, 5), []
-    payload, buffers = dumps(chain or list(steps), "call", writable)
+            if needs_no_look(map(type, args)):
+                dump = _dumps
+    payload, buffers = dump(chain or list(steps), "call", writable)
     if payload.find(_PART_NAME) >= 0 and steps[0][0] != "parts":
         raise HoldsPartError
     return payload, buffers

@@ -12,7 +12,7 @@ from array import array
 from operator import is_
 from typing import Any, Final
 
-__all__ = ["SCALARS", "extract_large"]
+__all__ = ["SCALARS", "all_plain", "extract_large", "needs_no_look"]
 
 SCALARS = frozenset({type(None), bool, int, float, complex, str})
 """Types of values that hold no class, no array and nothing that could fail."""
@@ -27,7 +27,8 @@ DEPTH = 4
 """How many containers deep it is looked: as far as the arguments of a call in a chain, and into
 those."""
 _LOOKED_INTO = frozenset({bytes, bytearray, tuple, list, dict, array})
-_needs_no_look = _LOOKED_INTO.isdisjoint
+needs_no_look = _LOOKED_INTO.isdisjoint
+"""Whether there is nothing to extract from a container whose items are of these types."""
 
 
 def extract_large(value: Any) -> Any:
@@ -63,21 +64,22 @@ def _extracted(value: Any, depth: int, found: dict[int, Any]) -> Any:
     if kind is array:
         big = len(value) * value.itemsize >= BIG
         return _replaced(_array, (value.typecode,), value, found) if big else value
+    items = value.values() if kind is dict else value
+    if len(value) > FEW or needs_no_look(map(type, items)):
+        return value
     key = id(value)
     if key in found:
         if found[key] is _UNDER_WAY:
             raise _HoldsItselfError
         return found[key]
-    items = value.values() if kind is dict else value
-    if len(value) > FEW or _needs_no_look(map(type, items)):
-        return value
     if not depth:
         found[key] = value  # it may be met again where it would be looked into
         return value
     found[key] = _UNDER_WAY
     # To ask here spares a call for each word and number: half the time of most values.
     made = [
-        _extracted(one, depth - 1, found) if type(one) in _LOOKED_INTO else one for one in items
+        _extracted(one, depth - 1, found) if type(one) in _LOOKED_INTO and one else one
+        for one in items
     ]
     if all(map(is_, made, items)):
         found[key] = value
