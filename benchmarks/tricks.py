@@ -19,6 +19,7 @@ import sys
 import threading
 from _signal import getsignal  # type: ignore[import-not-found]
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack, closing
 from pathlib import Path
 from time import perf_counter
@@ -31,6 +32,7 @@ from benchmarks.harness import Measure, compare, machine, repeated
 from benchmarks.spawn import Greeter
 from remoteobj import each, remote
 from remoteobj._caller import background_io, event_loop
+from remoteobj._caller.lean_future import LeanFuture
 from remoteobj._os import poller
 from remoteobj._os.fork_safety import fork_generation
 from remoteobj._os.wakeup import OneShotEvent
@@ -254,6 +256,20 @@ def rounds(stack: ExitStack) -> Iterator[Trick]:
     )
 
 
+def futures() -> Iterator[Trick]:
+    def plain() -> None:
+        future: Future[int] = Future()
+        future.set_result(1)
+        future.result()
+
+    def lean() -> None:
+        future = LeanFuture()
+        future.settle_alone(1, None)
+        assert future._result == 1
+
+    yield Trick("a future has no lock until something needs it", often(lean), often(plain))
+
+
 def starts() -> Iterator[Trick]:
     greeters: Any = remote(Greeter)  # in a module that takes little to import
 
@@ -362,6 +378,7 @@ def main() -> None:
             system(stack),
             memory(stack),
             calls(stack),
+            futures(),
             rounds(stack),
             starts(),
             awaits(stack),

@@ -109,7 +109,6 @@ class Task(RemoteFuture):
     """Its error, if it was cancelled while it was at work, which a plain future can't be."""
 
     def __init__(self, owner: TaskOwner, what: str) -> None:
-        Future.__init__(self)
         self._connection = _NOT_SENT
         self._locks_of = fork_generation[0]
         self.owner = owner
@@ -137,7 +136,7 @@ class Task(RemoteFuture):
     @property
     def wanted(self) -> bool:
         """Whether it is to be sent: it has no outcome, and none is on its way."""
-        return not (self._settled or self._given_up or self.expired)
+        return not (self.done() or self._given_up or self.expired)
 
     def take_on(self) -> bool:
         """It leaves the queue: from now on it can't be cancelled. False: it is not wanted."""
@@ -234,8 +233,8 @@ class Task(RemoteFuture):
         if not was_refused(pending):
             super().settle(interruptions)
 
-    def _set(self, value: Any, error: BaseException | None) -> None:
-        super()._set(value, error)
+    def _let_go(self) -> None:
+        super()._let_go()
         self._sendable = None  # arguments may be large
 
     # --- as its user sees it -----------------------------------------------------------------

@@ -160,7 +160,7 @@ class View(NamedTuple):
                 result = ref.endpoint.call(steps, whole, otherwise, options)
                 return whole if result is RETURNED_SELF else result
             if mode is _FUTURE:
-                return _futures().submit(ref.endpoint, steps, whole, otherwise, options)
+                return futures_module().submit(ref.endpoint, steps, whole, otherwise, options)
             if mode is _AWAIT:
                 return _asyncio_calls().AwaitableCall(_awaited(self, steps, otherwise))
             return _cast(ref, steps, otherwise)
@@ -237,13 +237,13 @@ async def _awaited(view: View, steps: Steps, otherwise: Fallback) -> Any:
 def _evaluate_at_home(view: View, home: LocalServer, steps: Steps) -> Any:
     mode = view.options.mode
     if mode is _FUTURE:
-        future = _futures().completed(lambda: _value_at_home(view, home, steps))
+        future = futures_module().completed(lambda: _value_at_home(view, home, steps))
         return future if future.exception() is not None else _begun(home, future)
     if mode is _AWAIT:
         return _asyncio_calls().AwaitableCall(_later_at_home(view, steps))
     if mode is _NOW:
         return _value_at_home(view, home, steps)
-    future = _futures().completed(lambda: _value_at_home(view, home, steps))
+    future = futures_module().completed(lambda: _value_at_home(view, home, steps))
     if future.exception() is None:
         future = _begun(home, future)
     future.add_done_callback(partial(_report_failure, home))
@@ -283,7 +283,7 @@ async def _later_at_home(view: View, steps: Steps) -> Any:
 
 
 @cache
-def _futures() -> ModuleType:
+def futures_module() -> ModuleType:
     with import_lock:
         # For a faster start-up: concurrent.futures would take a good part of our own import.
         from ._caller import futures

@@ -357,6 +357,7 @@ OF_ONE_MODULE = {
     "test_job_threads",
     "test_journal",
     "test_labelled_output",
+    "test_lean_future",
     "test_operation_table",
     "test_out_of_memory",
     "test_owner_line",

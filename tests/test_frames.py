@@ -19,6 +19,7 @@ from remoteobj._protocol.frames import (
     MAX_METADATA,
     Decoder,
     encode,
+    encode_small,
 )
 from remoteobj._protocol.messages import (
     Frame,
@@ -117,6 +118,15 @@ def test_frames_come_out_as_they_went_in_however_they_are_cut(
     got = decode(decoder, cut(written(*frames), sizes))
     assert [plain(frame) for frame in got] == [plain(frame) for frame in frames]
     assert not decoder.filling
+
+
+@given(st.integers(0, 255), st.integers(0, 2**64 - 1), st.binary(max_size=100))
+def test_a_frame_that_is_but_a_small_payload_is_written_as_any_other(
+    kind: int, call_id: int, payload: bytes
+) -> None:
+    frame = Frame(kind, call_id, payload)
+    assert [encode_small(kind, call_id, payload)] == encode(frame)
+    assert list(map(plain, Decoder().feed(encode_small(kind, call_id, payload)))) == [plain(frame)]
 
 
 @given(st.lists(frames_, min_size=1, max_size=4), st.data())

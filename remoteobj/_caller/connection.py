@@ -42,7 +42,6 @@ from .._protocol.identity import Peer
 from .._protocol.messages import Bytes, Frame, Kind
 from .._protocol.requests import Sending, metadata_of, observers
 from .._wire.channel import Channel, ChannelClosedError
-from . import async_calls
 from .async_calls import AsyncCalls, OnReady
 from .background_io import BackgroundIO
 from .fast_call import FastCall
@@ -84,10 +83,14 @@ class Connection:
         self._writer = FrameWriter(channel, self._incoming, self._reader.wait_writable)
         shared = self._incoming, self._reader, self._writer
         self._background_io = BackgroundIO(channel, self._async_calls, *shared)
-        fast = FastCall(channel, self._calls, self._async_calls, *shared)
+        fast = FastCall(channel, self._calls, self._async_calls, *shared, self._background_io)
         self.call_fast: Callable[[bytes], Frame | PendingCall | None] = fast.call
+        self.begin_fast: Callable[[bytes, OnReady], PendingCall | None] = fast.begin
         self.wait_fast: Callable[[PendingCall], bool] = fast.wait
-        """Make a small call, and wait for a `call`, where nobody else uses the connection."""
+        """Make a small call; begin one as `call_async` does; wait for one that was sent. Where
+        something else is in the way, they leave it to the methods below."""
+        self.abandon: Callable[[PendingCall], None] = fast.abandon
+        """Nobody waits for a call any more: its late reply is dropped, its stream closed."""
         self.hurry: Callable[[], None] = self._background_io.hurry
         """Has the outcomes of `call_async` taken in as soon as they come."""
         self.caller_waits: Callable[[], None] = self._background_io.caller_waits
@@ -217,8 +220,7 @@ class Connection:
         Raises:
             ConnectionEndedError, ReenteredError: as `call`.
         """
-        if len(self._async_calls.in_flight) >= async_calls.IN_FLIGHT:
-            self._wait_for_room()
+        self._wait_for_room()
         if not self._background_io.expects_calls:
             self._background_io.expect_calls()
         call = self.call(payload, buffers, on_ready=on_ready, write=self._writer.write_ahead)
@@ -353,11 +355,6 @@ class Connection:
         """Take in all that is there, or what one read gives, without waiting; False: another
         thread is at it."""
         return not self._writer.lock._is_owned() and self._reader.poll(once)
-
-    def abandon(self, call: PendingCall) -> None:
-        """Nobody waits for a call any more: its late reply is dropped, its stream closed."""
-        self._async_calls.forget(call)
-        self._calls.abandon(call, self._writer.post_close)
 
     def fail(self, call: PendingCall, failure: Callable[[], BaseException]) -> None:
         """Abandon a call, and have other threads that wait for it fail with `failure`."""

@@ -1,4 +1,4 @@
-"""The hot path: a small call of a thread that alone uses the connection.
+"""The hot path: a small call whose thread finds nobody else in its way.
 
 On a channel that answers at once such a call takes 1.25 µs here, and 2.55 µs on the general path
 (`Connection.call` and `wait`): it saves 1.3 µs of the 9 µs of a whole call. Measured on Linux with
@@ -18,10 +18,13 @@ from typing import Final
 
 from .._protocol.calls import CallTable, ConnectionEndedError, PendingCall
 from .._protocol.chains import serving_threads
-from .._protocol.frames import encode
+from .._protocol.frames import JOINED, encode_small
 from .._protocol.messages import Frame, Kind
+from .._protocol.requests import observers
 from .._wire.channel import Channel, ChannelClosedError
-from .async_calls import AsyncCalls
+from . import async_calls
+from .async_calls import AsyncCalls, OnReady
+from .background_io import BackgroundIO
 from .frame_writer import FrameWriter
 from .incoming import Incoming
 from .shared_reader import SharedReader
@@ -33,7 +36,7 @@ _ANSWERS: Final = frozenset((Kind.VALUE, Kind.RETURNED_SELF, Kind.ERROR))
 
 
 class FastCall:
-    """Sends one call and takes its answer, in one go; or takes that of one which was sent with
+    """Sends one call and takes its answer, in one go; or does either for a call that is made with
     calls to other actors."""
 
     def __init__(
@@ -44,6 +47,7 @@ class FastCall:
         incoming: Incoming,
         reader: SharedReader,
         writer: FrameWriter,
+        background_io: BackgroundIO,
     ) -> None:
         self._channel = channel
         self._calls = calls
@@ -52,6 +56,7 @@ class FastCall:
         self._reader = reader
         self._turn = reader.turn
         self._writer = writer
+        self._background_io = background_io
 
     def call(self, payload: bytes) -> Frame | PendingCall | None:
         """The answer to a call, or the call, if something else has come before its answer.
@@ -76,7 +81,7 @@ class FastCall:
             if self._incoming.closed_because is not None:
                 return None
             call_id = calls.open_fast()
-            writer.write_some(encode((_CALL, call_id, payload, (), b"", 0)))
+            writer.write_some([encode_small(_CALL, call_id, payload)])
             if writer.unsent:
                 writer.drain()
             sending.release()
@@ -93,6 +98,57 @@ class FastCall:
                 turn.give_up()
             if sending._is_owned():
                 sending.release()
+
+    def begin(self, payload: bytes, on_ready: OnReady) -> PendingCall | None:
+        """Send a call whose caller does not wait for it now, as `Connection.call_async` does, in
+        three quarters of the time.
+
+        None: as of `call`; or the payload is large, or someone observes calls, or as many are in
+        flight as may be.
+        """
+        writer, background_io = self._writer, self._background_io
+        in_flight = self._async_calls.in_flight
+        sending = writer.lock
+        if (
+            sending._is_owned()
+            or self._turn.lock._is_owned()
+            or serving_threads
+            or observers
+            or not background_io.expects_calls
+            or self._channel.runs_inline
+            or len(payload) > JOINED
+            or len(in_flight) >= async_calls.IN_FLIGHT
+        ):
+            return None
+        with sending:
+            if writer.queue or self._incoming.closed_because is not None:
+                return None
+            call = self._calls.open()
+            call.sent, call.on_ready = payload, on_ready
+            in_flight[call.call_id] = call
+            try:
+                writer.write_some([encode_small(_CALL, call.call_id, payload)])
+            except ChannelClosedError:
+                self._async_calls.forget(call)
+                self._calls.withdraw(call)
+                return None
+            except BaseException:
+                self.abandon(call)
+                raise
+        if writer.posted:
+            writer.flush()
+        try:
+            if not call.ready:
+                background_io.call_begun(call)
+        except BaseException:
+            self.abandon(call)
+            raise
+        return call
+
+    def abandon(self, call: PendingCall) -> None:
+        """As `Connection.abandon` says."""
+        self._async_calls.forget(call)
+        self._calls.abandon(call, self._writer.post_close)
 
     def wait(self, call: PendingCall) -> bool:
         """Wait for the answer to a call that was sent by itself; whether it is here, or its
@@ -128,7 +184,7 @@ class FastCall:
             raise
         finally:
             turn.give_up()
-        return call.answered
+        return call.first is not None or call.failure is not None
 
     def _took(self, call: PendingCall, waited: bool) -> bool:
         """Deliver what is there, mostly the answer to the call alone; whether anything was."""

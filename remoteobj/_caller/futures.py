@@ -6,9 +6,8 @@
                     └──> anything else ──> settled by the thread that asks for it,
                                            or by the `settler` where none does
 
-A future is settled by the public methods of `concurrent.futures.Future` alone, so that whatever the
-standard library, asyncio or a program makes of such futures holds for these. To unpickle an answer
-may run a user's code, and so may a callback: never within a read, but in one of the other threads.
+To unpickle an answer may run a user's code, and so may a callback: never within a read, but in one
+of the other threads.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, InvalidStateError
+from concurrent.futures._base import FINISHED
 from typing import Any, Final, TypeAlias, TypeVar
 
 from .._catching.unseen import Unseen
@@ -30,10 +30,11 @@ from .._protocol.calls import PendingCall
 from .._protocol.messages import Kind
 from .._protocol.operations import Steps
 from ..errors import ActorDiedError, NotListeningError
-from .answers import Fallback, fallback_or_raise
-from .call_options import MISSING, CallOptions
+from .answers import Fallback, decode_answer, fallback_or_raise
+from .call_options import CallOptions
 from .connection import Connection
 from .endpoint import Endpoint, encode, result_of
+from .lean_future import LeanFuture
 from .settling import settler
 from .shared_reader import ANSWERED
 
@@ -54,7 +55,7 @@ INTERRUPTIONS: Final = (KeyboardInterrupt, ThreadUnwind)
 _VALUE = Kind.VALUE  # a bare name: on Python 3.11 that is faster than to look it up in its class
 
 
-class RemoteFuture(Future[Any]):
+class RemoteFuture(LeanFuture):
     """The future of a call. A thread that waits for it reads the connection itself; while none
     does, the I/O thread reads."""
 
@@ -62,10 +63,6 @@ class RemoteFuture(Future[Any]):
     _pending: PendingCall | None = None
     _timer: Timer | None = None
     _outcome: _Outcome | None = None
-    _settled = False
-    """Whether it surely is done, and not cancelled."""
-    _value: Any = MISSING
-    """Its result once it has one: found here in a fifth of the time."""
     _has_callbacks = False
     _awaited = False
     """Whether a thread waits, who will settle it."""
@@ -78,7 +75,6 @@ class RemoteFuture(Future[Any]):
     """Its exception, which nobody may ever look at."""
 
     def __init__(self, connection: Connection, call: _Call) -> None:
-        super().__init__()
         self._connection = connection
         self._call = call
         self._locks_of = fork_generation[0]
@@ -96,6 +92,9 @@ class RemoteFuture(Future[Any]):
             except Exception:  # to be tried again, where it fails this one call
                 pass
             else:
+                if self.settle_alone(value, None):
+                    self._let_go()
+                    return
                 with settler.lock:
                     if not self._has_callbacks:
                         self._set(value, None)
@@ -111,7 +110,7 @@ class RemoteFuture(Future[Any]):
         `interruptions` go through, and leave it as it is.
         """
         pending = self._pending
-        if pending is not None and not self._settled and not self._given_up:
+        if pending is not None and self._state is not FINISHED and not self._given_up:
             self._set(*(self._outcome or self._unpacked(pending, interruptions)))
 
     def _unpacked(self, pending: PendingCall, interruptions: Any) -> _Outcome:
@@ -142,6 +141,9 @@ class RemoteFuture(Future[Any]):
             self._unseen.seen()
 
     def _finish(self, pending: PendingCall) -> Any:
+        answer = pending.first
+        if answer is not None and answer[0] == _VALUE:  # as mostly
+            return decode_answer(answer, pending.sent)
         endpoint, owner, otherwise, options = self._call
         try:
             endpoint.check(pending)
@@ -151,20 +153,23 @@ class RemoteFuture(Future[Any]):
 
     def _set(self, value: Any, error: BaseException | None) -> None:
         """Settle it. Any number of threads may do so with the same outcome: the first counts."""
+        if not self.settle_alone(value, error):
+            try:
+                if error is None:
+                    self.set_result(value)
+                else:
+                    self.set_exception(error)
+            except InvalidStateError:  # settled, or cancelled, by another thread
+                if self._unseen is not None and self.cancelled():
+                    self._unseen.seen()  # what is given up is not wanted, whatever it is
+                return
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """It is done: nothing of the call is needed any more, and an answer may be large."""
         if self._timer is not None:
             self._timer.cancel()
-        try:
-            if error is None:
-                self.set_result(value)
-                self._value = value
-            else:
-                self.set_exception(error)
-        except InvalidStateError:  # settled, or cancelled, by another thread
-            if self._unseen is not None and self.cancelled():
-                self._unseen.seen()  # what is given up is not wanted, whatever it is
-            return
-        self._settled = True
-        self._pending = self._handed_over = None  # an answer may be large
+        self._pending = self._handed_over = None
 
     def expire(self) -> None:
         """The time is up."""
@@ -215,10 +220,10 @@ class RemoteFuture(Future[Any]):
             CancelledError: it was cancelled.
         """
         try:
-            if not self._settled:
+            if self._state is not FINISHED:
                 self._wait(timeout)
-            if self._value is not MISSING:
-                return self._value
+            if self._state is FINISHED and self._exception is None:
+                return self._result
             if self._unseen is not None:
                 self._unseen.seen()
             return super().result(0)
@@ -227,7 +232,7 @@ class RemoteFuture(Future[Any]):
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """What the call raised, once that is known; None if it did not."""
-        if not self._settled:
+        if self._state is not FINISHED:
             self._wait(timeout)
         if self._unseen is not None:
             self._unseen.seen()
@@ -255,7 +260,7 @@ class RemoteFuture(Future[Any]):
         try:
             if deadline is not None or not self._connection.wait_fast(pending):
                 self._connection.wait(pending, deadline, ANSWERED)
-            if not self._settled and pending.answered:
+            if self._state is not FINISHED and pending.answered:
                 self._settle_by(pending, deadline)
         except BaseException:
             self._awaited = False
@@ -265,7 +270,7 @@ class RemoteFuture(Future[Any]):
                 settler.add(self, plain=False)
             raise
         self._awaited = False
-        if not self._settled and pending.answered:  # since the time was up
+        if self._state is not FINISHED and pending.answered:  # since the time was up
             self._settle_by(pending, deadline)
 
     def _settle_by(self, pending: PendingCall, deadline: float | None) -> None:
@@ -285,7 +290,8 @@ class RemoteFuture(Future[Any]):
         with settler.lock:
             if self._locks_of != fork_generation[0]:
                 self._locks_of = fork_generation[0]
-                self._condition = threading.Condition()
+                if self._has_parts:
+                    self._condition = threading.Condition()
                 self.__dict__.pop("_unpacking", None)
                 self._handed_over = None
 
@@ -316,12 +322,14 @@ def _sent(connection: Connection, payload: bytes, buffers: list[Any], call: _Cal
     """The future of a call that is sent now."""
     future = RemoteFuture(connection, call)
     try:
-        pending = connection.call_async(payload, buffers, future.on_ready)
+        pending = None if buffers else connection.begin_fast(payload, future.on_ready)
+        if pending is None:
+            pending = connection.call_async(payload, buffers, future.on_ready)
     except BaseException:
         payload = b""  # as in `Endpoint.call`
         future.drop()
         raise
-    if not future._settled:
+    if not future.done():
         future._pending = pending
     if connection.runs_inline:
         future.settle()  # in this thread, in which the object lives
@@ -330,9 +338,9 @@ def _sent(connection: Connection, payload: bytes, buffers: list[Any], call: _Cal
 
 def completed(act: Callable[[], T]) -> Future[T]:
     """The future of something that is done right here."""
-    future: Future[T] = Future()
+    future = LeanFuture()
     try:
-        future.set_result(act())
+        future.settle_alone(act(), None)
     except Exception as exc:
-        future.set_exception(exc)
+        future.settle_alone(None, exc)
     return future

@@ -42,6 +42,9 @@ class Settler:
         self._asked = False
         self.lock = threading.RLock()
         """Held to find out whether a future has callbacks, which must not run within a read."""
+        self.parts_lock = threading.RLock()
+        """Held to make the parts of a `LeanFuture`, or to settle it without: for a moment, and no
+        other lock is taken meanwhile."""
         self._settling = threading.RLock()
         self._threads = JobThreads("remoteobj-settler")
         os.register_at_fork(after_in_child=self._renew)
@@ -50,6 +53,7 @@ class Settler:
     def _renew(self) -> None:
         self._arrived, self._asked = deque(), False
         self.lock, self._settling = threading.RLock(), threading.RLock()
+        self.parts_lock = threading.RLock()
 
     def add(self, future: Settleable, plain: bool) -> None:
         """Have a future settled soon; called within a read. `plain`: to unpickle its outcome runs

@@ -248,8 +248,12 @@ class CallTable:
         call of this very class."""
         call.first = frame
         call.over = call.ready = True
-        if call._waiters or call.on_ready is not None:
+        on_ready = call.on_ready
+        if call._waiters:
             call.notify()
+        elif on_ready is not None:  # as `notify`, a function call less
+            call.on_ready = None
+            on_ready(call)
         # At the end: until then, an interruption finds it among those that are to have an outcome.
         self._open.pop(frame[1], None)
 

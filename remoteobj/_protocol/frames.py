@@ -29,6 +29,7 @@ __all__ = [
     "SHARED_BIT",
     "Decoder",
     "encode",
+    "encode_small",
     "is_shared",
 ]
 
@@ -60,6 +61,11 @@ SHARED_BIT = 1 << 63
 def is_shared(entry: int) -> bool:
     """Whether a number in a frame's table stands for shared memory, and not for a length."""
     return entry >= SHARED_BIT
+
+
+def encode_small(kind: int, call_id: int, payload: bytes) -> bytes:
+    """A frame that is but a payload of `JOINED` bytes at most, as most are: one part to write."""
+    return _pack(kind, 0, 0, 0, call_id, len(payload)) + payload
 
 
 def encode(frame: FrameParts, table: Sequence[int] | None = None) -> list[Bytes]:

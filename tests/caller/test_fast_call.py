@@ -6,10 +6,14 @@ from typing import Any
 
 import pytest
 
+from remoteobj._caller import fast_call
+from remoteobj._caller.async_calls import IN_FLIGHT
+from remoteobj._caller.background_io import BackgroundIO
 from remoteobj._caller.connection import Connection
 from remoteobj._caller.fast_call import FastCall
 from remoteobj._caller.shared_reader import READY
 from remoteobj._protocol.calls import PendingCall
+from remoteobj._protocol.frames import JOINED
 from tests.caller.fake_channel import FakeChannel, Lost, Parts, lost, request
 from tests.internals import Frame, Kind
 from tests.tools import Call
@@ -23,7 +27,9 @@ def parts() -> Parts:
 @pytest.fixture
 def fast(parts: Parts) -> FastCall:
     shared = parts.incoming, parts.reader, parts.writer
-    return FastCall(parts.channel, parts.calls, parts.async_calls, *shared)
+    background_io = BackgroundIO(parts.channel, parts.async_calls, *shared)
+    background_io.expect_calls()
+    return FastCall(parts.channel, parts.calls, parts.async_calls, *shared, background_io)
 
 
 def test_the_answer_that_comes_alone_needs_no_entry_in_the_table(
@@ -124,6 +130,152 @@ def test_a_call_to_nobody_gets_the_outcome_that_is_still_there_to_read(
     call = fast.call(b"call")
     assert isinstance(call, PendingCall)
     assert isinstance(call.failure and call.failure(), Lost)
+
+
+# ------------------------------------------------------------------ the beginning alone
+
+
+def test_a_call_that_nobody_waits_for_now_is_sent_and_has_its_outcome_told(
+    parts: Parts, fast: FastCall
+) -> None:
+    told: list[Any] = []
+    call = fast.begin(b"call", told.append)
+    assert call is not None
+    assert parts.channel.sent() == [(call.call_id, b"call")]
+    assert (call.sent, parts.async_calls.in_flight) == (b"call", {call.call_id: call})
+    assert told == []
+    parts.channel.bring(Frame(Kind.VALUE, call.call_id, b"value"))
+    assert fast.wait(call)
+    assert (told, call.first) == ([call], Frame(Kind.VALUE, call.call_id, b"value"))
+    assert (len(parts.calls), parts.async_calls.in_flight) == (0, {})
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        *("writing", "within a write", "within a read", "corked", "ended", "full", "large"),
+        *("observed", "within a request", "first", "inline"),
+    ],
+)
+def test_it_is_not_begun_where_it_would_be_in_the_way(
+    parts: Parts, fast: FastCall, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    def begin(payload: bytes = b"call") -> Any:
+        return fast.begin(payload, bool)
+
+    answers: list[Any] = []
+    if why == "writing":
+        with parts.writer.lock:
+            trying = Call(begin)
+            parts.writer.cork(request(9))
+        answers.append(trying.result())
+        parts.writer.queue.clear()
+    elif why == "within a write":
+        with parts.writer.lock:
+            answers.append(begin())
+    elif why == "within a read":
+        with parts.reader.turn:
+            answers.append(begin())
+    elif why == "corked":
+        parts.writer.cork(request(9))
+        answers.append(begin())
+    elif why == "ended":
+        parts.incoming.close()
+        answers.append(begin())
+    elif why == "full":
+        parts.async_calls.in_flight.update(dict.fromkeys(range(-IN_FLIGHT, 0)))  # type: ignore[arg-type]
+        answers.append(begin())
+    elif why == "large":
+        answers.append(begin(bytes(JOINED + 1)))
+    else:
+        in_the_way: Any = {
+            "observed": (fast_call, "observers", [None]),
+            "within a request": (fast_call, "serving_threads", {0: None}),
+            "first": (fast, "_background_io", BackgroundIO.__new__(BackgroundIO)),
+            "inline": (parts.channel, "runs_inline", True),
+        }[why]
+        if why == "first":
+            in_the_way[2].expects_calls = False
+        monkeypatch.setattr(*in_the_way)
+        answers.append(begin())
+    assert answers == [None]
+    assert parts.channel.written == []
+    assert len(parts.calls) == 0
+    assert Call(parts.writer.lock.acquire, False).result()
+
+
+def test_one_to_nobody_is_left_to_who_sees_to_that(parts: Parts, fast: FastCall) -> None:
+    parts.channel.hang_up()
+    assert fast.begin(b"call", bool) is None
+    assert (len(parts.calls), parts.async_calls.in_flight) == (0, {})
+    assert parts.incoming.closed_because is None, "what was said at the end is not read yet"
+
+
+def test_an_interruption_while_it_is_sent_ends_the_connection_and_abandons_it(
+    parts: Parts, fast: FastCall
+) -> None:
+    def press() -> None:
+        raise KeyboardInterrupt
+
+    other = parts.calls.open()
+    parts.channel.before_write = press
+    with pytest.raises(KeyboardInterrupt):
+        fast.begin(b"call", bool)
+    assert other.failure is not None
+    assert parts.async_calls.in_flight == {}
+    assert parts.incoming.closed_because is not None
+    assert Call(parts.writer.lock.acquire, False).result()
+
+
+def test_an_interruption_before_it_is_sent_abandons_it(
+    parts: Parts, fast: FastCall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def press(*_: object) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fast_call, "encode_small", press)
+        with pytest.raises(KeyboardInterrupt):
+            fast.begin(b"call", bool)
+    assert parts.async_calls.in_flight == {}
+    assert parts.calls.given_up() == [1]
+    assert Call(parts.writer.lock.acquire, False).result()
+
+
+def test_an_interruption_once_it_is_sent_closes_it(
+    parts: Parts, fast: FastCall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def press(call: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fast._background_io, "call_begun", press)
+    with pytest.raises(KeyboardInterrupt):
+        fast.begin(b"call", bool)
+    assert parts.channel.sent() == [(1, b"call"), (1, b"")]  # the second closes it
+    assert parts.async_calls.in_flight == {}
+
+
+def test_what_another_thread_had_to_say_meanwhile_is_sent_after_it(
+    parts: Parts, fast: FastCall
+) -> None:
+    parts.channel.before_write = lambda: Call(parts.writer.post_close, 9).result()
+    call = fast.begin(b"call", bool)
+    assert call is not None
+    assert parts.channel.sent() == [(call.call_id, b"call"), (9, b"")]
+
+
+def test_the_end_of_it_that_does_not_fit_is_left_to_the_io_thread(
+    parts: Parts, fast: FastCall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attended: list[Any] = []
+    monkeypatch.setattr(fast._background_io, "attend", lambda: attended.append(1))
+    parts.channel.room = 10
+    call = fast.begin(b"call", bool)
+    assert call is not None
+    assert attended == [1]
+    parts.channel.make_room()
+    parts.writer.flush()
+    assert parts.channel.sent() == [(call.call_id, b"call")]
 
 
 # ------------------------------------------------------------------ the wait alone
