@@ -13,7 +13,6 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
-from gymnasium.vector.utils import iterate
 
 from benchmarks.harness import Contender, Measure, compare, compile_package, judge, repeated, report
 from examples.vector_env import ActorVectorEnv
@@ -30,7 +29,7 @@ class ByFutures(ActorVectorEnv):
     """The same round, by a future for each."""
 
     def step(self, actions: Any) -> tuple[Any, ...]:
-        pairs = zip(self.envs, iterate(self.action_space, actions), strict=True)
+        pairs = zip(self.envs, self.one_each(actions), strict=True)
         futures = [env.future_.step(action) for env, action in pairs]
         return self.together([future.result() for future in futures])
 
