@@ -11,7 +11,6 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Discrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
@@ -51,20 +50,18 @@ class ActorVectorEnv(VectorEnv[Any, Any, Any]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
 
-    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
         if not isinstance(seed, list):
             seed = [None if seed is None else seed + n for n in range(self.num_envs)]
-        first, infos = self.together(each(self.envs).reset.map(seed, [options] * self.num_envs))
-        return first, infos
+        return self.together(each(self.envs).reset.map(seed, [options] * self.num_envs))
 
     def step(self, actions: Any) -> tuple[Any, ...]:
         return self.together(each(self.envs).step.map(self.one_each(actions)))
 
     def one_each(self, actions: Any) -> Any:
         """The action of each environment. Python's own numbers travel faster than numpy's."""
-        if isinstance(self.single_action_space, Discrete):
-            return np.asarray(actions).tolist()
-        return iterate(self.action_space, actions)
+        plain = isinstance(self.single_action_space, gymnasium.spaces.Discrete)
+        return np.asarray(actions).tolist() if plain else iterate(self.action_space, actions)
 
     def together(self, results: list[tuple[Any, ...]]) -> tuple[Any, ...]:
         """One result of all: observations, numbers and infos each in one."""
@@ -73,8 +70,7 @@ class ActorVectorEnv(VectorEnv[Any, Any, Any]):
         batch: Any = concatenate(self.single_observation_space, obs, room)
         merged: dict[str, Any] = {}
         for number, info in enumerate(infos):
-            if info:
-                merged = self._add_info(merged, info, number)
+            merged = self._add_info(merged, info, number)
         return batch, *map(np.array, numbers, (float, bool, bool)), merged
 
     def close_extras(self, **_: Any) -> None:
