@@ -37,7 +37,7 @@ from remoteobj._actor.control import HANDSHAKES
 from remoteobj._actor.replies import value_frame
 from remoteobj._actor.served_here import local_servers
 from remoteobj._actor.server import Server
-from remoteobj._caller import async_calls, event_loop
+from remoteobj._caller import async_calls, event_loop, settling
 from remoteobj._caller.answers import decode_answer
 from remoteobj._caller.control_client import ControlClient
 from remoteobj._caller.endpoint import Endpoint
@@ -563,6 +563,13 @@ def wait_for_number_of_own(remote: Any) -> bool:
 def locks_of_future(future: Any) -> Iterator[None]:
     """Hold what a thread holds that settles it."""
     with vars(future).setdefault("_unpacking", threading.RLock()), future._condition:
+        yield
+
+
+@contextlib.contextmanager
+def making_locks_of_futures() -> Iterator[None]:
+    """Hold what a thread holds that makes the locks of any future."""
+    with settling.settler.parts_lock:
         yield
 
 

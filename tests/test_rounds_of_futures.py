@@ -20,6 +20,8 @@ from tests.internals import (
     calls_in_flight,
     endless_nap,
     is_read,
+    locks_of_future,
+    making_locks_of_futures,
     reactor_naps,
     reactor_threads,
     wakes_reactor,
@@ -227,3 +229,21 @@ def test_a_fork_leaves_the_open_futures_of_a_round_to_the_parent(
     assert code_of(in_child(none_is_the_childs)) == 0
     assert [future.result(20) for future in parked] == ["waited"] * 4
     assert [future.result(20) for future in futures_of(envs)] == [2] * 4
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["new", "looked at"])
+def test_a_read_waits_for_no_thread_that_holds_the_locks_of_futures(
+    envs: list[Any], gate: Gate, asked: bool
+) -> None:
+    """That thread may be running a finalizer, which calls the actor that is read from."""
+    env = envs[0]
+    parked = env.future_.wait_at(gate)
+    gate.wait_for_arrival()
+    future = env.future_.step(1)
+    if asked:
+        cf.wait([future], 0)
+    with locks_of_future(future) if asked else making_locks_of_futures():
+        calling = Call(lambda: env.step(1))
+        gate.open()
+        assert calling.result() == 2
+    assert (parked.result(), future.result()) == ("waited", 1)

@@ -246,6 +246,14 @@ def test_two_who_take_turns_on_one_processor_part_by_a_sleep(line: Line) -> None
         assert sleeps_at_once(one, line) == 1
 
 
+def test_who_keeps_the_processor_takes_no_turns_on_it(line: Line) -> None:
+    one = waiter(line)
+    one.keep_cpu()
+    line.look_seconds = 2 * USED_SECONDS
+    long_hit(one, line)
+    assert one._turns == 0
+
+
 def test_who_waits_in_vain_while_others_use_the_processor_takes_no_turn(line: Line) -> None:
     one = waiter(line)
     line.others_use = 10 * USED_SECONDS

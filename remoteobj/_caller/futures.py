@@ -92,13 +92,9 @@ class RemoteFuture(LeanFuture):
             except Exception:  # to be tried again, where it fails this one call
                 pass
             else:
-                if self.settle_alone(value, None):
+                if self.settle_alone(value, None, wait=False):
                     self._let_go()
                     return
-                with settler.lock:
-                    if not self._has_callbacks:
-                        self._set(value, None)
-                        return
         self._pending = pending
         if not (self._awaited or self._connection.runs_inline):
             self._handed_over = None if plain else pending

@@ -5,15 +5,18 @@ told. Most futures of calls need neither: their outcome is stored before anybody
 that. So these parts are made once something reads one of them: a method of `Future`,
 `concurrent.futures.wait` or whatever else knows how futures are built.
 
-Invariant: who makes them, and who settles a future without them, holds `settler.parts_lock`. So
-whatever makes them finds the outcome that is there; or they are there before it is, and then
-`Future`'s own methods store it, which tell everyone.
+Invariants:
+
+- Who makes them, and who settles a future without them, holds `settler.parts_lock`. So whatever
+  makes them finds the outcome that is there; or they are there before it is, and then `Future`'s
+  own methods store it, which tell everyone.
+- A read waits for none of these locks. Where a future has its parts, a thread may hold them while
+  the garbage collector runs a finalizer, which may call the very actor that is read from.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures._base import (
     CANCELLED,
@@ -34,9 +37,6 @@ _DONE: Final = frozenset((CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED))
 class _Part:
     """An attribute of `Future` that is made with its likes when one of them is first read."""
 
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self.make = make
-
     def __set_name__(self, owner: type[Any], name: str) -> None:
         self._name = name
 
@@ -51,9 +51,9 @@ class LeanFuture(Future[Any]):
     """A future whose lock and lists are made when they are needed."""
 
     _has_parts = False
-    _condition: Any = _Part(threading.Condition)
-    _waiters: Any = _Part(list)
-    _done_callbacks: Any = _Part(list)
+    _condition: Any = _Part()
+    _waiters: Any = _Part()
+    _done_callbacks: Any = _Part()
     # What `Future` sets in each, and what is the same in all that have no outcome.
     _state: str = PENDING
     _result: Any = None
@@ -63,18 +63,22 @@ class LeanFuture(Future[Any]):
         """Unlike that of `Future`, it has nothing to do; so a derived class may do without."""
 
     def _make_parts(self) -> None:
+        # Before the lock: to make objects may run finalizers.
+        made: tuple[Any, Any, Any] = threading.Condition(), [], []
+        own = vars(self)
         with settler.parts_lock:
-            # At first, and each part once: Ctrl-C may come in between.
-            self._has_parts = True
-            for name, part in _PARTS:
-                vars(self).setdefault(name, part.make())
+            if "_condition" not in own:
+                self._has_parts = True
+                self._condition, self._waiters, self._done_callbacks = made
 
-    def settle_alone(self, value: Any, error: BaseException | None) -> bool:
+    def settle_alone(self, value: Any, error: BaseException | None, wait: bool = True) -> bool:
         """Give it its outcome, unless it has one, or its parts, by which others may wait for it.
 
-        Calls nobody's code, so it may be called within a read.
+        Calls nobody's code. `wait`: whether it waits for its turn; within a read it must not.
         """
-        with settler.parts_lock:
+        if not settler.parts_lock.acquire(wait):
+            return False
+        try:
             before = self._state
             if self._has_parts or before in _DONE:
                 return False
@@ -83,7 +87,9 @@ class LeanFuture(Future[Any]):
             if self._has_parts:  # since just now: by a signal handler on top of this
                 self._state = before
                 return False
-        return True
+            return True
+        finally:
+            settler.parts_lock.release()
 
     def set_running_or_notify_cancel(self) -> bool:
         """It begins, and can't be cancelled any more; False if it was."""
@@ -100,6 +106,3 @@ class LeanFuture(Future[Any]):
     def __reduce__(self) -> Any:
         # One of the standard library can't be pickled because of its lock.
         raise TypeError("a future stays in its process; send its result")
-
-
-_PARTS = [(name, part) for name, part in vars(LeanFuture).items() if type(part) is _Part]

@@ -41,7 +41,7 @@ class Settler:
         self._arrived: deque[tuple[Settleable, bool]] = deque()
         self._asked = False
         self.lock = threading.RLock()
-        """Held to find out whether a future has callbacks, which must not run within a read."""
+        """Held to find out whether somebody looks at the outcome of a future."""
         self.parts_lock = threading.RLock()
         """Held to make the parts of a `LeanFuture`, or to settle it without: for a moment, and no
         other lock is taken meanwhile."""

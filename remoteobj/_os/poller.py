@@ -193,7 +193,7 @@ class SpinPoller:
                 if self._credit < MAX_CREDIT:
                     self._credit += 1
                 self._contended = shared
-                if used > USED_SECONDS:
+                if used > USED_SECONDS and not (wary or keeps):
                     self._took_turns()
                 return ready
         self._missed()

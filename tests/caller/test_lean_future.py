@@ -1,6 +1,7 @@
 """A future that has its lock and its lists only once something needs them."""
 
 import pickle
+import threading
 from collections.abc import Callable
 from concurrent.futures import (
     FIRST_COMPLETED,
@@ -161,22 +162,39 @@ def test_who_asks_while_it_is_settled_finds_the_outcome(future: Any) -> None:
     assert asking.result().done == {future}
 
 
-@pytest.mark.parametrize("name", ["_condition", "_waiters", "_done_callbacks"])
-def test_ctrl_c_while_the_parts_are_made_leaves_it_as_good_as_before(
-    future: Any, monkeypatch: pytest.MonkeyPatch, name: str
+def test_ctrl_c_while_its_parts_are_made_leaves_it_as_it_was(
+    future: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def press() -> Any:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(vars(LeanFuture)[name], "make", press)
+        patched.setattr(threading, "Condition", press)
         with pytest.raises(KeyboardInterrupt):
             future.add_done_callback(bool)
-    # Some parts may be there, and somebody may wait by them.
-    assert not future.settle_alone(1, None)
-    made = dict(vars(future))
+    assert parts_of(future) == set()
+    assert future.settle_alone(1, None)
+
+
+def test_its_parts_are_made_once_whatever_runs_while_they_are(
+    future: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A finalizer may, or another thread, which looks at the future as well."""
     told: list[Any] = []
+
+    def condition(make: Any = threading.Condition) -> Any:
+        monkeypatch.undo()
+        future.add_done_callback(told.append)
+        return make()
+
+    monkeypatch.setattr(threading, "Condition", condition)
     future.add_done_callback(told.append)
-    assert all(vars(future)[part] is made[part] for part in made)
-    future.set_result(2)
-    assert (told, future.result(0)) == ([future], 2)
+    future.set_result(1)
+    assert told == [future, future]
+
+
+def test_within_a_read_it_waits_for_nobody_who_makes_its_parts(future: Any) -> None:
+    with settler.parts_lock:
+        settling = Call(future.settle_alone, 1, None, False)
+        assert not settling.result()
+    assert future.settle_alone(1, None, wait=False)
