@@ -12,7 +12,7 @@ import os
 import threading
 from collections import deque
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from .._catching.unseen import before_telling
 from .._fast_typing import Protocol
@@ -42,7 +42,7 @@ class Settler:
         self._asked = False
         self.lock = threading.RLock()
         """Held to find out whether somebody looks at the outcome of a future."""
-        self.parts_lock = threading.RLock()
+        self.parts_lock: Any = threading.RLock()
         """Held to make the parts of a `LeanFuture`, or to settle it without: for a moment, and no
         other lock is taken meanwhile."""
         self._settling = threading.RLock()

@@ -198,3 +198,23 @@ def test_within_a_read_it_waits_for_nobody_who_makes_its_parts(future: Any) -> N
         settling = Call(future.settle_alone, 1, None, False)
         assert not settling.result()
     assert future.settle_alone(1, None, wait=False)
+
+
+def test_ctrl_c_just_as_it_has_its_turn_leaves_the_turn_to_others(
+    future: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Pressed:
+        lock: Any = threading.RLock()
+
+        def acquire(self, wait: bool) -> None:
+            self.lock.acquire(wait)
+            raise KeyboardInterrupt
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.lock, name)
+
+    monkeypatch.setattr(settler, "parts_lock", Pressed())
+    with pytest.raises(KeyboardInterrupt):
+        future.settle_alone(1, None)
+    assert Call(Pressed.lock.acquire, False).result()
+    assert not future.done()
