@@ -439,6 +439,14 @@ def start_up_is_spared_slow_classes(tree: Tree) -> Iterator[str]:
                     yield f"{module}:{node.lineno}: takes {name} from typing, not _fast_typing"
 
 
+def annotations_stay_texts(tree: Tree) -> Iterator[str]:
+    """Where named tuples are made. From Python 3.14 on they are else not in a class's namespace."""
+    for module, source in tree.items():
+        origins = {node.module for node in nodes(source) if isinstance(node, ast.ImportFrom)}
+        if "_fast_typing" in origins and "__future__" not in origins:
+            yield f"{module}:1: has no `from __future__ import annotations`"
+
+
 RULES: list[Rule] = [
     every_package_is_a_room,
     imports_come_from_below,
@@ -456,5 +464,6 @@ RULES: list[Rule] = [
     threads_have_names,
     time_is_monotonic,
     start_up_is_spared_slow_classes,
+    annotations_stay_texts,
 ]
 TEST_RULES: list[Rule] = [tests_use_the_public_face]

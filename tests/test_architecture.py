@@ -197,6 +197,11 @@ BAD: list[tuple[Callable[[Tree], Iterator[str]], Tree, str]] = [
         {"_wire.channel": "if TYPE_CHECKING:\n    from typing import Protocol\n"},
         "_wire.channel:2: takes Protocol from typing",
     ),
+    (
+        architecture.annotations_stay_texts,
+        {"_ops": '"""from __future__"""\nfrom .._fast_typing import NamedTuple\n'},
+        "_ops:1: has no `from __future__ import annotations`",
+    ),
     *[
         (
             architecture.tests_use_the_public_face,

@@ -3,8 +3,6 @@
 A message travels as a frame: a fixed header (kind, flags, call id, lengths), which is all that a
 reader decodes, an optional metadata part, and a payload that stays bytes until the one thread whom
 it concerns unpickles it. Frames about one call share its id, which the caller chooses, upwards
-from __future__ import annotations
-
 from 1.
 
 **The seam for what is to come.** A new kind of message is one number here and one row in the table
@@ -12,6 +10,8 @@ of its receiver: `CallTable` and `Connection` for a caller, the mailbox for requ
 thread for orders. What a request carries besides (who waits for it, a trace, a deadline) is a field
 of its metadata (`requests`), and no kind of its own.
 """
+
+from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
