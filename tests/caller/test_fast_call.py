@@ -308,6 +308,7 @@ def test_an_answer_that_has_come_already_is_taken_without_a_wait(
     assert fast.wait(call)
     assert call.first == Frame(Kind.VALUE, call.call_id, b"value")
     assert (told, call.over, call.ready) == ([call], True, True)
+    assert call.on_ready is None, "it is told once"
     assert (len(parts.calls), parts.async_calls.in_flight) == (0, {})
     assert parts.channel.readers == []
 
