@@ -94,6 +94,7 @@ class SpinPoller:
         self._contended = False
         """Whether others used the processor when it polled for long last."""
         self._turns = 0
+        """How many times what it waited for came as it gave way, since that last made it sleep."""
         self._kept = 0
         """How many long polls do not give way, since `keep_cpu` was called."""
         self._wary = self._wariness = 0

@@ -191,11 +191,9 @@ def test_it_is_not_begun_where_it_would_be_in_the_way(
         in_the_way: Any = {
             "observed": (fast_call, "observers", [None]),
             "within a request": (fast_call, "serving_threads", {0: None}),
-            "first": (fast, "_background_io", BackgroundIO.__new__(BackgroundIO)),
+            "first": (fast._background_io, "expects_calls", False),
             "inline": (parts.channel, "runs_inline", True),
         }[why]
-        if why == "first":
-            in_the_way[2].expects_calls = False
         monkeypatch.setattr(*in_the_way)
         answers.append(begin())
     assert answers == [None]
